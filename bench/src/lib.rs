@@ -1,0 +1,1 @@
+//! Criterion suites over the parts of the system.

@@ -1,0 +1,1 @@
+//! A store: segmented write-ahead log and LSM tree of one core's groups.

@@ -1,0 +1,1 @@
+//! Bytes on wires: HTTP messages over the runtime's streams.

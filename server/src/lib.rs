@@ -1,0 +1,1 @@
+//! The daemon: cores, group drivers, routing, reads, auth and front ends.

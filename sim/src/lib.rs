@@ -1,0 +1,1 @@
+//! Cluster simulation: plans, faults, checkers and replay.

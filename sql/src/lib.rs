@@ -1,0 +1,1 @@
+//! The dialect: values and types, parser, binder, planner, expressions and operators.

@@ -1,0 +1,1 @@
+//! What a committed command does: rows, catalog, topics, groups and sessions, deterministically.
