@@ -1,1 +1,11 @@
-//! The dialect: values and types, parser, binder, planner, expressions and operators.
+//! # The SQL dialect
+//!
+//! Owns values and types, the parser of the dialect, the binder and planner, bound expressions and their evaluation, row and
+//! key encodings, and the operators of reads. Pure: no I/O, no clock, no randomness; what is volatile comes in through the
+//! evaluation context. Must never depend on another crate of the house.
+
+pub mod catalog;
+pub mod diag;
+pub mod expr;
+pub mod plan;
+pub mod value;

@@ -1,0 +1,311 @@
+//! What exists: namespaces, tables, topics and users, as the binder sees them and as every group stores them.
+//!
+//! A catalog is a value: deltas are decided in the meta group, numbered, and applied in order by everyone
+//! ([`Catalog::apply`]). The serialised forms are part of stored formats: fields and variants are only appended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::expr::Expr;
+use crate::value::{DataType, Micros};
+
+/// Identity of a table, topic or other object: never reused, the same on all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId(pub u64);
+
+/// Identity of a column within its table: never reused, so that RENAME keeps values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ColumnId(pub u32);
+
+/// Number of a catalog version; 0 is the empty catalog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CatalogVersion(pub u64);
+
+/// Who may do what; ordered, `System` is the highest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Own rows, PUBLIC shared tables.
+    User,
+    /// Every shared table but DBA ones, topics.
+    Service,
+    /// Definitions, users up to dba.
+    Dba,
+    /// Everything.
+    System,
+}
+
+/// A user. The verifier is PostgreSQL's `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Name, as given (case kept, at most 128 bytes).
+    pub name: String,
+    /// The one role.
+    pub role: Role,
+    /// Address, if known.
+    pub email: Option<String>,
+    /// SCRAM verifier; `None`: no login.
+    pub verifier: Option<String>,
+    /// Raised by a new password, role or DROP: ends older tokens.
+    pub auth_epoch: u64,
+    /// When it was made.
+    pub created_at: Micros,
+    /// When it was last changed.
+    pub updated_at: Micros,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace {
+    /// Name.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Micros,
+}
+
+/// Whose rows a table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableKind {
+    /// Rows of each user, seen by that user only.
+    User,
+    /// Rows of everyone, under access rules.
+    Shared,
+    /// Events of each user, append-only.
+    Stream,
+}
+
+/// Who reads a SHARED table (writes need service and up everywhere).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessLevel {
+    /// Every user reads.
+    Public,
+    /// Service and up.
+    Private,
+    /// Service and up.
+    Restricted,
+    /// Dba and up.
+    Dba,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Identity.
+    pub id: ColumnId,
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub data_type: DataType,
+    /// Longest text in characters, for VARCHAR(n).
+    pub max_chars: Option<u32>,
+    /// NULL is allowed.
+    pub nullable: bool,
+    /// DEFAULT, over no input row.
+    pub default: Option<Expr>,
+    /// The text of the default, for `system.columns`.
+    pub default_text: Option<String>,
+}
+
+/// A CHECK constraint: refused when false (NULL passes).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Name, given or made (`<table>_check`, `<table>_check1` ...).
+    pub name: String,
+    /// Condition over the table's row (all columns in order).
+    pub expr: Expr,
+    /// Its text.
+    pub text: String,
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Identity.
+    pub id: ObjectId,
+    /// Raised by every change of this definition.
+    pub version: u32,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Whose rows.
+    pub kind: TableKind,
+    /// Who reads (SHARED only).
+    pub access_level: AccessLevel,
+    /// Columns in order. A row's values stand in this order.
+    pub columns: Vec<Column>,
+    /// Key columns: positions in `columns`, in key order; never empty.
+    pub primary_key: Vec<u32>,
+    /// SHARED: number of leading key columns whose hash spreads the rows over the shared shards; 0: whole on one shard.
+    pub partition_columns: u32,
+    /// CHECK constraints.
+    pub checks: Vec<Check>,
+    /// STREAM: seconds until a row is dropped.
+    pub ttl_seconds: Option<u64>,
+    /// When it was made.
+    pub created_at: Micros,
+    /// When it was last changed.
+    pub updated_at: Micros,
+}
+
+/// Which changes a source carries into its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Operation {
+    /// A new row.
+    Insert,
+    /// A changed row.
+    Update,
+    /// A removed row.
+    Delete,
+}
+
+/// What a message's payload holds (JSON text).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PayloadMode {
+    /// The key columns.
+    Key,
+    /// The row and `_table`.
+    Full,
+    /// The changed columns, old and new.
+    Diff,
+}
+
+/// A route of changes into a topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The table.
+    pub table: ObjectId,
+    /// Which changes.
+    pub operation: Operation,
+    /// Only rows for which this is true, over the table's row (the new one; the old one for DELETE).
+    pub filter: Option<Expr>,
+    /// Its text.
+    pub filter_text: Option<String>,
+    /// What chooses the partition, over the same row; the row's key when absent.
+    pub partition_by: Option<Expr>,
+    /// Its text.
+    pub partition_by_text: Option<String>,
+    /// What is sent.
+    pub payload: PayloadMode,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Topic {
+    /// Identity.
+    pub id: ObjectId,
+    /// Part of its partitions' placement: `hash(topic id, partition, incarnation)`.
+    pub incarnation: u64,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Number of partitions, at least 1.
+    pub partitions: u32,
+    /// Messages older than this may be dropped.
+    pub retention_seconds: Option<u64>,
+    /// Messages beyond this many bytes per partition may be dropped.
+    pub retention_bytes: Option<u64>,
+    /// Its sources.
+    pub sources: Vec<Source>,
+    /// When it was made.
+    pub created_at: Micros,
+    /// When it was last changed.
+    pub updated_at: Micros,
+}
+
+/// One step from a catalog version to the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum CatalogDelta {
+    /// A namespace is new or changed.
+    PutNamespace(Namespace),
+    /// A namespace is gone.
+    DropNamespace(String),
+    /// A table is new or changed.
+    PutTable(Arc<Table>),
+    /// A table is gone, its rows with it.
+    DropTable(ObjectId),
+    /// A topic is new or changed.
+    PutTopic(Arc<Topic>),
+    /// A topic is gone, its messages and groups with it.
+    DropTopic(ObjectId),
+    /// A topic's partition logs are cleared: their starts rise to their ends and groups are forgotten.
+    ClearTopic(ObjectId),
+    /// A user is new or changed.
+    PutUser(Arc<User>),
+    /// A user is gone.
+    DropUser(String),
+}
+
+/// Everything that exists at one version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Raised by one with every delta.
+    pub version: CatalogVersion,
+    /// By name.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// By identity.
+    pub tables: BTreeMap<ObjectId, Arc<Table>>,
+    /// By identity.
+    pub topics: BTreeMap<ObjectId, Arc<Topic>>,
+    /// By name.
+    pub users: BTreeMap<String, Arc<User>>,
+}
+
+impl Catalog {
+    /// The next version.
+    pub fn apply(&mut self, delta: &CatalogDelta) {
+        self.version.0 += 1;
+        match delta {
+            CatalogDelta::PutNamespace(namespace) => {
+                self.namespaces.insert(namespace.name.clone(), namespace.clone());
+            }
+            CatalogDelta::DropNamespace(name) => {
+                self.namespaces.remove(name);
+            }
+            CatalogDelta::PutTable(table) => {
+                self.tables.insert(table.id, Arc::clone(table));
+            }
+            CatalogDelta::DropTable(id) => {
+                self.tables.remove(id);
+            }
+            CatalogDelta::PutTopic(topic) => {
+                self.topics.insert(topic.id, Arc::clone(topic));
+            }
+            CatalogDelta::DropTopic(id) => {
+                self.topics.remove(id);
+            }
+            CatalogDelta::ClearTopic(_) => {}
+            CatalogDelta::PutUser(user) => {
+                self.users.insert(user.name.clone(), Arc::clone(user));
+            }
+            CatalogDelta::DropUser(name) => {
+                self.users.remove(name);
+            }
+        }
+    }
+
+    /// The table of this name.
+    #[must_use]
+    pub fn table(&self, namespace: &str, name: &str) -> Option<&Arc<Table>> {
+        self.tables.values().find(|table| table.namespace == namespace && table.name == name)
+    }
+
+    /// The topic of this name.
+    #[must_use]
+    pub fn topic(&self, namespace: &str, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.values().find(|topic| topic.namespace == namespace && topic.name == name)
+    }
+
+    /// Topics and their sources that carry this operation of this table, in order of topic and source.
+    pub fn sources_of(&self, table: ObjectId, operation: Operation) -> impl Iterator<Item = (&Arc<Topic>, &Source)> {
+        self.topics.values().flat_map(move |topic| {
+            topic
+                .sources
+                .iter()
+                .filter(move |source| source.table == table && source.operation == operation)
+                .map(move |source| (topic, source))
+        })
+    }
+}
