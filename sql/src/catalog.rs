@@ -209,13 +209,16 @@ pub struct Topic {
     pub retention_bytes: Option<u64>,
     /// Its sources.
     pub sources: Vec<Source>,
+    /// How often it was cleared. A group that takes a definition with a higher count clears its partitions: their log
+    /// starts rise to their ends and consumer groups are forgotten.
+    pub clear_count: u64,
     /// When it was made.
     pub created_at: Micros,
     /// When it was last changed.
     pub updated_at: Micros,
 }
 
-/// One step from a catalog version to the next.
+/// One change between two catalog versions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CatalogDelta {
     /// A namespace is new or changed.
@@ -230,8 +233,6 @@ pub enum CatalogDelta {
     PutTopic(Arc<Topic>),
     /// A topic is gone, its messages and groups with it.
     DropTopic(ObjectId),
-    /// A topic's partition logs are cleared: their starts rise to their ends and groups are forgotten.
-    ClearTopic(ObjectId),
     /// A user is new or changed.
     PutUser(Arc<User>),
     /// A user is gone.
@@ -241,7 +242,7 @@ pub enum CatalogDelta {
 /// Everything that exists at one version.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
-    /// Raised by one with every delta.
+    /// Raised by every change of definitions.
     pub version: CatalogVersion,
     /// By name.
     pub namespaces: BTreeMap<String, Namespace>,
@@ -254,9 +255,55 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The next version.
-    pub fn apply(&mut self, delta: &CatalogDelta) {
-        self.version.0 += 1;
+    /// Takes the changes that lead to version `to`.
+    pub fn advance(&mut self, to: CatalogVersion, deltas: &[CatalogDelta]) {
+        for delta in deltas {
+            self.apply(delta);
+        }
+        self.version = to;
+    }
+
+    /// The changes that lead from `self` to `newer`, so that `self.advance(newer.version, &self.changes_to(newer))` equals
+    /// `newer`. A group that lags takes them in one log entry, however many versions it missed.
+    #[must_use]
+    pub fn changes_to(&self, newer: &Self) -> Vec<CatalogDelta> {
+        let mut deltas = Vec::new();
+        for id in self.topics.keys().filter(|id| !newer.topics.contains_key(id)) {
+            deltas.push(CatalogDelta::DropTopic(*id));
+        }
+        for id in self.tables.keys().filter(|id| !newer.tables.contains_key(id)) {
+            deltas.push(CatalogDelta::DropTable(*id));
+        }
+        for name in self.namespaces.keys().filter(|name| !newer.namespaces.contains_key(*name)) {
+            deltas.push(CatalogDelta::DropNamespace(name.clone()));
+        }
+        for name in self.users.keys().filter(|name| !newer.users.contains_key(*name)) {
+            deltas.push(CatalogDelta::DropUser(name.clone()));
+        }
+        for (name, namespace) in &newer.namespaces {
+            if self.namespaces.get(name) != Some(namespace) {
+                deltas.push(CatalogDelta::PutNamespace(namespace.clone()));
+            }
+        }
+        for (id, table) in &newer.tables {
+            if self.tables.get(id).is_none_or(|old| !Arc::ptr_eq(old, table) && old != table) {
+                deltas.push(CatalogDelta::PutTable(Arc::clone(table)));
+            }
+        }
+        for (id, topic) in &newer.topics {
+            if self.topics.get(id).is_none_or(|old| !Arc::ptr_eq(old, topic) && old != topic) {
+                deltas.push(CatalogDelta::PutTopic(Arc::clone(topic)));
+            }
+        }
+        for (name, user) in &newer.users {
+            if self.users.get(name).is_none_or(|old| !Arc::ptr_eq(old, user) && old != user) {
+                deltas.push(CatalogDelta::PutUser(Arc::clone(user)));
+            }
+        }
+        deltas
+    }
+
+    fn apply(&mut self, delta: &CatalogDelta) {
         match delta {
             CatalogDelta::PutNamespace(namespace) => {
                 self.namespaces.insert(namespace.name.clone(), namespace.clone());
@@ -276,7 +323,6 @@ impl Catalog {
             CatalogDelta::DropTopic(id) => {
                 self.topics.remove(id);
             }
-            CatalogDelta::ClearTopic(_) => {}
             CatalogDelta::PutUser(user) => {
                 self.users.insert(user.name.clone(), Arc::clone(user));
             }
