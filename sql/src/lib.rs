@@ -4,8 +4,12 @@
 //! key encodings, and the operators of reads. Pure: no I/O, no clock, no randomness; what is volatile comes in through the
 //! evaluation context. Must never depend on another crate of the house.
 
+pub mod access;
+pub mod bind;
 pub mod catalog;
 pub mod diag;
 pub mod expr;
+pub mod parse;
 pub mod plan;
+pub mod system;
 pub mod value;
