@@ -75,6 +75,7 @@ impl OpenOptions {
 }
 
 /// An open file for aligned, positioned, direct I/O. Handles are closed on drop.
+#[expect(clippy::len_without_is_empty, reason = "the length is asked of the system, and emptiness is of no interest")]
 pub trait File: 'static {
     /// Writes the whole buffer at `offset` (a multiple of [`crate::BLOCK`], as is the buffer's length) and gives it back.
     ///
@@ -179,7 +180,7 @@ pub trait Env: Clone + 'static {
     /// # Errors
     /// `NotFound`, `AlreadyExists` (with `create_new`), any I/O error.
     fn open(&self, path: &Path, options: OpenOptions) -> impl Future<Output = io::Result<Self::File>>;
-    /// Creates a folder and its parents; existing ones are fine.
+    /// Creates a folder and its parents, durably; existing ones are fine.
     ///
     /// # Errors
     /// Any I/O error.

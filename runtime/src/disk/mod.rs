@@ -1,0 +1,566 @@
+//! # The disk model: one simulated machine's disk
+//!
+//! A plain library: no async, no clock. A backend submits operations, waits as long as [`Disk::latency`] says, and completes
+//! them; what a crash leaves is drawn from the [`Faults`] or chosen by a test. Shared by the in-process and the madsim backend.
+//!
+//! Invariants:
+//! * What a completed sync covers (writes completed before the sync was submitted) survives every crash.
+//! * A write on a synchronous handle is durable at completion.
+//! * Operations and handles carry the [`Incarnation`] they were made in; those of a dead one change nothing.
+//! * Same seed, same calls: same outcome.
+
+mod crash;
+mod faults;
+mod image;
+mod names;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use crash::{AtRisk, CrashKind, Fate, Survival, SurvivingSet, Unsynced};
+pub use faults::{Fault, FaultCounts, Faults};
+
+use crate::buffer::{AlignedBuf, BLOCK};
+use crate::env::OpenOptions;
+use crate::rng::Rng;
+use image::{Change, Inode, changes};
+use names::{Directory, InodeId, NameChange, folder, normal};
+
+/// One life of the process on this disk; rises with every crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Incarnation(pub u64);
+
+/// An open file of one incarnation.
+#[derive(Clone, Copy, Debug)]
+pub struct Handle {
+    inode: InodeId,
+    life: Incarnation,
+    options: OpenOptions,
+}
+
+/// A submitted operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpId(u64);
+
+/// What is asked of an open file.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Write the buffer at this offset; completes with the buffer.
+    Write {
+        /// What to write, whole blocks.
+        buffer: AlignedBuf,
+        /// Where, a multiple of the block size.
+        offset: u64,
+    },
+    /// Read so many bytes at this offset; completes with a buffer.
+    Read {
+        /// Where, a multiple of the block size.
+        offset: u64,
+        /// How many bytes, a multiple of the block size.
+        len: usize,
+    },
+    /// Make durable what has completed until now.
+    Sync,
+    /// Extend to so many bytes.
+    Allocate {
+        /// New least length in bytes.
+        len: u64,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct InFlight {
+    handle: Handle,
+    operation: Operation,
+    /// Sequence number at submission: what a sync covers.
+    sequence: u64,
+}
+
+/// One machine's disk. Cloning copies it whole, so that a test can try many outcomes of one crash.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Rates of misbehaviour; may be changed at any time.
+    pub faults: Faults,
+    rng: Rng,
+    counts: FaultCounts,
+    life: Incarnation,
+    inodes: BTreeMap<InodeId, Inode>,
+    directory: Directory,
+    in_flight: BTreeMap<OpId, InFlight>,
+    /// Orders all changes, submissions and inode ids of this disk.
+    sequence: u64,
+}
+
+fn eio(what: &str) -> io::Error {
+    io::Error::other(format!("simulated input/output error: {what}"))
+}
+
+fn stale() -> io::Error {
+    io::Error::other("operation of a dead incarnation: the node has crashed since")
+}
+
+fn not_found(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no such file or folder: {}", path.display()))
+}
+
+impl Disk {
+    /// An empty disk with the folder `/`.
+    #[must_use]
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        Self {
+            faults,
+            rng: Rng::new(seed),
+            counts: FaultCounts::default(),
+            life: Incarnation(1),
+            inodes: BTreeMap::new(),
+            directory: Directory::default(),
+            in_flight: BTreeMap::new(),
+            sequence: 0,
+        }
+    }
+
+    /// The present life.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.life
+    }
+
+    /// How often each fault has fired since the disk was made.
+    #[must_use]
+    pub const fn counts(&self) -> &FaultCounts {
+        &self.counts
+    }
+
+    /// Bytes that all named or open files hold.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let named: std::collections::BTreeSet<InodeId> = self.directory.visible.values().copied().collect();
+        self.inodes.iter().filter(|(id, inode)| inode.open > 0 || named.contains(id)).map(|(_, inode)| inode.visible.len).sum()
+    }
+
+    /// How long the next operation takes, in microseconds.
+    pub fn latency(&mut self) -> u64 {
+        let usual = self.faults.latency_micros;
+        if self.rng.chance(self.faults.stall) {
+            self.counts.fired(Fault::Stall);
+            return 1_000_000 + self.rng.below(4_000_000);
+        }
+        if self.rng.chance(self.faults.reorder) {
+            return usual + self.rng.below(usual.saturating_mul(9).max(2));
+        }
+        usual
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Opens a file. See [`crate::Env::open`].
+    ///
+    /// # Errors
+    /// `NotFound`, `AlreadyExists`, `StorageFull` by rate, or a stale incarnation.
+    pub fn open(&mut self, life: Incarnation, path: &Path, options: OpenOptions) -> io::Result<Handle> {
+        self.fence(life)?;
+        let path = normal(path);
+        let inode = match (self.directory.visible.get(&path).copied(), options.create_new) {
+            (Some(_), true) => {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("file exists: {}", path.display())));
+            }
+            (Some(inode), false) => inode,
+            (None, false) => return Err(not_found(&path)),
+            (None, true) => {
+                if !self.directory.has_folder(&folder(&path)) {
+                    return Err(not_found(&folder(&path)));
+                }
+                self.space(0)?;
+                let inode = self.next_sequence();
+                self.inodes.insert(inode, Inode::default());
+                self.directory.change(inode, NameChange::Create { path, inode });
+                inode
+            }
+        };
+        if let Some(file) = self.inodes.get_mut(&inode) {
+            file.open += 1;
+        }
+        Ok(Handle { inode, life, options })
+    }
+
+    /// Closes a handle; one of a dead incarnation is ignored.
+    pub fn close(&mut self, handle: Handle) {
+        if handle.life != self.life {
+            return;
+        }
+        if let Some(inode) = self.inodes.get_mut(&handle.inode) {
+            inode.open = inode.open.saturating_sub(1);
+        }
+        self.forget_unreachable();
+    }
+
+    /// Length of an open file in bytes.
+    ///
+    /// # Errors
+    /// A stale handle.
+    pub fn len(&self, handle: Handle) -> io::Result<u64> {
+        self.fence(handle.life)?;
+        self.inodes.get(&handle.inode).map(|inode| inode.visible.len).ok_or_else(stale)
+    }
+
+    /// Starts an operation; it has its effect when [`Disk::complete`] is called.
+    ///
+    /// # Errors
+    /// A stale handle, a misaligned offset or length, a write on a read-only handle.
+    pub fn submit(&mut self, handle: Handle, operation: Operation) -> io::Result<OpId> {
+        self.fence(handle.life)?;
+        let aligned = |offset: u64, len: usize| offset.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK);
+        let (fine, writes) = match &operation {
+            Operation::Write { buffer, offset } => (aligned(*offset, buffer.len()), true),
+            Operation::Read { offset, len } => (aligned(*offset, *len), false),
+            Operation::Sync => (true, false),
+            Operation::Allocate { .. } => (true, true),
+        };
+        if !fine {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "file I/O must be aligned to 4096 bytes"));
+        }
+        if writes && !handle.options.write {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file was opened read-only"));
+        }
+        let id = OpId(self.next_sequence());
+        self.in_flight.insert(id, InFlight { handle, operation, sequence: id.0 });
+        Ok(id)
+    }
+
+    /// Completes an operation: its effect takes place now. Reads and writes give their buffer.
+    ///
+    /// # Errors
+    /// As the contract says, an injected fault, or a stale operation.
+    pub fn complete(&mut self, id: OpId) -> io::Result<Option<AlignedBuf>> {
+        let InFlight { handle, operation, sequence } = self.in_flight.remove(&id).ok_or_else(stale)?;
+        self.fence(handle.life)?;
+        if self.in_flight.first_key_value().is_some_and(|(earliest, _)| *earliest < id) {
+            self.counts.fired(Fault::OutOfOrder);
+        }
+        match operation {
+            Operation::Write { buffer, offset } => self.write(handle, buffer, offset).map(Some),
+            Operation::Read { offset, len } => self.read(handle, offset, len).map(Some),
+            Operation::Sync => self.sync(handle, sequence).map(|()| None),
+            Operation::Allocate { len } => self.allocate(handle, len).map(|()| None),
+        }
+    }
+
+    fn write(&mut self, handle: Handle, buffer: AlignedBuf, offset: u64) -> io::Result<AlignedBuf> {
+        let len = self.len(handle)?;
+        let end = offset + buffer.len() as u64;
+        if end > len {
+            self.space(end - len)?;
+        }
+        let fails = self.rng.chance(self.faults.write_error);
+        for change in changes(offset, &buffer) {
+            if fails && self.rng.chance(0.5) {
+                continue;
+            }
+            self.change(handle, change);
+        }
+        if fails {
+            self.counts.fired(Fault::WriteError);
+            return Err(eio("write"));
+        }
+        Ok(buffer)
+    }
+
+    fn change(&mut self, handle: Handle, change: Change) {
+        let sequence = self.next_sequence();
+        let Some(inode) = self.inodes.get_mut(&handle.inode) else { return };
+        if handle.options.synchronous {
+            inode.change_durably(&change);
+        } else {
+            inode.change(sequence, change);
+        }
+    }
+
+    fn read(&mut self, handle: Handle, offset: u64, len: usize) -> io::Result<AlignedBuf> {
+        if self.rng.chance(self.faults.read_error) {
+            self.counts.fired(Fault::ReadError);
+            return Err(eio("read"));
+        }
+        if self.rng.chance(self.faults.short_read) {
+            self.counts.fired(Fault::ShortRead);
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "simulated short read"));
+        }
+        let inode = self.inodes.get(&handle.inode).ok_or_else(stale)?;
+        let end = offset + len as u64;
+        if end > inode.visible.len {
+            let message = format!("read to {end} of a file of {} bytes", inode.visible.len);
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
+        let mut buffer = AlignedBuf::zeroed(len);
+        if let Some(target) = buffer.get_mut(..len) {
+            inode.visible.read(offset, target);
+        }
+        Ok(buffer)
+    }
+
+    fn sync(&mut self, handle: Handle, sequence: u64) -> io::Result<()> {
+        let fails = self.rng.chance(self.faults.sync_error);
+        let Some(inode) = self.inodes.get_mut(&handle.inode) else { return Err(stale()) };
+        if fails {
+            let rng = &mut self.rng;
+            inode.pending.retain(|_| rng.chance(0.5));
+            self.counts.fired(Fault::SyncError);
+            return Err(eio("sync; some unsynced writes are lost"));
+        }
+        inode.sync(sequence);
+        Ok(())
+    }
+
+    fn allocate(&mut self, handle: Handle, len: u64) -> io::Result<()> {
+        let present = self.len(handle)?;
+        if len > present {
+            self.space(len - present)?;
+            self.change(handle, Change::Length(len));
+        }
+        Ok(())
+    }
+
+    /// Creates a folder and its parents, durably.
+    ///
+    /// # Errors
+    /// A stale incarnation; `AlreadyExists` when a file has the name.
+    pub fn create_dir_all(&mut self, life: Incarnation, path: &Path) -> io::Result<()> {
+        self.fence(life)?;
+        let path = normal(path);
+        for place in path.ancestors() {
+            if self.directory.visible.contains_key(place) {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("not a folder: {}", place.display())));
+            }
+        }
+        self.directory.folders.extend(path.ancestors().map(Path::to_path_buf));
+        Ok(())
+    }
+
+    /// File names in a folder, sorted.
+    ///
+    /// # Errors
+    /// `NotFound`; a stale incarnation.
+    pub fn list_dir(&self, life: Incarnation, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.fence(life)?;
+        let path = normal(path);
+        if !self.directory.has_folder(&path) {
+            return Err(not_found(&path));
+        }
+        let inside = self.directory.visible.keys().filter(|file| folder(file) == path);
+        Ok(inside.filter_map(|file| file.file_name()).map(PathBuf::from).collect())
+    }
+
+    /// Renames a file, replacing the target; one change, durable when either folder is synced.
+    ///
+    /// # Errors
+    /// `NotFound` for the file or the target's folder; a stale incarnation.
+    pub fn rename(&mut self, life: Incarnation, from: &Path, to: &Path) -> io::Result<()> {
+        self.fence(life)?;
+        let (from, to) = (normal(from), normal(to));
+        let inode = self.directory.visible.get(&from).copied().ok_or_else(|| not_found(&from))?;
+        if !self.directory.has_folder(&folder(&to)) {
+            return Err(not_found(&folder(&to)));
+        }
+        let sequence = self.next_sequence();
+        self.directory.change(sequence, NameChange::Rename { from, to, inode });
+        Ok(())
+    }
+
+    /// Removes a file's name; open handles stay usable.
+    ///
+    /// # Errors
+    /// `NotFound`; a stale incarnation.
+    pub fn remove_file(&mut self, life: Incarnation, path: &Path) -> io::Result<()> {
+        self.fence(life)?;
+        let path = normal(path);
+        let inode = self.directory.visible.get(&path).copied().ok_or_else(|| not_found(&path))?;
+        let sequence = self.next_sequence();
+        self.directory.change(sequence, NameChange::Remove { path, inode });
+        Ok(())
+    }
+
+    /// The point that a folder sync submitted now covers; for [`Disk::sync_dir`].
+    #[must_use]
+    pub const fn sync_point(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Makes the names in a folder durable that were changed until `point`.
+    ///
+    /// # Errors
+    /// `NotFound`; an injected `EIO`, after which some names are lost in silence; a stale incarnation.
+    pub fn sync_dir(&mut self, life: Incarnation, path: &Path, point: u64) -> io::Result<()> {
+        self.fence(life)?;
+        let path = normal(path);
+        if !self.directory.has_folder(&path) {
+            return Err(not_found(&path));
+        }
+        if self.rng.chance(self.faults.sync_error) {
+            let rng = &mut self.rng;
+            self.directory.pending.retain(|_| rng.chance(0.5));
+            self.counts.fired(Fault::SyncError);
+            return Err(eio("folder sync; some unsynced names are lost"));
+        }
+        self.directory.sync(&path, point);
+        self.forget_unreachable();
+        Ok(())
+    }
+
+    /// What a crash of this kind, now, would put at risk, in the order in which [`Survival`] is asked.
+    #[must_use]
+    pub fn at_risk(&self, kind: CrashKind) -> Vec<Unsynced> {
+        let names = self.directory.pending.iter().filter(|_| kind == CrashKind::Power).map(|(_, change)| Unsynced {
+            path: change.path().to_path_buf(),
+            what: AtRisk::Name,
+            in_flight: false,
+        });
+        let changes = self.changes_at_risk(kind).into_iter().map(|(inode, change, in_flight)| Unsynced {
+            path: self.name_of(inode),
+            what: match change {
+                Change::Block { index, .. } => AtRisk::Block(index),
+                Change::Length(len) => AtRisk::Length(len),
+            },
+            in_flight,
+        });
+        names.chain(changes).collect()
+    }
+
+    fn name_of(&self, inode: InodeId) -> PathBuf {
+        let names = &self.directory;
+        let found = names.visible.iter().chain(names.durable.iter()).find(|(_, id)| **id == inode);
+        found.map(|(path, _)| path.clone()).unwrap_or_default()
+    }
+
+    fn changes_at_risk(&self, kind: CrashKind) -> Vec<(InodeId, Change, bool)> {
+        let mut all = Vec::new();
+        if kind == CrashKind::Power {
+            for (id, inode) in &self.inodes {
+                all.extend(inode.pending.iter().map(|(_, change)| (*id, change.clone(), false)));
+            }
+        }
+        for flight in self.in_flight.values() {
+            let id = flight.handle.inode;
+            match &flight.operation {
+                Operation::Write { buffer, offset } => all.extend(changes(*offset, buffer).map(|change| (id, change, true))),
+                Operation::Allocate { len } => all.push((id, Change::Length(*len), true)),
+                Operation::Read { .. } | Operation::Sync => {}
+            }
+        }
+        all
+    }
+
+    /// Crashes the node; what survives is drawn by the rates of [`Faults`].
+    pub fn crash(&mut self, kind: CrashKind) {
+        let at_risk = self.at_risk(kind).len();
+        let mut drawn = crash::Drawn::new(self.rng.fork(), &self.faults, at_risk);
+        self.crash_with(kind, &mut drawn);
+        drawn.count(&mut self.counts);
+    }
+
+    /// Crashes the node; `survival` decides what survives.
+    pub fn crash_with(&mut self, kind: CrashKind, survival: &mut dyn Survival) {
+        let fates: Vec<Fate> = self.at_risk(kind).iter().map(|item| survival.fate(item)).collect();
+        let mut fates = fates.into_iter();
+        let changes = self.changes_at_risk(kind);
+        if kind == CrashKind::Power {
+            for (_, change) in std::mem::take(&mut self.directory.pending) {
+                if fates.next() != Some(Fate::Lost) {
+                    names::apply(&mut self.directory.durable, &change);
+                }
+            }
+            self.directory.visible = self.directory.durable.clone();
+            for inode in self.inodes.values_mut() {
+                inode.pending.clear();
+                inode.visible = inode.durable.clone();
+            }
+        }
+        self.in_flight.clear();
+        for (id, change, _) in changes {
+            let fate = fates.next().unwrap_or(Fate::Lost);
+            let sequence = self.next_sequence();
+            let Some(inode) = self.inodes.get_mut(&id) else { continue };
+            match (fate, kind) {
+                (Fate::Lost, _) => {}
+                // After a power cut what is on the disk is durable.
+                (Fate::Kept, CrashKind::Power) => inode.change_durably(&change),
+                (Fate::Kept, CrashKind::Process) => inode.change(sequence, change),
+                (Fate::Torn(mask), CrashKind::Power) => {
+                    inode.durable.apply_torn(&change, mask);
+                    inode.visible = inode.durable.clone();
+                }
+                (Fate::Torn(mask), CrashKind::Process) => {
+                    inode.visible.apply_torn(&change, mask);
+                    if let Change::Block { index, .. } = change {
+                        let mixed = inode.visible.blocks.get(&index).cloned();
+                        inode.pending.extend(mixed.map(|data| (sequence, Change::Block { index, data })));
+                    }
+                }
+            }
+        }
+        self.life = Incarnation(self.life.0 + 1);
+        for inode in self.inodes.values_mut() {
+            inode.open = 0;
+        }
+        self.forget_unreachable();
+    }
+
+    /// The file as a reader would see it now, for checkers and corruption tests.
+    #[must_use]
+    pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
+        let inode = self.inodes.get(self.directory.visible.get(&normal(path))?)?;
+        let mut bytes = vec![0; usize::try_from(inode.visible.len).ok()?];
+        inode.visible.read(0, &mut bytes);
+        Some(bytes)
+    }
+
+    /// Puts a file there, durably and without faults, replacing what was there. Its length is rounded up to whole blocks. Folders are created.
+    pub fn put(&mut self, path: &Path, bytes: &[u8]) {
+        let path = normal(path);
+        self.directory.folders.extend(folder(&path).ancestors().map(Path::to_path_buf));
+        let id = self.next_sequence();
+        let mut inode = Inode::default();
+        let padded = AlignedBuf::from_slice(bytes);
+        for change in changes(0, if bytes.is_empty() { &[] } else { &padded }) {
+            inode.change_durably(&change);
+        }
+        self.inodes.insert(id, inode);
+        self.directory.pending.retain(|(_, change)| change.path() != path);
+        self.directory.visible.insert(path.clone(), id);
+        self.directory.durable.insert(path, id);
+        self.forget_unreachable();
+    }
+
+    /// Every file there is now, with its length in bytes, sorted by path.
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let len = |id: &InodeId| self.inodes.get(id).map_or(0, |inode| inode.visible.len);
+        self.directory.visible.iter().map(|(path, id)| (path.clone(), len(id))).collect()
+    }
+
+    fn fence(&self, life: Incarnation) -> io::Result<()> {
+        if life == self.life { Ok(()) } else { Err(stale()) }
+    }
+
+    fn space(&mut self, growth: u64) -> io::Result<()> {
+        let full = self.faults.capacity.is_some_and(|capacity| growth > 0 && self.used() + growth > capacity);
+        if full || self.rng.chance(self.faults.no_space) {
+            self.counts.fired(Fault::NoSpace);
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "simulated: no space left on the disk"));
+        }
+        Ok(())
+    }
+
+    /// Frees files that no name, visible, durable or possibly surviving, and no handle or operation reaches.
+    fn forget_unreachable(&mut self) {
+        let names = &self.directory;
+        let mut reachable: std::collections::BTreeSet<InodeId> = names.visible.values().chain(names.durable.values()).copied().collect();
+        reachable.extend(names.pending.iter().map(|(_, change)| match change {
+            NameChange::Create { inode, .. } | NameChange::Rename { inode, .. } | NameChange::Remove { inode, .. } => *inode,
+        }));
+        reachable.extend(self.in_flight.values().map(|flight| flight.handle.inode));
+        self.inodes.retain(|id, inode| inode.open > 0 || reachable.contains(id));
+    }
+}
