@@ -39,7 +39,9 @@ impl<T: 'static> Sender<T> {
     /// # Errors
     /// [`Closed`] when the receiver is gone.
     pub async fn send(&self, item: T) -> Result<(), Closed> {
-        self.0.send_async(item).await.map_err(|_| Closed)
+        self.0.send_async(item).await.map_err(|_| Closed)?;
+        crate::backend::note_message();
+        Ok(())
     }
 
     /// Queues an item if there is room now.
@@ -47,10 +49,14 @@ impl<T: 'static> Sender<T> {
     /// # Errors
     /// The item and the reason it was not queued.
     pub fn try_send(&self, item: T) -> Result<(), Rejected<T>> {
-        self.0.try_send(item).map_err(|error| match error {
-            flume::TrySendError::Full(item) => Rejected::Full(item),
-            flume::TrySendError::Disconnected(item) => Rejected::Closed(item),
-        })
+        match self.0.try_send(item) {
+            Ok(()) => {
+                crate::backend::note_message();
+                Ok(())
+            }
+            Err(flume::TrySendError::Full(item)) => Err(Rejected::Full(item)),
+            Err(flume::TrySendError::Disconnected(item)) => Err(Rejected::Closed(item)),
+        }
     }
 }
 

@@ -202,3 +202,15 @@ fn waiting_for_nothing_is_reported() {
     let mut sim = Sim::new(1, Faults::none());
     assert_eq!(sim.run(|_| std::future::pending::<()>()), Err(Stopped::Stalled));
 }
+
+#[test]
+fn the_in_process_backend_keeps_the_contract() {
+    for seed in 0..20 {
+        let mut sim = Sim::new(seed, Faults { reorder: 0.3, ..Faults::none() });
+        sim.run(|env| async move {
+            env.create_dir_all(Path::new("/data")).await.unwrap();
+            crate::conformance::all(env, Path::new("/data")).await;
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,127 @@
+//! One pinned executor per CPU, and what happens when code on one of them panics.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io::Write;
+use std::sync::Once;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use rustix::thread::sched_getaffinity;
+
+use super::blocking::BlockingPool;
+use super::env::GlommioEnv;
+use crate::env::CoreId;
+use crate::launch::{CpuSet, JoinError, LaunchError};
+
+/// Memory that each executor registers for I/O. Larger demand falls back to the heap; registration counts against
+/// RLIMIT_MEMLOCK, so it stays small.
+const IO_MEMORY: usize = 4 << 20;
+/// Entries of each of an executor's rings.
+const RING_DEPTH: usize = 256;
+/// A task that never yields is asked to after this time (`Env::yield_if_needed`).
+const TIME_SLICE: Duration = Duration::from_millis(2);
+
+thread_local! {
+    static ABORT_ON_PANIC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on a panic on this thread ends the process.
+///
+/// glommio unwinds the executor when any task panics, and the rest of the process would go on without that core (G13).
+pub(super) fn abort_on_panic_here() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            previous(info);
+            if ABORT_ON_PANIC.get() {
+                // Written directly: the print macros may be captured and lost.
+                let _ = writeln!(std::io::stderr(), "highwater: {info}; the process stops");
+                std::process::abort();
+            }
+        }));
+    });
+    ABORT_ON_PANIC.set(true);
+}
+
+/// The CPU that this thread is pinned to, if to exactly one.
+fn pinned_cpu() -> Option<usize> {
+    let mask = sched_getaffinity(None).ok()?;
+    let mut cpus = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu));
+    let cpu = cpus.next()?;
+    cpus.next().is_none().then_some(cpu)
+}
+
+/// The running executors.
+#[derive(Debug)]
+pub struct Cores {
+    handles: Vec<ExecutorJoinHandle<()>>,
+    pinned: Vec<usize>,
+}
+
+impl Cores {
+    /// The CPU of each core, by core index, as the executors' threads read it back from the system.
+    #[must_use]
+    pub fn pinned(&self) -> &[usize] {
+        &self.pinned
+    }
+
+    /// Blocks this thread until every core's body has returned.
+    ///
+    /// # Errors
+    /// The first core that ended otherwise.
+    pub fn join(self) -> Result<(), JoinError> {
+        let mut outcome = Ok(());
+        for (core, handle) in (0..).zip(self.handles) {
+            let ended = handle.join().map_err(|error| JoinError { core, reason: error.to_string() });
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
+
+/// Starts one executor per CPU, pinned to it, and runs `body` on each with that core's environment.
+///
+/// # Errors
+/// [`LaunchError`] when any executor or the blocking pool does not start; bodies that did start then still run until the
+/// process ends.
+pub fn launch<F, Fut>(cpus: &CpuSet, body: F) -> Result<Cores, LaunchError>
+where
+    F: Fn(GlommioEnv) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    let core_count = u16::try_from(cpus.len()).map_err(|_| LaunchError::TooManyCores(cpus.len()))?;
+    let pool = BlockingPool::start(cpus).map_err(LaunchError::BlockingPool)?;
+    let mut handles = Vec::new();
+    let mut pinned = Vec::new();
+    for (core, cpu) in (0..core_count).zip(cpus.iter()) {
+        let failed = |reason: String| LaunchError::Executor { cpu, reason };
+        let (report, reported) = mpsc::sync_channel(1);
+        let (body, pool) = (body.clone(), pool.clone());
+        let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name("core")
+            .io_memory(IO_MEMORY)
+            .ring_depth(RING_DEPTH)
+            .preempt_timer(TIME_SLICE)
+            .spawn(move || async move {
+                abort_on_panic_here();
+                // The launcher waits for this message.
+                let _ = report.send(pinned_cpu());
+                body(GlommioEnv::new(CoreId(core), core_count, pool)).await;
+            })
+            .map_err(|error| failed(error.to_string()))?;
+        match reported.recv() {
+            Ok(Some(read_back)) if read_back == cpu => pinned.push(read_back),
+            Ok(other) => return Err(failed(format!("its thread is not pinned there (read back: {other:?})"))),
+            // The thread ended before its body: joining says why.
+            Err(mpsc::RecvError) => {
+                let reason = handle.join().err().map_or_else(|| "it ended at once".to_owned(), |error| error.to_string());
+                return Err(failed(reason));
+            }
+        }
+        handles.push(handle);
+    }
+    Ok(Cores { handles, pinned })
+}
