@@ -1,0 +1,150 @@
+//! POST /v1/api/auth/login, and the errors of all authentication paths.
+
+use serde::{Deserialize, Serialize};
+
+use super::decode_json;
+use crate::http::Response;
+
+/// Longest user name and password of a login, in bytes. Longer ones are refused before any key is derived.
+pub const MAX_CREDENTIAL_BYTES: usize = 1024;
+
+/// A login. Unknown fields are refused.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginRequest {
+    /// Who; `username` is understood too.
+    #[serde(alias = "username")]
+    pub user: String,
+    /// The password, plain.
+    pub password: String,
+}
+
+impl std::fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginRequest").field("user", &self.user).field("password", &"...").finish()
+    }
+}
+
+impl LoginRequest {
+    /// A login from a body.
+    ///
+    /// # Errors
+    /// 400 for a body that is no login.
+    pub fn decode(body: &[u8]) -> Result<Self, AuthError> {
+        let invalid = |message: String| AuthError { error: AuthCode::InvalidRequest, message };
+        let request: Self = decode_json(body).map_err(invalid)?;
+        if request.user.is_empty() || request.user.len() > MAX_CREDENTIAL_BYTES || request.password.len() > MAX_CREDENTIAL_BYTES {
+            return Err(invalid(format!("user must have 1 to {MAX_CREDENTIAL_BYTES} bytes, password at most {MAX_CREDENTIAL_BYTES}")));
+        }
+        Ok(request)
+    }
+}
+
+/// The user of a login's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedInUser {
+    /// Name.
+    pub id: String,
+    /// user, service, dba or system.
+    pub role: String,
+    /// Address.
+    pub email: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+/// A login's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginAnswer {
+    /// Who logged in.
+    pub user: LoggedInUser,
+    /// Whether the web console lets this role in.
+    pub admin_ui_access: bool,
+    /// RFC 3339.
+    pub expires_at: String,
+    /// The bearer token.
+    pub access_token: String,
+    /// What a new one is made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_expires_at: Option<String>,
+}
+
+/// The two `Set-Cookie` values of a login: access and refresh token. Tokens are base64url and dots, so need no quoting.
+#[must_use]
+pub fn session_cookies(access: &str, access_seconds: u64, refresh: &str, refresh_seconds: u64) -> [String; 2] {
+    [
+        format!("kalamdb_auth={access}; Path=/; HttpOnly; SameSite=Strict; Max-Age={access_seconds}"),
+        format!("kalamdb_refresh={refresh}; Path=/; HttpOnly; SameSite=Strict; Max-Age={refresh_seconds}"),
+    ]
+}
+
+/// Codes of the authentication paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthCode {
+    /// The body is no such request.
+    InvalidRequest,
+    /// Wrong user or password, or no valid token.
+    Unauthorized,
+    /// Root has no password yet.
+    SetupRequired,
+    /// Too many failed logins.
+    AccountLocked,
+    /// Not from here, or not with this role.
+    Forbidden,
+    /// Too many attempts.
+    RateLimited,
+    /// A password that is too easy.
+    WeakPassword,
+    /// A user name that cannot be.
+    InvalidUser,
+    /// There is a root password already.
+    AlreadyConfigured,
+    /// The user exists.
+    UserExists,
+    /// A defect of the server.
+    InternalError,
+}
+
+impl AuthCode {
+    /// The HTTP status that goes with it.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::InvalidRequest | Self::WeakPassword | Self::InvalidUser => 400,
+            Self::Unauthorized => 401,
+            Self::AccountLocked | Self::Forbidden => 403,
+            Self::AlreadyConfigured | Self::UserExists => 409,
+            Self::SetupRequired => 428,
+            Self::RateLimited => 429,
+            Self::InternalError => 500,
+        }
+    }
+}
+
+/// An error of an authentication path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct AuthError {
+    /// Code.
+    pub error: AuthCode,
+    /// One sentence.
+    pub message: String,
+}
+
+impl AuthError {
+    /// The whole answer.
+    #[must_use]
+    pub fn response(&self) -> Response {
+        self.response_with_status(self.error.status())
+    }
+
+    pub(super) fn response_with_status(&self, status: u16) -> Response {
+        Response::json(status, self)
+    }
+}

@@ -1,0 +1,36 @@
+//! The JSON of the HTTP interface: one value per request and per answer, with limits.
+//!
+//! Every decoder takes any bytes and gives a value or an [`ApiError`]; none panics. What KalamDB's published clients send
+//! and read is kept as it is (`docs/crates/net.md` lists the differences).
+
+mod auth;
+mod cells;
+mod errors;
+mod health;
+mod params;
+mod sql;
+mod topics;
+
+pub use auth::{MAX_CREDENTIAL_BYTES, AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, session_cookies};
+pub use cells::{Cell, TypeName, decode_cell};
+pub use errors::{ApiError, ErrorBody, ErrorCode, ErrorDetails, refusal_response};
+pub use health::{API_VERSION, HealthAnswer, ReadyAnswer};
+pub use params::Param;
+pub use sql::{Column, MAX_PARAM_BYTES, MAX_PARAMS, MAX_SQL_BYTES, SqlAnswer, SqlRequest, StatementResult, Status};
+pub use topics::{AckAnswer, AckRequest, ConsumeAnswer, ConsumeRequest, Start, TopicCode, TopicError, TopicMessage};
+
+use serde::de::DeserializeOwned;
+
+/// A body as JSON of one shape, or a sentence that says where it is not.
+fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| describe(&error))
+}
+
+/// serde_json's error as a sentence.
+fn describe(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Eof => format!("the body ends in the middle of its JSON (line {}, column {})", error.line(), error.column()),
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("the body is not valid JSON: {error}"),
+        serde_json::error::Category::Data => format!("the body is not what is expected here: {error}"),
+    }
+}

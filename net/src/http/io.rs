@@ -1,0 +1,44 @@
+//! A futures-io stream as hyper wants it. An error stays an error: reading 0 bytes is the only end of file.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite, IoSlice};
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+/// The adapter.
+#[derive(Debug)]
+pub struct HyperIo<S>(pub S);
+
+impl<S: AsyncRead + Unpin> Read for HyperIo<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let target = buffer.initialize_unfilled();
+        let room = target.len();
+        let read = ready!(Pin::new(&mut self.0).poll_read(context, target))?;
+        if read > room {
+            return Poll::Ready(Err(io::Error::other("a stream claims to have read more than it was given room for")));
+        }
+        // SAFETY: `initialize_unfilled` initialised all `room` bytes, and `read` is at most that.
+        unsafe { buffer.advance(read) };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for HyperIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(context)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, data)
+    }
+}

@@ -1,0 +1,16 @@
+//! The server's side of HTTP/1.1: one connection at a time over one stream.
+//!
+//! hyper parses and frames; this module adds what hyper leaves out: limits on time and size, whole bodies, the `Date`
+//! header from the runtime's clock, and an adapter in which an error of a stream is an error, never an end of file.
+
+mod body;
+mod date;
+mod io;
+mod message;
+mod server;
+mod watch;
+
+pub use hyper::{HeaderMap, Method};
+pub use io::HyperIo;
+pub use message::{Body, ChunkStream, Request, Response};
+pub use server::{HttpError, Limits, Refusal, serve_connection};
