@@ -1,0 +1,518 @@
+//! CONSUME and ACK, in SQL and over HTTP: one way for both.
+//!
+//! A consume first waits until what the sources had when it started has arrived in the partitions, so an acknowledged
+//! change is always consumable. With a group, each partition's claim, ack and result are one command.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use highwater_runtime::{Env, Monotonic};
+use highwater_sql::access::authorize;
+use highwater_sql::catalog::{CatalogVersion, ObjectId, Operation, TableKind, Topic};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::{EvalContext, evaluate};
+use highwater_sql::plan::{AckPlan, Bound, ConsumePlan, Plan, StartPosition};
+use highwater_sql::expr::Expr;
+use highwater_sql::value::{DataType, Row, Value};
+use highwater_state::command::{AckCommand, Command, ConsumeCommand, RequestHead};
+use highwater_state::outcome::{Consumed, Message, Outcome};
+
+use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultColumn, StatementResult};
+use super::execute::{Failure, Run};
+use super::mesh::{Admission, DeliverableRead, MessagesRead, Question};
+use super::query::row_count;
+use super::token::ReadToken;
+use super::write::unexpected;
+use super::{Node, ask_port};
+
+/// How long what the sources have may take to arrive in the partitions before a consume gives up, in microseconds.
+const SHIPPING_MICROS: u64 = 10_000_000;
+/// How often a waiting group looks for messages whose claim has expired, in microseconds.
+const EXPIRY_LOOK_MICROS: u64 = 1_000_000;
+
+/// One consume, whatever it came by.
+struct Wanted {
+    head: RequestHead,
+    topic: Arc<Topic>,
+    partitions: Vec<u32>,
+    group: Option<String>,
+    start: StartPosition,
+    limit: u32,
+    auto_ack: bool,
+    consumer_id: String,
+    deadline: Monotonic,
+}
+
+impl Node {
+    pub(super) async fn consume_statement(
+        &self,
+        run: &Run,
+        plan: &ConsumePlan,
+        token: &mut ReadToken,
+    ) -> Result<StatementResult, Failure> {
+        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+        let asked = plan.limit.as_ref().map(|expr| row_count(expr, &context)).transpose()?.flatten();
+        let most = self.settings().max_consume_messages;
+        let limit = match asked {
+            None => most,
+            Some(asked) => u32::try_from(asked).ok().filter(|asked| *asked <= most).ok_or_else(|| {
+                Diag::new(SqlState::PROGRAM_LIMIT, format!("LIMIT {asked} is above the most messages of one consume, {most}"))
+                    .hint("Consume in several statements.")
+            })?,
+        };
+        let wanted = Wanted {
+            head: run.head.clone(),
+            topic: Arc::clone(&plan.topic),
+            partitions: plan.partition.map_or_else(|| (0..plan.topic.partitions).collect(), |partition| vec![partition]),
+            group: plan.group.clone(),
+            start: plan.start,
+            limit,
+            auto_ack: plan.auto_ack,
+            consumer_id: run.identity.token_id.clone(),
+            deadline: self.consume_deadline(plan.timeout_micros),
+        };
+        let found = self.consume_partitions(&wanted, Some(&run.catalog), token).await?;
+        let topic = format!("{}.{}", plan.topic.namespace, plan.topic.name);
+        let rows = found
+            .into_iter()
+            .flat_map(|(partition, consumed)| consumed.messages.into_iter().map(move |message| (partition, message)))
+            .map(|(partition, message)| message_row(&topic, partition, message))
+            .collect();
+        Ok(StatementResult::Rows { schema: message_schema(), rows, as_user: run.user.clone() })
+    }
+
+    pub(super) async fn ack_statement(
+        &self,
+        run: &Run,
+        plan: &AckPlan,
+        token: &mut ReadToken,
+    ) -> Result<StatementResult, Failure> {
+        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+        let upto = match evaluate(&plan.upto, &[], &context)? {
+            Value::BigInt(upto) => u64::try_from(upto).map_err(|_| {
+                Diag::new(SqlState::OUT_OF_RANGE, format!("offset {upto} is below 0")).hint("Offsets start at 0.")
+            })?,
+            _ => return Err(Diag::new(SqlState::DATATYPE_MISMATCH, "UPTO OFFSET takes a whole number").into()),
+        };
+        let consumer = run.identity.token_id.clone();
+        let committed =
+            self.ack_partition(&plan.topic, plan.partition, &plan.group, consumer, upto, run.head.clone(), Some(token), &run.catalog).await?;
+        let name = format!("{}.{}", plan.topic.namespace, plan.topic.name);
+        let message = match committed {
+            Some(committed) => format!(
+                "Acknowledged topic '{name}' group '{}' partition {}: committed up to offset {committed}",
+                plan.group, plan.partition
+            ),
+            None => format!(
+                "Acknowledged topic '{name}' group '{}' partition {}: nothing is committed yet",
+                plan.group, plan.partition
+            ),
+        };
+        Ok(StatementResult::Message { message, row_count: 0, as_user: run.user.clone() })
+    }
+
+    /// Consumes one partition for a front end that has no statement.
+    ///
+    /// # Errors
+    /// As the statement.
+    pub async fn consume(&self, request: ConsumeRequest) -> Result<ConsumeAnswer, Diag> {
+        let _in_flight = self.enter()?;
+        let (topic, catalog) = self.topic_by_name(&request.topic).await?;
+        if request.partition >= topic.partitions {
+            return Err(no_partition(&topic, request.partition));
+        }
+        let plan = Plan::Consume(ConsumePlan {
+            topic: Arc::clone(&topic),
+            partition: Some(request.partition),
+            group: request.group.clone(),
+            start: request.start,
+            limit: None,
+            auto_ack: false,
+            timeout_micros: request.timeout_micros,
+        });
+        check(plan, &request.identity, &catalog)?;
+        let wanted = Wanted {
+            head: head_of(&request.identity),
+            topic: Arc::clone(&topic),
+            partitions: vec![request.partition],
+            group: request.group,
+            start: request.start,
+            limit: request.limit.min(self.settings().max_consume_messages),
+            auto_ack: false,
+            consumer_id: request.consumer_id.unwrap_or(request.identity.token_id),
+            deadline: self.consume_deadline(request.timeout_micros),
+        };
+        let found = settle(self.consume_partitions(&wanted, Some(&catalog), &mut ReadToken::default()).await)?;
+        let consumed = found.into_iter().next().map(|(_, consumed)| consumed).unwrap_or(Consumed {
+            messages: Vec::new(),
+            next_offset: 0,
+            has_more: false,
+        });
+        Ok(ConsumeAnswer {
+            topic: format!("{}.{}", topic.namespace, topic.name),
+            messages: consumed.messages,
+            next_offset: consumed.next_offset,
+            has_more: consumed.has_more,
+        })
+    }
+
+    /// Acks for a front end that has no statement. Answers the committed offset: everything at or below it is settled.
+    ///
+    /// # Errors
+    /// As the statement.
+    pub async fn ack(&self, request: AckRequest) -> Result<Option<u64>, Diag> {
+        let _in_flight = self.enter()?;
+        let (topic, catalog) = self.topic_by_name(&request.topic).await?;
+        if request.partition >= topic.partitions {
+            return Err(no_partition(&topic, request.partition));
+        }
+        let plan = Plan::Ack(AckPlan {
+            topic: Arc::clone(&topic),
+            group: request.group.clone(),
+            partition: request.partition,
+            upto: Expr::Literal(Value::BigInt(i64::try_from(request.upto_offset).unwrap_or(i64::MAX)), DataType::BigInt),
+        });
+        check(plan, &request.identity, &catalog)?;
+        let head = head_of(&request.identity);
+        let consumer = request.consumer_id.unwrap_or(request.identity.token_id);
+        settle(
+            self.ack_partition(&topic, request.partition, &request.group, consumer, request.upto_offset, head, None, &catalog)
+                .await,
+        )
+    }
+
+    fn consume_deadline(&self, timeout_micros: u64) -> Monotonic {
+        self.env().now().after_micros(timeout_micros.min(self.settings().max_consume_wait_micros))
+    }
+
+    async fn topic_by_name(&self, name: &str) -> Result<(Arc<Topic>, Arc<highwater_sql::catalog::Catalog>), Diag> {
+        let (namespace, topic) = name.split_once('.').unwrap_or(("default", name));
+        let mut catalog = self.catalog();
+        if catalog.topic(namespace, topic).is_none() {
+            catalog = self.newest_catalog().await?;
+        }
+        let found = catalog.topic(namespace, topic).cloned().ok_or_else(|| {
+            Diag::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{name}\" does not exist"))
+                .hint("SHOW TOPICS lists the topics that exist.")
+        })?;
+        Ok((found, catalog))
+    }
+
+    async fn ack_partition(
+        &self,
+        topic: &Topic,
+        partition: u32,
+        consumer_group: &str,
+        consumer_id: String,
+        upto: u64,
+        head: RequestHead,
+        token: Option<&mut ReadToken>,
+        catalog: &Arc<highwater_sql::catalog::Catalog>,
+    ) -> Result<Option<u64>, Failure> {
+        let group = self.layout().topic_group(topic.id, partition, topic.incarnation);
+        let command = Command::Ack(AckCommand {
+            head,
+            topic: topic.id,
+            partition,
+            group: consumer_group.to_owned(),
+            consumer_id,
+            upto,
+        });
+        let applied = self.propose(group, command, Some(Arc::clone(catalog)), Admission::Client).await?;
+        match applied.outcome {
+            Outcome::Acked { committed } => {
+                if let Some(token) = token {
+                    token.saw(group, applied.index);
+                }
+                Ok(committed)
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn consume_partitions(
+        &self,
+        wanted: &Wanted,
+        catalog: Option<&Arc<highwater_sql::catalog::Catalog>>,
+        token: &mut ReadToken,
+    ) -> Result<Vec<(u32, Consumed)>, Failure> {
+        let mut positions: BTreeMap<u32, StartPosition> =
+            wanted.partitions.iter().map(|partition| (*partition, wanted.start)).collect();
+        loop {
+            self.until_shipped(&wanted.topic, &wanted.partitions).await?;
+            let last_look = self.env().now() >= wanted.deadline || self.is_closing();
+            let found = match &wanted.group {
+                None => self.look(wanted, &mut positions).await?,
+                Some(group) => self.claim(wanted, group, catalog, last_look, token).await?,
+            };
+            if last_look || found.iter().any(|(_, consumed)| !consumed.messages.is_empty()) {
+                return Ok(found);
+            }
+            self.until_appended(wanted, &found, &positions).await?;
+        }
+    }
+
+    /// Reads messages without leaving a trace.
+    async fn look(
+        &self,
+        wanted: &Wanted,
+        positions: &mut BTreeMap<u32, StartPosition>,
+    ) -> Result<Vec<(u32, Consumed)>, Failure> {
+        let mut found = Vec::new();
+        let (mut left, mut bytes) = (wanted.limit, self.settings().max_consume_bytes);
+        for (partition, start) in positions.iter_mut() {
+            let read = MessagesRead {
+                group: self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation),
+                topic: wanted.topic.id,
+                partition: *partition,
+                start: *start,
+                limit: left,
+                max_bytes: bytes,
+            };
+            let group = read.group;
+            let consumed = self.ask(group, |reply| Question::Messages(read, reply)).await??;
+            *start = StartPosition::Offset(consumed.next_offset);
+            left = left.saturating_sub(u32::try_from(consumed.messages.len()).unwrap_or(u32::MAX));
+            bytes = bytes.saturating_sub(size_of_payloads(&consumed.messages));
+            found.push((*partition, consumed));
+            if left == 0 || bytes == 0 {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Claims for a group. Partitions without anything to give are passed over without a log entry, but a retried request
+    /// must find the answers of its first try: with a request id the last look proposes to all.
+    async fn claim(
+        &self,
+        wanted: &Wanted,
+        consumer_group: &str,
+        catalog: Option<&Arc<highwater_sql::catalog::Catalog>>,
+        last_look: bool,
+        token: &mut ReadToken,
+    ) -> Result<Vec<(u32, Consumed)>, Failure> {
+        let retryable = wanted.head.request.is_some();
+        let count = wanted.partitions.len().max(1);
+        // Where to begin differs from consume to consume, so that a small LIMIT does not starve the later partitions.
+        let first = match wanted.head.request {
+            Some(request) => usize::try_from(request.id % count as u128).unwrap_or(0),
+            None => usize::try_from(self.env().random() % count as u64).unwrap_or(0),
+        };
+        let mut deliverable = Vec::new();
+        for partition in wanted.partitions.iter().cycle().skip(first).take(count) {
+            let group = self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation);
+            let read = DeliverableRead {
+                group,
+                topic: wanted.topic.id,
+                partition: *partition,
+                consumer_group: consumer_group.to_owned(),
+                consumer_id: wanted.consumer_id.clone(),
+            };
+            let useful = self.ask(group, |reply| Question::Deliverable(read, reply)).await??;
+            deliverable.push((*partition, group, useful));
+        }
+        let any = deliverable.iter().any(|(_, _, useful)| *useful);
+        if retryable && !any && !last_look {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        let (mut left, mut bytes) = (wanted.limit, self.settings().max_consume_bytes);
+        for (partition, group, useful) in deliverable {
+            if !useful && !retryable {
+                continue;
+            }
+            if left == 0 || bytes == 0 {
+                break;
+            }
+            let command = Command::Consume(ConsumeCommand {
+                head: wanted.head.clone(),
+                topic: wanted.topic.id,
+                partition,
+                group: consumer_group.to_owned(),
+                start: wanted.start,
+                limit: left,
+                max_bytes: bytes,
+                auto_ack: wanted.auto_ack,
+                consumer_id: wanted.consumer_id.clone(),
+                visibility_micros: self.settings().visibility_micros,
+            });
+            let applied = self.propose(group, command, catalog.cloned(), Admission::Client).await?;
+            match applied.outcome {
+                Outcome::Consumed(consumed) => {
+                    token.saw(group, applied.index);
+                    left = left.saturating_sub(u32::try_from(consumed.messages.len()).unwrap_or(u32::MAX));
+                    bytes = bytes.saturating_sub(size_of_payloads(&consumed.messages));
+                    found.push((partition, consumed));
+                }
+                other => return Err(unexpected(other)),
+            }
+        }
+        found.sort_by_key(|(partition, _)| *partition);
+        Ok(found)
+    }
+
+    /// Waits until what the topic's sources had for these partitions has arrived there.
+    async fn until_shipped(&self, topic: &Topic, partitions: &[u32]) -> Result<(), Diag> {
+        let catalog = self.catalog();
+        let layout = self.layout();
+        let mut sources: Vec<u32> = Vec::new();
+        for source in &topic.sources {
+            let Some(table) = catalog.tables.get(&source.table) else { continue };
+            match table.kind {
+                TableKind::User | TableKind::Stream => sources.extend(layout.user_groups()),
+                TableKind::Shared if table.partition_columns == 0 => sources.push(layout.table_group(table.id)),
+                TableKind::Shared => sources.extend(layout.shared_groups()),
+            }
+        }
+        sources.sort_unstable();
+        sources.dedup();
+        let mut destinations: Vec<u32> =
+            partitions.iter().map(|partition| layout.topic_group(topic.id, *partition, topic.incarnation)).collect();
+        destinations.sort_unstable();
+        destinations.dedup();
+        let deadline = self.env().now().after_micros(SHIPPING_MICROS);
+        let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
+        for (core, port) in (0..cores).zip(&self.0.to) {
+            let here: Vec<u32> = sources.iter().copied().filter(|group| layout.store_of(*group) % cores == core).collect();
+            if here.is_empty() {
+                continue;
+            }
+            let destinations = destinations.clone();
+            let arrived =
+                ask_port(port, |reply| Question::AwaitShipped { sources: here, destinations, deadline, reply }).await?;
+            if !arrived {
+                return Err(Diag::new(
+                    SqlState::TIMEOUT,
+                    format!("changes of topic \"{}.{}\" are still on their way to its partitions", topic.namespace, topic.name),
+                )
+                .hint("The node is overloaded; consume again."));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a partition has grown, a claim may have expired, or the deadline.
+    async fn until_appended(
+        &self,
+        wanted: &Wanted,
+        found: &[(u32, Consumed)],
+        positions: &BTreeMap<u32, StartPosition>,
+    ) -> Result<(), Diag> {
+        let deadline = match wanted.group {
+            Some(_) => wanted.deadline.min(self.env().now().after_micros(EXPIRY_LOOK_MICROS)),
+            None => wanted.deadline,
+        };
+        let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
+        let mut by_core: BTreeMap<u32, Vec<(u32, ObjectId, u32, u64)>> = BTreeMap::new();
+        for partition in &wanted.partitions {
+            let group = self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation);
+            let seen = found.iter().find(|(known, _)| known == partition).map(|(_, consumed)| consumed.next_offset);
+            let next = match (seen, positions.get(partition), &wanted.group) {
+                (Some(next), _, _) | (None, Some(StartPosition::Offset(next)), None) => next.to_owned(),
+                _ => self.partition_end(group, wanted.topic.id, *partition).await?,
+            };
+            let core = self.layout().store_of(group) % cores;
+            by_core.entry(core).or_default().push((group, wanted.topic.id, *partition, next));
+        }
+        let (slot, answer) = highwater_runtime::queue::reply();
+        let mut slot = Some(slot);
+        let first: std::rc::Rc<std::cell::RefCell<Option<highwater_runtime::queue::ReplySlot<()>>>> =
+            std::rc::Rc::new(std::cell::RefCell::new(slot.take()));
+        for (core, partitions) in by_core {
+            let Some(port) = usize::try_from(core).ok().and_then(|core| self.0.to.get(core)).cloned() else { continue };
+            let first = std::rc::Rc::clone(&first);
+            self.env().spawn("await append", async move {
+                let _ = ask_port(&port, |reply| Question::AwaitAppend { partitions, deadline, reply }).await;
+                if let Some(slot) = first.borrow_mut().take() {
+                    slot.fill(());
+                }
+            });
+        }
+        drop(first);
+        let _ = answer.await;
+        Ok(())
+    }
+
+    async fn partition_end(&self, group: u32, topic: ObjectId, partition: u32) -> Result<u64, Diag> {
+        let read = MessagesRead { group, topic, partition, start: StartPosition::Latest, limit: 1, max_bytes: 1 };
+        Ok(self.ask(group, |reply| Question::Messages(read, reply)).await??.next_offset)
+    }
+}
+
+fn size_of_payloads(messages: &[Message]) -> u32 {
+    u32::try_from(messages.iter().map(|message| message.payload.len()).sum::<usize>()).unwrap_or(u32::MAX)
+}
+
+fn head_of(identity: &Identity) -> RequestHead {
+    RequestHead {
+        principal: identity.user.clone(),
+        role: identity.role,
+        auth_epoch: identity.auth_epoch,
+        request: None,
+        statement_hash: 0,
+    }
+}
+
+fn check(plan: Plan, identity: &Identity, catalog: &highwater_sql::catalog::Catalog) -> Result<(), Diag> {
+    let bound = Bound { catalog_version: CatalogVersion(catalog.version.0), execute_as: None, parameters: Vec::new(), plan };
+    authorize(&bound, identity.role, &identity.user, catalog)
+}
+
+fn settle<T>(result: Result<T, Failure>) -> Result<T, Diag> {
+    result.map_err(|failure| match failure {
+        Failure::Diag(diag) => diag,
+        Failure::Stale => Diag::new(SqlState::SERIALIZATION_FAILURE, "the topic was redefined meanwhile").hint("Retry."),
+    })
+}
+
+fn no_partition(topic: &Topic, partition: u32) -> Diag {
+    Diag::new(
+        SqlState::INVALID_PARAMETER,
+        format!(
+            "topic \"{}.{}\" has no partition {partition}: it has {}, counted from 0",
+            topic.namespace, topic.name, topic.partitions
+        ),
+    )
+}
+
+fn message_schema() -> Vec<ResultColumn> {
+    [
+        ("topic_id", DataType::Text, true),
+        ("partition_id", DataType::Int, true),
+        ("offset", DataType::BigInt, true),
+        ("key", DataType::Text, false),
+        ("payload", DataType::Bytes, true),
+        ("timestamp_ms", DataType::BigInt, true),
+        ("user_id", DataType::Text, false),
+        ("op", DataType::Text, true),
+    ]
+    .into_iter()
+    .map(|(name, data_type, not_null)| ResultColumn {
+        name: name.to_owned(),
+        data_type,
+        primary_key: false,
+        not_null,
+        unique: false,
+    })
+    .collect()
+}
+
+fn message_row(topic: &str, partition: u32, message: Message) -> Row {
+    let optional = |value: Option<String>| value.map_or(Value::Null, Value::Text);
+    let operation = match message.operation {
+        Operation::Insert => "Insert",
+        Operation::Update => "Update",
+        Operation::Delete => "Delete",
+    };
+    vec![
+        Value::Text(topic.to_owned()),
+        Value::Int(i32::try_from(partition).unwrap_or(i32::MAX)),
+        Value::BigInt(i64::try_from(message.offset).unwrap_or(i64::MAX)),
+        optional(message.key),
+        Value::Bytes(message.payload),
+        Value::BigInt(message.timestamp / 1000),
+        optional(message.user),
+        Value::Text(operation.to_owned()),
+    ]
+}

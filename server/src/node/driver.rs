@@ -1,0 +1,150 @@
+//! The group driver: one task per store that moves all its groups forward.
+//!
+//! A turn takes what was proposed, writes the log records of every group in one append, and while that write runs applies
+//! what the turn before committed. Answers are given after the state they describe is published, so a read that starts
+//! after an answer sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use futures_lite::future;
+use highwater_engine::LogBatch;
+use highwater_raft::Ready;
+use highwater_runtime::{Env, Rt};
+use highwater_sql::diag::{Diag, SqlState};
+
+use super::host::StoreHost;
+use super::mesh::{Admission, Proposal};
+use super::replica::{Effects, Replica};
+
+/// Proposals that one turn takes at most: bounds the size of one log write.
+const TURN: usize = 1024;
+
+/// Drives the groups of a store until the host closes and nothing is left to do.
+pub(crate) async fn drive(env: Rt, host: Rc<StoreHost>, mut replicas: BTreeMap<u32, Replica>) {
+    for (group, replica) in &replicas {
+        host.publish(*group, replica.state().view());
+    }
+    loop {
+        let seen = host.work.seen();
+        let taken = take_pending(&host);
+        if taken.is_empty() && !replicas.values().any(Replica::has_ready) {
+            if host.closing.get() {
+                break;
+            }
+            host.work.changed_since(seen).await;
+            continue;
+        }
+        let touched = propose(&env, &host, &mut replicas, taken);
+        if let Err(reason) = turn(&host, &mut replicas, touched).await {
+            env.fail_stop(&reason).await;
+        }
+        if !host.ready.get() && replicas.values().all(Replica::is_ready) {
+            host.ready.set(true);
+            host.outbox.notify();
+        }
+    }
+    if let Err(error) = host.store.close().await {
+        tracing::error!(%error, "the store did not close cleanly; the next start will recover it");
+    }
+    host.stopped.notify();
+}
+
+fn take_pending(host: &StoreHost) -> Vec<Proposal> {
+    let mut pending = host.pending.borrow_mut();
+    let count = pending.len().min(TURN);
+    pending.drain(..count).collect()
+}
+
+fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, taken: Vec<Proposal>) -> BTreeSet<u32> {
+    let now = env.wall().0;
+    let mut touched = BTreeSet::new();
+    let pressure = host.store.pressure();
+    for proposal in taken {
+        if let (Admission::Client, Some(pressure)) = (proposal.admission, &pressure) {
+            let state = if pressure.is_disk_full() { SqlState::DISK_FULL } else { SqlState::OVERLOADED };
+            let diag = Diag::new(state, format!("writes are refused for now: {pressure}"))
+                .hint("Reads go on. Retry after a pause; free disk space if it is full.");
+            proposal.reply.fill(Err(diag));
+            continue;
+        }
+        let Some(replica) = replicas.get_mut(&proposal.group) else {
+            let diag = Diag::new(SqlState::INTERNAL, format!("group {} is not on this core", proposal.group));
+            proposal.reply.fill(Err(diag));
+            continue;
+        };
+        touched.insert(proposal.group);
+        let seed = (u128::from(env.random()) << 64) | u128::from(env.random());
+        replica.propose(proposal, now, seed);
+    }
+    touched
+}
+
+/// One append for all groups, beside it the application of what is committed already.
+async fn turn(host: &Rc<StoreHost>, replicas: &mut BTreeMap<u32, Replica>, _touched: BTreeSet<u32>) -> Result<(), String> {
+    let mut batch = LogBatch::default();
+    let mut readies: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
+    for (group, replica) in replicas.iter_mut() {
+        while replica.has_ready() {
+            readies.entry(*group).or_default().push(replica.take_ready(&mut batch));
+        }
+    }
+    let write = async {
+        if batch.is_empty() { Ok(()) } else { host.store.append(batch).await }
+    };
+    let apply = async {
+        let mut all = Vec::new();
+        for (group, ready) in &mut readies {
+            let Some(replica) = replicas.get_mut(group) else { continue };
+            for ready in ready.iter_mut() {
+                if let Some(committed) = ready.committed.take() {
+                    let effects = replica
+                        .apply(&host.store, committed)
+                        .await
+                        .map_err(|error| format!("group {group} cannot apply its log: {error}"))?;
+                    all.push((*group, effects));
+                }
+            }
+        }
+        for (group, _) in &all {
+            if let Some(replica) = replicas.get(group) {
+                host.publish(*group, replica.state().view());
+                host.raft.borrow_mut().insert(*group, replica.status());
+            }
+        }
+        announce(host, all);
+        Ok::<(), String>(())
+    };
+    let (written, applied) = future::zip(write, apply).await;
+    applied?;
+    written.map_err(|error| format!("the log cannot be written: {error}"))?;
+    for (group, readies) in &readies {
+        if let Some(replica) = replicas.get_mut(group) {
+            for ready in readies {
+                replica.persisted(ready).map_err(|diag| format!("group {group}: {diag}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Wakes who waits, then answers.
+fn announce(host: &StoreHost, all: Vec<(u32, Effects)>) {
+    if all.is_empty() {
+        return;
+    }
+    let mut outbox = false;
+    for (group, effects) in all {
+        if effects.outbox {
+            host.dirty_sources.borrow_mut().insert(group);
+            outbox = true;
+        }
+        for (slot, applied) in effects.answers {
+            slot.fill(Ok(applied));
+        }
+    }
+    host.published.notify();
+    if outbox {
+        host.outbox.notify();
+    }
+}

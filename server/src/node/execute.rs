@@ -1,0 +1,296 @@
+//! Running a text of statements: parse, bind, authorise, route, and do it again where definitions moved meanwhile.
+
+use std::sync::Arc;
+
+use highwater_runtime::Env;
+use highwater_sql::access::authorize;
+use highwater_sql::bind::{self, BindContext, ParamValue};
+use highwater_sql::catalog::{Catalog, Role};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::parse::{self, Statement};
+use highwater_sql::plan::{Bound, Plan, WriteKind};
+use highwater_sql::value::{Micros, Value};
+use highwater_state::command::{RequestHead, RequestId};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, StatementResult};
+use super::token::ReadToken;
+use super::{Inner, Node, shutting_down};
+
+/// How often a statement is planned again because definitions moved under it.
+const MAX_PLANS: usize = 16;
+/// Statements of one text at most.
+const MAX_STATEMENTS: usize = 10_000;
+/// The namespace of unqualified names.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Why a statement did not run to its end.
+pub(super) enum Failure {
+    /// Definitions moved: plan again.
+    Stale,
+    /// It cannot.
+    Diag(Diag),
+}
+
+impl From<Diag> for Failure {
+    fn from(diag: Diag) -> Self {
+        Self::Diag(diag)
+    }
+}
+
+/// A bound statement on its way, and everything that its parts need.
+pub(super) struct Run {
+    /// Who asks.
+    pub(super) identity: Identity,
+    /// The statement.
+    pub(super) bound: Arc<Bound>,
+    /// What it was bound against.
+    pub(super) catalog: Arc<Catalog>,
+    /// Whose rows it means.
+    pub(super) user: String,
+    /// The role that its expressions see.
+    pub(super) role: Role,
+    /// Its parameters, of the inferred types.
+    pub(super) params: Arc<Vec<Value>>,
+    /// When it started.
+    pub(super) now: Micros,
+    /// How a retry is recognised.
+    pub(super) head: RequestHead,
+}
+
+/// Counts a request as in flight until dropped.
+pub(super) struct InFlight(Node);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let inner: &Inner = &self.0.0;
+        inner.in_flight.set(inner.in_flight.get().saturating_sub(1));
+        if inner.in_flight.get() == 0 {
+            inner.idle.notify();
+        }
+    }
+}
+
+impl Node {
+    /// Counts a request as in flight.
+    ///
+    /// # Errors
+    /// 57P01 while the node shuts down.
+    pub(super) fn enter(&self) -> Result<InFlight, Diag> {
+        if !self.is_ready() {
+            return Err(shutting_down());
+        }
+        self.0.in_flight.set(self.0.in_flight.get() + 1);
+        Ok(InFlight(self.clone()))
+    }
+
+    /// Runs a text of one or more statements, in order, each on its own. The first failure ends it; what was committed
+    /// before stays.
+    ///
+    /// # Errors
+    /// The first failure, with the statement's number when there are several.
+    pub async fn execute(&self, request: ExecuteRequest) -> Result<Answer, ExecuteError> {
+        let _in_flight = self.enter()?;
+        let statements =
+            parse::parse(&request.sql).map_err(|diag| ExecuteError { diag, statement: None, kind: ErrorKind::Parse })?;
+        let of = |kind, diag| ExecuteError { diag, statement: None, kind };
+        if statements.is_empty() {
+            return Err(of(ErrorKind::Empty, Diag::new(SqlState::SYNTAX_ERROR, "the text holds no statement")));
+        }
+        if statements.len() > MAX_STATEMENTS {
+            let diag = Diag::new(
+                SqlState::PROGRAM_LIMIT,
+                format!("the text holds {} statements; the limit is {MAX_STATEMENTS}", statements.len()),
+            );
+            return Err(of(ErrorKind::Statement, diag.hint("Send it in parts.")));
+        }
+        if statements.len() > 1 && !request.params.is_empty() {
+            let diag = Diag::new(SqlState::INVALID_PARAMETER, "parameters are not allowed with more than one statement");
+            return Err(of(ErrorKind::ParamsWithBatch, diag.hint("Send one statement, or write the values as literals.")));
+        }
+        let mut token = match &request.token {
+            Some(text) => ReadToken::decode(text, self.cluster_id())?,
+            None => ReadToken::default(),
+        };
+        let several = statements.len() > 1;
+        let mut results = Vec::with_capacity(statements.len());
+        let mut sums = Sums::default();
+        for (at, statement) in statements.iter().enumerate() {
+            let ordinal = u16::try_from(at).unwrap_or(u16::MAX);
+            match self.run_statement(&request, statement, ordinal, &mut token).await {
+                Ok((result, Some(kind))) if several => sums.add(kind, &result),
+                Ok((result, _)) => results.push(result),
+                Err(diag) => {
+                    return Err(ExecuteError {
+                        diag,
+                        statement: several.then_some(at + 1),
+                        kind: ErrorKind::Statement,
+                    });
+                }
+            }
+        }
+        sums.close(&mut results, &request.identity.user);
+        Ok(Answer { results, token: token.encode(self.cluster_id()) })
+    }
+
+    async fn run_statement(
+        &self,
+        request: &ExecuteRequest,
+        statement: &Statement,
+        ordinal: u16,
+        token: &mut ReadToken,
+    ) -> Result<(StatementResult, Option<Dml>), Diag> {
+        let now = self.env().wall().0;
+        for _ in 0..MAX_PLANS {
+            if request.deadline.is_some_and(|deadline| self.env().now() >= deadline) {
+                return Err(Diag::new(SqlState::TIMEOUT, "the statement's deadline has passed before it was applied"));
+            }
+            let run = self.plan(request, statement, ordinal, now).await?;
+            let dml = dml_of(&run.bound.plan);
+            match self.run(&run, token).await {
+                Ok(result) => return Ok((result, dml)),
+                Err(Failure::Diag(diag)) => return Err(diag),
+                Err(Failure::Stale) => {
+                    self.newest_catalog().await?;
+                }
+            }
+        }
+        Err(Diag::new(SqlState::SERIALIZATION_FAILURE, "the statement's table is being redefined all the time")
+            .hint("Retry once the definitions rest."))
+    }
+
+    /// Binds and authorises. An object that this core does not know may be new: before saying so it asks meta.
+    async fn plan(&self, request: &ExecuteRequest, statement: &Statement, ordinal: u16, now: Micros) -> Result<Run, Diag> {
+        let mut catalog = self.catalog();
+        let planned = match self.plan_with(&catalog, request, statement) {
+            Err(diag) => {
+                let newest = self.newest_catalog().await?;
+                if newest.version == catalog.version {
+                    Err(diag)
+                } else {
+                    catalog = newest;
+                    self.plan_with(&catalog, request, statement)
+                }
+            }
+            planned => planned,
+        };
+        let (bound, params) = planned?;
+        let (user, role) = match &bound.execute_as {
+            Some(user) => {
+                let role = catalog.users.get(user).map_or(Role::User, |user| user.role);
+                (user.clone(), role)
+            }
+            None => (request.identity.user.clone(), request.identity.role),
+        };
+        let head = RequestHead {
+            principal: request.identity.user.clone(),
+            role: request.identity.role,
+            auth_epoch: request.identity.auth_epoch,
+            request: request.request_id.map(|id| RequestId { id, ordinal }),
+            statement_hash: statement_hash(request, ordinal),
+        };
+        Ok(Run {
+            identity: request.identity.clone(),
+            bound: Arc::new(bound),
+            catalog,
+            user,
+            role,
+            params: Arc::new(params),
+            now,
+            head,
+        })
+    }
+
+    fn plan_with(
+        &self,
+        catalog: &Catalog,
+        request: &ExecuteRequest,
+        statement: &Statement,
+    ) -> Result<(Bound, Vec<Value>), Diag> {
+        let identity = &request.identity;
+        let namespace = request.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        let context = BindContext { catalog, namespace, user: &identity.user, role: identity.role };
+        let bound = bind::bind(statement, &context)?;
+        authorize(&bound, identity.role, &identity.user, catalog)?;
+        let params: Vec<ParamValue> = request.params.clone();
+        let params = bind::coerce_params(&bound, params)?;
+        Ok((bound, params))
+    }
+
+    async fn run(&self, run: &Run, token: &mut ReadToken) -> Result<StatementResult, Failure> {
+        match &run.bound.plan {
+            Plan::Query(plan) => self.query(run, plan, token).await,
+            Plan::Write(plan) => self.write(run, plan, token).await,
+            Plan::Ddl(ddl) => Ok(self.define(run, ddl.clone()).await?),
+            Plan::User(plan) => Ok(self.change_user(run, plan.clone()).await?),
+            Plan::Consume(plan) => self.consume_statement(run, plan, token).await,
+            Plan::Ack(plan) => self.ack_statement(run, plan, token).await,
+        }
+    }
+}
+
+/// The identity of what is asked, so that one request id cannot stand for two things.
+fn statement_hash(request: &ExecuteRequest, ordinal: u16) -> u64 {
+    let mut bytes = request.sql.clone().into_bytes();
+    bytes.push(0);
+    bytes.extend_from_slice(&ordinal.to_le_bytes());
+    for param in &request.params {
+        bytes.extend_from_slice(format!("{param:?}").as_bytes());
+        bytes.push(0);
+    }
+    xxh3_64(&bytes)
+}
+
+/// The verbs whose counts a batch sums.
+#[derive(Clone, Copy)]
+enum Dml {
+    Insert,
+    Update,
+    Delete,
+}
+
+fn dml_of(plan: &Plan) -> Option<Dml> {
+    match plan {
+        Plan::Write(write) => Some(match write.kind {
+            WriteKind::Insert { .. } => Dml::Insert,
+            WriteKind::Update { .. } => Dml::Update,
+            WriteKind::Delete { .. } => Dml::Delete,
+        }),
+        Plan::Query(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) => None,
+    }
+}
+
+/// Rows that a batch's writes touched.
+#[derive(Default)]
+struct Sums {
+    inserted: Option<u64>,
+    updated: Option<u64>,
+    deleted: Option<u64>,
+}
+
+impl Sums {
+    fn add(&mut self, kind: Dml, result: &StatementResult) {
+        let rows = match result {
+            StatementResult::Message { row_count, .. } => *row_count,
+            StatementResult::Rows { .. } => 0,
+        };
+        let sum = match kind {
+            Dml::Insert => &mut self.inserted,
+            Dml::Update => &mut self.updated,
+            Dml::Delete => &mut self.deleted,
+        };
+        *sum = Some(sum.unwrap_or(0) + rows);
+    }
+
+    fn close(self, results: &mut Vec<StatementResult>, user: &str) {
+        for (verb, rows) in [("Inserted", self.inserted), ("Updated", self.updated), ("Deleted", self.deleted)] {
+            if let Some(rows) = rows {
+                results.push(StatementResult::Message {
+                    message: format!("{verb} {rows} row(s)"),
+                    row_count: rows,
+                    as_user: user.to_owned(),
+                });
+            }
+        }
+    }
+}

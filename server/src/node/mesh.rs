@@ -1,0 +1,212 @@
+//! The queues between a node's cores, and what travels on them.
+//!
+//! Each core owns two bounded queues: proposals (which go through a group's log) and questions (which do not). Answers use
+//! reserved reply slots, so a core never waits to answer.
+
+use std::sync::Arc;
+
+use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
+use highwater_runtime::{CoreId, Monotonic};
+use highwater_sql::catalog::{Catalog, ObjectId, Role};
+use highwater_sql::diag::Diag;
+use highwater_sql::plan::{QueryPlan, StartPosition};
+use highwater_sql::value::{Micros, Row, Value};
+use highwater_state::command::Command;
+use highwater_state::outcome::{Consumed, Outcome};
+use highwater_state::placement::Layout;
+
+/// Proposals that may wait on one core.
+pub(crate) const PROPOSAL_QUEUE: usize = 4096;
+/// Questions that may wait on one core.
+pub(crate) const QUESTION_QUEUE: usize = 4096;
+
+/// A command for a group's log.
+pub(crate) struct Proposal {
+    /// The group.
+    pub(crate) group: u32,
+    /// The command.
+    pub(crate) command: Command,
+    /// The catalog it was planned with: the group is brought there first.
+    pub(crate) catalog: Option<Arc<Catalog>>,
+    /// Refused under pressure; what is not of a client (exchange, definitions) is always accepted.
+    pub(crate) admission: Admission,
+    /// Where the answer goes.
+    pub(crate) reply: ReplySlot<Result<Applied, Diag>>,
+}
+
+/// Whether a proposal may be refused for overload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// A client's write.
+    Client,
+    /// The system's own.
+    System,
+}
+
+/// The answer to a proposal: it is durable and applied.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// Its log index.
+    pub(crate) index: u64,
+    /// What it did.
+    pub(crate) outcome: Outcome,
+}
+
+/// A read of one group, in a snapshot no older than everything acknowledged before it arrived.
+pub(crate) struct TableRead {
+    /// The group.
+    pub(crate) group: u32,
+    /// The query; its source is a table.
+    pub(crate) plan: Arc<QueryPlan>,
+    /// Parameters, of the inferred types.
+    pub(crate) params: Arc<Vec<Value>>,
+    /// The effective user.
+    pub(crate) user: String,
+    /// The effective role.
+    pub(crate) role: Role,
+    /// The statement's start: NOW().
+    pub(crate) now: Micros,
+    /// Applied index that a token asks for.
+    pub(crate) at_least: u64,
+    /// Run the whole query here, or only its filter.
+    pub(crate) part: ReadPart,
+}
+
+/// How much of a query a group runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadPart {
+    /// All of it: the answer is the result's rows.
+    Whole,
+    /// Only the scan and the filter: the answer is source rows, at most this many.
+    Filtered {
+        /// Enough rows for the whole query, when that is known.
+        enough: Option<u64>,
+    },
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(crate) struct TableRows {
+    /// The rows.
+    pub(crate) rows: Vec<Row>,
+    /// The group's applied index that they show.
+    pub(crate) index: u64,
+}
+
+/// A question to a core.
+pub(crate) enum Question {
+    /// Rows of a table.
+    Table(Box<TableRead>, ReplySlot<Result<TableRows, ReadRefusal>>),
+    /// The newest catalog, from the meta group itself.
+    Catalog(ReplySlot<Result<Arc<Catalog>, Diag>>),
+    /// The cluster's identity and token key, from the meta group; none before the first entry.
+    Cluster(ReplySlot<Option<(u128, [u8; 32])>>),
+    /// Jobs, from the meta group.
+    Jobs(ReplySlot<Result<Vec<Row>, Diag>>),
+    /// Take this catalog if it is newer.
+    Publish(Arc<Catalog>, ReplySlot<()>),
+    /// Messages of a partition, for a consume without a group.
+    Messages(MessagesRead, ReplySlot<Result<Consumed, Diag>>),
+    /// Whether a consume with a group would return or create anything.
+    Deliverable(DeliverableRead, ReplySlot<Result<bool, Diag>>),
+    /// Committed offsets of all consumer groups of these partitions' group: rows of `system.topic_offsets`.
+    GroupOffsets(u32, ReplySlot<Result<Vec<Row>, Diag>>),
+    /// Wait until what these sources had for these destinations when the question arrived is applied there.
+    AwaitShipped {
+        /// Source groups on this core.
+        sources: Vec<u32>,
+        /// Destination groups.
+        destinations: Vec<u32>,
+        /// When to give up.
+        deadline: Monotonic,
+        /// Answers false at the deadline.
+        reply: ReplySlot<bool>,
+    },
+    /// Wait until one of these partitions has messages at or after its offset.
+    AwaitAppend {
+        /// (group, topic, partition, next offset).
+        partitions: Vec<(u32, ObjectId, u32, u64)>,
+        /// When to give up.
+        deadline: Monotonic,
+        /// Answers in any case.
+        reply: ReplySlot<()>,
+    },
+    /// Rows of `system.cluster_groups` for the groups of this core.
+    GroupStatus(ReplySlot<Vec<Row>>),
+    /// Whether every group of this core leads and has replayed its log.
+    Ready(ReplySlot<bool>),
+}
+
+/// Why a table read gave no rows.
+#[derive(Debug)]
+pub(crate) enum ReadRefusal {
+    /// Planned against another definition of the table.
+    StaleCatalog,
+    /// Anything else.
+    Failed(Diag),
+}
+
+/// A read of messages without a group.
+pub(crate) struct MessagesRead {
+    /// The partition's group.
+    pub(crate) group: u32,
+    /// The topic.
+    pub(crate) topic: ObjectId,
+    /// The partition.
+    pub(crate) partition: u32,
+    /// Where to start.
+    pub(crate) start: StartPosition,
+    /// At most this many.
+    pub(crate) limit: u32,
+    /// At most this many payload bytes, though always one message.
+    pub(crate) max_bytes: u32,
+}
+
+/// A look at a consumer group before it consumes.
+pub(crate) struct DeliverableRead {
+    /// The partition's group.
+    pub(crate) group: u32,
+    /// The topic.
+    pub(crate) topic: ObjectId,
+    /// The partition.
+    pub(crate) partition: u32,
+    /// The consumer group.
+    pub(crate) consumer_group: String,
+    /// The consumer.
+    pub(crate) consumer_id: String,
+}
+
+/// One core's ends of the mesh: its own queues, and the sending ends of all.
+pub struct Ports {
+    pub(crate) core: CoreId,
+    pub(crate) proposals: Receiver<Proposal>,
+    pub(crate) questions: Receiver<Question>,
+    pub(crate) layouts: Receiver<(Layout, u64)>,
+    pub(crate) to: Vec<Port>,
+}
+
+/// The sending ends towards one core.
+#[derive(Clone)]
+pub(crate) struct Port {
+    pub(crate) proposals: Sender<Proposal>,
+    pub(crate) questions: Sender<Question>,
+    pub(crate) layouts: Sender<(Layout, u64)>,
+}
+
+/// The queues of a node of `cores` cores, one [`Ports`] per core in core order.
+#[must_use]
+pub fn mesh(cores: u16) -> Vec<Ports> {
+    let mut receivers = Vec::new();
+    let mut to = Vec::new();
+    for core in 0..cores {
+        let (proposals_to, proposals) = queue::bounded(PROPOSAL_QUEUE);
+        let (questions_to, questions) = queue::bounded(QUESTION_QUEUE);
+        let (layouts_to, layouts) = queue::bounded(1);
+        to.push(Port { proposals: proposals_to, questions: questions_to, layouts: layouts_to });
+        receivers.push((CoreId(core), proposals, questions, layouts));
+    }
+    receivers
+        .into_iter()
+        .map(|(core, proposals, questions, layouts)| Ports { core, proposals, questions, layouts, to: to.clone() })
+        .collect()
+}

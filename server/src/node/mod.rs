@@ -1,0 +1,200 @@
+//! The node: cores, group drivers, routing, exchange, reads, and the execution of statements.
+//!
+//! [`Node::start`] runs once per core. A front end on any core hands a text to [`Node::execute`]; the plan names its group,
+//! and the core that hosts the group gets the command or the read through its queue: one hop at most.
+
+mod answer;
+mod consume;
+mod define;
+mod driver;
+mod execute;
+mod host;
+mod mesh;
+mod query;
+mod reads;
+mod replica;
+mod shape;
+mod shipper;
+mod signal;
+mod start;
+mod system_rows;
+mod token;
+mod write;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use highwater_runtime::queue::{self, ReplySlot};
+use highwater_runtime::{CoreId, Rt};
+use highwater_sql::catalog::Catalog;
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::pipeline::PipelineLimits;
+use highwater_state::command::Command;
+use highwater_state::placement::Layout;
+
+pub use answer::{
+    AckRequest, Answer, ConsumeAnswer, ConsumeRequest, ErrorKind, ExecuteError, ExecuteRequest, Identity, ResultColumn,
+    StatementResult,
+};
+pub use mesh::{Ports, mesh};
+pub use shape::ShapeError;
+pub use start::{NodeSetup, StartError};
+
+use host::StoreHost;
+use mesh::{Admission, Applied, Port, Proposal, Question};
+use signal::Signal;
+
+/// What the node is told by configuration.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Rows and bytes that one query may hold in memory.
+    pub pipeline: PipelineLimits,
+    /// How long a claim keeps messages from other consumers of its group, in microseconds.
+    pub visibility_micros: u64,
+    /// Longest wait of a consume, in microseconds.
+    pub max_consume_wait_micros: u64,
+    /// Messages that one consume returns at most, and when it does not say.
+    pub max_consume_messages: u32,
+    /// Payload bytes that one consume returns at most.
+    pub max_consume_bytes: u32,
+    /// SCRAM iterations of new passwords.
+    pub scram_iterations: u32,
+    /// Rows of `system.settings`: name, value, description, category.
+    pub shown: Vec<[String; 4]>,
+}
+
+/// One core's part of the node. Clones are the same part.
+#[derive(Clone)]
+pub struct Node(Rc<Inner>);
+
+struct Inner {
+    env: Rt,
+    core: CoreId,
+    settings: NodeSettings,
+    to: Vec<Port>,
+    layout: OnceCell<Layout>,
+    cluster: OnceCell<Cluster>,
+    catalog: RefCell<Arc<Catalog>>,
+    catalog_changed: Signal,
+    hosts: RefCell<BTreeMap<u32, Rc<StoreHost>>>,
+    closing: Cell<bool>,
+    in_flight: Cell<usize>,
+    idle: Signal,
+}
+
+#[derive(Clone, Copy)]
+struct Cluster {
+    id: u128,
+    token_key: [u8; 32],
+}
+
+impl Node {
+    /// The world as this core sees it.
+    #[must_use]
+    pub fn env(&self) -> &Rt {
+        &self.0.env
+    }
+
+    /// The newest catalog on this core.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.0.catalog.borrow())
+    }
+
+    /// The key that signs tokens. All zeros before the node is started.
+    #[must_use]
+    pub fn token_key(&self) -> [u8; 32] {
+        self.0.cluster.get().map_or([0; 32], |cluster| cluster.token_key)
+    }
+
+    /// The cluster's identity. Zero before the node is started.
+    #[must_use]
+    pub fn cluster_id(&self) -> u128 {
+        self.0.cluster.get().map_or(0, |cluster| cluster.id)
+    }
+
+    /// What the node was configured with.
+    #[must_use]
+    pub fn settings(&self) -> &NodeSettings {
+        &self.0.settings
+    }
+
+    /// Whether this node takes work: started, and not shutting down.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.cluster.get().is_some() && !self.0.closing.get()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.0.closing.get()
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.0.layout.get().copied().unwrap_or(Layout { user_shards: 1, shared_shards: 1, stores: 1 })
+    }
+
+    /// The stores of this core.
+    fn hosts(&self) -> Vec<Rc<StoreHost>> {
+        self.0.hosts.borrow().values().cloned().collect()
+    }
+
+    /// The store of this core that has a group.
+    fn host_of(&self, group: u32) -> Option<Rc<StoreHost>> {
+        self.0.hosts.borrow().get(&self.layout().store_of(group)).cloned()
+    }
+
+    /// Takes a catalog if it is newer than this core's.
+    fn take_catalog(&self, catalog: Arc<Catalog>) {
+        let mut current = self.0.catalog.borrow_mut();
+        if catalog.version > current.version {
+            *current = catalog;
+            drop(current);
+            self.0.catalog_changed.notify();
+        }
+    }
+
+    fn port_of(&self, group: u32) -> Result<&Port, Diag> {
+        let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
+        let core = self.layout().store_of(group) % cores;
+        self.0
+            .to
+            .get(usize::try_from(core).unwrap_or(0))
+            .ok_or_else(|| Diag::new(SqlState::INTERNAL, format!("group {group} has no core")))
+    }
+
+    /// Puts a command through a group's log; the answer comes when it is durable and applied.
+    async fn propose(
+        &self,
+        group: u32,
+        command: Command,
+        catalog: Option<Arc<Catalog>>,
+        admission: Admission,
+    ) -> Result<Applied, Diag> {
+        let (slot, answer) = queue::reply();
+        let proposal = Proposal { group, command, catalog, admission, reply: slot };
+        self.port_of(group)?.proposals.send(proposal).await.map_err(|_| shutting_down())?;
+        answer.await.map_err(|_| outcome_unknown())?
+    }
+
+    /// Asks the core that hosts a group.
+    async fn ask<T: 'static>(&self, group: u32, question: impl FnOnce(ReplySlot<T>) -> Question) -> Result<T, Diag> {
+        ask_port(self.port_of(group)?, question).await
+    }
+}
+
+async fn ask_port<T: 'static>(port: &Port, question: impl FnOnce(ReplySlot<T>) -> Question) -> Result<T, Diag> {
+    let (slot, answer) = queue::reply();
+    port.questions.send(question(slot)).await.map_err(|_| shutting_down())?;
+    answer.await.map_err(|_| shutting_down())
+}
+
+fn shutting_down() -> Diag {
+    Diag::new(SqlState::SHUTTING_DOWN, "the node is shutting down").hint("Send the statement again once it is back.")
+}
+
+fn outcome_unknown() -> Diag {
+    Diag::new(SqlState::OUTCOME_UNKNOWN, "the node stopped while the statement was under way; it may or may not have been applied")
+        .hint("Send it again with the same request_id to learn its outcome without applying it twice.")
+}

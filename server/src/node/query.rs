@@ -1,0 +1,139 @@
+//! SELECT: on the one group that has the rows, or gathered from several; over system tables; over nothing.
+
+use std::sync::Arc;
+
+use highwater_sql::catalog::{Table, TableKind};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::{EvalContext, evaluate};
+use highwater_sql::expr::Expr;
+use highwater_sql::pipeline::{Flow, Pipeline};
+use highwater_sql::plan::{From, QueryPlan, TableAccess};
+use highwater_sql::value::{Row, Value};
+
+use super::Node;
+use super::answer::{ResultColumn, StatementResult};
+use super::execute::{Failure, Run};
+use super::mesh::{Question, ReadPart, ReadRefusal, TableRead, TableRows};
+use super::token::ReadToken;
+use super::write::groups_of_access;
+
+impl Node {
+    pub(super) async fn query(&self, run: &Run, plan: &QueryPlan, token: &mut ReadToken) -> Result<StatementResult, Failure> {
+        let rows = match &plan.from {
+            From::Nothing => self.pipe(run, plan, std::iter::once(Vec::new()))?,
+            From::System(table) => {
+                let source = self.system_rows(*table, run).await?;
+                self.pipe(run, plan, source)?
+            }
+            From::Table { table, access } => self.table_rows(run, plan, table, access, token).await?,
+        };
+        let schema = plan
+            .projection
+            .iter()
+            .map(|column| ResultColumn {
+                name: column.name.clone(),
+                data_type: column.data_type,
+                primary_key: column.primary_key,
+                not_null: column.not_null,
+                unique: column.unique,
+            })
+            .collect();
+        Ok(StatementResult::Rows { schema, rows, as_user: run.user.clone() })
+    }
+
+    async fn table_rows(
+        &self,
+        run: &Run,
+        plan: &QueryPlan,
+        table: &Table,
+        access: &TableAccess,
+        token: &mut ReadToken,
+    ) -> Result<Vec<Row>, Failure> {
+        let plan = Arc::new(plan.clone());
+        let groups = match table.kind {
+            TableKind::User | TableKind::Stream => vec![self.layout().user_group(&run.user)],
+            TableKind::Shared if table.partition_columns == 0 => vec![self.layout().table_group(table.id)],
+            TableKind::Shared => {
+                let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+                groups_of_access(self.layout(), table, access, &context)?
+                    .unwrap_or_else(|| self.layout().shared_groups().collect())
+            }
+        };
+        if let [group] = groups.as_slice() {
+            let found = self.read_group(run, &plan, *group, ReadPart::Whole, token.mark(*group)).await?;
+            token.saw(*group, found.index);
+            return Ok(found.rows);
+        }
+        let part = ReadPart::Filtered { enough: enough(run, &plan)? };
+        let mut gathered = Vec::new();
+        for group in groups {
+            let found = self.read_group(run, &plan, group, part, token.mark(group)).await?;
+            token.saw(group, found.index);
+            gathered.extend(found.rows);
+        }
+        // The groups have filtered; the rest is done here, over all of them.
+        let rest = QueryPlan { filter: None, ..plan.as_ref().clone() };
+        Ok(self.pipe(run, &rest, gathered)?)
+    }
+
+    async fn read_group(
+        &self,
+        run: &Run,
+        plan: &Arc<QueryPlan>,
+        group: u32,
+        part: ReadPart,
+        at_least: u64,
+    ) -> Result<TableRows, Failure> {
+        let read = TableRead {
+            group,
+            plan: Arc::clone(plan),
+            params: Arc::clone(&run.params),
+            user: run.user.clone(),
+            role: run.role,
+            now: run.now,
+            at_least,
+            part,
+        };
+        match self.ask(group, |reply| Question::Table(Box::new(read), reply)).await? {
+            Ok(found) => Ok(found),
+            Err(ReadRefusal::StaleCatalog) => Err(Failure::Stale),
+            Err(ReadRefusal::Failed(diag)) => Err(Failure::Diag(diag)),
+        }
+    }
+
+    /// Runs the query's operators over rows that are here.
+    fn pipe(&self, run: &Run, plan: &QueryPlan, rows: impl IntoIterator<Item = Row>) -> Result<Vec<Row>, Diag> {
+        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+        let mut pipeline = Pipeline::new(plan, context, self.settings().pipeline)?;
+        for row in rows {
+            if matches!(pipeline.push(&row)?, Flow::Done) {
+                break;
+            }
+        }
+        pipeline.finish()
+    }
+}
+
+/// How many filtered rows of a group are enough, when neither order nor aggregates need all.
+fn enough(run: &Run, plan: &QueryPlan) -> Result<Option<u64>, Diag> {
+    if plan.aggregate.is_some() || !plan.order_by.is_empty() {
+        return Ok(None);
+    }
+    let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+    let Some(limit) = plan.limit.as_ref().map(|expr| row_count(expr, &context)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let offset = plan.offset.as_ref().map(|expr| row_count(expr, &context)).transpose()?.flatten().unwrap_or(0);
+    Ok(Some(limit.saturating_add(offset)))
+}
+
+/// The value of a LIMIT or OFFSET; NULL is none.
+pub(super) fn row_count(expr: &Expr, context: &EvalContext<'_>) -> Result<Option<u64>, Diag> {
+    match evaluate(expr, &[], context)? {
+        Value::Null => Ok(None),
+        Value::BigInt(count) => u64::try_from(count)
+            .map(Some)
+            .map_err(|_| Diag::new(SqlState::INVALID_LIMIT, "LIMIT and OFFSET must not be negative")),
+        _ => Err(Diag::new(SqlState::DATATYPE_MISMATCH, "LIMIT and OFFSET take a whole number")),
+    }
+}

@@ -1,0 +1,279 @@
+//! Answering questions on the core that hosts the group: table reads, messages, waits.
+//!
+//! Every read uses the view published last, so it shows everything that was acknowledged before it arrived (one voter: the
+//! leader's applied state; its lease is its own).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use highwater_runtime::queue::ReplySlot;
+use highwater_runtime::{Env, Monotonic};
+use highwater_sql::catalog::{ObjectId, Table, TableKind};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::{self, EvalContext};
+use highwater_sql::key::resolve_access;
+use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
+use highwater_sql::plan::From;
+use highwater_sql::value::{Row, Value};
+use highwater_state::group::StateError;
+use highwater_state::placement::META;
+use highwater_state::view::GroupView;
+
+use super::Node;
+use super::host::StoreHost;
+use super::mesh::{Question, ReadPart, ReadRefusal, TableRead, TableRows};
+
+/// Serves the questions of this core until every sender is gone. Each runs in a task of its own.
+pub(crate) async fn serve(node: Node, questions: highwater_runtime::queue::Receiver<Question>) {
+    while let Some(question) = questions.recv().await {
+        let node = node.clone();
+        let env = node.env().clone();
+        env.spawn("question", async move { answer(&node, question).await });
+    }
+}
+
+async fn answer(node: &Node, question: Question) {
+    match question {
+        Question::Table(read, reply) => reply.fill(table(node, &read).await),
+        Question::Catalog(reply) => {
+            reply.fill(view_of(node, META).map(|(_, view)| Arc::clone(view.catalog())));
+        }
+        Question::Cluster(reply) => {
+            let known = view_of(node, META).ok().and_then(|(_, view)| Some((view.cluster_id()?, view.token_key()?)));
+            reply.fill(known);
+        }
+        Question::Jobs(reply) => reply.fill(jobs(node).await),
+        Question::Publish(catalog, reply) => {
+            node.take_catalog(catalog);
+            reply.fill(());
+        }
+        Question::Messages(read, reply) => {
+            let found = match view_of(node, read.group) {
+                Ok((_, view)) => view
+                    .messages(read.topic, read.partition, read.start, read.limit, read.max_bytes)
+                    .await
+                    .map_err(|error| storage(node, &error)),
+                Err(diag) => Err(diag),
+            };
+            reply.fill(found);
+        }
+        Question::Deliverable(read, reply) => {
+            let found = match view_of(node, read.group) {
+                Ok((_, view)) => view
+                    .deliverable(read.topic, read.partition, &read.consumer_group, &read.consumer_id, node.env().wall().0)
+                    .await
+                    .map_err(|error| storage(node, &error)),
+                Err(diag) => Err(diag),
+            };
+            reply.fill(found);
+        }
+        Question::GroupOffsets(group, reply) => {
+            let found = match view_of(node, group) {
+                Ok((_, view)) => view.group_offsets().await.map_err(|error| storage(node, &error)),
+                Err(diag) => Err(diag),
+            };
+            reply.fill(found);
+        }
+        Question::AwaitShipped { sources, destinations, deadline, reply } => {
+            await_shipped(node, &sources, &destinations, deadline, reply).await;
+        }
+        Question::AwaitAppend { partitions, deadline, reply } => await_append(node, &partitions, deadline, reply).await,
+        Question::GroupStatus(reply) => reply.fill(group_status(node)),
+        Question::Ready(reply) => reply.fill(node.hosts().iter().all(|host| host.ready.get())),
+    }
+}
+
+fn view_of(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
+    node.host_of(group)
+        .and_then(|host| host.view(group).map(|view| (host, view)))
+        .ok_or_else(|| Diag::new(SqlState::INTERNAL, format!("group {group} is not on this core")))
+}
+
+/// A read that failed on stored data: said once in the log, and to the client in one sentence.
+fn storage(node: &Node, error: &StateError) -> Diag {
+    tracing::error!(core = node.env().core().0, %error, "a read failed");
+    Diag::new(SqlState::DATA_CORRUPTED, format!("stored data cannot be read: {error}"))
+        .hint("The data on disk is damaged or the disk fails; see the server's log and restore from a backup or a replica.")
+}
+
+async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> {
+    let (_, view) = view_of(node, read.group).map_err(ReadRefusal::Failed)?;
+    if view.applied().0 < read.at_least {
+        let diag = Diag::new(SqlState::INVALID_PARAMETER, "the read token is ahead of this cluster's data")
+            .hint("The data was restored from an older state; read again without the token.");
+        return Err(ReadRefusal::Failed(diag));
+    }
+    let From::Table { table, access } = &read.plan.from else {
+        return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
+    };
+    // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
+    match view.catalog().tables.get(&table.id) {
+        Some(known) if known.version == table.version => {}
+        None if view.catalog().version < node.catalog().version => {}
+        Some(known) if known.version < table.version => {}
+        Some(_) | None => return Err(ReadRefusal::StaleCatalog),
+    }
+    let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
+    let ranges = resolve_access(access, table, &context).map_err(ReadRefusal::Failed)?;
+    let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
+    let mut cursor = view.rows(table, user, &ranges).await.map_err(|error| ReadRefusal::Failed(storage(node, &error)))?;
+    let limits = node.settings().pipeline;
+    let mut sink = match read.part {
+        ReadPart::Whole => Sink::Whole(Box::new(
+            Pipeline::new(&read.plan, EvalContext::new(read.now, &read.user, read.role, &read.params, 0), limits)
+                .map_err(ReadRefusal::Failed)?,
+        )),
+        ReadPart::Filtered { enough } => Sink::Filtered { rows: Vec::new(), bytes: 0, enough, limits },
+    };
+    let oldest = oldest_visible(table, view.log_time().max(read.now));
+    let mut scanned = 0_u32;
+    while let Some((mut row, seq)) = cursor.next().await.map_err(|error| ReadRefusal::Failed(storage(node, &error)))? {
+        if i64::try_from(seq).is_ok_and(|seq| seq >= oldest) {
+            row.push(Value::BigInt(i64::try_from(seq).unwrap_or(i64::MAX)));
+            if sink.take(row, read, &context).map_err(ReadRefusal::Failed)? {
+                break;
+            }
+        }
+        scanned += 1;
+        if scanned.is_multiple_of(64) {
+            node.env().yield_if_needed().await;
+        }
+    }
+    let rows = match sink {
+        Sink::Whole(pipeline) => pipeline.finish().map_err(ReadRefusal::Failed)?,
+        Sink::Filtered { rows, .. } => rows,
+    };
+    Ok(TableRows { rows, index: view.applied().0 })
+}
+
+/// The lowest `_seq` of a STREAM row that has not expired; every row of other tables is visible.
+fn oldest_visible(table: &Table, now: i64) -> i64 {
+    const EPOCH_MICROS: i64 = 1_704_067_200_000_000;
+    match (table.kind, table.ttl_seconds) {
+        (TableKind::Stream, Some(ttl)) => {
+            let since = now.saturating_sub(i64::try_from(ttl).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+            (since.saturating_sub(EPOCH_MICROS) / 1000).max(0) << 22
+        }
+        (TableKind::Stream | TableKind::User | TableKind::Shared, _) => 0,
+    }
+}
+
+enum Sink {
+    Whole(Box<Pipeline>),
+    Filtered { rows: Vec<Row>, bytes: usize, enough: Option<u64>, limits: PipelineLimits },
+}
+
+impl Sink {
+    /// Takes a source row; true when no more are needed.
+    fn take(&mut self, row: Row, read: &TableRead, context: &EvalContext<'_>) -> Result<bool, Diag> {
+        match self {
+            Self::Whole(pipeline) => Ok(matches!(pipeline.push(&row)?, Flow::Done)),
+            Self::Filtered { rows, bytes, enough, limits } => {
+                if let Some(filter) = &read.plan.filter
+                    && !eval::is_true(filter, &row, context)?
+                {
+                    return Ok(false);
+                }
+                *bytes += row.iter().map(Value::heap_bytes).sum::<usize>();
+                rows.push(row);
+                if rows.len() > limits.max_rows || *bytes > limits.max_bytes {
+                    return Err(Diag::new(SqlState::PROGRAM_LIMIT, "the query gathers too many rows from its shards")
+                        .hint("Narrow the WHERE clause, or read in pages with LIMIT over key ranges."));
+                }
+                Ok(enough.is_some_and(|enough| rows.len() as u64 >= enough))
+            }
+        }
+    }
+}
+
+async fn jobs(node: &Node) -> Result<Vec<Row>, Diag> {
+    let (_, view) = view_of(node, META)?;
+    view.jobs().await.map_err(|error| storage(node, &error))
+}
+
+async fn await_shipped(node: &Node, sources: &[u32], destinations: &[u32], deadline: Monotonic, reply: ReplySlot<bool>) {
+    let mut wanted = Vec::new();
+    for source in sources {
+        let Some(host) = node.host_of(*source) else { continue };
+        let Some(view) = host.view(*source) else { continue };
+        for destination in destinations {
+            let head = view.outbox_head(*destination);
+            if head > host.shipped(*source, *destination) {
+                wanted.push((Rc::clone(&host), *source, *destination, head));
+            }
+        }
+    }
+    let mut arrived = true;
+    for (host, source, destination, head) in wanted {
+        loop {
+            let seen = host.arrivals.seen();
+            if host.shipped(source, destination) >= head {
+                break;
+            }
+            if node.env().now() >= deadline {
+                arrived = false;
+                break;
+            }
+            futures_lite::future::or(host.arrivals.changed_since(seen), node.env().sleep_until(deadline)).await;
+        }
+    }
+    reply.fill(arrived);
+}
+
+async fn await_append(node: &Node, partitions: &[(u32, ObjectId, u32, u64)], deadline: Monotonic, reply: ReplySlot<()>) {
+    loop {
+        let hosts = node.hosts();
+        let seen: Vec<u64> = hosts.iter().map(|host| host.published.seen()).collect();
+        let grown = partitions.iter().any(|(group, topic, partition, next)| {
+            view_of(node, *group).is_ok_and(|(_, view)| view.partition_end(*topic, *partition) > *next)
+        });
+        if grown || node.env().now() >= deadline || node.is_closing() {
+            reply.fill(());
+            return;
+        }
+        let changed = async {
+            // Any host of this core may hold the partition: wait for the first that publishes.
+            let mut waits: Vec<_> =
+                hosts.iter().zip(&seen).map(|(host, seen)| Box::pin(host.published.changed_since(*seen))).collect();
+            std::future::poll_fn(|context| {
+                for wait in &mut waits {
+                    if std::future::Future::poll(wait.as_mut(), context).is_ready() {
+                        return std::task::Poll::Ready(());
+                    }
+                }
+                std::task::Poll::Pending
+            })
+            .await;
+        };
+        futures_lite::future::or(changed, node.env().sleep_until(deadline)).await;
+    }
+}
+
+fn group_status(node: &Node) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for host in node.hosts() {
+        let raft = host.raft.borrow();
+        for (group, view) in host.views() {
+            let status = raft.get(&group);
+            let number = |value: u64| Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX));
+            let kind = match node.layout().role(group) {
+                Some(highwater_state::placement::GroupRole::Meta) => "meta",
+                Some(highwater_state::placement::GroupRole::User(_)) => "user",
+                Some(highwater_state::placement::GroupRole::Shared(_)) | None => "shared",
+            };
+            rows.push(vec![
+                number(u64::from(group)),
+                number(1),
+                Value::Text(kind.into()),
+                number(status.map_or(0, |status| status.term.0)),
+                number(status.map_or(0, |status| status.last.0)),
+                number(view.applied().0),
+                number(status.map_or(0, |status| status.commit.0)),
+                Value::Text(if host.ready.get() { "leader" } else { "starting" }.into()),
+                number(1),
+                Value::Text(format!("{:032x}", view.chain())),
+            ]);
+        }
+    }
+    rows
+}

@@ -1,0 +1,130 @@
+//! Shipping: what one group must tell another travels from the source's outbox to the destination's log.
+//!
+//! One task per (source, destination) while there is something to ship. Ranges follow each other without gaps; the
+//! destination drops what it has and names where it stands, so a shipper that knows nothing (after a restart) finds its
+//! place. What has arrived is trimmed from the outbox by an entry of the source, many records at a time.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use highwater_runtime::Env;
+use highwater_state::command::{Command, Deltas};
+use highwater_state::outcome::Outcome;
+
+use super::Node;
+use super::host::StoreHost;
+use super::mesh::Admission;
+
+/// Payload bytes of one range at most, though always one whole entry.
+const RANGE_BYTES: usize = 256 << 10;
+/// Pause before a refused range is tried again, in microseconds.
+const RETRY_MICROS: u64 = 20_000;
+/// An outbox that has been empty for so long is trimmed, in microseconds.
+const TRIM_AFTER_MICROS: u64 = 200_000;
+/// Ranges after which a busy outbox is trimmed.
+const TRIM_EVERY: u32 = 64;
+
+/// Watches the outboxes of a store's groups and starts a task for each pair that has something to ship.
+pub(crate) async fn ship(node: Node, host: Rc<StoreHost>) {
+    let active: Rc<RefCell<BTreeSet<(u32, u32)>>> = Rc::default();
+    let mut first = true;
+    loop {
+        let seen = host.outbox.seen();
+        if host.closing.get() {
+            return;
+        }
+        if host.ready.get() {
+            let sources: Vec<u32> = if std::mem::take(&mut first) {
+                host.views().into_iter().map(|(group, _)| group).collect()
+            } else {
+                std::mem::take(&mut *host.dirty_sources.borrow_mut()).into_iter().collect()
+            };
+            for source in sources {
+                let Some(view) = host.view(source) else { continue };
+                for (destination, head) in view.outbox_heads() {
+                    if head > host.shipped(source, destination) && active.borrow_mut().insert((source, destination)) {
+                        let (node, host, active) = (node.clone(), Rc::clone(&host), Rc::clone(&active));
+                        node.env().clone().spawn("ship", async move {
+                            ship_pair(&node, &host, source, destination, &active).await;
+                        });
+                    }
+                }
+            }
+        }
+        host.outbox.changed_since(seen).await;
+    }
+}
+
+async fn ship_pair(node: &Node, host: &Rc<StoreHost>, source: u32, destination: u32, active: &RefCell<BTreeSet<(u32, u32)>>) {
+    let mut untrimmed = 0_u32;
+    loop {
+        if host.closing.get() {
+            active.borrow_mut().remove(&(source, destination));
+            return;
+        }
+        let Some(view) = host.view(source) else { return };
+        let range = match view.outbox_range(destination, host.shipped(source, destination), RANGE_BYTES).await {
+            Ok(range) => range,
+            Err(error) => {
+                node.env().fail_stop(&format!("the outbox of group {source} cannot be read: {error}")).await;
+                return;
+            }
+        };
+        if range.records.is_empty() {
+            // Nothing is left: what was trimmed had arrived, too. More may have come since this view was taken, while the
+            // watcher saw this pair as active: look again before ending.
+            host.arrived(source, destination, view.outbox_head(destination));
+            active.borrow_mut().remove(&(source, destination));
+            if host.view(source).is_some_and(|now| now.outbox_head(destination) > host.shipped(source, destination)) {
+                active.borrow_mut().insert((source, destination));
+                continue;
+            }
+            if untrimmed > 0 {
+                node.env().sleep(TRIM_AFTER_MICROS).await;
+                if active.borrow().contains(&(source, destination)) {
+                    return;
+                }
+                trim(node, host, source, destination).await;
+            }
+            return;
+        }
+        let catalog = Arc::clone(view.catalog());
+        let command = Command::Deltas(Deltas {
+            source,
+            from: range.from,
+            to: range.to,
+            catalog: catalog.version,
+            records: range.records,
+        });
+        match node.propose(destination, command, Some(catalog), Admission::System).await {
+            Ok(applied) => {
+                if let Outcome::Inbox { upto } = applied.outcome {
+                    host.arrived(source, destination, upto);
+                    untrimmed += 1;
+                } else {
+                    tracing::warn!(source, destination, outcome = ?applied.outcome, "the destination did not take a range");
+                    node.env().sleep(RETRY_MICROS).await;
+                }
+            }
+            Err(diag) => {
+                tracing::debug!(source, destination, %diag, "a range is sent again");
+                node.env().sleep(RETRY_MICROS).await;
+            }
+        }
+        if untrimmed >= TRIM_EVERY {
+            trim(node, host, source, destination).await;
+            untrimmed = 0;
+        }
+    }
+}
+
+async fn trim(node: &Node, host: &StoreHost, source: u32, destination: u32) {
+    let upto = host.shipped(source, destination);
+    let command = Command::Trim { destination, upto };
+    if let Err(diag) = node.propose(source, command, None, Admission::System).await {
+        // The next trim covers this one.
+        tracing::debug!(source, destination, %diag, "an outbox was not trimmed");
+    }
+}

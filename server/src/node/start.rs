@@ -1,0 +1,263 @@
+//! Starting and stopping one core's part of the node.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use highwater_engine::{EngineError, GroupId, RecoveredGroup, Store, StoreOptions};
+use highwater_runtime::queue::Receiver;
+use highwater_runtime::{Env, Rt};
+use highwater_sql::catalog::Catalog;
+use highwater_sql::diag::Diag;
+use highwater_state::command::{Command, MetaCommand};
+use highwater_state::group::{GroupState, StateError};
+use highwater_state::placement::{Layout, META};
+
+use super::host::{MAX_PENDING, StoreHost};
+use super::mesh::{Admission, Ports, Proposal, Question};
+use super::replica::Replica;
+use super::shape::{self, Shape, ShapeError};
+use super::signal::Signal;
+use super::{Cluster, Inner, Node, NodeSettings, ask_port, driver, reads, shipper};
+use crate::auth;
+
+/// How often a starting core looks whether the others are ready, in microseconds.
+const POLL_MICROS: u64 = 2_000;
+
+/// What a core needs to start; the same for every core of a node.
+#[derive(Clone, Debug)]
+pub struct NodeSetup {
+    /// The data folder; it exists.
+    pub data_dir: PathBuf,
+    /// Groups and stores of a new folder. An existing folder keeps its own.
+    pub layout: Layout,
+    /// Root's password, for a new folder.
+    pub root_password: String,
+    /// Options of every store; identities are filled in here.
+    pub store: StoreOptions,
+    /// The rest.
+    pub settings: NodeSettings,
+}
+
+/// Why a core did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder's shape.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// A store.
+    #[error("store {store} cannot be opened: {source}")]
+    Store {
+        /// Its number.
+        store: u32,
+        /// Why.
+        source: EngineError,
+    },
+    /// A group.
+    #[error("group {group} cannot be opened: {source}")]
+    Group {
+        /// Its number.
+        group: u32,
+        /// Why.
+        source: StateError,
+    },
+    /// Its Raft replica.
+    #[error("group {group} cannot be started: {diag}")]
+    Replica {
+        /// Its number.
+        group: u32,
+        /// Why.
+        diag: Diag,
+    },
+    /// The first entry of the cluster.
+    #[error("the cluster cannot be set up: {0}")]
+    Bootstrap(Diag),
+    /// Another core did not start.
+    #[error("another core stopped while the node was starting")]
+    OtherCore,
+}
+
+impl Node {
+    /// Starts this core's part of the node: opens its stores, starts its groups, and returns once the whole node is
+    /// ready.
+    ///
+    /// # Errors
+    /// [`StartError`]: the node cannot start and must stop.
+    pub async fn start(env: Rt, ports: Ports, setup: NodeSetup) -> Result<Self, StartError> {
+        let Ports { core, proposals, questions, layouts, to } = ports;
+        let node = Self(Rc::new(Inner {
+            env: env.clone(),
+            core,
+            settings: setup.settings.clone(),
+            to,
+            layout: OnceCell::new(),
+            cluster: OnceCell::new(),
+            catalog: RefCell::new(Arc::new(Catalog::default())),
+            catalog_changed: Signal::default(),
+            hosts: RefCell::new(BTreeMap::new()),
+            closing: Cell::new(false),
+            in_flight: Cell::new(0),
+            idle: Signal::default(),
+        }));
+        let shape = node.agree_on_shape(&layouts, &setup).await?;
+        let _ = node.0.layout.set(shape.layout);
+        let cores = u32::try_from(node.0.to.len()).unwrap_or(1).max(1);
+        for store in (0..shape.layout.stores).filter(|store| store % cores == u32::from(core.0)) {
+            node.open_store(store, &shape, &setup).await?;
+        }
+        env.spawn("questions", reads::serve(node.clone(), questions));
+        env.spawn("proposals", dispatch(node.clone(), proposals));
+        for host in node.hosts() {
+            env.spawn("shipper", shipper::ship(node.clone(), host));
+        }
+        node.until_all_ready().await?;
+        node.bootstrap_if_new(&shape, &setup).await?;
+        Ok(node)
+    }
+
+    /// Core 0 reads or makes the shape and tells the others.
+    async fn agree_on_shape(&self, layouts: &Receiver<(Layout, u64)>, setup: &NodeSetup) -> Result<Shape, StartError> {
+        if self.0.core.0 == 0 {
+            let shape = shape::read_or_make(&self.0.env, &setup.data_dir, setup.layout).await?;
+            for port in self.0.to.iter().skip(1) {
+                port.layouts.send((shape.layout, shape.database_id)).await.map_err(|_| StartError::OtherCore)?;
+            }
+            return Ok(shape);
+        }
+        let (layout, database_id) = layouts.recv().await.ok_or(StartError::OtherCore)?;
+        Ok(Shape { layout, database_id })
+    }
+
+    async fn open_store(&self, store: u32, shape: &Shape, setup: &NodeSetup) -> Result<(), StartError> {
+        let folder = setup.data_dir.join(format!("store-{store}"));
+        let options = StoreOptions { database_id: shape.database_id, store_id: store, ..setup.store.clone() };
+        let (opened, recovery) = Store::open(self.0.env.clone(), &folder, options)
+            .await
+            .map_err(|source| StartError::Store { store, source })?;
+        let mut replicas = BTreeMap::new();
+        for group in shape.layout.groups().filter(|group| shape.layout.store_of(*group) == store) {
+            let state = GroupState::open(Rc::clone(&opened), group, shape.layout)
+                .await
+                .map_err(|source| StartError::Group { group, source })?;
+            let new = RecoveredGroup::default();
+            let recovered = recovery.groups.get(&GroupId(group)).unwrap_or(&new);
+            let last_term = opened.term_of(GroupId(group), recovered.last_index);
+            let replica = Replica::restart(group, self.0.env.random(), recovered, last_term, state)
+                .map_err(|diag| StartError::Replica { group, diag })?;
+            replicas.insert(group, replica);
+        }
+        let host = Rc::new(StoreHost::new(opened));
+        self.0.hosts.borrow_mut().insert(store, Rc::clone(&host));
+        self.0.env.spawn("driver", driver::drive(self.0.env.clone(), host, replicas));
+        Ok(())
+    }
+
+    /// Waits until every group of every core leads and has replayed its log.
+    async fn until_all_ready(&self) -> Result<(), StartError> {
+        for port in &self.0.to {
+            loop {
+                if ask_port(port, Question::Ready).await.map_err(|_| StartError::OtherCore)? {
+                    break;
+                }
+                self.0.env.sleep(POLL_MICROS).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Core 0 writes the cluster's first entry if there is none; all wait until it is there.
+    async fn bootstrap_if_new(&self, shape: &Shape, setup: &NodeSetup) -> Result<(), StartError> {
+        loop {
+            if let Some(cluster) = self.ask(META, Question::Cluster).await.map_err(StartError::Bootstrap)? {
+                let _ = self.0.cluster.set(Cluster { id: cluster.0, token_key: cluster.1 });
+                let catalog = self.newest_catalog().await.map_err(StartError::Bootstrap)?;
+                self.take_catalog(catalog);
+                return Ok(());
+            }
+            if self.0.core.0 == 0 {
+                let command = self.bootstrap_command(shape, setup).await;
+                self.propose(META, command, None, Admission::System).await.map_err(StartError::Bootstrap)?;
+            } else {
+                self.0.env.sleep(POLL_MICROS).await;
+            }
+        }
+    }
+
+    async fn bootstrap_command(&self, shape: &Shape, setup: &NodeSetup) -> Command {
+        let env = &self.0.env;
+        let mut token_key = [0; 32];
+        for chunk in token_key.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&env.random().to_le_bytes());
+        }
+        let mut salt = [0; 16];
+        for chunk in salt.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&env.random().to_le_bytes());
+        }
+        let (password, iterations) = (setup.root_password.clone(), setup.settings.scram_iterations);
+        let root_verifier = env.blocking(move || auth::derive_verifier(&password, salt, iterations)).await;
+        Command::Meta(MetaCommand::Bootstrap {
+            cluster_id: (u128::from(env.random()) << 64) | u128::from(env.random()),
+            layout: shape.layout,
+            token_key,
+            root_verifier,
+        })
+    }
+
+    /// The newest catalog, from the meta group itself: a linearizable read.
+    pub(crate) async fn newest_catalog(&self) -> Result<Arc<Catalog>, Diag> {
+        let catalog = self.ask(META, Question::Catalog).await??;
+        self.take_catalog(Arc::clone(&catalog));
+        Ok(catalog)
+    }
+
+    /// Stops this core's part: no new work, what is in flight is finished, stores are closed. After a core has stopped, no
+    /// core answers any more.
+    pub async fn shutdown(&self) {
+        self.0.closing.set(true);
+        for host in self.hosts() {
+            host.published.notify();
+        }
+        while self.0.in_flight.get() > 0 {
+            let seen = self.0.idle.seen();
+            if self.0.in_flight.get() > 0 {
+                self.0.idle.changed_since(seen).await;
+            }
+        }
+    }
+
+    /// Closes this core's stores. Called once every core has finished its [`Self::shutdown`], as a statement of one core
+    /// may need another's groups.
+    pub async fn close(&self) {
+        for host in self.hosts() {
+            let seen = host.stopped.seen();
+            host.closing.set(true);
+            host.outbox.notify();
+            host.work.notify();
+            host.stopped.changed_since(seen).await;
+        }
+    }
+}
+
+/// Hands proposals to the drivers of this core's stores.
+async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
+    while let Some(proposal) = proposals.recv().await {
+        let Some(host) = node.host_of(proposal.group) else {
+            proposal.reply.fill(Err(super::shutting_down()));
+            continue;
+        };
+        if host.closing.get() {
+            proposal.reply.fill(Err(super::shutting_down()));
+            continue;
+        }
+        if proposal.admission == Admission::Client && host.pending.borrow().len() >= MAX_PENDING {
+            let diag = Diag::new(highwater_sql::diag::SqlState::OVERLOADED, "too many writes wait on this core")
+                .hint("Retry after a short pause.");
+            proposal.reply.fill(Err(diag));
+            continue;
+        }
+        host.pending.borrow_mut().push_back(proposal);
+        host.work.notify();
+    }
+}

@@ -1,0 +1,208 @@
+//! Rows of the system tables, in the order of [`highwater_sql::system::columns`].
+
+use highwater_sql::catalog::{AccessLevel, Catalog, Operation, PayloadMode, Role, Table, TableKind, Topic};
+use highwater_sql::diag::Diag;
+use highwater_sql::plan::SystemTable;
+use highwater_sql::value::{Row, Value};
+use serde_json::json;
+
+use super::execute::Run;
+use super::mesh::Question;
+use super::{Node, ask_port};
+use highwater_state::placement::META;
+
+impl Node {
+    pub(super) async fn system_rows(&self, table: SystemTable, _run: &Run) -> Result<Vec<Row>, Diag> {
+        Ok(match table {
+            SystemTable::Users => users(&*self.newest_catalog().await?),
+            SystemTable::Namespaces => namespaces(&*self.newest_catalog().await?),
+            SystemTable::Tables => self.newest_catalog().await?.tables.values().map(|table| table_row(table)).collect(),
+            SystemTable::Columns => self.newest_catalog().await?.tables.values().flat_map(|table| column_rows(table)).collect(),
+            SystemTable::Topics => {
+                let catalog = self.newest_catalog().await?;
+                catalog.topics.values().map(|topic| topic_row(topic, &catalog)).collect()
+            }
+            SystemTable::TopicOffsets => {
+                let mut rows = Vec::new();
+                for group in self.layout().shared_groups() {
+                    rows.extend(self.ask(group, |reply| Question::GroupOffsets(group, reply)).await??);
+                }
+                rows
+            }
+            SystemTable::Jobs => self.ask(META, Question::Jobs).await??,
+            SystemTable::Settings => self
+                .settings()
+                .shown
+                .iter()
+                .map(|setting| setting.iter().map(|part| Value::Text(part.clone())).collect())
+                .collect(),
+            SystemTable::ClusterGroups => {
+                let mut rows = Vec::new();
+                for port in &self.0.to {
+                    rows.extend(ask_port(port, Question::GroupStatus).await?);
+                }
+                rows
+            }
+        })
+    }
+}
+
+fn text(value: impl Into<String>) -> Value {
+    Value::Text(value.into())
+}
+
+fn optional(value: Option<impl Into<String>>) -> Value {
+    value.map_or(Value::Null, |value| Value::Text(value.into()))
+}
+
+fn big(value: Option<u64>) -> Value {
+    value.map_or(Value::Null, |value| Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+fn int(value: usize) -> Value {
+    Value::Int(i32::try_from(value).unwrap_or(i32::MAX))
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Service => "service",
+        Role::Dba => "dba",
+        Role::System => "system",
+    }
+}
+
+fn users(catalog: &Catalog) -> Vec<Row> {
+    catalog
+        .users
+        .values()
+        .map(|user| {
+            vec![
+                text(&user.name),
+                text(role_name(user.role)),
+                optional(user.email.clone()),
+                Value::Timestamp(user.created_at),
+                Value::Timestamp(user.updated_at),
+            ]
+        })
+        .collect()
+}
+
+fn namespaces(catalog: &Catalog) -> Vec<Row> {
+    catalog
+        .namespaces
+        .values()
+        .map(|namespace| {
+            let tables = catalog.tables.values().filter(|table| table.namespace == namespace.name).count();
+            vec![
+                text(&namespace.name),
+                text(&namespace.name),
+                Value::Timestamp(namespace.created_at),
+                Value::Null,
+                big(Some(tables as u64)),
+            ]
+        })
+        .collect()
+}
+
+fn table_row(table: &Table) -> Row {
+    let kind = match table.kind {
+        TableKind::User => "user",
+        TableKind::Shared => "shared",
+        TableKind::Stream => "stream",
+    };
+    let access = match table.access_level {
+        AccessLevel::Public => "public",
+        AccessLevel::Private => "private",
+        AccessLevel::Restricted => "restricted",
+        AccessLevel::Dba => "dba",
+    };
+    let mut options = serde_json::Map::new();
+    if table.kind == TableKind::Shared {
+        options.insert("access_level".into(), json!(access));
+        if table.partition_columns > 0 {
+            options.insert("partition_by".into(), json!(key_names(table).take(table.partition_columns as usize).collect::<Vec<_>>()));
+        }
+    }
+    if let Some(ttl) = table.ttl_seconds {
+        options.insert("ttl_seconds".into(), json!(ttl));
+    }
+    vec![
+        text(&table.namespace),
+        text(&table.name),
+        text(kind),
+        text("local"),
+        Value::Int(i32::try_from(table.version).unwrap_or(i32::MAX)),
+        Value::Json(serde_json::Value::Object(options).to_string()),
+        Value::Null,
+        Value::Timestamp(table.updated_at),
+        Value::Timestamp(table.created_at),
+    ]
+}
+
+fn key_names(table: &Table) -> impl Iterator<Item = &str> {
+    table.primary_key.iter().filter_map(|at| table.columns.get(*at as usize)).map(|column| column.name.as_str())
+}
+
+fn column_rows(table: &Table) -> Vec<Row> {
+    table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| {
+            let is_key = table.primary_key.iter().any(|key| *key as usize == at);
+            let data_type = match column.max_chars {
+                Some(length) => format!("VARCHAR({length})"),
+                None => column.data_type.to_string(),
+            };
+            vec![
+                text(&table.namespace),
+                text(&table.name),
+                Value::Int(i32::try_from(table.version).unwrap_or(i32::MAX)),
+                Value::Int(i32::try_from(column.id.0).unwrap_or(i32::MAX)),
+                text(&column.name),
+                text(data_type),
+                optional(column.default_text.clone()),
+                int(at + 1),
+                Value::Boolean(column.nullable && !is_key),
+                Value::Boolean(is_key),
+            ]
+        })
+        .collect()
+}
+
+fn topic_row(topic: &Topic, catalog: &Catalog) -> Row {
+    let routes: Vec<serde_json::Value> = topic
+        .sources
+        .iter()
+        .map(|source| {
+            let table = catalog.tables.get(&source.table).map(|table| format!("{}.{}", table.namespace, table.name));
+            json!({
+                "table": table,
+                "op": match source.operation {
+                    Operation::Insert => "insert",
+                    Operation::Update => "update",
+                    Operation::Delete => "delete",
+                },
+                "where": source.filter_text,
+                "partition_by": source.partition_by_text,
+                "payload": match source.payload {
+                    PayloadMode::Key => "key",
+                    PayloadMode::Full => "full",
+                    PayloadMode::Diff => "diff",
+                },
+            })
+        })
+        .collect();
+    let name = format!("{}.{}", topic.namespace, topic.name);
+    vec![
+        text(name.clone()),
+        text(name),
+        Value::Int(i32::try_from(topic.partitions).unwrap_or(i32::MAX)),
+        big(topic.retention_seconds),
+        big(topic.retention_bytes),
+        Value::Json(serde_json::Value::Array(routes).to_string()),
+        Value::Timestamp(topic.created_at),
+        Value::Timestamp(topic.updated_at),
+    ]
+}

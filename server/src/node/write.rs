@@ -1,0 +1,149 @@
+//! INSERT, UPDATE and DELETE: which group, and its answer.
+
+use highwater_sql::catalog::{Table, TableKind};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::{EvalContext, evaluate};
+use highwater_sql::expr::Expr;
+use highwater_sql::key::encode_key;
+use highwater_sql::plan::{TableAccess, WriteKind, WritePlan};
+use highwater_sql::value::Value;
+use highwater_state::command::{Command, WriteCommand};
+use highwater_state::outcome::Outcome;
+use highwater_state::placement::Layout;
+
+use super::Node;
+use super::answer::StatementResult;
+use super::execute::{Failure, Run};
+use super::mesh::Admission;
+use super::token::ReadToken;
+
+impl Node {
+    pub(super) async fn write(&self, run: &Run, plan: &WritePlan, token: &mut ReadToken) -> Result<StatementResult, Failure> {
+        let table = run.catalog.tables.get(&plan.table).ok_or(Failure::Stale)?;
+        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+        let group = match table.kind {
+            TableKind::User | TableKind::Stream => self.layout().user_group(&run.user),
+            TableKind::Shared if table.partition_columns == 0 => self.layout().table_group(table.id),
+            TableKind::Shared => group_of_partitioned(self.layout(), table, plan, &context)?,
+        };
+        let command = Command::Write(WriteCommand {
+            head: run.head.clone(),
+            user: run.user.clone(),
+            plan: plan.clone(),
+            params: run.params.as_ref().clone(),
+        });
+        let applied = self.propose(group, command, Some(run.catalog.clone()), Admission::Client).await?;
+        let verb = match plan.kind {
+            WriteKind::Insert { .. } => "Inserted",
+            WriteKind::Update { .. } => "Updated",
+            WriteKind::Delete { .. } => "Deleted",
+        };
+        match applied.outcome {
+            Outcome::Written(rows) => {
+                token.saw(group, applied.index);
+                Ok(StatementResult::Message {
+                    message: format!("{verb} {rows} row(s)"),
+                    row_count: rows,
+                    as_user: run.user.clone(),
+                })
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+/// An outcome that is no answer to the command: refusals as they are, staleness to plan again, the rest is a defect.
+pub(super) fn unexpected(outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::Refused(diag) => Failure::Diag(*diag),
+        Outcome::StaleCatalog { .. } => Failure::Stale,
+        Outcome::Done
+        | Outcome::Written(_)
+        | Outcome::Defined { .. }
+        | Outcome::Consumed(_)
+        | Outcome::Acked { .. }
+        | Outcome::Inbox { .. } => Failure::Diag(Diag::new(SqlState::INTERNAL, "the command was answered with another kind of outcome")),
+    }
+}
+
+/// The one group that a write of a partitioned table touches.
+fn group_of_partitioned(layout: Layout, table: &Table, plan: &WritePlan, context: &EvalContext<'_>) -> Result<u32, Diag> {
+    let groups = match &plan.kind {
+        WriteKind::Insert { columns, rows } => {
+            let mut groups = Vec::with_capacity(rows.len());
+            for row in rows {
+                let mut values = Vec::new();
+                for column in partition_columns(table) {
+                    let given = columns.iter().position(|id| *id == column.id).and_then(|at| row.get(at));
+                    let expr = match given {
+                        Some(Some(expr)) => Some(expr),
+                        Some(None) | None => column.default.as_ref(),
+                    };
+                    values.push(match expr {
+                        Some(expr) => evaluate(expr, &[], context)?,
+                        None => Value::Null,
+                    });
+                }
+                groups.push(group_of_values(layout, table, &values)?);
+            }
+            groups
+        }
+        WriteKind::Update { access, .. } | WriteKind::Delete { access, .. } => groups_of_access(layout, table, access, context)?
+            .ok_or_else(|| {
+                Diag::not_supported("a statement that writes several shards").hint(format!(
+                    "The table is partitioned: give the value of {} in the WHERE clause.",
+                    partition_columns(table).map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+                ))
+            })?,
+    };
+    let mut groups = groups.into_iter();
+    let first = groups.next().unwrap_or_else(|| layout.table_group(table.id));
+    if groups.any(|group| group != first) {
+        return Err(Diag::not_supported("a statement that writes several shards")
+            .hint("Send one statement per value of the partition columns; statements of a batch may go to different shards."));
+    }
+    Ok(first)
+}
+
+/// The groups that an access touches, `None` when its bounds do not fix the partition columns.
+pub(super) fn groups_of_access(
+    layout: Layout,
+    table: &Table,
+    access: &TableAccess,
+    context: &EvalContext<'_>,
+) -> Result<Option<Vec<u32>>, Diag> {
+    let TableAccess::Bounds(bounds) = access else { return Ok(None) };
+    let needed = usize::try_from(table.partition_columns).unwrap_or(usize::MAX);
+    let mut groups = Vec::new();
+    for bound in bounds {
+        let Some(leading) = bound.equal.get(..needed) else { return Ok(None) };
+        let values = leading.iter().map(|expr: &Expr| evaluate(expr, &[], context)).collect::<Result<Vec<_>, _>>()?;
+        if values.iter().any(|value| matches!(value, Value::Null)) {
+            continue;
+        }
+        groups.push(group_of_values(layout, table, &values)?);
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(Some(groups))
+}
+
+fn group_of_values(layout: Layout, table: &Table, values: &[Value]) -> Result<u32, Diag> {
+    if let Some((column, _)) = partition_columns(table).zip(values).find(|(_, value)| matches!(value, Value::Null)) {
+        return Err(Diag::new(
+            SqlState::NOT_NULL_VIOLATION,
+            format!("null value in column \"{}\" violates not-null constraint", column.name),
+        ));
+    }
+    let encoded = encode_key(values).map_err(|error| Diag::new(SqlState::INTERNAL, error.to_string()))?;
+    Ok(layout.partitioned_group(table.id, &encoded))
+}
+
+fn partition_columns(table: &Table) -> impl Iterator<Item = &highwater_sql::catalog::Column> {
+    let count = usize::try_from(table.partition_columns).unwrap_or(usize::MAX);
+    table
+        .primary_key
+        .iter()
+        .take(count)
+        .filter_map(|at| usize::try_from(*at).ok().and_then(|at| table.columns.get(at)))
+}
