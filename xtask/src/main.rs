@@ -1,2 +1,48 @@
-//! Entry point.
-fn main() {}
+//! The project's own commands. `cargo xtask test` runs everything that must hold on every commit.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a build tool: it starts programs and reads files")]
+
+mod seeds;
+mod steps;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask <command>
+
+  test                      everything that must hold on every commit: formatting, lints and tests on both backends,
+                            the book's examples, and simulated seeds (stopped by time, above a floor)
+  sim [options]             simulated crash-recovery seeds, one process each
+      --from N              first seed (1)
+      --seeds N             how many (500)
+      --seconds N           stop after this long, but not below the floor
+      --floor N             run at least this many (100)
+      --jobs N              processes at once (all CPUs)
+      --mutant N            switch a planted bug on and count the seeds until it is found
+      --json                one JSON line per seed
+  kill9 [--rounds N]        a real server under load, killed again and again; every acknowledgement is checked (100)
+  fuzz [--seconds N] [T]    coverage-guided fuzzing of every target, or of T (120 each); needs cargo-fuzz and a C++ compiler
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match command.as_str() {
+        "test" => steps::test(),
+        "sim" => seeds::command(&rest),
+        "kill9" => steps::kill9(&rest),
+        "fuzz" => steps::fuzz(&rest),
+        "" | "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("no command '{other}'\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

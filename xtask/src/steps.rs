@@ -1,0 +1,113 @@
+//! The steps of `cargo xtask test`, in order, and the longer commands beside it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::seeds;
+
+/// How the simulation is built: the same crates with madsim under them, in a target folder of its own.
+const MADSIM: &str = "target.'cfg(all())'.rustflags=['--cfg=madsim']";
+/// The target folder of the simulation build.
+const MADSIM_TARGET: &str = "target/sim";
+/// Packages that are built for the simulation.
+const SIMULATED: &[&str] = &["-p", "highwater-runtime", "-p", "highwater-sim"];
+
+/// Runs everything that must hold on every commit.
+pub fn test() -> Result<(), String> {
+    let started = Instant::now();
+    step("formatting", cargo(&["fmt", "--all", "--check"]))?;
+    step("one place for the backends", backend_switches)?;
+    step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("tests", cargo(&["test", "--lib", "--bins", "--tests"]))?;
+    step("lints, simulation", simulation(&["clippy", "--lib", "--bins", "--tests", "--features", "highwater-sim/mutants"], &["--", "-D", "warnings"]))?;
+    step("tests, simulation", simulation(&["test", "--lib", "--bins", "--tests", "--features", "highwater-sim/mutants"], &[]))?;
+    step("simulated seeds", || seeds::run(&seeds::Options { seeds: 100_000, seconds: Some(300), floor: 100, ..seeds::Options::default() }))?;
+    println!("\nall steps passed in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// Builds the simulator and gives its path.
+pub fn build_simulator() -> Result<std::path::PathBuf, String> {
+    simulation(&["build", "--bin", "highwater-sim", "--features", "highwater-sim/mutants"], &[])()?;
+    Ok(Path::new(MADSIM_TARGET).join("debug/highwater-sim"))
+}
+
+/// A real server under load, killed again and again.
+pub fn kill9(args: &[String]) -> Result<(), String> {
+    cargo(&["build", "--release", "--bin", "highwaterd", "--bin", "highwater-kill9"])()?;
+    run("target/release/highwater-kill9", &args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Coverage-guided fuzzing of all targets or one.
+pub fn fuzz(args: &[String]) -> Result<(), String> {
+    let mut seconds = "120".to_owned();
+    let mut only = None;
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        match arg.as_str() {
+            "--seconds" => seconds = rest.next().cloned().ok_or("--seconds takes a number")?,
+            target => only = Some(target.to_owned()),
+        }
+    }
+    let folder = std::fs::read_dir("fuzz/fuzz_targets").map_err(|error| format!("fuzz/fuzz_targets: {error}"))?;
+    let mut targets: Vec<String> = folder
+        .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
+        .filter(|target| only.as_ref().is_none_or(|only| only == target))
+        .collect();
+    targets.sort();
+    if targets.is_empty() {
+        return Err("no such fuzz target; fuzz/fuzz_targets holds them".into());
+    }
+    for target in targets {
+        let limit = format!("-max_total_time={seconds}");
+        step(&target, cargo(&["fuzz", "run", "--features", "link", &target, "--", &limit]))?;
+    }
+    Ok(())
+}
+
+/// `cfg(madsim)` may stand in three files at most: one code base, not two.
+fn backend_switches() -> Result<(), String> {
+    let output = Command::new("git")
+        .args(["grep", "-lE", r"cfg(_attr)?\(.*madsim", "--", "*.rs"])
+        .output()
+        .map_err(|error| format!("git grep: {error}"))?;
+    let files: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|file| !file.starts_with("xtask/"))
+        .map(str::to_owned)
+        .collect();
+    if files.len() > 3 {
+        return Err(format!("cfg(madsim) stands in {} files, at most three may know the backend: {}", files.len(), files.join(", ")));
+    }
+    println!("cfg(madsim) stands in: {}", files.join(", "));
+    Ok(())
+}
+
+fn step(name: &str, action: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    println!("\n=== {name}");
+    let started = Instant::now();
+    action().map_err(|error| format!("step '{name}' failed: {error}"))?;
+    println!("=== {name}: {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+fn cargo<'a>(args: &'a [&'a str]) -> impl FnOnce() -> Result<(), String> + 'a {
+    move || run(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), args)
+}
+
+fn simulation<'a>(before: &'a [&'a str], after: &'a [&'a str]) -> impl FnOnce() -> Result<(), String> + 'a {
+    move || {
+        let (verb, options) = before.split_first().ok_or("no cargo verb")?;
+        let mut args = vec![*verb, "--config", MADSIM, "--target-dir", MADSIM_TARGET];
+        args.extend_from_slice(SIMULATED);
+        args.extend_from_slice(options);
+        args.extend_from_slice(after);
+        cargo(&args)()
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> Result<(), String> {
+    let status = Command::new(program).args(args).status().map_err(|error| format!("{program}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{program} {} ended with {status}", args.join(" "))) }
+}
