@@ -1,0 +1,107 @@
+//! Who is asking: password verifiers, logins and tokens.
+//!
+//! Owns what a password or token proves; decides nothing about what its user may do (that is `sql`'s access rules and
+//! `state`'s checks). A token is good while its user exists with the same role and the same epoch of rights.
+
+mod attempts;
+pub mod gate;
+mod login;
+mod scram;
+mod token;
+
+use highwater_runtime::{Env, WallMicros};
+use highwater_sql::catalog::User;
+
+pub use login::{LoginError, Logins, ROOT};
+pub use scram::{MalformedVerifier, SALT_BYTES, Verifier};
+pub use token::{Claims, ISSUER, LEEWAY_SECONDS, TokenError, TokenType, role_word, sign, verify};
+
+/// The stored form of a password: `SCRAM-SHA-256$...`, as PostgreSQL keeps it. Takes milliseconds: run it through `Env::blocking`.
+#[must_use]
+pub fn derive_verifier(password: &str, salt: [u8; SALT_BYTES], iterations: u32) -> String {
+    Verifier::derive(password, &salt, iterations).to_string()
+}
+
+/// A random salt.
+pub fn random_salt<E: Env>(env: &E) -> [u8; SALT_BYTES] {
+    random_id(env).to_be_bytes()
+}
+
+/// 128 random bits.
+pub fn random_id<E: Env>(env: &E) -> u128 {
+    (u128::from(env.random()) << 64) | u128::from(env.random())
+}
+
+/// Lives of tokens, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Of an access token.
+    pub access: i64,
+    /// Of a refresh token.
+    pub refresh: i64,
+}
+
+/// A fresh pair of tokens.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// To ask for things.
+    pub access: String,
+    /// When it expires, in seconds since 1970.
+    pub access_expires: i64,
+    /// To get new tokens.
+    pub refresh: String,
+    /// When it expires, in seconds since 1970.
+    pub refresh_expires: i64,
+}
+
+/// Tokens for a user who has proved to be that user; `id` is random.
+///
+/// # Errors
+/// [`TokenError::Invalid`] if the claims cannot be written, which does not happen.
+pub fn issue(user: &User, key: &[u8; 32], now: WallMicros, lifetimes: Lifetimes, id: u128) -> Result<Pair, TokenError> {
+    let iat = now.0.div_euclid(1_000_000);
+    let claims = |token_type, life: i64| Claims {
+        sub: user.name.clone(),
+        iss: ISSUER.into(),
+        iat,
+        exp: iat.saturating_add(life),
+        email: user.email.clone(),
+        role: role_word(user.role).into(),
+        token_type,
+        epoch: user.auth_epoch,
+        jti: format!("{id:032x}"),
+    };
+    let (access, refresh) = (claims(TokenType::Access, lifetimes.access), claims(TokenType::Refresh, lifetimes.refresh));
+    Ok(Pair { access: sign(&access, key)?, access_expires: access.exp, refresh: sign(&refresh, key)?, refresh_expires: refresh.exp })
+}
+
+/// Whether the user that a token names still has the rights that the token was given for.
+#[must_use]
+pub fn still_holds(claims: &Claims, user: &User) -> bool {
+    claims.sub == user.name && claims.role == role_word(user.role) && claims.epoch == user.auth_epoch
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+    use highwater_sql::catalog::Role;
+
+    fn anna() -> User {
+        User { name: "anna".into(), role: Role::Service, email: None, verifier: None, auth_epoch: 4, created_at: 0, updated_at: 0 }
+    }
+
+    #[test]
+    fn a_token_holds_until_the_users_rights_change() {
+        let now = WallMicros(1_800_000_000_000_000);
+        let pair = issue(&anna(), &[1; 32], now, Lifetimes { access: 10, refresh: 20 }, 5).unwrap();
+        let claims = verify(&pair.access, &[1; 32], now, TokenType::Access).unwrap();
+        assert!(still_holds(&claims, &anna()));
+        assert_eq!(claims.jti, format!("{:032x}", 5));
+        assert_eq!((pair.access_expires, pair.refresh_expires), (1_800_000_010, 1_800_000_020));
+        assert!(!still_holds(&claims, &User { auth_epoch: 5, ..anna() }));
+        assert!(!still_holds(&claims, &User { role: Role::Dba, ..anna() }));
+        assert!(!still_holds(&claims, &User { name: "bert".into(), ..anna() }));
+        assert!(verify(&pair.refresh, &[1; 32], now, TokenType::Access).is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! The command line of `highwaterd`.
+
+use std::path::PathBuf;
+
+use super::ConfigError;
+use super::sources::Merged;
+
+/// Highwater: a SQL database for live applications.
+///
+/// Without arguments: data in ./highwater-data, HTTP on 127.0.0.1:2900, one executor per core.
+/// Every setting can also be given in a TOML file (--config) and as an environment variable (http.addr is HIGHWATER_HTTP_ADDR);
+/// flags win over the environment, the environment over the file.
+#[derive(Clone, Debug, Default, clap::Parser)]
+#[command(name = "highwaterd", version, max_term_width = 110)]
+pub struct Args {
+    /// TOML file with settings (also HIGHWATER_CONFIG).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of all data; created when missing.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Address and port of the HTTP API.
+    #[arg(long, value_name = "ADDR")]
+    pub http_addr: Option<String>,
+    /// Executors: a number, or a list of CPUs (0,2-5).
+    #[arg(long, value_name = "N|LIST")]
+    pub cores: Option<String>,
+    /// Groups that hold users' rows; fixed when the data folder is made.
+    #[arg(long, value_name = "N")]
+    pub user_shards: Option<String>,
+    /// Groups that hold shared tables and topics; fixed when the data folder is made.
+    #[arg(long, value_name = "N")]
+    pub shared_shards: Option<String>,
+    /// Password of the user root, for the first start. Better given as HIGHWATER_ROOT_PASSWORD: arguments are public.
+    #[arg(long, value_name = "P")]
+    pub root_password: Option<String>,
+    /// error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Any other setting by its name in the file; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Prints every setting, its value and where it came from, then exits.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Checks configuration, kernel and data folder, then exits (0: fine, 78: not).
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+impl Args {
+    /// Adds what was given on the command line.
+    ///
+    /// # Errors
+    /// `--set` without `=` or with an unknown name.
+    pub(super) fn add_to(&self, merged: &mut Merged) -> Result<(), ConfigError> {
+        let flags = [
+            ("--data-dir", "data_dir", &self.data_dir),
+            ("--http-addr", "http.addr", &self.http_addr),
+            ("--cores", "cores", &self.cores),
+            ("--user-shards", "user_shards", &self.user_shards),
+            ("--shared-shards", "shared_shards", &self.shared_shards),
+            ("--root-password", "root_password", &self.root_password),
+            ("--log-level", "log.level", &self.log_level),
+        ];
+        for setting in &self.set {
+            let (name, text) = setting.split_once('=').ok_or_else(|| ConfigError::BadValue {
+                place: "--set".into(),
+                value: setting.clone(),
+                reason: "has no '='; give NAME=VALUE, for example http.max_body=20MiB".into(),
+            })?;
+            merged.add_flag(&format!("--set {name}"), name.trim(), text.trim())?;
+        }
+        for (flag, name, text) in flags {
+            if let Some(text) = text {
+                merged.add_flag(flag, name, text)?;
+            }
+        }
+        Ok(())
+    }
+}
