@@ -140,7 +140,12 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn attempts() -> Attempts {
-        Attempts::new(Limits { account_failures: 5, address_failures: 12, window_micros: 15 * MINUTE, lock_micros: 15 * MINUTE })
+        Attempts::new(Limits {
+            account_failures: 5,
+            address_failures: 12,
+            window_micros: 15 * MINUTE,
+            lock_micros: 15 * MINUTE,
+        })
     }
 
     const fn at(minutes: u64) -> Monotonic {

@@ -60,7 +60,12 @@ impl Logins {
             window_micros: config.auth_lockout_window.micros(),
             lock_micros: config.auth_lockout_duration.micros(),
         };
-        let decoy = Verifier { iterations: config.auth_scram_iterations, salt: salt.to_vec(), stored_key: [0; 32], server_key: [0; 32] };
+        let decoy = Verifier {
+            iterations: config.auth_scram_iterations,
+            salt: salt.to_vec(),
+            stored_key: [0; 32],
+            server_key: [0; 32],
+        };
         Self {
             attempts: Rc::new(RefCell::new(Attempts::new(limits))),
             gate: Gate::new(config.auth_max_derivations, config.auth_max_waiting),
@@ -72,7 +77,14 @@ impl Logins {
     ///
     /// # Errors
     /// Every way in which this is not a login.
-    pub async fn check<E: Env>(&self, env: &E, name: &str, user: Option<&User>, password: String, address: IpAddr) -> Result<(), LoginError> {
+    pub async fn check<E: Env>(
+        &self,
+        env: &E,
+        name: &str,
+        user: Option<&User>,
+        password: String,
+        address: IpAddr,
+    ) -> Result<(), LoginError> {
         self.permitted(env, name, address)?;
         if name == ROOT && user.is_none_or(|user| user.verifier.is_none()) {
             return Err(LoginError::SetupRequired);

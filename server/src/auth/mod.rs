@@ -71,8 +71,14 @@ pub fn issue(user: &User, key: &[u8; 32], now: WallMicros, lifetimes: Lifetimes,
         epoch: user.auth_epoch,
         jti: format!("{id:032x}"),
     };
-    let (access, refresh) = (claims(TokenType::Access, lifetimes.access), claims(TokenType::Refresh, lifetimes.refresh));
-    Ok(Pair { access: sign(&access, key)?, access_expires: access.exp, refresh: sign(&refresh, key)?, refresh_expires: refresh.exp })
+    let (access, refresh) =
+        (claims(TokenType::Access, lifetimes.access), claims(TokenType::Refresh, lifetimes.refresh));
+    Ok(Pair {
+        access: sign(&access, key)?,
+        access_expires: access.exp,
+        refresh: sign(&refresh, key)?,
+        refresh_expires: refresh.exp,
+    })
 }
 
 /// Whether the user that a token names still has the rights that the token was given for.
@@ -88,7 +94,15 @@ mod tests {
     use highwater_sql::catalog::Role;
 
     fn anna() -> User {
-        User { name: "anna".into(), role: Role::Service, email: None, verifier: None, auth_epoch: 4, created_at: 0, updated_at: 0 }
+        User {
+            name: "anna".into(),
+            role: Role::Service,
+            email: None,
+            verifier: None,
+            auth_epoch: 4,
+            created_at: 0,
+            updated_at: 0,
+        }
     }
 
     #[test]

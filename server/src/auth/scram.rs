@@ -87,7 +87,14 @@ impl Verifier {
 impl std::fmt::Display for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = |bytes: &[u8]| STANDARD.encode(bytes);
-        write!(f, "SCRAM-SHA-256${}:{}${}:{}", self.iterations, text(&self.salt), text(&self.stored_key), text(&self.server_key))
+        write!(
+            f,
+            "SCRAM-SHA-256${}:{}${}:{}",
+            self.iterations,
+            text(&self.salt),
+            text(&self.stored_key),
+            text(&self.server_key)
+        )
     }
 }
 
@@ -147,7 +154,13 @@ mod tests {
         for cut in 0..good.len() {
             assert!(Verifier::parse(&good[..cut]).is_err());
         }
-        for text in ["md5abc", "SCRAM-SHA-256$0:c2FsdA==$a:b", &good.replace("$1:", "$-1:"), &format!("{good}$"), &good.replace("256", "1")] {
+        for text in [
+            "md5abc",
+            "SCRAM-SHA-256$0:c2FsdA==$a:b",
+            &good.replace("$1:", "$-1:"),
+            &format!("{good}$"),
+            &good.replace("256", "1"),
+        ] {
             assert!(Verifier::parse(text).is_err(), "{text}");
         }
     }

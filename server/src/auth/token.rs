@@ -89,7 +89,8 @@ pub const fn role_word(role: Role) -> &'static str {
 /// [`TokenError::Invalid`] if the claims cannot be written as JSON, which none of ours does.
 pub fn sign(claims: &Claims, key: &[u8; 32]) -> Result<String, TokenError> {
     install();
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(key)).map_err(|_| TokenError::Invalid)
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(key))
+        .map_err(|_| TokenError::Invalid)
 }
 
 /// The claims of a token that this cluster signed, that has not expired and is of the type asked for.
@@ -104,7 +105,9 @@ pub fn verify(token: &str, key: &[u8; 32], now: WallMicros, wanted: TokenType) -
     // The library would read the machine's clock.
     validation.validate_exp = false;
     validation.validate_aud = false;
-    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key), &validation).map_err(|_| TokenError::Invalid)?.claims;
+    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key), &validation)
+        .map_err(|_| TokenError::Invalid)?
+        .claims;
     let seconds = now.0.div_euclid(1_000_000);
     if claims.exp.saturating_add(LEEWAY_SECONDS) <= seconds {
         return Err(TokenError::Expired);
@@ -149,7 +152,11 @@ impl Signer<Vec<u8>> for Hs256 {
 
 impl Verifier<Vec<u8>> for Hs256 {
     fn verify(&self, message: &[u8], given: &Vec<u8>) -> Result<(), signature::Error> {
-        if bool::from(mac(&self.0, message).as_slice().ct_eq(given.as_slice())) { Ok(()) } else { Err(signature::Error::new()) }
+        if bool::from(mac(&self.0, message).as_slice().ct_eq(given.as_slice())) {
+            Ok(())
+        } else {
+            Err(signature::Error::new())
+        }
     }
 }
 
@@ -221,7 +228,8 @@ mod tests {
     #[test]
     fn forged_tokens_are_refused() {
         let token = sign(&claims(TokenType::Access), &KEY).unwrap();
-        let refuse = |token: &str| assert_eq!(verify(token, &KEY, NOW, TokenType::Access), Err(TokenError::Invalid), "{token}");
+        let refuse =
+            |token: &str| assert_eq!(verify(token, &KEY, NOW, TokenType::Access), Err(TokenError::Invalid), "{token}");
         assert_eq!(verify(&token, &[8; 32], NOW, TokenType::Access), Err(TokenError::Invalid));
         let mut parts = token.split('.');
         let (_, body, mark) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());

@@ -65,7 +65,11 @@ pub enum ConfigError {
 ///
 /// # Errors
 /// The first name or value that is refused.
-pub fn resolve(file: Option<(&str, &str)>, environment: impl IntoIterator<Item = (String, String)>, args: &Args) -> Result<Config, ConfigError> {
+pub fn resolve(
+    file: Option<(&str, &str)>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    args: &Args,
+) -> Result<Config, ConfigError> {
     let mut merged = Merged::default();
     if let Some((name, text)) = file {
         merged.add_file(name, text)?;
@@ -81,8 +85,9 @@ pub fn resolve(file: Option<(&str, &str)>, environment: impl IntoIterator<Item =
 /// An unreadable file; a name or value that is refused.
 #[allow(clippy::disallowed_methods, reason = "runs before the first executor starts")]
 pub fn load(args: &Args) -> Result<Config, ConfigError> {
-    let environment: Vec<(String, String)> =
-        std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())).collect();
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .collect();
     let named = environment.iter().find(|(name, value)| name == "HIGHWATER_CONFIG" && !value.is_empty());
     let file = args.config.clone().or_else(|| named.map(|(_, value)| PathBuf::from(value)));
     let text = file.as_deref().map(read).transpose()?;
@@ -91,7 +96,8 @@ pub fn load(args: &Args) -> Result<Config, ConfigError> {
 
 #[allow(clippy::disallowed_methods, reason = "runs before the first executor starts")]
 fn read(file: &Path) -> Result<(String, String), ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|reason| ConfigError::Unreadable { file: file.to_owned(), reason })?;
+    let text =
+        std::fs::read_to_string(file).map_err(|reason| ConfigError::Unreadable { file: file.to_owned(), reason })?;
     Ok((file.display().to_string(), text))
 }
 
@@ -111,7 +117,8 @@ pub fn print(config: &Config) -> String {
 pub fn reference_table() -> String {
     let mut text = String::from("| setting | kind | default | environment | what it does |\n|---|---|---|---|---|\n");
     for definition in DEFINITIONS {
-        let default = if definition.default.is_empty() { "none".to_owned() } else { format!("`{}`", definition.default) };
+        let default =
+            if definition.default.is_empty() { "none".to_owned() } else { format!("`{}`", definition.default) };
         text.push_str(&format!(
             "| `{}` | {} | {default} | `{}` | {} |\n",
             definition.name,
@@ -135,8 +142,10 @@ mod tests {
     #[test]
     fn flags_win_over_the_environment_and_the_environment_over_the_file() {
         let file = "user_shards = 2\n[http]\naddr = '127.0.0.1:1'\nmax_body = '1MiB'\n";
-        let environment = variables(&[("HIGHWATER_HTTP_ADDR", "127.0.0.1:2"), ("HIGHWATER_SQL_MAX_PARAMS", "7"), ("PATH", "/bin")]);
-        let args = Args { http_addr: Some("127.0.0.1:3".into()), set: vec!["sql.max_text=2MiB".into()], ..Args::default() };
+        let environment =
+            variables(&[("HIGHWATER_HTTP_ADDR", "127.0.0.1:2"), ("HIGHWATER_SQL_MAX_PARAMS", "7"), ("PATH", "/bin")]);
+        let args =
+            Args { http_addr: Some("127.0.0.1:3".into()), set: vec!["sql.max_text=2MiB".into()], ..Args::default() };
         let config = resolve(Some(("hw.toml", file)), environment, &args).unwrap();
         assert_eq!(config.http_addr.port(), 3);
         assert_eq!(config.origin("http.addr"), Origin::Flag("--http-addr".into()));
@@ -154,18 +163,29 @@ mod tests {
             let args = Args { set: set.iter().map(ToString::to_string).collect(), ..Args::default() };
             resolve(Some(("hw.toml", file)), variables(environment), &args).unwrap_err().to_string()
         };
-        assert_eq!(refuse("[http]\nadr = 'x'", &[], &[]), "unknown setting http.adr in hw.toml; did you mean http.addr?");
-        assert_eq!(refuse("max_body = 'x'", &[], &[]), "unknown setting max_body in hw.toml; did you mean http.max_body?");
+        assert_eq!(
+            refuse("[http]\nadr = 'x'", &[], &[]),
+            "unknown setting http.adr in hw.toml; did you mean http.addr?"
+        );
+        assert_eq!(
+            refuse("max_body = 'x'", &[], &[]),
+            "unknown setting max_body in hw.toml; did you mean http.max_body?"
+        );
         assert_eq!(
             refuse("", &[("HIGHWATER_HTTP_ADR", "x")], &[]),
             "unknown setting HIGHWATER_HTTP_ADR in the environment; did you mean HIGHWATER_HTTP_ADDR?"
         );
-        assert_eq!(refuse("", &[], &["zebra=1"]), "unknown setting zebra in --set zebra; highwaterd --print-config lists all settings");
+        assert_eq!(
+            refuse("", &[], &["zebra=1"]),
+            "unknown setting zebra in --set zebra; highwaterd --print-config lists all settings"
+        );
     }
 
     #[test]
     fn the_shells_variables_are_left_alone() {
-        assert!(resolve(None, variables(&[("HIGHWATER_URL", "x"), ("HIGHWATER_PASSWORD", "y")]), &Args::default()).is_ok());
+        assert!(
+            resolve(None, variables(&[("HIGHWATER_URL", "x"), ("HIGHWATER_PASSWORD", "y")]), &Args::default()).is_ok()
+        );
     }
 
     #[test]
@@ -183,8 +203,18 @@ mod tests {
             refuse(Args { set: vec!["http.max_body=5B".into()], ..Args::default() }),
             "--set http.max_body: '5B' is out of range; give 1KiB to 1GiB"
         );
-        assert!(resolve(Some(("hw.toml", "cores = [")), [], &Args::default()).unwrap_err().to_string().starts_with("hw.toml is not valid TOML"));
-        assert!(resolve(Some(("hw.toml", "http = 5")), [], &Args::default()).unwrap_err().to_string().starts_with("unknown setting http"));
+        assert!(
+            resolve(Some(("hw.toml", "cores = [")), [], &Args::default())
+                .unwrap_err()
+                .to_string()
+                .starts_with("hw.toml is not valid TOML")
+        );
+        assert!(
+            resolve(Some(("hw.toml", "http = 5")), [], &Args::default())
+                .unwrap_err()
+                .to_string()
+                .starts_with("unknown setting http")
+        );
     }
 
     #[test]
@@ -195,7 +225,9 @@ mod tests {
         assert!(!printed.contains("hunter2"));
         assert!(printed.contains("# --cores"));
         let again = resolve(Some(("printed", &printed)), [], &Args::default()).unwrap();
-        let values = |config: &Config| config.settings().into_iter().map(|setting| (setting.name, setting.value)).collect::<Vec<_>>();
+        let values = |config: &Config| {
+            config.settings().into_iter().map(|setting| (setting.name, setting.value)).collect::<Vec<_>>()
+        };
         assert_eq!(values(&again), values(&config));
     }
 

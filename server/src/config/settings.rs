@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::ConfigError;
 use super::sources::{Given, Merged, Origin};
 use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, Period, Secret, SettingValue};
-use super::ConfigError;
 
 /// What is known about a setting before anyone gives it a value.
 #[derive(Clone, Debug)]
@@ -124,7 +124,8 @@ fn resolve_one<T: SettingValue>(
     origins: &mut BTreeMap<&'static str, Origin>,
     range: Option<RangeInclusive<u64>>,
 ) -> Result<T, ConfigError> {
-    let Given { text, origin } = merged.get(name).cloned().unwrap_or_else(|| Given { text: default.to_owned(), origin: Origin::Default });
+    let Given { text, origin } =
+        merged.get(name).cloned().unwrap_or_else(|| Given { text: default.to_owned(), origin: Origin::Default });
     let refuse = |reason: String| ConfigError::BadValue {
         place: origin.place(name),
         value: if T::KIND == Secret::KIND { "(secret)".into() } else { text.clone() },
@@ -134,7 +135,11 @@ fn resolve_one<T: SettingValue>(
     if let (Some(range), Some(magnitude)) = (range, value.magnitude())
         && !range.contains(&magnitude)
     {
-        return Err(refuse(format!("is out of range; give {} to {}", show_bound::<T>(*range.start()), show_bound::<T>(*range.end()))));
+        return Err(refuse(format!(
+            "is out of range; give {} to {}",
+            show_bound::<T>(*range.start()),
+            show_bound::<T>(*range.end())
+        )));
     }
     origins.insert(name, origin);
     Ok(value)
@@ -269,7 +274,9 @@ mod tests {
 
     #[test]
     fn defaults_are_shown_as_they_are_written() {
-        for (setting, definition) in Config::defaults().settings().iter().zip(DEFINITIONS.iter().filter(|definition| !definition.secret)) {
+        for (setting, definition) in
+            Config::defaults().settings().iter().zip(DEFINITIONS.iter().filter(|definition| !definition.secret))
+        {
             assert_eq!(setting.value, definition.default, "{}", setting.name);
         }
     }

@@ -71,8 +71,10 @@ impl Merged {
     /// # Errors
     /// Bad TOML, an unknown key, a value that is neither text, number, boolean nor a list of these.
     pub fn add_file(&mut self, file: &str, text: &str) -> Result<(), ConfigError> {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { file: file.to_owned(), message: error.to_string() })?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            file: file.to_owned(),
+            message: error.to_string(),
+        })?;
         self.add_table(file, "", &table)
     }
 
@@ -104,7 +106,10 @@ impl Merged {
     ///
     /// # Errors
     /// A variable with our prefix that no setting has.
-    pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
+    pub fn add_environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), ConfigError> {
         for (variable, text) in variables {
             if !variable.starts_with("HIGHWATER_")
                 || FOREIGN.contains(&variable.as_str())
@@ -112,11 +117,14 @@ impl Merged {
             {
                 continue;
             }
-            let known = DEFINITIONS.iter().find(|definition| definition.environment() == variable).ok_or_else(|| ConfigError::UnknownKey {
-                place: "the environment".into(),
-                suggestion: nearest(&variable, DEFINITIONS.iter().map(super::Definition::environment)),
-                name: variable.clone(),
-            })?;
+            let known =
+                DEFINITIONS.iter().find(|definition| definition.environment() == variable).ok_or_else(|| {
+                    ConfigError::UnknownKey {
+                        place: "the environment".into(),
+                        suggestion: nearest(&variable, DEFINITIONS.iter().map(super::Definition::environment)),
+                        name: variable.clone(),
+                    }
+                })?;
             self.0.insert(known.name, Given { text, origin: Origin::Environment(variable) });
         }
         Ok(())

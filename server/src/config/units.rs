@@ -146,7 +146,9 @@ fn in_units(value: u64, units: &[(&str, u64)], smallest: &str) -> String {
 impl SettingValue for Bytes {
     const KIND: &'static str = "size";
     fn parse(text: &str) -> Result<Self, String> {
-        with_unit(text, &SIZES, Some(1)).map(Self).ok_or_else(|| "is no size; give a whole number and a unit, for example 64MiB, 512KiB or 4096B".into())
+        with_unit(text, &SIZES, Some(1))
+            .map(Self)
+            .ok_or_else(|| "is no size; give a whole number and a unit, for example 64MiB, 512KiB or 4096B".into())
     }
     fn show(&self) -> String {
         in_units(self.0, &SIZES[..3], "B")
@@ -159,9 +161,9 @@ impl SettingValue for Bytes {
 impl SettingValue for Period {
     const KIND: &'static str = "duration";
     fn parse(text: &str) -> Result<Self, String> {
-        with_unit(text, &PERIODS, None)
-            .map(Self)
-            .ok_or_else(|| "is no duration; give a whole number and a unit, for example 500ms, 30s, 15min or 24h".into())
+        with_unit(text, &PERIODS, None).map(Self).ok_or_else(|| {
+            "is no duration; give a whole number and a unit, for example 500ms, 30s, 15min or 24h".into()
+        })
     }
     fn show(&self) -> String {
         in_units(self.0, &PERIODS, "us")
