@@ -35,7 +35,8 @@ pub fn build_simulator() -> Result<std::path::PathBuf, String> {
 
 /// A real server under load, killed again and again.
 pub fn kill9(args: &[String]) -> Result<(), String> {
-    cargo(&["build", "--release", "--bin", "highwaterd", "--bin", "highwater-kill9"])()?;
+    cargo(&["build", "--release", "-p", "highwater-server", "--bin", "highwaterd"])()?;
+    cargo(&["build", "--release", "-p", "highwater-sim", "--bin", "highwater-kill9"])()?;
     run("target/release/highwater-kill9", &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
