@@ -5,11 +5,20 @@
 //! evaluation context. Must never depend on another crate of the house.
 
 pub mod access;
+pub mod aggregate;
 pub mod bind;
+pub mod cast;
 pub mod catalog;
+pub mod datetime;
+pub mod decimal;
 pub mod diag;
+pub mod eval;
 pub mod expr;
+pub mod json;
+pub mod key;
 pub mod parse;
+pub mod pipeline;
 pub mod plan;
+pub mod row;
 pub mod system;
 pub mod value;

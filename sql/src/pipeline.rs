@@ -1,0 +1,227 @@
+//! The steps of a read after its rows are found: filter, aggregate or project, order, limit.
+//!
+//! Rows are pushed in; the result comes out at the end. A pipeline owns all that it needs, so it can wait for rows between
+//! two pushes. What it holds is bounded: beyond [`PipelineLimits`] it refuses, it never cuts. Results are deterministic: rows
+//! that ORDER BY does not tell apart keep the order in which they came, groups come in the order of their keys.
+
+mod collect;
+
+use std::collections::BTreeMap;
+
+use self::collect::Collector;
+use crate::aggregate::Accumulator;
+use crate::catalog::Role;
+use crate::diag::{Diag, SqlState};
+use crate::eval::{EvalContext, evaluate, is_true};
+use crate::expr::Expr;
+use crate::plan::{Aggregate, QueryPlan};
+use crate::value::{Micros, Row, SortValue, Value};
+
+/// How much a pipeline may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipelineLimits {
+    /// Most rows of the result, of groups, or held for ORDER BY.
+    pub max_rows: usize,
+    /// Most bytes of memory for them.
+    pub max_bytes: usize,
+}
+
+/// Whether more rows can change the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    More,
+    /// The result is complete; further rows are ignored.
+    Done,
+}
+
+/// Memory and rows held, against the limits.
+#[derive(Debug)]
+struct Budget {
+    limits: PipelineLimits,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn add(&mut self, what: &str, rows: usize, bytes: usize) -> Result<(), Diag> {
+        self.rows += rows;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.rows > self.limits.max_rows {
+            return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("the query holds more than {} {what}", self.limits.max_rows))
+                .hint("narrow it with WHERE, or read it in parts with LIMIT and a condition on the key"));
+        }
+        if self.bytes > self.limits.max_bytes {
+            return Err(Diag::new(
+                SqlState::OUT_OF_MEMORY,
+                format!("the query needs more than {} bytes of memory for its {what}", self.limits.max_bytes),
+            )
+            .hint("select fewer columns or rows, or read in parts with LIMIT and a condition on the key"));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, rows: usize, bytes: usize) {
+        self.rows = self.rows.saturating_sub(rows);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+/// A copy of an [`EvalContext`] that borrows nothing.
+#[derive(Debug)]
+struct OwnedContext {
+    now: Micros,
+    user: String,
+    role: Role,
+    params: Vec<Value>,
+    seed: u128,
+    ordinal: u64,
+}
+
+impl OwnedContext {
+    /// Evaluates with this context, and remembers how many volatile values were given.
+    fn with<T>(&mut self, step: impl FnOnce(&EvalContext<'_>) -> Result<T, Diag>) -> Result<T, Diag> {
+        let context = EvalContext::new(self.now, &self.user, self.role, &self.params, self.seed).resumed_at(self.ordinal);
+        let result = step(&context);
+        self.ordinal = context.ordinal();
+        result
+    }
+}
+
+/// A group's key.
+type GroupKey = Vec<SortValue>;
+
+/// A running read.
+#[derive(Debug)]
+pub struct Pipeline {
+    context: OwnedContext,
+    filter: Option<Expr>,
+    aggregate: Option<(Aggregate, BTreeMap<GroupKey, Vec<Accumulator>>)>,
+    collector: Collector,
+    budget: Budget,
+}
+
+impl Pipeline {
+    /// A pipeline for the plan; LIMIT and OFFSET are evaluated here.
+    ///
+    /// # Errors
+    /// 2201W for a LIMIT or OFFSET below zero, and what their evaluation gives.
+    pub fn new(plan: &QueryPlan, context: EvalContext<'_>, limits: PipelineLimits) -> Result<Self, Diag> {
+        let mut context = OwnedContext {
+            now: context.now,
+            user: context.user.to_owned(),
+            role: context.role,
+            params: context.params.to_vec(),
+            seed: context.seed,
+            ordinal: context.ordinal(),
+        };
+        let limit = context.with(|context| count("LIMIT", plan.limit.as_ref(), context))?;
+        let offset = context.with(|context| count("OFFSET", plan.offset.as_ref(), context))?.unwrap_or(0);
+        let aggregate = plan.aggregate.as_ref().map(|aggregate| (aggregate.clone(), BTreeMap::new()));
+        Ok(Self {
+            context,
+            filter: plan.filter.clone(),
+            aggregate,
+            collector: Collector::new(plan, limit, offset),
+            budget: Budget { limits, rows: 0, bytes: 0 },
+        })
+    }
+
+    /// Whether the result is complete without any (more) row: LIMIT 0, or a LIMIT without ORDER BY that is reached.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.aggregate.is_none() && self.collector.is_full()
+    }
+
+    /// Takes one source row.
+    ///
+    /// # Errors
+    /// What evaluation gives; 54000 and 53200 beyond the limits.
+    pub fn push(&mut self, row: &[Value]) -> Result<Flow, Diag> {
+        if self.is_done() {
+            return Ok(Flow::Done);
+        }
+        let Self { context, filter, aggregate, collector, budget } = self;
+        context.with(|context| {
+            if let Some(filter) = filter
+                && !is_true(filter, row, context)?
+            {
+                return Ok(());
+            }
+            match aggregate {
+                Some((aggregate, groups)) => accumulate(aggregate, groups, row, context, budget),
+                None => collector.take(row, context, budget),
+            }
+        })?;
+        Ok(if self.is_done() { Flow::Done } else { Flow::More })
+    }
+
+    /// The result.
+    ///
+    /// # Errors
+    /// As [`Pipeline::push`]: groups are projected and ordered here.
+    pub fn finish(self) -> Result<Vec<Row>, Diag> {
+        let Self { mut context, aggregate, mut collector, mut budget, .. } = self;
+        let Some((aggregate, mut groups)) = aggregate else { return Ok(collector.finish()) };
+        if groups.is_empty() && aggregate.keys.is_empty() {
+            groups.insert(Vec::new(), aggregate.calls.iter().map(Accumulator::new).collect());
+        }
+        // A group's row takes the place of the group.
+        budget.release(budget.rows, 0);
+        context.with(|context| {
+            for (key, accumulators) in groups {
+                if collector.is_full() {
+                    break;
+                }
+                let mut row: Row = key.into_iter().map(|value| value.0).collect();
+                for accumulator in accumulators {
+                    row.push(accumulator.finish()?);
+                }
+                collector.take(&row, context, &mut budget)?;
+            }
+            Ok(())
+        })?;
+        Ok(collector.finish())
+    }
+}
+
+/// LIMIT or OFFSET; NULL is none.
+fn count(what: &str, expr: Option<&Expr>, context: &EvalContext<'_>) -> Result<Option<usize>, Diag> {
+    let Some(expr) = expr else { return Ok(None) };
+    let value = evaluate(expr, &[], context)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    match value.as_i64() {
+        Some(count) if count < 0 => Err(Diag::new(SqlState::INVALID_LIMIT, format!("{what} must not be negative"))),
+        Some(count) => Ok(Some(usize::try_from(count).unwrap_or(usize::MAX))),
+        None => Err(Diag::new(SqlState::DATATYPE_MISMATCH, format!("{what} must be an integer"))),
+    }
+}
+
+fn accumulate(
+    aggregate: &Aggregate,
+    groups: &mut BTreeMap<GroupKey, Vec<Accumulator>>,
+    row: &[Value],
+    context: &EvalContext<'_>,
+    budget: &mut Budget,
+) -> Result<(), Diag> {
+    let key = aggregate.keys.iter().map(|key| evaluate(key, row, context).map(SortValue)).collect::<Result<GroupKey, _>>()?;
+    let accumulators = match groups.entry(key) {
+        std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+        std::collections::btree_map::Entry::Vacant(entry) => {
+            let bytes: usize = entry.key().iter().map(|value| value.0.size()).sum();
+            budget.add("groups", 1, bytes + aggregate.calls.len() * size_of::<Accumulator>())?;
+            entry.insert(aggregate.calls.iter().map(Accumulator::new).collect())
+        }
+    };
+    for (call, accumulator) in aggregate.calls.iter().zip(accumulators) {
+        let args = call.args.iter().map(|arg| evaluate(arg, row, context)).collect::<Result<Vec<_>, _>>()?;
+        let grown = accumulator.update(&args)?;
+        budget.add("groups", 0, grown)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The end of a pipeline: projection, order, limit.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use super::Budget;
+use crate::diag::Diag;
+use crate::eval::{EvalContext, evaluate};
+use crate::expr::Expr;
+use crate::plan::{QueryPlan, SortKey};
+use crate::value::{Row, Value, sort_compare};
+
+/// Collects result rows.
+#[derive(Debug)]
+pub(super) struct Collector {
+    projection: Vec<Expr>,
+    order_by: Arc<Vec<SortKey>>,
+    limit: Option<usize>,
+    offset: usize,
+    /// Rows left out so far because of OFFSET (without ORDER BY).
+    skipped: usize,
+    /// Without ORDER BY: the result so far.
+    rows: Vec<Row>,
+    /// With ORDER BY: the best rows so far, the worst on top.
+    heap: BinaryHeap<Ranked>,
+    /// Rows that came, to tell equal ones apart.
+    arrivals: u64,
+}
+
+/// A row with what it is ordered by.
+#[derive(Debug)]
+struct Ranked {
+    keys: Vec<Value>,
+    arrival: u64,
+    row: Row,
+    order_by: Arc<Vec<SortKey>>,
+}
+
+impl Ranked {
+    fn size(&self) -> usize {
+        size_of::<Self>() + row_size(&self.keys) + row_size(&self.row)
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_keys(&self.order_by, &self.keys, &other.keys).then(self.arrival.cmp(&other.arrival))
+    }
+}
+
+/// The order that ORDER BY asks for.
+fn compare_keys(order_by: &[SortKey], left: &[Value], right: &[Value]) -> Ordering {
+    for (key, (left, right)) in order_by.iter().zip(left.iter().zip(right)) {
+        let ordering = match (left.is_null(), right.is_null()) {
+            (true, true) => Ordering::Equal,
+            (true, false) if key.nulls_first => Ordering::Less,
+            (true, false) => Ordering::Greater,
+            (false, true) if key.nulls_first => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            (false, false) if key.descending => sort_compare(right, left),
+            (false, false) => sort_compare(left, right),
+        };
+        if ordering.is_ne() {
+            return ordering;
+        }
+    }
+    Ordering::Equal
+}
+
+fn row_size(row: &[Value]) -> usize {
+    row.iter().map(Value::size).sum()
+}
+
+impl Collector {
+    pub(super) fn new(plan: &QueryPlan, limit: Option<usize>, offset: usize) -> Self {
+        Self {
+            projection: plan.projection.iter().map(|column| column.expr.clone()).collect(),
+            order_by: Arc::new(plan.order_by.clone()),
+            limit,
+            offset,
+            skipped: 0,
+            rows: Vec::new(),
+            heap: BinaryHeap::new(),
+            arrivals: 0,
+        }
+    }
+
+    /// No further row can be part of the result.
+    pub(super) fn is_full(&self) -> bool {
+        match self.limit {
+            Some(0) => true,
+            Some(limit) => self.order_by.is_empty() && self.rows.len() >= limit,
+            None => false,
+        }
+    }
+
+    /// Takes one row of the step before the projection.
+    pub(super) fn take(&mut self, row: &[Value], context: &EvalContext<'_>, budget: &mut Budget) -> Result<(), Diag> {
+        if self.order_by.is_empty() {
+            if self.skipped < self.offset {
+                self.skipped += 1;
+                return Ok(());
+            }
+            let projected = self.project(row, context)?;
+            budget.add("rows", 1, row_size(&projected))?;
+            self.rows.push(projected);
+            return Ok(());
+        }
+        let keys = self.order_by.iter().map(|key| evaluate(&key.expr, row, context)).collect::<Result<Vec<_>, _>>()?;
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        let kept = self.limit.map(|limit| limit.saturating_add(self.offset));
+        if kept.is_some_and(|kept| self.heap.len() >= kept) {
+            // A row that equals the worst one came later, so it stands behind it.
+            let beaten = self.heap.peek().is_none_or(|worst| compare_keys(&self.order_by, &keys, &worst.keys).is_ge());
+            if beaten {
+                return Ok(());
+            }
+            if let Some(worst) = self.heap.pop() {
+                budget.release(1, worst.size());
+            }
+        }
+        let row = self.project(row, context)?;
+        let ranked = Ranked { keys, arrival, row, order_by: Arc::clone(&self.order_by) };
+        budget.add("rows", 1, ranked.size())?;
+        self.heap.push(ranked);
+        Ok(())
+    }
+
+    fn project(&self, row: &[Value], context: &EvalContext<'_>) -> Result<Row, Diag> {
+        self.projection.iter().map(|expr| evaluate(expr, row, context)).collect()
+    }
+
+    /// The rows in their order.
+    pub(super) fn finish(self) -> Vec<Row> {
+        if self.order_by.is_empty() {
+            return self.rows;
+        }
+        self.heap.into_sorted_vec().into_iter().skip(self.offset).map(|ranked| ranked.row).collect()
+    }
+}

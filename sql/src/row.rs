@@ -1,0 +1,261 @@
+//! Stored rows: values by column id, so that columns can be added, dropped and renamed without touching rows.
+//!
+//! ```text
+//! +---------+-----------------+  then, for each column whose value is not NULL, in the table's order:
+//! | version | _seq            |  +--------------------+-----+-------+
+//! | 1 byte  | 8 bytes, little |  | column id (varint) | tag | value |
+//! +---------+-----------------+  +--------------------+-----+-------+
+//!
+//! tag  type       value                          tag  type       value
+//!  1   BOOLEAN    1 byte, 0 or 1                  6   DECIMAL    scale (1 byte), mantissa (zigzag varint)
+//!  2   SMALLINT   zigzag varint                   7   TEXT       length (varint), UTF-8
+//!  3   INT        zigzag varint                   8   BYTES      length (varint), bytes
+//!  4   BIGINT     zigzag varint                   9   JSON       length (varint), UTF-8, compact
+//!  5   DOUBLE     8 bytes, little                10   TIMESTAMP  zigzag varint, microseconds
+//! ```
+//!
+//! Version 1. A varint has 7 bits per byte, the lowest first, the top bit set on all but the last byte. The bytes carry no
+//! checksum: blocks and log records around them do.
+
+use rust_decimal::Decimal;
+
+use crate::catalog::{ColumnId, Table};
+use crate::value::{DataType, Row, Value};
+
+/// The version that [`encode_row`] writes.
+pub const ROW_VERSION: u8 = 1;
+
+/// Bytes before the first column.
+const HEADER: usize = 9;
+
+/// Why bytes are no stored row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// A version that this program does not know.
+    #[error("stored row has version {0}; this program reads version {ROW_VERSION}")]
+    Version(u8),
+    /// The bytes end too early.
+    #[error("stored row ends too early, at byte {at}")]
+    Truncated {
+        /// Where.
+        at: usize,
+    },
+    /// A number longer than any number is, or a tag, sign or scale that does not exist.
+    #[error("stored row has an invalid value at byte {at}")]
+    Invalid {
+        /// Where.
+        at: usize,
+    },
+    /// A column holds a value of another type than its own.
+    #[error("stored row has a {found} in column \"{column}\", which is {expected}")]
+    Type {
+        /// The column's name.
+        column: String,
+        /// Its type.
+        expected: DataType,
+        /// The stored value's type.
+        found: &'static str,
+    },
+    /// A column stands there twice.
+    #[error("stored row has column id {0} twice")]
+    Duplicate(u32),
+}
+
+/// The row's stored form. `values` stand in the order of the table's columns; missing ones are NULL.
+#[must_use]
+pub fn encode_row(table: &Table, values: &[Value], seq: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + values.iter().map(Value::size).sum::<usize>() / 2);
+    out.push(ROW_VERSION);
+    out.extend_from_slice(&seq.to_le_bytes());
+    for (column, value) in table.columns.iter().zip(values) {
+        if !value.is_null() {
+            push_varint(u128::from(column.id.0), &mut out);
+            push_value(value, &mut out);
+        }
+    }
+    out
+}
+
+/// The row's values in the order of the table's columns, and its `_seq`. A column that is not stored is NULL, a stored one
+/// that the table no longer has is skipped.
+///
+/// # Errors
+/// See [`RowError`]; no bytes make this panic.
+pub fn decode_row(table: &Table, bytes: &[u8]) -> Result<(Row, u64), RowError> {
+    let mut reader = Reader { bytes, at: 0 };
+    let seq = reader.header()?;
+    let mut row = vec![Value::Null; table.columns.len()];
+    // Columns are stored in the table's order, so the next one is nearly always the next slot.
+    let mut expected = 0;
+    while reader.at < bytes.len() {
+        let at = reader.at;
+        let id = ColumnId(u32::try_from(reader.varint()?).map_err(|_| RowError::Invalid { at })?);
+        let value = reader.value()?;
+        let Some(position) = position(table, id, expected) else { continue };
+        expected = position + 1;
+        let (Some(column), Some(slot)) = (table.columns.get(position), row.get_mut(position)) else { continue };
+        match value.data_type() {
+            Some(found) if !found.same_kind(&column.data_type) => {
+                return Err(RowError::Type { column: column.name.clone(), expected: column.data_type, found: found.wire_name() });
+            }
+            _ if !slot.is_null() => return Err(RowError::Duplicate(id.0)),
+            _ => *slot = value,
+        }
+    }
+    Ok((row, seq))
+}
+
+/// The row's `_seq` alone.
+///
+/// # Errors
+/// As [`decode_row`], of the first nine bytes.
+pub fn decode_seq(bytes: &[u8]) -> Result<u64, RowError> {
+    Reader { bytes, at: 0 }.header()
+}
+
+fn position(table: &Table, id: ColumnId, expected: usize) -> Option<usize> {
+    if table.columns.get(expected).is_some_and(|column| column.id == id) {
+        return Some(expected);
+    }
+    table.columns.iter().position(|column| column.id == id)
+}
+
+fn push_varint(mut number: u128, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
+        number >>= 7;
+    }
+    out.push(u8::try_from(number).unwrap_or(0));
+}
+
+/// Small numbers of either sign as small unsigned ones: 0, -1, 1, -2 ...
+fn zigzag(number: i128) -> u128 {
+    (number << 1 ^ number >> 127).cast_unsigned()
+}
+
+fn unzigzag(number: u128) -> i128 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+fn push_integer(tag: u8, number: i128, out: &mut Vec<u8>) {
+    out.push(tag);
+    push_varint(zigzag(number), out);
+}
+
+fn push_bytes(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(tag);
+    push_varint(u128::try_from(bytes.len()).unwrap_or(0), out);
+    out.extend_from_slice(bytes);
+}
+
+fn push_value(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => {}
+        Value::Boolean(v) => out.extend_from_slice(&[1, u8::from(*v)]),
+        Value::SmallInt(v) => push_integer(2, i128::from(*v), out),
+        Value::Int(v) => push_integer(3, i128::from(*v), out),
+        Value::BigInt(v) => push_integer(4, i128::from(*v), out),
+        Value::Double(v) => {
+            out.push(5);
+            out.extend_from_slice(&v.to_bits().to_le_bytes());
+        }
+        Value::Decimal(v) => {
+            out.extend_from_slice(&[6, u8::try_from(v.scale()).unwrap_or(0)]);
+            push_varint(zigzag(v.mantissa()), out);
+        }
+        Value::Text(v) => push_bytes(7, v.as_bytes(), out),
+        Value::Bytes(v) => push_bytes(8, v, out),
+        Value::Json(v) => push_bytes(9, v.as_bytes(), out),
+        Value::Timestamp(v) => push_integer(10, i128::from(*v), out),
+    }
+}
+
+struct Reader<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, count: usize) -> Result<&'b [u8], RowError> {
+        let truncated = RowError::Truncated { at: self.bytes.len() };
+        let end = self.at.checked_add(count).ok_or(truncated.clone())?;
+        let taken = self.bytes.get(self.at..end).ok_or(truncated)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, RowError> {
+        self.take(1)?.first().copied().ok_or(RowError::Truncated { at: self.at })
+    }
+
+    fn fixed(&mut self) -> Result<[u8; 8], RowError> {
+        let at = self.at;
+        self.take(8)?.try_into().map_err(|_| RowError::Truncated { at })
+    }
+
+    fn header(&mut self) -> Result<u64, RowError> {
+        match self.byte()? {
+            ROW_VERSION => Ok(u64::from_le_bytes(self.fixed()?)),
+            other => Err(RowError::Version(other)),
+        }
+    }
+
+    fn varint(&mut self) -> Result<u128, RowError> {
+        let start = self.at;
+        let mut number = 0_u128;
+        // Fifteen groups hold the 97 bits of a zigzag mantissa, the longest number there is.
+        for group in 0..15 {
+            let byte = self.byte()?;
+            number |= u128::from(byte & 0x7f) << (group * 7);
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(RowError::Invalid { at: start })
+    }
+
+    fn integer<T: TryFrom<i128>>(&mut self) -> Result<T, RowError> {
+        let at = self.at;
+        T::try_from(unzigzag(self.varint()?)).map_err(|_| RowError::Invalid { at })
+    }
+
+    fn content(&mut self) -> Result<&'b [u8], RowError> {
+        let at = self.at;
+        let length = usize::try_from(self.varint()?).map_err(|_| RowError::Invalid { at })?;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Result<String, RowError> {
+        let at = self.at;
+        let text = std::str::from_utf8(self.content()?).map_err(|_| RowError::Invalid { at })?;
+        Ok(text.to_owned())
+    }
+
+    fn value(&mut self) -> Result<Value, RowError> {
+        let at = self.at;
+        Ok(match self.byte()? {
+            1 => match self.byte()? {
+                0 => Value::Boolean(false),
+                1 => Value::Boolean(true),
+                _ => return Err(RowError::Invalid { at }),
+            },
+            2 => Value::SmallInt(self.integer()?),
+            3 => Value::Int(self.integer()?),
+            4 => Value::BigInt(self.integer()?),
+            5 => Value::Double(f64::from_bits(u64::from_le_bytes(self.fixed()?))),
+            6 => {
+                let scale = u32::from(self.byte()?);
+                let mantissa = self.integer()?;
+                Value::Decimal(Decimal::try_from_i128_with_scale(mantissa, scale).map_err(|_| RowError::Invalid { at })?)
+            }
+            7 => Value::Text(self.text()?),
+            8 => Value::Bytes(self.content()?.to_vec()),
+            9 => Value::Json(self.text()?),
+            10 => Value::Timestamp(self.integer()?),
+            _ => return Err(RowError::Invalid { at }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
