@@ -264,10 +264,10 @@ pub fn resolve_function(
     };
     let mut best: Option<(usize, Vec<DataType>, DataType)> = None;
     for signature in *signatures {
-        if let Some(found) = signature.fit(args) {
-            if best.as_ref().is_none_or(|(score, _, _)| found.0 >= *score) {
-                best = Some(found);
-            }
+        if let Some(found) = signature.fit(args)
+            && best.as_ref().is_none_or(|(score, _, _)| found.0 >= *score)
+        {
+            best = Some(found);
         }
     }
     match best {
