@@ -1,0 +1,230 @@
+//! A batch of tree writes: built in its encoded form, hashed as such, and cut into the memtable without copying.
+//!
+//! ```text
+//! operation = kind u8 | key length varint | key | body
+//!   kind 1 put           body = value length varint | value
+//!   kind 2 delete        body is empty
+//!   kind 3 delete range  key is the start (inclusive), body = end length varint | end (exclusive)
+//! ```
+//!
+//! Operations take effect in order. The encoding has no padding and one form only, so equal batches hash equally.
+
+use bytes::Bytes;
+
+use crate::codec::{Malformed, Reader, put_prefixed};
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const DELETE_RANGE: u8 = 3;
+
+/// Writes that take effect together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteBatch {
+    encoded: Vec<u8>,
+    len: usize,
+}
+
+/// One write of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The key has this value from now on.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// Its value.
+        value: Bytes,
+    },
+    /// The key has no value from now on.
+    Delete {
+        /// The key.
+        key: Bytes,
+    },
+    /// No key of the range has a value from now on.
+    DeleteRange {
+        /// First key, inclusive.
+        start: Bytes,
+        /// Last key, exclusive.
+        end: Bytes,
+    },
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { encoded: Vec::new(), len: 0 }
+    }
+
+    /// An empty batch with room for `bytes` of encoded operations.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { encoded: Vec::with_capacity(bytes), len: 0 }
+    }
+
+    /// Sets a key's value.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.encoded.push(PUT);
+        put_prefixed(&mut self.encoded, key.as_ref());
+        put_prefixed(&mut self.encoded, value.as_ref());
+        self.len += 1;
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.encoded.push(DELETE);
+        put_prefixed(&mut self.encoded, key.as_ref());
+        self.len += 1;
+    }
+
+    /// Removes every key from `start` (inclusive) to `end` (exclusive); nothing when the range is empty.
+    pub fn delete_range(&mut self, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
+        self.encoded.push(DELETE_RANGE);
+        put_prefixed(&mut self.encoded, start.as_ref());
+        put_prefixed(&mut self.encoded, end.as_ref());
+        self.len += 1;
+    }
+
+    /// Number of operations.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of the encoded form.
+    #[must_use]
+    pub const fn byte_size(&self) -> usize {
+        self.encoded.len()
+    }
+
+    /// The encoded form, for hashing.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    /// The encoded form, owned.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.encoded.clone()
+    }
+
+    /// Reads an encoded batch.
+    ///
+    /// # Errors
+    /// On bytes that are no batch.
+    pub fn decode(encoded: Vec<u8>) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(&encoded);
+        let mut len = 0;
+        while !reader.is_empty() {
+            read_operation(&mut reader)?;
+            len += 1;
+        }
+        Ok(Self { encoded, len })
+    }
+
+    /// The operations in order, sharing the batch's memory.
+    #[must_use]
+    pub fn into_operations(self) -> Operations {
+        Operations { encoded: Bytes::from(self.encoded), at: 0 }
+    }
+}
+
+enum Kind {
+    Put,
+    Delete,
+    DeleteRange,
+}
+
+type Span = std::ops::Range<usize>;
+
+fn span(reader: &mut Reader<'_>) -> Result<Span, Malformed> {
+    let len = reader.length()?;
+    let start = reader.position();
+    reader.take(len)?;
+    Ok(start..start + len)
+}
+
+fn read_operation(reader: &mut Reader<'_>) -> Result<(Kind, Span, Span), Malformed> {
+    let error = reader.error("an unknown kind of operation");
+    let kind = match reader.u8()? {
+        PUT => Kind::Put,
+        DELETE => Kind::Delete,
+        DELETE_RANGE => Kind::DeleteRange,
+        _ => return Err(error),
+    };
+    let key = span(reader)?;
+    let body = match kind {
+        Kind::Put | Kind::DeleteRange => span(reader)?,
+        Kind::Delete => 0..0,
+    };
+    Ok((kind, key, body))
+}
+
+/// Iterator over a batch's operations.
+#[derive(Debug)]
+pub struct Operations {
+    encoded: Bytes,
+    at: usize,
+}
+
+impl Iterator for Operations {
+    type Item = Operation;
+
+    fn next(&mut self) -> Option<Operation> {
+        let mut reader = Reader::starting_at(&self.encoded, self.at);
+        if reader.is_empty() {
+            return None;
+        }
+        // The bytes were made or checked by this module, so reading them cannot fail.
+        let (kind, key, body) = read_operation(&mut reader).ok()?;
+        self.at = reader.position();
+        let key = self.encoded.slice(key);
+        Some(match kind {
+            Kind::Put => Operation::Put { key, value: self.encoded.slice(body) },
+            Kind::Delete => Operation::Delete { key },
+            Kind::DeleteRange => Operation::DeleteRange { start: key, end: self.encoded.slice(body) },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_batch_has_fixed_bytes_and_gives_its_operations_back() {
+        let mut batch = WriteBatch::new();
+        batch.put(b"k", b"vv");
+        batch.delete(b"d");
+        batch.delete_range(b"a", b"b");
+        assert_eq!(batch.bytes(), b"\x01\x01k\x02vv\x02\x01d\x03\x01a\x01b");
+        assert_eq!((batch.len(), batch.byte_size()), (3, 14));
+        assert_eq!(WriteBatch::decode(batch.encode()).unwrap(), batch);
+        let operations: Vec<_> = batch.into_operations().collect();
+        assert_eq!(
+            operations,
+            [
+                Operation::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"vv") },
+                Operation::Delete { key: Bytes::from_static(b"d") },
+                Operation::DeleteRange { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"b") },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_batch_cut_anywhere_is_refused_or_shorter() {
+        let mut batch = WriteBatch::new();
+        batch.put(b"key", b"value");
+        for end in 1..batch.byte_size() {
+            assert!(WriteBatch::decode(batch.bytes()[..end].to_vec()).is_err());
+        }
+        assert!(WriteBatch::decode(vec![9]).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! What one append writes: records of many groups, encoded as they are pushed.
+//!
+//! Invariant: the payload is a sequence of whole records; a batch is cut into blocks between records only.
+
+use bytes::Bytes;
+
+use super::record::{self, HardState, Located, Record};
+use crate::ids::{GroupId, Incarnation, LogIndex, Term};
+use crate::options::LOG_BLOCK_TARGET;
+
+/// Bytes at which an entries record is closed and another begun, so that blocks can be filled well.
+const RECORD_TARGET: usize = LOG_BLOCK_TARGET / 4;
+
+/// Log records that become durable together with one [`crate::Store::append`].
+#[derive(Debug, Default)]
+pub struct LogBatch {
+    pub(super) payload: Vec<u8>,
+    pub(super) records: Vec<Pushed>,
+    largest_entry: usize,
+}
+
+/// A record of a batch with the end of its bytes in the payload.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    pub(super) end: usize,
+    pub(super) record: Record,
+}
+
+/// A run of a batch's records that goes into one block.
+pub(super) struct Part<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) start: usize,
+    pub(super) records: &'a [Pushed],
+}
+
+impl LogBatch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds entries of one group with consecutive indexes from `first`; they replace whatever the group's log holds at or
+    /// above `first`. The entries' bytes are kept in the log's memory of recent entries without a copy.
+    pub fn push_entries(
+        &mut self,
+        group: GroupId,
+        incarnation: Incarnation,
+        first: LogIndex,
+        entries: impl Iterator<Item = (Term, Bytes)>,
+    ) {
+        let mut first = first;
+        let mut entries = entries.peekable();
+        while entries.peek().is_some() {
+            let started = self.payload.len();
+            let mut open = record::open_entries(&mut self.payload, false, group, incarnation, first);
+            let mut located = Vec::with_capacity(entries.size_hint().0);
+            while self.payload.len() - started < RECORD_TARGET {
+                let Some((term, data)) = entries.next() else { break };
+                self.largest_entry = self.largest_entry.max(data.len());
+                let at = open.push(&mut self.payload, term, &data);
+                located.push(Located { term, at, data });
+            }
+            open.close(&mut self.payload);
+            let next = LogIndex(first.0.saturating_add(located.len() as u64));
+            self.push(Record::Entries { group, incarnation, first, entries: located });
+            first = next;
+        }
+    }
+
+    /// Sets a group's hard state.
+    pub fn push_hard_state(&mut self, group: GroupId, state: HardState) {
+        record::put_hard_state(&mut self.payload, group, &state);
+        self.push(Record::HardState { group, state });
+    }
+
+    /// Begins another life of a group: its log is emptied and continues after `start`; its hard state is cleared.
+    pub fn push_start(&mut self, group: GroupId, incarnation: Incarnation, start: LogIndex, start_term: Term) {
+        record::put_start(&mut self.payload, group, incarnation, start, start_term);
+        self.push(Record::Start { group, incarnation, start, start_term });
+    }
+
+    /// Adds the whole log of a group as one record.
+    pub(super) fn push_relocated(
+        &mut self,
+        group: GroupId,
+        incarnation: Incarnation,
+        first: LogIndex,
+        entries: impl Iterator<Item = (Term, Bytes)>,
+    ) {
+        let mut open = record::open_entries(&mut self.payload, true, group, incarnation, first);
+        let located = entries
+            .map(|(term, data)| {
+                let at = open.push(&mut self.payload, term, &data);
+                Located { term, at, data }
+            })
+            .collect();
+        open.close(&mut self.payload);
+        self.push(Record::Relocated { group, incarnation, first, entries: located });
+    }
+
+    fn push(&mut self, record: Record) {
+        self.records.push(Pushed { end: self.payload.len(), record });
+    }
+
+    /// Whether nothing was pushed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes that the records take in the log.
+    #[must_use]
+    pub const fn byte_size(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Bytes of the largest entry.
+    pub(super) const fn largest_entry(&self) -> usize {
+        self.largest_entry
+    }
+
+    /// Cuts the batch into parts of at most [`LOG_BLOCK_TARGET`] bytes; a larger record gets a part of its own.
+    pub(super) fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = Vec::new();
+        let mut rest = self.records.as_slice();
+        let mut start = 0;
+        while let Some(first) = rest.first() {
+            let fitting = rest.iter().take_while(|pushed| pushed.end - start <= LOG_BLOCK_TARGET).count().max(1);
+            let (records, left) = rest.split_at(fitting.min(rest.len()));
+            let end = records.last().map_or(first.end, |pushed| pushed.end);
+            parts.push(Part { bytes: self.payload.get(start..end).unwrap_or_default(), start, records });
+            start = end;
+            rest = left;
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    fn entries(count: usize, bytes: usize) -> impl Iterator<Item = (Term, Bytes)> {
+        (0..count).map(move |_| (Term(1), Bytes::from(vec![7; bytes])))
+    }
+
+    #[test]
+    fn a_small_batch_is_one_part() {
+        let mut batch = LogBatch::new();
+        batch.push_entries(GroupId(1), Incarnation(1), LogIndex(1), entries(3, 10));
+        batch.push_hard_state(GroupId(1), HardState::default());
+        let parts = batch.parts();
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].records.len(), 2);
+        assert_eq!(parts[0].bytes.len(), batch.byte_size());
+    }
+
+    #[test]
+    fn a_large_batch_is_cut_between_records_and_loses_nothing() {
+        let mut batch = LogBatch::new();
+        batch.push_entries(GroupId(1), Incarnation(1), LogIndex(1), entries(40, 100_000));
+        batch.push_entries(GroupId(2), Incarnation(1), LogIndex(1), entries(1, 3 << 20));
+        let parts = batch.parts();
+        assert!(parts.len() > 3);
+        let mut total = 0;
+        let mut held = 0;
+        for part in &parts {
+            assert_eq!(part.start, total);
+            total += part.bytes.len();
+            let records = record::decode(&Bytes::copy_from_slice(part.bytes), part.records.len() as u32).unwrap();
+            for record in records {
+                if let Record::Entries { entries, .. } = record {
+                    held += entries.len();
+                }
+            }
+        }
+        assert_eq!((total, held), (batch.byte_size(), 41));
+        assert_eq!(batch.largest_entry(), 3 << 20);
+    }
+}
