@@ -27,10 +27,12 @@ pub(super) struct Pushed {
 }
 
 /// A run of a batch's records that goes into one block.
-pub(super) struct Part<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) start: usize,
-    pub(super) records: &'a [Pushed],
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Where its bytes are in the payload.
+    pub(super) bytes: std::ops::Range<usize>,
+    /// How many records it has.
+    pub(super) records: usize,
 }
 
 impl LogBatch {
@@ -121,17 +123,19 @@ impl LogBatch {
     }
 
     /// Cuts the batch into parts of at most [`LOG_BLOCK_TARGET`] bytes; a larger record gets a part of its own.
-    pub(super) fn parts(&self) -> Vec<Part<'_>> {
+    pub(super) fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();
-        let mut rest = self.records.as_slice();
-        let mut start = 0;
-        while let Some(first) = rest.first() {
-            let fitting = rest.iter().take_while(|pushed| pushed.end - start <= LOG_BLOCK_TARGET).count().max(1);
-            let (records, left) = rest.split_at(fitting.min(rest.len()));
-            let end = records.last().map_or(first.end, |pushed| pushed.end);
-            parts.push(Part { bytes: self.payload.get(start..end).unwrap_or_default(), start, records });
-            start = end;
-            rest = left;
+        let mut part = Part { bytes: 0..0, records: 0 };
+        for pushed in &self.records {
+            if part.records > 0 && pushed.end - part.bytes.start > LOG_BLOCK_TARGET {
+                let start = part.bytes.end;
+                parts.push(std::mem::replace(&mut part, Part { bytes: start..start, records: 0 }));
+            }
+            part.bytes.end = pushed.end;
+            part.records += 1;
+        }
+        if part.records > 0 {
+            parts.push(part);
         }
         parts
     }
@@ -153,7 +157,7 @@ mod tests {
         batch.push_hard_state(GroupId(1), HardState::default());
         let parts = batch.parts();
         assert_eq!(parts.len(), 1);
-        assert_eq!(parts[0].records.len(), 2);
+        assert_eq!(parts[0].records, 2);
         assert_eq!(parts[0].bytes.len(), batch.byte_size());
     }
 
@@ -167,9 +171,10 @@ mod tests {
         let mut total = 0;
         let mut held = 0;
         for part in &parts {
-            assert_eq!(part.start, total);
+            assert_eq!(part.bytes.start, total);
             total += part.bytes.len();
-            let records = record::decode(&Bytes::copy_from_slice(part.bytes), part.records.len() as u32).unwrap();
+            let payload = Bytes::copy_from_slice(&batch.payload[part.bytes.clone()]);
+            let records = record::decode(&payload, part.records as u32).unwrap();
             for record in records {
                 if let Record::Entries { entries, .. } = record {
                     held += entries.len();

@@ -170,7 +170,7 @@ mod tests {
         let mut expected = Vec::new();
         expected.extend_from_slice(b"HWLB\x01\0\0\0\x03\0\0\0\x01\0\0\0");
         expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x04\x03\x02\x01");
-        expected.extend_from_slice(&0x60ac_1a94_u32.to_le_bytes());
+        expected.extend_from_slice(&0xfdbc_2a08_u32.to_le_bytes());
         expected.extend_from_slice(b"abc\0");
         assert_eq!(&block[..52], &expected[..], "checksum {:#x}", header.checksum);
         assert_eq!(parse(&block), Parsed::Header(header));

@@ -1,0 +1,210 @@
+//! Reading a range in order: a merge over all layers that shows each key's newest visible version.
+//!
+//! Each source fetches a run of versions at a time (a handful from a memtable, a restart interval from a table), so that no
+//! position is kept in anything that changes, and only a table's next block makes the cursor wait.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use highwater_runtime::Env;
+
+use super::Entry;
+use super::memtable::{Memtable, VersionKey};
+use super::snapshot::Snapshot;
+use super::version::{RunFeed, Version};
+use crate::error::EngineError;
+use crate::ids::Seq;
+
+/// Versions fetched from a memtable at once.
+const MEMTABLE_FETCH: usize = 64;
+
+/// The order in which a cursor gives keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Rising keys.
+    Forward,
+    /// Falling keys.
+    Reverse,
+}
+
+/// A range of keys: `start` inclusive, `end` exclusive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key.
+    pub start: Bytes,
+    /// The key behind the last; `None` for no bound.
+    pub end: Option<Bytes>,
+}
+
+pub(crate) use KeyRange as Span;
+
+impl KeyRange {
+    /// From `start` (inclusive) to `end` (exclusive).
+    #[must_use]
+    pub fn new(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
+        Self { start: start.into(), end: Some(end.into()) }
+    }
+
+    /// Every key.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self { start: Bytes::new(), end: None }
+    }
+
+    /// Every key that starts with `prefix`.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<Bytes>) -> Self {
+        let start = prefix.into();
+        let end = prefix_end(&start);
+        Self { start, end }
+    }
+
+    /// Whether no key can be in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| *end <= self.start)
+    }
+}
+
+/// The least key above every key that starts with `prefix`; `None` when there is none.
+#[must_use]
+pub fn prefix_end(prefix: &[u8]) -> Option<Bytes> {
+    let kept = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix.get(..=kept)?.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    Some(Bytes::from(end))
+}
+
+/// What a source reads from.
+enum Feed<E: Env> {
+    Memtable { table: Rc<Memtable>, after: Option<VersionKey> },
+    Run(RunFeed<E>),
+}
+
+struct Source<E: Env> {
+    queue: VecDeque<Entry>,
+    done: bool,
+    feed: Feed<E>,
+}
+
+/// What a cursor or a get reads: the layers at one moment.
+pub(crate) struct View<E: Env> {
+    /// Newest first.
+    pub(crate) memtables: Vec<Rc<Memtable>>,
+    pub(crate) version: Rc<Version<E>>,
+}
+
+/// A range being read. Keeps its snapshot and the files it reads from until it is dropped.
+pub struct Cursor<E: Env> {
+    sources: Vec<Source<E>>,
+    view: View<E>,
+    span: Span,
+    direction: Direction,
+    at: Seq,
+    _snapshot: Snapshot,
+}
+
+impl<E: Env> Cursor<E> {
+    pub(crate) fn new(view: View<E>, span: KeyRange, direction: Direction, snapshot: &Snapshot) -> Self {
+        let mut sources = Vec::new();
+        if !span.is_empty() {
+            for table in &view.memtables {
+                let feed = Feed::Memtable { table: Rc::clone(table), after: None };
+                sources.push(Source { queue: VecDeque::new(), done: false, feed });
+            }
+            for run in view.version.feeds(&span, direction) {
+                sources.push(Source { queue: VecDeque::new(), done: false, feed: Feed::Run(run) });
+            }
+        }
+        Self { sources, view, span, direction, at: snapshot.seq(), _snapshot: snapshot.clone() }
+    }
+
+    /// The next key with its value, `None` behind the last. A cursor whose `next` was abandoned half-way must be dropped.
+    ///
+    /// # Errors
+    /// [`EngineError::Corruption`] or [`EngineError::Io`] when a table cannot be read.
+    pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, EngineError> {
+        loop {
+            self.fill().await?;
+            let Some(key) = self.front() else { return Ok(None) };
+            let mut newest = None;
+            // A key's versions may go on behind the end of a queue.
+            while self.take_versions(&key, &mut newest) {
+                self.fill().await?;
+            }
+            if let Some(newest) = newest
+                && let Some(value) = newest.value
+                && !self.is_range_deleted(&key, newest.seq)
+            {
+                return Ok(Some((newest.key, value)));
+            }
+        }
+    }
+
+    /// Makes every source that is not at its end have something queued.
+    async fn fill(&mut self) -> Result<(), EngineError> {
+        let Self { sources, span, direction, at, .. } = self;
+        for source in sources {
+            while source.queue.is_empty() && !source.done {
+                match &mut source.feed {
+                    Feed::Memtable { table, after } => {
+                        let last = table.fetch(span, *direction, after.as_ref(), *at, MEMTABLE_FETCH, &mut source.queue);
+                        source.done = last.is_none();
+                        *after = last;
+                    }
+                    Feed::Run(run) => {
+                        source.done = !run.fetch(span, &mut source.queue).await?;
+                        source.queue.retain(|entry| entry.seq <= *at);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next key over all sources.
+    fn front(&self) -> Option<Bytes> {
+        let keys = self.sources.iter().filter_map(|source| source.queue.front()).map(|entry| &entry.key);
+        match self.direction {
+            Direction::Forward => keys.min().cloned(),
+            Direction::Reverse => keys.max().cloned(),
+        }
+    }
+
+    /// Takes the queued versions of `key` and keeps the newest. Returns whether a queue must be filled to know them all.
+    fn take_versions(&mut self, key: &Bytes, newest: &mut Option<Entry>) -> bool {
+        let mut unsure = false;
+        for source in &mut self.sources {
+            while let Some(entry) = source.queue.pop_front_if(|entry| entry.key == *key) {
+                if newest.as_ref().is_none_or(|held| entry.seq > held.seq) {
+                    *newest = Some(entry);
+                }
+            }
+            unsure |= source.queue.is_empty() && !source.done;
+        }
+        unsure
+    }
+
+    fn is_range_deleted(&self, key: &[u8], seq: Seq) -> bool {
+        let deleted = |tombstone: Option<Seq>| tombstone.is_some_and(|deleted| deleted > seq);
+        self.view.memtables.iter().any(|table| deleted(table.tombstones().covering(key, self.at)))
+            || self.view.version.tombstoned(key).any(|set| deleted(set.covering(key, self.at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_least_key_above_it() {
+        assert_eq!(prefix_end(b"ab"), Some(Bytes::from_static(b"ac")));
+        assert_eq!(prefix_end(&[1, 0xff]), Some(Bytes::from_static(&[2])));
+        assert_eq!(prefix_end(&[0xff]), None);
+        assert!(KeyRange::new("b", "a").is_empty() && !KeyRange::all().is_empty());
+    }
+}

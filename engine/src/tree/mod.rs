@@ -1,0 +1,49 @@
+//! # The tree: memtables, sorted tables and how they are read
+//!
+//! Keys are byte strings in lexicographic order. A key's versions are told apart by sequence number; a reader at sequence s
+//! sees, of each key, the newest version at or below s, unless a range delete between that version and s covers the key.
+//!
+//! Layers from new to old: the active memtable, frozen memtables, level 0 (overlapping tables, newest first), levels 1 and
+//! below (disjoint tables). For one key, everything in a newer layer is newer than everything in an older one.
+
+pub(crate) mod cursor;
+pub(crate) mod memtable;
+pub(crate) mod snapshot;
+pub(crate) mod tombstone;
+pub(crate) mod version;
+
+use bytes::Bytes;
+
+use crate::ids::Seq;
+
+/// One version of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub(crate) key: Bytes,
+    pub(crate) seq: Seq,
+    /// Its value; `None` is a delete.
+    pub(crate) value: Option<Bytes>,
+}
+
+/// What one layer knows of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    Found(Bytes),
+    Deleted,
+    /// Ask the next older layer.
+    Unknown,
+}
+
+impl Lookup {
+    /// Weighs the newest visible version against the newest visible range delete of the same layer.
+    pub(crate) fn of(version: Option<(Seq, Option<Bytes>)>, tombstone: Option<Seq>) -> Self {
+        match (version, tombstone) {
+            (Some((seq, value)), tombstone) if tombstone.is_none_or(|deleted| seq > deleted) => {
+                value.map_or(Self::Deleted, Self::Found)
+            }
+            (_, Some(_)) => Self::Deleted,
+            (_, None) => Self::Unknown,
+        }
+    }
+}

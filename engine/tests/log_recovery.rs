@@ -1,0 +1,230 @@
+//! The log on the simulated disk: what recovery gives back, what it leaves out and what it refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use highwater_engine::{
+    EngineError, GroupId, HardState, Incarnation, KeyRange, LogBatch, LogIndex, Direction, Store, StoreOptions, Term, WriteBatch,
+};
+use highwater_runtime::BLOCK;
+use highwater_runtime::disk::{CrashKind, Faults};
+use highwater_runtime::inproc::{InProcEnv, Sim};
+
+const FOLDER: &str = "/data/store-0";
+const GROUP: GroupId = GroupId(1);
+const LIFE: Incarnation = Incarnation(1);
+
+fn batch(first: u64, terms: &[u64]) -> LogBatch {
+    let mut batch = LogBatch::new();
+    let entries = terms.iter().enumerate().map(|(i, term)| (Term(*term), Bytes::from(format!("entry {} of {term}", first + i as u64))));
+    batch.push_entries(GROUP, LIFE, LogIndex(first), entries);
+    batch
+}
+
+async fn open(env: InProcEnv) -> Result<(std::rc::Rc<Store<InProcEnv>>, highwater_engine::Recovery), EngineError> {
+    Store::open(env, Path::new(FOLDER), StoreOptions::small()).await
+}
+
+fn log_files(sim: &Sim) -> Vec<PathBuf> {
+    let files = sim.disk().files();
+    files.into_iter().map(|(path, _)| path).filter(|path| path.extension().is_some_and(|e| e == "log")).collect()
+}
+
+/// The file that holds `needle` and the offset of the block that it is in.
+fn find(sim: &Sim, needle: &[u8]) -> (PathBuf, usize) {
+    for path in log_files(sim) {
+        let bytes = sim.disk().contents(&path).unwrap();
+        if let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) {
+            return (path, at / BLOCK * BLOCK);
+        }
+    }
+    panic!("not on the disk");
+}
+
+fn damage(sim: &Sim, path: &Path, at: usize) {
+    let mut bytes = sim.disk().contents(path).unwrap();
+    bytes[at] ^= 0x40;
+    sim.disk().put(path, &bytes);
+}
+
+fn write_three(sim: &mut Sim) {
+    sim.run(|env| async move {
+        let (store, _) = open(env).await.unwrap();
+        for i in 1..=3 {
+            store.append(batch(i, &[1])).await.unwrap();
+        }
+    })
+    .unwrap();
+    sim.crash(CrashKind::Power);
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_power_cut() {
+    let mut sim = Sim::new(1, Faults::none());
+    sim.run(|env| async move {
+        let (store, recovery) = open(env).await.unwrap();
+        assert!(recovery.groups.is_empty());
+        let mut batch = batch(1, &[1, 1, 2]);
+        batch.push_hard_state(GROUP, HardState { term: Term(2), vote: 7, commit: LogIndex(2) });
+        store.append(batch).await.unwrap();
+        store.append(self::batch(3, &[3, 3])).await.unwrap();
+        assert_eq!(store.last_index(GROUP), LogIndex(4));
+    })
+    .unwrap();
+    sim.crash(CrashKind::Power);
+    for _ in 0..2 {
+        sim.run(|env| async move {
+            let (store, recovery) = open(env).await.unwrap();
+            let group = &recovery.groups[&GROUP];
+            assert_eq!((group.first_index, group.last_index, group.applied), (LogIndex(1), LogIndex(4), LogIndex(0)));
+            assert_eq!(group.hard_state, HardState { term: Term(2), vote: 7, commit: LogIndex(2) });
+            let entries = store.entries(GROUP, LogIndex(1), LogIndex(4), usize::MAX).await.unwrap();
+            let terms: Vec<u64> = entries.iter().map(|entry| entry.term.0).collect();
+            assert_eq!(terms, [1, 1, 3, 3]);
+            assert_eq!(entries[2].data, Bytes::from("entry 3 of 3"));
+            assert_eq!(store.term_of(GROUP, LogIndex(2)), Some(Term(1)));
+        })
+        .unwrap();
+        sim.crash(CrashKind::Power);
+    }
+}
+
+#[test]
+fn entries_are_read_from_the_disk_when_memory_does_not_hold_them() {
+    let mut sim = Sim::new(1, Faults::none());
+    sim.run(|env| async move {
+        let options = StoreOptions { tail_cache_bytes: 0, ..StoreOptions::small() };
+        let (store, _) = Store::open(env, Path::new(FOLDER), options).await.unwrap();
+        for i in 1..=40u64 {
+            store.append(batch(i, &[1])).await.unwrap();
+        }
+        let entries = store.entries(GROUP, LogIndex(1), LogIndex(40), usize::MAX).await.unwrap();
+        assert_eq!(entries.len(), 40);
+        assert_eq!(entries[39].data, Bytes::from("entry 40 of 1"));
+        assert_eq!(store.entries(GROUP, LogIndex(1), LogIndex(40), 30).await.unwrap().len(), 2);
+        assert_eq!(store.entries(GROUP, LogIndex(1), LogIndex(40), 1).await.unwrap().len(), 1);
+        assert!(matches!(
+            store.entries(GROUP, LogIndex(40), LogIndex(41), 1000).await,
+            Err(EngineError::NotInLog { index: LogIndex(41), .. })
+        ));
+    })
+    .unwrap();
+}
+
+#[test]
+fn entries_that_leave_a_gap_are_refused_and_change_nothing() {
+    let mut sim = Sim::new(1, Faults::none());
+    sim.run(|env| async move {
+        let (store, _) = open(env).await.unwrap();
+        store.append(batch(1, &[1])).await.unwrap();
+        assert!(matches!(store.append(batch(3, &[1])).await, Err(EngineError::Gap { .. })));
+        store.append(batch(2, &[1])).await.unwrap();
+        assert_eq!(store.last_index(GROUP), LogIndex(2));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_damaged_acknowledged_block_is_refused_with_its_place_and_nothing_is_cut_off() {
+    let mut sim = Sim::new(1, Faults::none());
+    write_three(&mut sim);
+    let (path, block) = find(&sim, b"entry 2 of 1");
+    for at in [0, 20, 44, 60, 4000] {
+        damage(&sim, &path, block + at);
+        let before = sim.disk().files();
+        let bytes = sim.disk().contents(&path).unwrap();
+        let error = sim.run(|env| async move { open(env).await.err() }).unwrap().expect("refused");
+        match error {
+            EngineError::Corruption { file, offset, .. } => assert_eq!((file, offset), (path.clone(), block as u64)),
+            other => panic!("{other}"),
+        }
+        sim.crash(CrashKind::Power);
+        assert_eq!(sim.disk().files(), before);
+        assert_eq!(sim.disk().contents(&path).unwrap(), bytes);
+        damage(&sim, &path, block + at);
+    }
+    assert!(sim.run(|env| async move { open(env).await.is_ok() }).unwrap());
+}
+
+#[test]
+fn damage_at_the_very_end_is_noticed_once_the_log_was_sealed() {
+    let mut sim = Sim::new(1, Faults::none());
+    sim.run(|env| async move {
+        let (store, _) = open(env).await.unwrap();
+        store.append(batch(1, &[1])).await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(store.append(batch(2, &[1])).await, Err(EngineError::Closed));
+    })
+    .unwrap();
+    sim.crash(CrashKind::Power);
+    let (path, block) = find(&sim, b"entry 1 of 1");
+    damage(&sim, &path, block + 100);
+    assert!(sim.run(|env| async move { open(env).await.is_err() }).unwrap());
+}
+
+#[test]
+fn a_damaged_header_or_a_missing_segment_in_the_middle_is_refused() {
+    let mut sim = Sim::new(1, Faults::none());
+    write_three(&mut sim);
+    for _ in 0..2 {
+        sim.run(|env| async move { open(env).await.unwrap().0.append(batch(4, &[1])).await.unwrap() }).unwrap();
+        sim.crash(CrashKind::Power);
+    }
+    for path in log_files(&sim) {
+        let good = sim.disk().contents(&path).unwrap();
+        if good[..4] != *b"HWLS" {
+            continue;
+        }
+        damage(&sim, &path, 10);
+        assert!(sim.run(|env| async move { open(env).await.is_err() }).unwrap(), "{}", path.display());
+        sim.crash(CrashKind::Power);
+        sim.disk().put(&path, &good);
+    }
+}
+
+#[test]
+fn another_stores_files_are_refused() {
+    let mut sim = Sim::new(1, Faults::none());
+    write_three(&mut sim);
+    sim.run(|env| async move {
+        let options = StoreOptions { database_id: 9, ..StoreOptions::small() };
+        let error = Store::open(env, Path::new(FOLDER), options).await.err().unwrap();
+        assert!(matches!(error, EngineError::Foreign { .. }), "{error}");
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_memtable_answers_gets_and_scans_at_snapshots() {
+    let mut sim = Sim::new(1, Faults::none());
+    sim.run(|env| async move {
+        let (store, _) = open(env).await.unwrap();
+        let mut batch = WriteBatch::new();
+        for i in 0..10u8 {
+            batch.put([i], [i, i]);
+        }
+        store.write(GROUP, LogIndex(1), batch);
+        let before = store.snapshot();
+        let mut batch = WriteBatch::new();
+        batch.delete([3]);
+        batch.delete_range([5], [8]);
+        batch.put([6], [66]);
+        store.write(GROUP, LogIndex(2), batch);
+        let after = store.snapshot();
+        assert_eq!(store.get(&[3], &before).await.unwrap(), Some(Bytes::from_static(&[3, 3])));
+        assert_eq!(store.get(&[3], &after).await.unwrap(), None);
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let mut cursor = store.scan(KeyRange::new(vec![2], vec![9]), direction, &after);
+            let mut keys = Vec::new();
+            while let Some((key, _)) = cursor.next().await.unwrap() {
+                keys.push(key[0]);
+            }
+            if direction == Direction::Reverse {
+                keys.reverse();
+            }
+            assert_eq!(keys, [2, 4, 6, 8]);
+        }
+    })
+    .unwrap();
+}
