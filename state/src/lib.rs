@@ -5,6 +5,26 @@
 //! time is the entry's stamp, volatile values are a function of the entry's seed. Must never wait for another group, read
 //! another group's keys, or answer differently on two replicas.
 
+mod catalog_objects;
 pub mod command;
+mod definitions;
+mod envelope;
+mod error;
+pub mod group;
+pub mod jobs;
+pub mod keys;
+mod mark;
 pub mod outcome;
 pub mod placement;
+mod reader;
+mod sessions;
+pub mod standin;
+mod stored;
+pub mod txn;
+pub mod view;
+mod write;
+
+pub use envelope::VERSION as ENTRY_VERSION;
+pub use error::{Abort, StateError};
+pub use standin::LogIndex;
+pub use mark::time_of_seq;

@@ -1,0 +1,303 @@
+//! A group's state: entries go in, in order; outcomes and views come out.
+//!
+//! Owns the order of steps of one entry: log time, catalog, request id, rights, the command itself, its answer in the
+//! session table, ended answers, and the mark, all in one batch. Invariants: entry `i` is applied once and after `i - 1`
+//! ([`StateError::OutOfOrder`] stops the node otherwise); a refused command leaves nothing but its answer and the mark;
+//! two replicas that applied the same entries have the same keys, values and chain.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::standin::{GroupId, LogIndex, Store};
+use highwater_runtime::Env;
+use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, ObjectId, Role};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::value::Micros;
+
+use crate::catalog_objects;
+use crate::command::{Command, Envelope, MetaCommand, RequestHead};
+use crate::definitions::{self, IDENTITY, Identity};
+use crate::error::{Abort, StateError};
+use crate::keys::Keys;
+use crate::mark::{MARK, Mark};
+use crate::outcome::Outcome;
+use crate::placement::{Layout, META};
+use crate::reader::Reader;
+use crate::sessions;
+use crate::stored;
+use crate::txn::Txn;
+use crate::view::GroupView;
+use crate::write;
+
+/// What applying an entry did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The answer.
+    pub outcome: Outcome,
+    /// Records were appended to the outbox.
+    pub outbox: bool,
+    /// Partitions that got messages, in order of the first.
+    pub appended: Vec<(ObjectId, u32)>,
+    /// The group's catalog has another version now.
+    pub catalog_changed: bool,
+}
+
+/// One group's replicated state on one store.
+#[derive(Debug)]
+pub struct GroupState<E: Env> {
+    store: Rc<Store<E>>,
+    keys: Keys,
+    layout: Layout,
+    mark: Mark,
+    catalog: Arc<Catalog>,
+    identity: Option<Rc<Identity>>,
+    /// No stored answer ends before this log time.
+    first_session_end: Micros,
+}
+
+/// What a command's apply works on; lives for one entry.
+#[derive(Debug)]
+pub(crate) struct Entry<'a, E: Env> {
+    pub txn: Txn<'a, E>,
+    pub layout: Layout,
+    /// The group's catalog before the entry; a command that changes it leaves the changes in `deltas`.
+    pub catalog: Arc<Catalog>,
+    pub mark: Mark,
+    pub seed: u128,
+    pub identity: Option<Rc<Identity>>,
+    /// The catalog changes of this entry and the version they lead to.
+    pub redefined: Option<(CatalogVersion, Vec<CatalogDelta>)>,
+}
+
+impl<E: Env> Entry<'_, E> {
+    /// Log time of the entry.
+    pub const fn now(&self) -> Micros {
+        self.mark.log_time
+    }
+}
+
+impl<E: Env> GroupState<E> {
+    /// Opens a group; one that the store does not know is empty. `layout` is the cluster's; the meta group replaces it by the
+    /// one of its Bootstrap.
+    ///
+    /// # Errors
+    /// A failure of the store; values that are damaged or of a newer release.
+    pub async fn open(store: Rc<Store<E>>, group: u32, layout: Layout) -> Result<Self, StateError> {
+        let keys = Keys::new(group);
+        let reader = Reader::latest(&store);
+        let mark = match reader.get(&keys.scalar(MARK)).await? {
+            Some(bytes) => stored::decode(group, "the group's mark", &bytes)?,
+            None => Mark::default(),
+        };
+        let identity: Option<Identity> = match reader.get(&keys.cluster(IDENTITY)).await? {
+            Some(bytes) => Some(stored::decode(group, "the cluster's identity", &bytes)?),
+            None => None,
+        };
+        let catalog = Arc::new(catalog_objects::load(&reader, keys, mark.catalog).await?);
+        let first_session_end = sessions::first_end(&reader, keys).await?;
+        drop(reader);
+        let layout = identity.as_ref().map_or(layout, |identity| identity.layout);
+        Ok(Self { store, keys, layout, mark, catalog, identity: identity.map(Rc::new), first_session_end })
+    }
+
+    /// The last applied entry; 0 before the first.
+    #[must_use]
+    pub const fn applied(&self) -> LogIndex {
+        LogIndex(self.mark.applied)
+    }
+
+    /// The state as it is now; stays so while later entries apply.
+    #[must_use]
+    pub fn view(&self) -> GroupView<E> {
+        GroupView::new(
+            Reader::latest(&self.store),
+            self.keys,
+            self.layout,
+            self.mark,
+            Arc::clone(&self.catalog),
+            self.identity.clone(),
+        )
+    }
+
+    /// Applies the next entry: one batch with all its effects and the mark.
+    ///
+    /// # Errors
+    /// The node must stop: an entry out of order or of an unknown version, damage, or a failure of the store. Nothing of the
+    /// entry was applied then.
+    pub async fn apply(&mut self, index: LogIndex, data: &[u8]) -> Result<Applied, StateError> {
+        let expected = self.applied().next();
+        if index != expected {
+            return Err(StateError::OutOfOrder { group: self.keys.group(), expected, found: index });
+        }
+        let envelope = if data.is_empty() { None } else { Some(Envelope::decode(data)?) };
+        let reader = Reader::latest(&self.store);
+        let mut entry = Entry {
+            txn: Txn::new(&reader, self.keys, index),
+            layout: self.layout,
+            catalog: Arc::clone(&self.catalog),
+            mark: Mark { applied: index.0, ..self.mark },
+            seed: envelope.as_ref().map_or(0, |envelope| envelope.seed),
+            identity: self.identity.clone(),
+            redefined: None,
+        };
+        let (outcome, ends) = match &envelope {
+            None => (Outcome::Done, None),
+            Some(envelope) => {
+                entry.mark.log_time = entry.mark.log_time.max(envelope.stamp);
+                answer(&mut entry, &envelope.command).await?
+            }
+        };
+        let mut first_session_end = self.first_session_end.min(ends.unwrap_or(Micros::MAX));
+        if first_session_end < entry.mark.log_time {
+            entry.txn.lift_limits();
+            let expired = sessions::expire(&mut entry.txn, entry.mark.log_time).await;
+            first_session_end = expired.map_err(|abort| abort.into_error(self.keys.group()))?;
+        }
+        self.first_session_end = first_session_end;
+
+        let Entry { txn, layout, mut mark, identity, redefined, .. } = entry;
+        let catalog = redefined.map(|(version, deltas)| {
+            let mut next = Catalog::clone(&self.catalog);
+            next.advance(version, &deltas);
+            Arc::new(next)
+        });
+        if let Some(catalog) = &catalog {
+            mark.catalog = catalog.version;
+        }
+        let mut finished = txn.finish();
+        mark.chain = mark.link(index.0, finished.batch.bytes(), &stored::encode(&outcome));
+        finished.batch.put(self.keys.scalar(MARK), stored::encode(&mark));
+        self.store.write(GroupId(self.keys.group()), index, finished.batch)?;
+
+        self.mark = mark;
+        self.layout = layout;
+        self.identity = identity;
+        let catalog_changed = catalog.is_some();
+        if let Some(catalog) = catalog {
+            self.catalog = catalog;
+        }
+        Ok(Applied { outcome, outbox: finished.outbox, appended: finished.appended, catalog_changed })
+    }
+}
+
+/// The outcome of a command, and when its stored answer ends.
+async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<(Outcome, Option<Micros>), StateError> {
+    let before = entry.mark;
+    let now = entry.now();
+    let head = head_of(command);
+    if let Some(head) = head {
+        match sessions::recall(&mut entry.txn, head, now).await {
+            Ok(None) => {}
+            Ok(Some(outcome)) => return Ok((outcome, None)),
+            Err(abort) => return Ok((refusal(entry, abort)?, None)),
+        }
+        if let Err(diag) = check_rights(&entry.catalog, head) {
+            return Ok((Outcome::Refused(Box::new(diag)), None));
+        }
+    }
+    let outcome = match carry_out(entry, command).await {
+        Ok(outcome) => outcome,
+        Err(abort) => {
+            entry.txn.rollback();
+            entry.mark = before;
+            entry.redefined = None;
+            match refusal(entry, abort)? {
+                // Not an answer to keep: the retry is planned anew.
+                stale @ Outcome::StaleCatalog { .. } => return Ok((stale, None)),
+                outcome => outcome,
+            }
+        }
+    };
+    entry.txn.lift_limits();
+    let Some(head) = head else { return Ok((outcome, None)) };
+    let ends = sessions::remember(&mut entry.txn, head, &outcome, now).map_err(|abort| abort.into_error(entry.txn.group()))?;
+    Ok((outcome, ends))
+}
+
+/// A refusal is an outcome; a failure stops the group.
+fn refusal<E: Env>(entry: &Entry<'_, E>, abort: Abort) -> Result<Outcome, StateError> {
+    match abort {
+        Abort::Refused(diag) => Ok(Outcome::Refused(diag)),
+        Abort::Stale => Ok(Outcome::StaleCatalog { at: entry.catalog.version }),
+        Abort::Failed(error) => Err(error),
+    }
+}
+
+async fn carry_out<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<Outcome, Abort> {
+    match command {
+        Command::Catalog { to, from, deltas } => take_catalog(entry, *to, *from, deltas).await,
+        Command::Write(write) => write::apply(entry, write).await,
+        Command::Meta(meta) => definitions::apply(entry, meta).await,
+        Command::Consume(_) | Command::Ack(_) | Command::Deltas(_) | Command::Trim { .. } => {
+            Err(Diag::not_supported("this command").into())
+        }
+    }
+}
+
+/// A data group takes the changes that lead from its version to a newer one.
+async fn take_catalog<E: Env>(
+    entry: &mut Entry<'_, E>,
+    to: CatalogVersion,
+    from: CatalogVersion,
+    deltas: &[CatalogDelta],
+) -> Result<Outcome, Abort> {
+    if entry.txn.group() == META {
+        return Err(Diag::new(SqlState::INTERNAL, "the meta group decides the catalog, it does not take one").into());
+    }
+    let at = entry.catalog.version;
+    if to <= at {
+        return Ok(Outcome::Done);
+    }
+    if from != at {
+        return Err(Abort::Stale);
+    }
+    redefine(entry, to, deltas.to_vec()).await?;
+    Ok(Outcome::Done)
+}
+
+/// Makes the group's catalog the one that `deltas` lead to, and drops what they drop.
+pub(crate) async fn redefine<E: Env>(entry: &mut Entry<'_, E>, to: CatalogVersion, deltas: Vec<CatalogDelta>) -> Result<(), Abort> {
+    entry.txn.lift_limits();
+    catalog_objects::store(&mut entry.txn, &deltas)?;
+    for delta in &deltas {
+        if let CatalogDelta::DropTable(id) = delta {
+            let keys = entry.txn.keys();
+            entry.txn.delete_range(keys.rows_of_table(*id))?;
+        }
+    }
+    entry.redefined = Some((to, deltas));
+    Ok(())
+}
+
+/// A user whose password, role or existence changed after the edge looked is refused.
+fn check_rights(catalog: &Catalog, head: &RequestHead) -> Result<(), Diag> {
+    let gone = |what: &str| {
+        Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: user \"{}\" {what}", head.principal))
+            .hint("Log in again."))
+    };
+    match catalog.users.get(&head.principal) {
+        Some(user) if user.auth_epoch > head.auth_epoch => gone("has a new password or role since this login"),
+        Some(user) if user.auth_epoch == head.auth_epoch && user.role < head.role => gone("has no such role"),
+        // An epoch is the catalog version that gave it: a group that is at least there and does not know the user lost it.
+        None if head.auth_epoch > 0 && head.auth_epoch <= catalog.version.0 => gone("was dropped"),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn head_of(command: &Command) -> Option<&RequestHead> {
+    match command {
+        Command::Write(write) => Some(&write.head),
+        Command::Consume(consume) => Some(&consume.head),
+        Command::Ack(ack) => Some(&ack.head),
+        Command::Meta(
+            MetaCommand::Ddl { head, .. }
+            | MetaCommand::CreateUser { head, .. }
+            | MetaCommand::AlterUser { head, .. }
+            | MetaCommand::DropUser { head, .. },
+        ) => Some(head),
+        Command::Meta(MetaCommand::Bootstrap { .. } | MetaCommand::FinishJob { .. })
+        | Command::Catalog { .. }
+        | Command::Deltas(_)
+        | Command::Trim { .. } => None,
+    }
+}

@@ -1,0 +1,46 @@
+//! A group's store as it was at one moment: the only place where this crate reads the engine.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use crate::standin::{Cursor, Snapshot, Store};
+use highwater_runtime::Env;
+
+use crate::error::StateError;
+use crate::keys::KeySpan;
+
+/// The store and a snapshot of it.
+#[derive(Debug)]
+pub(crate) struct Reader<E: Env> {
+    store: Rc<Store<E>>,
+    snapshot: Snapshot,
+}
+
+impl<E: Env> Reader<E> {
+    /// The store as it is now.
+    pub fn latest(store: &Rc<Store<E>>) -> Self {
+        Self { store: Rc::clone(store), snapshot: store.snapshot() }
+    }
+
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        Ok(self.store.get(key, &self.snapshot).await?)
+    }
+
+    pub async fn scan(&self, span: &KeySpan) -> Result<Scan, StateError> {
+        Ok(Scan(self.store.scan(&span.start, &span.end, &self.snapshot)))
+    }
+
+    pub fn mutant(&self, _number: u32) -> bool {
+        false
+    }
+}
+
+/// Pairs of a range in key order.
+#[derive(Debug)]
+pub(crate) struct Scan(Cursor);
+
+impl Scan {
+    pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StateError> {
+        Ok(self.0.next().await?)
+    }
+}
