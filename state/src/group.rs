@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::standin::{GroupId, LogIndex, Store};
 use highwater_runtime::Env;
-use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, ObjectId, Role};
+use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, ObjectId};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::value::Micros;
 

@@ -511,7 +511,6 @@ mod tests {
         number: u64,
         small: u32,
         text: String,
-        other: String,
         bytes: Vec<u8>,
         time: i64,
     }
@@ -524,7 +523,6 @@ mod tests {
                 number: *g.choose(&[0, 1, 2, 255, 256, u64::MAX - 1, u64::MAX]).unwrap(),
                 small: *g.choose(&[0, 1, 255, u32::MAX]).unwrap(),
                 text: (*g.choose(&texts).unwrap()).to_owned(),
-                other: (*g.choose(&texts).unwrap()).to_owned(),
                 bytes: Vec::arbitrary(g),
                 time: *g.choose(&[i64::MIN, -1, 0, 1, i64::MAX]).unwrap(),
             }

@@ -107,7 +107,6 @@ pub(crate) async fn first_end<E: Env>(reader: &Reader<E>, keys: Keys) -> Result<
 
 /// The time in an id: its top 48 bits are milliseconds since 1970.
 fn time_of(request: RequestId) -> Micros {
-    #[expect(clippy::cast_possible_truncation, reason = "48 bits are left")]
     let millis = (request.id >> 80) as u64;
     millis.cast_signed().saturating_mul(1000)
 }
