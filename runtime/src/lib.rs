@@ -19,6 +19,7 @@ mod env;
 pub mod inproc;
 pub mod launch;
 mod mutants;
+pub mod preflight;
 #[cfg(not(madsim))]
 pub mod production;
 pub mod queue;

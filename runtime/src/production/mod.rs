@@ -8,11 +8,13 @@ mod env;
 mod file;
 mod launch;
 mod net;
+mod preflight;
 
 pub use env::GlommioEnv;
 pub use file::GlommioFile;
 pub use launch::{Cores, launch};
 pub use net::{GlommioListener, GlommioStream};
+pub(crate) use preflight::probe;
 
 /// The environment above the leaf crates.
 pub type Rt = GlommioEnv;

@@ -1,0 +1,126 @@
+//! # The simulation backend: whole machines under madsim
+//!
+//! madsim gives the executor, the virtual clock, node life, the network and the interception of libc's clocks and randomness;
+//! the disk is [ours](crate::disk), as a plugin that outlives the node and crashes with it. One madsim node is one machine; its
+//! cores are groups of tasks that share nothing but queues.
+//!
+//! One process runs one seed. Everything that happens is folded into [`trace_hash`]: two processes with one seed must agree on it.
+
+mod env;
+mod launch;
+mod net;
+mod world;
+
+use std::path::Path;
+
+use madsim::runtime::{Handle, Runtime};
+use madsim::task::NodeId;
+
+pub use env::{MadsimEnv, MadsimFile};
+pub use launch::{Cores, launch};
+pub use net::{MadsimListener, MadsimStream};
+
+use crate::disk::{CrashKind, Disk, FaultCounts, Faults};
+use world::{World, world};
+
+/// The environment above the leaf crates.
+pub type Rt = MadsimEnv;
+
+/// Adds our disks, trace and sites to a runtime; called once, before any node is made. Each machine's disk starts empty, with these faults.
+pub fn install(runtime: &Runtime, faults: Faults) {
+    runtime.add_simulator::<World>();
+    if let Some(world) = world() {
+        world.set_default_faults(faults);
+    }
+}
+
+/// The environment of the current node, for clients and other tasks outside [`launch`]: core 0 of 1.
+#[must_use]
+pub fn env() -> MadsimEnv {
+    MadsimEnv::of_current_node()
+}
+
+/// Ends a machine now: all tasks, connections and handles, and on the disk what the faults' rates draw. Without effect on one that is down.
+pub fn crash(node: NodeId, kind: CrashKind) {
+    if world().is_some_and(|world| world.prepare_crash(node, kind)) {
+        Handle::current().kill(node);
+    }
+}
+
+/// Lets a machine crash once `completions` more of its I/O operations have completed: just before the next one would take effect.
+pub fn crash_after(node: NodeId, completions: u64, kind: CrashKind) {
+    if let Some(world) = world() {
+        world.set_crash_point(node, completions, kind);
+    }
+}
+
+/// Starts a machine again, with the disk as its last life left it; one that still runs is ended first like a killed process.
+pub fn restart(node: NodeId) {
+    // madsim's restart alone would leave the old life's sockets bound.
+    crash(node, CrashKind::Process);
+    if let Some(world) = world() {
+        world.start_life(node);
+    }
+    Handle::current().restart(node);
+}
+
+/// Whether a machine has crashed or stopped itself and was not started again.
+#[must_use]
+pub fn is_down(node: NodeId) -> bool {
+    world().is_some_and(|world| world.is_down(node))
+}
+
+/// Why a machine stopped itself in its present or last life, if it did ([`crate::Env::fail_stop`]).
+#[must_use]
+pub fn stop_reason(node: NodeId) -> Option<String> {
+    world().and_then(|world| world.stop_reason(node))
+}
+
+/// Looks at a machine's disk, damages it or changes its faults.
+///
+/// # Panics
+/// Outside a runtime with [`install`].
+pub fn with_disk<T>(node: NodeId, act: impl FnOnce(&mut Disk) -> T) -> T {
+    env::installed().with_disk(node, act)
+}
+
+/// I/O operations that a machine has completed over all its lives.
+#[must_use]
+pub fn completions(node: NodeId) -> u64 {
+    world().map_or(0, |world| world.completions(node))
+}
+
+/// How often each fault has fired on all disks together.
+#[must_use]
+pub fn fault_counts() -> FaultCounts {
+    world().map(|world| world.fault_counts()).unwrap_or_default()
+}
+
+/// The hash over all events so far: I/O submissions and completions, spawned tasks, queue messages, network traffic and
+/// [`crate::Env::trace`] events, each with its virtual time.
+#[must_use]
+pub fn trace_hash() -> u64 {
+    world().map_or(0, |world| world.trace_hash())
+}
+
+/// Switches [`crate::Env::buggify`] sites on or off (off at first).
+pub fn set_buggify(enabled: bool) {
+    if let Some(world) = world() {
+        world.set_buggify(enabled);
+    }
+}
+
+/// Folds a message between cores into the trace.
+pub(crate) fn note_message() {
+    if let Some(world) = world() {
+        world.trace("message", 0, 0);
+    }
+}
+
+/// A simulated machine lacks nothing.
+pub(crate) fn probe(_data_folder: &Path, _cores: usize) -> Vec<crate::preflight::Problem> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests;
