@@ -169,8 +169,10 @@ where
         connection.as_mut().poll(context).map_err(|source| HttpError::Connection { peer, source })
     });
     let expired = async {
-        let reason = watch.expired().await;
-        Err(HttpError::TimedOut { peer, reason })
+        match watch.expired().await {
+            Some(reason) => Err(HttpError::TimedOut { peer, reason }),
+            None => Ok(()),
+        }
     };
     future::or(served, expired).await
 }

@@ -51,18 +51,18 @@ impl<E: Env> Watch<E> {
         self.phase_ends.set(micros.map(|micros| self.env.now().after_micros(micros)));
     }
 
-    /// Completes when the connection has stood still for too long, and says where.
-    pub(crate) async fn expired(&self) -> &'static str {
+    /// Completes when the connection has stood still for too long, and says where; `None` between requests.
+    pub(crate) async fn expired(&self) -> Option<&'static str> {
         // Deadlines may move closer while this sleeps; it looks again at least this often.
         let look_again = self.limits.idle_micros.min(self.limits.head_micros).min(self.limits.write_micros);
         loop {
             let now = self.env.now();
             if self.write_ends.get().is_some_and(|at| at <= now) {
-                return "the answer is not being read";
+                return Some("the answer is not being read");
             }
             match (self.phase_ends.get(), self.phase.get()) {
-                (Some(at), Phase::Idle) if at <= now => return "no further request came",
-                (Some(at), Phase::Head | Phase::Busy) if at <= now => return "the request's head did not come in time",
+                (Some(at), Phase::Idle) if at <= now => return None,
+                (Some(at), Phase::Head | Phase::Busy) if at <= now => return Some("the request's head did not come in time"),
                 (Some(_) | None, _) => {}
             }
             let next = [self.phase_ends.get(), self.write_ends.get()].into_iter().flatten().min();
