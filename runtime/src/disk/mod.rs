@@ -507,6 +507,28 @@ impl Disk {
         self.forget_unreachable();
     }
 
+    /// Copies of this disk as different outcomes of a crash now would leave them: every subset of what is at risk if there are at most
+    /// `limit` of those, else nothing, everything and random subsets, `limit` in all. No block is torn.
+    pub fn outcomes(&self, kind: CrashKind, limit: u64) -> impl Iterator<Item = Self> + '_ {
+        let at_risk = self.at_risk(kind).len();
+        let subsets = u32::try_from(at_risk).ok().and_then(|bits| 1u64.checked_shl(bits)).filter(|all| *all <= limit);
+        let mut rng = self.rng.clone();
+        (0..subsets.unwrap_or(limit)).map(move |outcome| {
+            let mut disk = self.clone();
+            if subsets.is_some() {
+                disk.crash_with(kind, &mut SurvivingSet(outcome));
+            } else {
+                disk.crash_with(kind, &mut |_: &Unsynced| match outcome {
+                    0 => Fate::Lost,
+                    1 => Fate::Kept,
+                    _ if rng.chance(0.5) => Fate::Kept,
+                    _ => Fate::Lost,
+                });
+            }
+            disk
+        })
+    }
+
     /// The file as a reader would see it now, for checkers and corruption tests.
     #[must_use]
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
@@ -564,3 +586,6 @@ impl Disk {
         self.inodes.retain(|id, inode| inode.open > 0 || reachable.contains(id));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,9 @@ use super::env::GlommioEnv;
 use crate::env::CoreId;
 use crate::launch::{CpuSet, JoinError, LaunchError};
 
-/// Memory that each executor registers for I/O. Larger demand falls back to the heap; registration counts against
-/// RLIMIT_MEMLOCK, so it stays small.
-const IO_MEMORY: usize = 4 << 20;
+/// Memory that each executor registers for I/O, in bytes. Larger demand falls back to the heap. Each of the three rings' registration
+/// counts against RLIMIT_MEMLOCK (8 MiB by default) unless privileged, so it stays small.
+const IO_MEMORY: usize = 1 << 20;
 /// Entries of each of an executor's rings.
 const RING_DEPTH: usize = 256;
 /// A task that never yields is asked to after this time (`Env::yield_if_needed`).

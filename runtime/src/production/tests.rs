@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+
 use crate::queue::bounded;
 use crate::{AlignedBuf, BLOCK, CpuSet, Env, File, OpenOptions, Rt, launch};
 
@@ -99,17 +101,142 @@ fn queues_cross_cores() {
 }
 
 #[test]
+fn two_cores_wake_each_other_from_sleep() {
+    // Wake-ups come from another thread here; each side parks between two messages.
+    if CpuSet::all().unwrap().len() < 2 {
+        return;
+    }
+    let (to_one, at_one) = bounded::<u32>(1);
+    let (to_zero, at_zero) = bounded::<u32>(1);
+    let ends = std::sync::Arc::new(std::sync::Mutex::new([Some((to_one, at_zero)), Some((to_zero, at_one))]));
+    launch(&CpuSet::parse("2").unwrap(), move |env| {
+        let ends = std::sync::Arc::clone(&ends);
+        async move {
+            let core = usize::from(env.core().0);
+            let (sender, receiver) = ends.lock().unwrap()[core].take().unwrap();
+            for i in 0..2000 {
+                if core == 0 {
+                    sender.send(i).await.unwrap();
+                }
+                assert_eq!(receiver.recv().await, Some(i));
+                if core == 1 {
+                    sender.send(i).await.unwrap();
+                }
+            }
+        }
+    })
+    .unwrap()
+    .join()
+    .unwrap();
+}
+
+/// Runs the calling test again in a process of its own, for what changes or ends the whole process. `None` in that process.
+fn in_child(test: &str) -> Option<std::process::Output> {
+    const MARK: &str = "HIGHWATER_TEST_CHILD";
+    if std::env::var_os(MARK).is_some() {
+        return None;
+    }
+    let test = format!("production::tests::{test}");
+    let exe = std::env::current_exe().unwrap();
+    Some(std::process::Command::new(exe).args(["--exact", &test, "--nocapture"]).env(MARK, "1").output().unwrap())
+}
+
+fn aborted(output: &std::process::Output, message: &str) {
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains(message), "{text}");
+}
+
+#[test]
+fn a_panic_in_any_task_ends_the_process() {
+    // G13.
+    if let Some(output) = in_child("a_panic_in_any_task_ends_the_process") {
+        return aborted(&output, "a detached task fell");
+    }
+    let dir = folder();
+    run_in(1, dir.path(), |env, _| async move {
+        env.spawn("doomed", async { panic!("a detached task fell") });
+        std::future::pending().await
+    });
+}
+
+#[test]
+fn a_panic_on_the_blocking_pool_ends_the_process() {
+    if let Some(output) = in_child("a_panic_on_the_blocking_pool_ends_the_process") {
+        return aborted(&output, "blocking work fell");
+    }
+    let dir = folder();
+    run_in(1, dir.path(), |env, _| async move { env.blocking(|| panic!("blocking work fell")).await });
+}
+
+#[test]
+fn a_fail_stop_ends_the_process_and_says_why() {
+    if let Some(output) = in_child("a_fail_stop_ends_the_process_and_says_why") {
+        return aborted(&output, "stopping at once: the log could not be synced");
+    }
+    let dir = folder();
+    run_in(1, dir.path(), |env, _| async move {
+        env.fail_stop("the log could not be synced").await;
+    });
+}
+
+#[test]
+fn a_reset_connection_is_an_error_and_no_end_of_stream() {
+    // G15.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let peer = std::thread::spawn(move || {
+        use std::os::fd::AsRawFd;
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Read::read_exact(&mut stream, &mut [0; 5]).unwrap();
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let size = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap();
+        // SAFETY: a valid socket and option value; closing then sends a reset.
+        let set = unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size) };
+        assert_eq!(set, 0);
+    });
+    let dir = folder();
+    run_in(1, dir.path(), move |env, _| async move {
+        let mut stream = env.connect(addr).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let error = stream.read(&mut [0; 16]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    });
+    peer.join().unwrap();
+}
+
+#[test]
+fn a_taken_address_is_refused_in_words() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let dir = folder();
+    run_in(1, dir.path(), move |env, _| async move {
+        assert_eq!(env.listen(addr).await.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    });
+}
+
+#[test]
+fn what_reaches_the_disk_is_zero_after_the_data() {
+    // G5: buffers that were full of something else are used again for a short write.
+    let dir = folder();
+    run_in(1, dir.path(), |env, folder| async move {
+        let file = env.open(&folder.join("short"), OpenOptions::CREATE).await.unwrap();
+        for _ in 0..16 {
+            file.write_at(AlignedBuf::from_slice(&[0xAB; BLOCK]), 0).await.unwrap();
+            file.read_at(0, BLOCK).await.unwrap();
+        }
+        file.write_at(AlignedBuf::from_slice(b"short"), 0).await.unwrap();
+        let bytes = std::fs::read(folder.join("short")).unwrap();
+        assert!(bytes.starts_with(b"short") && bytes[5..].iter().all(|byte| *byte == 0));
+    });
+}
+
+#[test]
 fn a_write_that_the_system_cuts_short_is_an_error() {
-    // G4: a file-size limit of one and a half blocks makes the kernel write short. In a child process, since the limit is
-    // process-wide.
-    if std::env::var_os("HIGHWATER_TEST_FSIZE").is_none() {
-        let exe = std::env::current_exe().unwrap();
-        let status = std::process::Command::new(exe)
-            .args(["--exact", "production::tests::a_write_that_the_system_cuts_short_is_an_error"])
-            .env("HIGHWATER_TEST_FSIZE", "1")
-            .status()
-            .unwrap();
-        assert!(status.success());
+    // G4: a file-size limit of one and a half blocks makes the kernel write short.
+    if let Some(output) = in_child("a_write_that_the_system_cuts_short_is_an_error") {
+        assert!(output.status.success(), "{output:?}");
         return;
     }
     // SAFETY: plain system calls with valid arguments; the signal would otherwise end the process.
