@@ -1,6 +1,6 @@
 //! What stops a group, and what only refuses a command.
 
-use crate::standin::{EngineError, LogIndex};
+use highwater_engine::{EngineError, LogIndex};
 use highwater_sql::diag::Diag;
 
 /// Why a group cannot go on. A refused command is no error: its refusal is its outcome.

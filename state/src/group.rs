@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::standin::{GroupId, LogIndex, Store};
+use highwater_engine::{GroupId, LogIndex, Store};
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, ObjectId};
 use highwater_sql::diag::{Diag, SqlState};

@@ -20,7 +20,6 @@ pub mod outcome;
 pub mod placement;
 mod reader;
 mod sessions;
-pub mod standin;
 mod stored;
 pub mod txn;
 pub mod view;
@@ -28,5 +27,5 @@ mod write;
 
 pub use envelope::VERSION as ENTRY_VERSION;
 pub use error::{Abort, StateError};
-pub use standin::LogIndex;
+pub use highwater_engine::LogIndex;
 pub use mark::time_of_seq;

@@ -3,14 +3,13 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use crate::standin::{Cursor, Snapshot, Store};
+use highwater_engine::{Cursor, Direction, KeyRange, Snapshot, Store};
 use highwater_runtime::Env;
 
 use crate::error::StateError;
 use crate::keys::KeySpan;
 
 /// The store and a snapshot of it.
-#[derive(Debug)]
 pub(crate) struct Reader<E: Env> {
     store: Rc<Store<E>>,
     snapshot: Snapshot,
@@ -26,8 +25,9 @@ impl<E: Env> Reader<E> {
         Ok(self.store.get(key, &self.snapshot).await?)
     }
 
-    pub async fn scan(&self, span: &KeySpan) -> Result<Scan, StateError> {
-        Ok(Scan(self.store.scan(&span.start, &span.end, &self.snapshot)))
+    pub async fn scan(&self, span: &KeySpan) -> Result<Scan<E>, StateError> {
+        let range = KeyRange::new(span.start.clone(), span.end.clone());
+        Ok(Scan(self.store.scan(range, Direction::Forward, &self.snapshot)))
     }
 
     pub fn mutant(&self, _number: u32) -> bool {
@@ -36,10 +36,9 @@ impl<E: Env> Reader<E> {
 }
 
 /// Pairs of a range in key order.
-#[derive(Debug)]
-pub(crate) struct Scan(Cursor);
+pub(crate) struct Scan<E: Env>(Cursor<E>);
 
-impl Scan {
+impl<E: Env> Scan<E> {
     pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StateError> {
         Ok(self.0.next().await?)
     }

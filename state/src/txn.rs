@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use crate::standin::{LogIndex, WriteBatch};
+use highwater_engine::{LogIndex, WriteBatch};
 use highwater_runtime::Env;
 use highwater_sql::catalog::ObjectId;
 use highwater_sql::diag::{Diag, SqlState};

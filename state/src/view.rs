@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::standin::LogIndex;
+use highwater_engine::LogIndex;
 use highwater_runtime::Env;
 use highwater_sql::catalog::Catalog;
 use highwater_sql::value::Micros;

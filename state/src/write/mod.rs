@@ -1,11 +1,127 @@
-//! Writes.
+//! Writes: INSERT, UPDATE and DELETE, evaluated at apply, one command at a time.
+//!
+//! Owns the order of a write's steps: rights, definition, place, values, rules, key, row, change. The rules of a single row
+//! are in [`rules`], a stored row and its end in [`rows`]. Invariants: a row is stored only where the layout places it, with
+//! a key that no other live row of its table (and user) has, and after every rule held; each changed row gets a `_seq` of its
+//! own and is handed to the topics exactly once. Any refusal leaves nothing: the caller rolls back.
+
+mod insert;
+mod modify;
+pub(crate) mod rows;
+mod rules;
+
+use std::sync::Arc;
+
+use highwater_runtime::Env;
+use highwater_sql::catalog::{AccessLevel, Catalog, Role, Table, TableKind};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::EvalContext;
+use highwater_sql::plan::WriteKind;
+use highwater_sql::value::{Row, Value};
+
 use crate::command::WriteCommand;
 use crate::error::Abort;
 use crate::group::Entry;
 use crate::outcome::Outcome;
-use highwater_runtime::Env;
-use highwater_sql::diag::Diag;
+use crate::placement::Layout;
 
-pub(crate) async fn apply<E: Env>(_: &mut Entry<'_, E>, _: &WriteCommand) -> Result<Outcome, Abort> {
-    Err(Diag::not_supported("this").into())
+/// One write statement under way.
+pub(crate) struct Statement<'a> {
+    catalog: &'a Catalog,
+    layout: &'a Layout,
+    table: &'a Table,
+    /// Whose rows; `None` on SHARED tables.
+    user: Option<&'a str>,
+    context: EvalContext<'a>,
+    group: u32,
+}
+
+/// Applies a write.
+pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteCommand) -> Result<Outcome, Abort> {
+    let (catalog, layout) = (Arc::clone(&entry.catalog), entry.layout);
+    let table = match catalog.tables.get(&command.plan.table) {
+        Some(table) if table.version == command.plan.table_version => table,
+        Some(_) | None => return Err(Abort::Stale),
+    };
+    may_write(command, table, &catalog)?;
+    let user = match table.kind {
+        TableKind::User | TableKind::Stream => Some(command.user.as_str()),
+        TableKind::Shared => None,
+    };
+    let context = EvalContext::new(entry.now(), &command.user, command.head.role, &command.params, entry.seed);
+    let statement =
+        Statement { catalog: &catalog, layout: &layout, table, user, context, group: entry.txn.group() };
+    statement.check_group()?;
+    let changed = match &command.plan.kind {
+        WriteKind::Insert { columns, rows } => insert::apply(entry, &statement, columns, rows).await?,
+        WriteKind::Update { assignments, access, filter } => {
+            modify::update(entry, &statement, assignments, access, filter.as_ref()).await?
+        }
+        WriteKind::Delete { access, filter } => modify::delete(entry, &statement, access, filter.as_ref()).await?,
+    };
+    Ok(Outcome::Written(changed))
+}
+
+/// The edge has asked the same rules of its own catalog; here they are asked of the one that is in force.
+fn may_write(command: &WriteCommand, table: &Table, catalog: &Catalog) -> Result<(), Diag> {
+    let role = command.head.role;
+    let needed = match (table.kind, table.access_level) {
+        (TableKind::User | TableKind::Stream, _) => Role::User,
+        (TableKind::Shared, AccessLevel::Public | AccessLevel::Private | AccessLevel::Restricted) => Role::Service,
+        (TableKind::Shared, AccessLevel::Dba) => Role::Dba,
+    };
+    if role < needed {
+        let needed = if needed == Role::Dba { "dba" } else { "service" };
+        return Err(Diag::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("permission denied: writing SHARED table {}.{} needs role {needed} or higher", table.namespace, table.name),
+        ));
+    }
+    let (actor, target) = (&command.head.principal, &command.user);
+    let above = match catalog.users.get(target) {
+        Some(known) => known.role < role,
+        // Users that are no longer or not yet known here have no role above anyone's.
+        None => role > Role::User,
+    };
+    if actor == target || role == Role::System || above {
+        return Ok(());
+    }
+    Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: user \"{actor}\" cannot act as user \"{target}\"")))
+}
+
+impl Statement<'_> {
+    /// The whole statement is here only if this group holds the user's or the table's rows.
+    fn check_group(&self) -> Result<(), Diag> {
+        let home = match self.user {
+            Some(user) => self.layout.user_group(user),
+            None if self.table.partition_columns == 0 => self.layout.table_group(self.table.id),
+            None => return Ok(()),
+        };
+        if home == self.group {
+            return Ok(());
+        }
+        let (namespace, name, group) = (&self.table.namespace, &self.table.name, self.group);
+        Err(Diag::new(
+            SqlState::INTERNAL,
+            format!("a write of table {namespace}.{name} came to group {group}, but its rows live in group {home}; nothing was changed"),
+        ))
+    }
+
+    /// A row of a partitioned table is written only in its own group.
+    fn check_row_group(&self, row: &Row) -> Result<(), Diag> {
+        let leading = self.table.partition_columns as usize;
+        if self.user.is_some() || leading == 0 {
+            return Ok(());
+        }
+        let values: Vec<Value> = rules::key_values(self.table, row).take(leading).cloned().collect();
+        let encoded = highwater_sql::key::encode_key(&values).map_err(|error| rules::key_refusal(self.table, row, &error))?;
+        if self.layout.partitioned_group(self.table.id, &encoded) == self.group {
+            return Ok(());
+        }
+        Err(Diag::not_supported(format!(
+            "writing rows of several partitions of table {}.{} in one statement",
+            self.table.namespace, self.table.name
+        ))
+        .hint("Send one statement per value of the partition columns."))
+    }
 }

@@ -1,0 +1,63 @@
+//! INSERT: new rows from expressions and defaults.
+
+use highwater_runtime::Env;
+use highwater_sql::catalog::{Column, ColumnId};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::evaluate;
+use highwater_sql::expr::Expr;
+use highwater_sql::value::{Row, Value};
+
+use super::{Statement, rows, rules};
+use crate::error::Abort;
+use crate::group::Entry;
+use crate::topics::{Derivation, Outgoing, RowChange};
+
+/// Inserts the rows in order; gives their number.
+pub(super) async fn apply<E: Env>(
+    entry: &mut Entry<'_, E>,
+    statement: &Statement<'_>,
+    columns: &[ColumnId],
+    given: &[Vec<Option<Expr>>],
+) -> Result<u64, Abort> {
+    let table = statement.table;
+    for id in columns {
+        if !table.columns.iter().any(|column| column.id == *id) {
+            return Err(Diag::new(SqlState::INTERNAL, "the statement names a column that its table does not have").into());
+        }
+    }
+    let mut changes = statement.changes(highwater_sql::catalog::Operation::Insert);
+    for values in given {
+        if values.len() != columns.len() {
+            return Err(Diag::new(SqlState::INTERNAL, "a row of the statement has not one value per column").into());
+        }
+        let row = rules::checked(table, new_row(statement, columns, values)?, &statement.context)?;
+        statement.check_row_group(&row)?;
+        let key = entry.txn.keys().row(table.id, statement.user, &rules::key_of(table, &row)?);
+        if rows::occupied(entry, table, &key).await? {
+            return Err(rules::duplicate(table, &row).into());
+        }
+        rows::put(entry, table, key, &row)?;
+        changes.note(statement, &RowChange::Insert { new: &row })?;
+    }
+    changes.send(entry, statement).await?;
+    Ok(given.len() as u64)
+}
+
+fn new_row(statement: &Statement<'_>, columns: &[ColumnId], values: &[Option<Expr>]) -> Result<Row, Diag> {
+    let value_of = |column: &Column| {
+        let given = columns.iter().zip(values).find(|(id, _)| **id == column.id);
+        match given.and_then(|(_, value)| value.as_ref()) {
+            Some(expr) => evaluate(expr, &[], &statement.context),
+            None => default_value(statement, column),
+        }
+    };
+    statement.table.columns.iter().map(value_of).collect()
+}
+
+/// What the word DEFAULT, or no word at all, gives for a column.
+pub(super) fn default_value(statement: &Statement<'_>, column: &Column) -> Result<Value, Diag> {
+    match &column.default {
+        Some(expr) => evaluate(expr, &[], &statement.context),
+        None => Ok(Value::Null),
+    }
+}

@@ -1,0 +1,126 @@
+//! UPDATE and DELETE: rows found by key ranges and a filter, at the state that the command meets.
+//!
+//! All rows are found before the first is changed, so that no statement meets its own changes. An UPDATE that changes keys
+//! first frees the old ones and then takes the new ones: keys may be swapped or shifted within one statement.
+
+use highwater_runtime::Env;
+use highwater_sql::catalog::{Column, ColumnId, Operation, TableKind};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::{evaluate, is_true};
+use highwater_sql::expr::Expr;
+use highwater_sql::key::resolve_access;
+use highwater_sql::plan::TableAccess;
+use highwater_sql::value::Row;
+
+use super::insert::default_value;
+use super::{Statement, rows, rules};
+use crate::error::Abort;
+use crate::group::Entry;
+use crate::topics::RowChange;
+
+/// Updates the matching rows in key order; gives their number.
+pub(super) async fn update<E: Env>(
+    entry: &mut Entry<'_, E>,
+    statement: &Statement<'_>,
+    assignments: &[(ColumnId, Option<Expr>)],
+    access: &TableAccess,
+    filter: Option<&Expr>,
+) -> Result<u64, Abort> {
+    let table = statement.table;
+    not_append_only(statement, "UPDATE")?;
+    let found = matching(entry, statement, access, filter).await?;
+    let mut changes = statement.changes(Operation::Update);
+    let mut changed = Vec::with_capacity(found.len());
+    for (old_key, old) in found {
+        let new = rules::checked(table, assigned(statement, assignments, &old)?, &statement.context)?;
+        let new_key = entry.txn.keys().row(table.id, statement.user, &rules::key_of(table, &new)?);
+        if new_key != old_key {
+            statement.check_row_group(&new)?;
+            entry.txn.delete(old_key.clone())?;
+        }
+        changed.push((old_key, old, new_key, new));
+    }
+    for (old_key, old, new_key, new) in &changed {
+        if new_key != old_key && rows::occupied(entry, table, new_key).await? {
+            return Err(rules::duplicate(table, new).into());
+        }
+        rows::put(entry, table, new_key.clone(), new)?;
+        changes.note(statement, &RowChange::Update { old, new })?;
+    }
+    changes.send(entry, statement).await?;
+    Ok(changed.len() as u64)
+}
+
+/// Deletes the matching rows in key order; gives their number.
+pub(super) async fn delete<E: Env>(
+    entry: &mut Entry<'_, E>,
+    statement: &Statement<'_>,
+    access: &TableAccess,
+    filter: Option<&Expr>,
+) -> Result<u64, Abort> {
+    not_append_only(statement, "DELETE")?;
+    let found = matching(entry, statement, access, filter).await?;
+    let mut changes = statement.changes(Operation::Delete);
+    for (key, old) in &found {
+        entry.txn.delete(key.clone())?;
+        changes.note(statement, &RowChange::Delete { old })?;
+    }
+    changes.send(entry, statement).await?;
+    Ok(found.len() as u64)
+}
+
+fn not_append_only(statement: &Statement<'_>, word: &str) -> Result<(), Diag> {
+    let table = statement.table;
+    match table.kind {
+        TableKind::User | TableKind::Shared => Ok(()),
+        TableKind::Stream => Err(Diag::not_supported(format!("{word} of STREAM table {}.{}", table.namespace, table.name))
+            .hint("A STREAM table is append-only; its rows go after TTL_SECONDS.")),
+    }
+}
+
+/// Engine keys and rows that the statement means, in key order.
+async fn matching<E: Env>(
+    entry: &mut Entry<'_, E>,
+    statement: &Statement<'_>,
+    access: &TableAccess,
+    filter: Option<&Expr>,
+) -> Result<Vec<(Vec<u8>, Row)>, Abort> {
+    let (table, keys) = (statement.table, entry.txn.keys());
+    let mut found = Vec::new();
+    // Sorted and disjoint: no row is met twice.
+    for range in resolve_access(access, table, &statement.context)? {
+        let span = rows::span(keys, table, statement.user, &range);
+        let pairs = if range.is_point() {
+            let value = entry.txn.get(&span.start).await?;
+            value.map(|value| (span.start.into(), value)).into_iter().collect()
+        } else {
+            entry.txn.scan(&span, usize::MAX).await?
+        };
+        for (key, value) in pairs {
+            let (row, _) = rows::decode(keys.group(), table, &value)?;
+            let matches = match filter {
+                Some(filter) => is_true(filter, &row, &statement.context)?,
+                None => true,
+            };
+            if matches {
+                found.push((key.to_vec(), row));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn assigned(statement: &Statement<'_>, assignments: &[(ColumnId, Option<Expr>)], old: &Row) -> Result<Row, Diag> {
+    let mut new = old.clone();
+    for (id, value) in assignments {
+        let place = statement.table.columns.iter().zip(new.iter_mut()).find(|(column, _)| column.id == *id);
+        let Some((column, slot)): Option<(&Column, _)> = place else {
+            return Err(Diag::new(SqlState::INTERNAL, "the statement names a column that its table does not have"));
+        };
+        *slot = match value {
+            Some(expr) => evaluate(expr, old, &statement.context)?,
+            None => default_value(statement, column)?,
+        };
+    }
+    Ok(new)
+}
