@@ -18,6 +18,8 @@ use crate::catalog_objects;
 use crate::command::{Command, Envelope, MetaCommand, RequestHead};
 use crate::definitions::{self, IDENTITY, Identity};
 use crate::error::{Abort, StateError};
+use crate::exchange::positions::Positions;
+use crate::exchange::{inbox, outbox};
 use crate::keys::Keys;
 use crate::mark::{MARK, Mark};
 use crate::outcome::Outcome;
@@ -25,8 +27,9 @@ use crate::placement::{Layout, META};
 use crate::reader::Reader;
 use crate::sessions;
 use crate::stored;
+use crate::topics::{self, consume};
 use crate::txn::Txn;
-use crate::view::GroupView;
+use crate::view::{GroupView, Moment};
 use crate::write;
 
 /// What applying an entry did.
@@ -43,7 +46,6 @@ pub struct Applied {
 }
 
 /// One group's replicated state on one store.
-#[derive(Debug)]
 pub struct GroupState<E: Env> {
     store: Rc<Store<E>>,
     keys: Keys,
@@ -51,12 +53,21 @@ pub struct GroupState<E: Env> {
     mark: Mark,
     catalog: Arc<Catalog>,
     identity: Option<Rc<Identity>>,
-    /// No stored answer ends before this log time.
-    first_session_end: Micros,
+    positions: Rc<Positions>,
+    first_ends: FirstEnds,
+}
+
+/// Log times before which nothing ends; the maximum when there is nothing. Only a reason to look: what ends is decided by
+/// what is stored, so a replica that has just opened the group does the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FirstEnds {
+    /// Answers of the session table.
+    pub session: Micros,
+    /// Rows of STREAM tables.
+    pub row: Micros,
 }
 
 /// What a command's apply works on; lives for one entry.
-#[derive(Debug)]
 pub(crate) struct Entry<'a, E: Env> {
     pub txn: Txn<'a, E>,
     pub layout: Layout,
@@ -65,6 +76,7 @@ pub(crate) struct Entry<'a, E: Env> {
     pub mark: Mark,
     pub seed: u128,
     pub identity: Option<Rc<Identity>>,
+    pub first_ends: FirstEnds,
     /// The catalog changes of this entry and the version they lead to.
     pub redefined: Option<(CatalogVersion, Vec<CatalogDelta>)>,
 }
@@ -94,10 +106,14 @@ impl<E: Env> GroupState<E> {
             None => None,
         };
         let catalog = Arc::new(catalog_objects::load(&reader, keys, mark.catalog).await?);
-        let first_session_end = sessions::first_end(&reader, keys).await?;
+        let positions = Rc::new(Positions::load(&reader, keys).await?);
+        let first_ends = FirstEnds {
+            session: sessions::first_end(&reader, keys).await?,
+            row: write::rows::first_end(&reader, keys).await?,
+        };
         drop(reader);
         let layout = identity.as_ref().map_or(layout, |identity| identity.layout);
-        Ok(Self { store, keys, layout, mark, catalog, identity: identity.map(Rc::new), first_session_end })
+        Ok(Self { store, keys, layout, mark, catalog, identity: identity.map(Rc::new), positions, first_ends })
     }
 
     /// The last applied entry; 0 before the first.
@@ -109,14 +125,15 @@ impl<E: Env> GroupState<E> {
     /// The state as it is now; stays so while later entries apply.
     #[must_use]
     pub fn view(&self) -> GroupView<E> {
-        GroupView::new(
-            Reader::latest(&self.store),
-            self.keys,
-            self.layout,
-            self.mark,
-            Arc::clone(&self.catalog),
-            self.identity.clone(),
-        )
+        GroupView::new(Moment {
+            reader: Reader::latest(&self.store),
+            keys: self.keys,
+            layout: self.layout,
+            mark: self.mark,
+            catalog: Arc::clone(&self.catalog),
+            identity: self.identity.clone(),
+            positions: Rc::clone(&self.positions),
+        })
     }
 
     /// Applies the next entry: one batch with all its effects and the mark.
@@ -138,24 +155,19 @@ impl<E: Env> GroupState<E> {
             mark: Mark { applied: index.0, ..self.mark },
             seed: envelope.as_ref().map_or(0, |envelope| envelope.seed),
             identity: self.identity.clone(),
+            first_ends: self.first_ends,
             redefined: None,
         };
-        let (outcome, ends) = match &envelope {
-            None => (Outcome::Done, None),
+        let outcome = match &envelope {
+            None => Outcome::Done,
             Some(envelope) => {
                 entry.mark.log_time = entry.mark.log_time.max(envelope.stamp);
                 answer(&mut entry, &envelope.command).await?
             }
         };
-        let mut first_session_end = self.first_session_end.min(ends.unwrap_or(Micros::MAX));
-        if first_session_end < entry.mark.log_time {
-            entry.txn.lift_limits();
-            let expired = sessions::expire(&mut entry.txn, entry.mark.log_time).await;
-            first_session_end = expired.map_err(|abort| abort.into_error(self.keys.group()))?;
-        }
-        self.first_session_end = first_session_end;
+        expire(&mut entry).await?;
 
-        let Entry { txn, layout, mut mark, identity, redefined, .. } = entry;
+        let Entry { txn, layout, mut mark, identity, first_ends, redefined, .. } = entry;
         let catalog = redefined.map(|(version, deltas)| {
             let mut next = Catalog::clone(&self.catalog);
             next.advance(version, &deltas);
@@ -164,14 +176,19 @@ impl<E: Env> GroupState<E> {
         if let Some(catalog) = &catalog {
             mark.catalog = catalog.version;
         }
+        let positions = self.positions.after(self.keys, txn.writes())?;
         let mut finished = txn.finish();
         mark.chain = mark.link(index.0, finished.batch.bytes(), &stored::encode(&outcome));
         finished.batch.put(self.keys.scalar(MARK), stored::encode(&mark));
-        self.store.write(GroupId(self.keys.group()), index, finished.batch)?;
+        self.store.write(GroupId(self.keys.group()), index, finished.batch);
 
         self.mark = mark;
         self.layout = layout;
         self.identity = identity;
+        self.first_ends = first_ends;
+        if let Some(positions) = positions {
+            self.positions = Rc::new(positions);
+        }
         let catalog_changed = catalog.is_some();
         if let Some(catalog) = catalog {
             self.catalog = catalog;
@@ -180,38 +197,54 @@ impl<E: Env> GroupState<E> {
     }
 }
 
-/// The outcome of a command, and when its stored answer ends.
-async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<(Outcome, Option<Micros>), StateError> {
-    let before = entry.mark;
+/// The outcome of a command; its effects are in the entry's change.
+async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<Outcome, StateError> {
+    let before = (entry.mark, entry.first_ends, entry.layout, entry.identity.clone());
     let now = entry.now();
     let head = head_of(command);
     if let Some(head) = head {
         match sessions::recall(&mut entry.txn, head, now).await {
             Ok(None) => {}
-            Ok(Some(outcome)) => return Ok((outcome, None)),
-            Err(abort) => return Ok((refusal(entry, abort)?, None)),
+            Ok(Some(outcome)) => return Ok(outcome),
+            Err(abort) => return refusal(entry, abort),
         }
         if let Err(diag) = check_rights(&entry.catalog, head) {
-            return Ok((Outcome::Refused(Box::new(diag)), None));
+            return Ok(Outcome::Refused(Box::new(diag)));
         }
     }
     let outcome = match carry_out(entry, command).await {
         Ok(outcome) => outcome,
         Err(abort) => {
             entry.txn.rollback();
-            entry.mark = before;
+            (entry.mark, entry.first_ends, entry.layout, entry.identity) = before;
             entry.redefined = None;
             match refusal(entry, abort)? {
                 // Not an answer to keep: the retry is planned anew.
-                stale @ Outcome::StaleCatalog { .. } => return Ok((stale, None)),
+                stale @ Outcome::StaleCatalog { .. } => return Ok(stale),
                 outcome => outcome,
             }
         }
     };
+    if let Some(head) = head {
+        entry.txn.lift_limits();
+        let group = entry.txn.group();
+        let end = sessions::remember(&mut entry.txn, head, &outcome, now).map_err(|abort| abort.into_error(group))?;
+        entry.first_ends.session = entry.first_ends.session.min(end.unwrap_or(Micros::MAX));
+    }
+    Ok(outcome)
+}
+
+/// Removes a bounded number of answers and rows that have ended.
+async fn expire<E: Env>(entry: &mut Entry<'_, E>) -> Result<(), StateError> {
+    let (now, group) = (entry.now(), entry.txn.group());
     entry.txn.lift_limits();
-    let Some(head) = head else { return Ok((outcome, None)) };
-    let ends = sessions::remember(&mut entry.txn, head, &outcome, now).map_err(|abort| abort.into_error(entry.txn.group()))?;
-    Ok((outcome, ends))
+    if entry.first_ends.session < now {
+        entry.first_ends.session = sessions::expire(&mut entry.txn, now).await.map_err(|abort| abort.into_error(group))?;
+    }
+    if entry.first_ends.row <= now {
+        entry.first_ends.row = write::rows::expire(&mut entry.txn, now).await.map_err(|abort| abort.into_error(group))?;
+    }
+    Ok(())
 }
 
 /// A refusal is an outcome; a failure stops the group.
@@ -228,8 +261,21 @@ async fn carry_out<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Resul
         Command::Catalog { to, from, deltas } => take_catalog(entry, *to, *from, deltas).await,
         Command::Write(write) => write::apply(entry, write).await,
         Command::Meta(meta) => definitions::apply(entry, meta).await,
-        Command::Consume(_) | Command::Ack(_) | Command::Deltas(_) | Command::Trim { .. } => {
-            Err(Diag::not_supported("this command").into())
+        Command::Consume(command) => {
+            let (catalog, now) = (Arc::clone(&entry.catalog), entry.now());
+            Ok(Outcome::Consumed(consume::consume(&mut entry.txn, &catalog, now, command).await?))
+        }
+        Command::Ack(command) => {
+            let (catalog, now) = (Arc::clone(&entry.catalog), entry.now());
+            Ok(Outcome::Acked { committed: consume::ack(&mut entry.txn, &catalog, now, command).await? })
+        }
+        Command::Deltas(deltas) => {
+            let (catalog, now) = (Arc::clone(&entry.catalog), entry.now());
+            Ok(Outcome::Inbox { upto: inbox::take(&mut entry.txn, &catalog, now, deltas).await? })
+        }
+        Command::Trim { destination, upto } => {
+            outbox::trim(&mut entry.txn, *destination, *upto).await?;
+            Ok(Outcome::Done)
         }
     }
 }
@@ -259,11 +305,13 @@ async fn take_catalog<E: Env>(
 pub(crate) async fn redefine<E: Env>(entry: &mut Entry<'_, E>, to: CatalogVersion, deltas: Vec<CatalogDelta>) -> Result<(), Abort> {
     entry.txn.lift_limits();
     catalog_objects::store(&mut entry.txn, &deltas)?;
+    let (catalog, layout) = (Arc::clone(&entry.catalog), entry.layout);
     for delta in &deltas {
         if let CatalogDelta::DropTable(id) = delta {
             let keys = entry.txn.keys();
             entry.txn.delete_range(keys.rows_of_table(*id))?;
         }
+        topics::redefine(&mut entry.txn, &layout, &catalog, delta).await?;
     }
     entry.redefined = Some((to, deltas));
     Ok(())

@@ -24,7 +24,6 @@ pub const MAX_ROWS_PER_COMMAND: usize = 50_000;
 pub const MAX_BYTES_PER_COMMAND: usize = 32 << 20;
 
 /// The change that one entry makes.
-#[derive(Debug)]
 pub struct Txn<'a, E: Env> {
     reader: &'a Reader<E>,
     keys: Keys,
@@ -223,6 +222,11 @@ impl<'a, E: Env> Txn<'a, E> {
     /// Forgets everything the command wrote, read counts and notes included; what is written from now on is not limited.
     pub(crate) fn rollback(&mut self) {
         *self = Self { limited: false, ..Self::new(self.reader, self.keys, self.index) };
+    }
+
+    /// The entry's own writes, in key order; `None` is a removed key.
+    pub(crate) const fn writes(&self) -> &BTreeMap<Vec<u8>, Option<Bytes>> {
+        &self.writes
     }
 
     /// The change as a batch, and what the command noted.

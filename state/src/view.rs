@@ -3,25 +3,29 @@
 //! A view is a handle on a snapshot: cheap to clone, and the same however many entries apply after it was taken. Topics and
 //! the outbox add their reads in their own files. Must not be kept for long: its snapshot holds space.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use highwater_engine::LogIndex;
 use highwater_runtime::Env;
-use highwater_sql::catalog::Catalog;
-use highwater_sql::value::Micros;
+use highwater_sql::catalog::{Catalog, Table};
+use highwater_sql::key::KeyRange;
+use highwater_sql::value::{Micros, Row};
 
 use crate::definitions::Identity;
 use crate::error::StateError;
+use crate::exchange::positions::Positions;
 use crate::jobs::Job;
-use crate::keys::{Keys, Space};
+use crate::keys::{KeySpan, Keys, Space};
 use crate::mark::Mark;
 use crate::placement::Layout;
-use crate::reader::Reader;
+use crate::reader::{Reader, Scan};
 use crate::stored;
+use crate::write::rows;
 
 /// A group's state at one moment.
-#[derive(Debug)]
 pub struct GroupView<E: Env> {
     shared: Rc<Moment<E>>,
 }
@@ -32,26 +36,25 @@ impl<E: Env> Clone for GroupView<E> {
     }
 }
 
-#[derive(Debug)]
-struct Moment<E: Env> {
-    reader: Reader<E>,
-    keys: Keys,
-    layout: Layout,
-    mark: Mark,
-    catalog: Arc<Catalog>,
-    identity: Option<Rc<Identity>>,
+/// What a view shows.
+pub(crate) struct Moment<E: Env> {
+    pub reader: Reader<E>,
+    pub keys: Keys,
+    pub layout: Layout,
+    pub mark: Mark,
+    pub catalog: Arc<Catalog>,
+    pub identity: Option<Rc<Identity>>,
+    pub positions: Rc<Positions>,
 }
 
 impl<E: Env> GroupView<E> {
-    pub(crate) fn new(
-        reader: Reader<E>,
-        keys: Keys,
-        layout: Layout,
-        mark: Mark,
-        catalog: Arc<Catalog>,
-        identity: Option<Rc<Identity>>,
-    ) -> Self {
-        Self { shared: Rc::new(Moment { reader, keys, layout, mark, catalog, identity }) }
+    pub(crate) fn new(moment: Moment<E>) -> Self {
+        Self { shared: Rc::new(moment) }
+    }
+
+    /// Where the inbox and the outbox stand.
+    pub(crate) fn positions(&self) -> &Positions {
+        &self.shared.positions
     }
 
     /// The store at this moment.
@@ -107,6 +110,12 @@ impl<E: Env> GroupView<E> {
         self.shared.identity.as_ref().map(|identity| identity.token_key)
     }
 
+    /// Rows of a table (of one user on USER and STREAM tables) whose keys lie in the ranges, in the order of the ranges, which
+    /// must be disjoint, and of keys within each. STREAM rows that have ended at the view's log time are not among them.
+    pub async fn rows(&self, table: &Arc<Table>, user: Option<&str>, ranges: &[KeyRange]) -> RowCursor<E> {
+        RowCursor::new(self.clone(), Arc::clone(table), user, ranges)
+    }
+
     /// All jobs, in order of id.
     ///
     /// # Errors
@@ -118,5 +127,52 @@ impl<E: Env> GroupView<E> {
             jobs.push(stored::decode(self.keys().group(), "a stored job", &value)?);
         }
         Ok(jobs)
+    }
+}
+
+/// Rows of a view, one after the other. Keeps the view's snapshot until it is dropped.
+pub struct RowCursor<E: Env> {
+    view: GroupView<E>,
+    table: Arc<Table>,
+    /// What is left to read; true: one key only.
+    spans: VecDeque<(KeySpan, bool)>,
+    open: Option<Scan<E>>,
+}
+
+impl<E: Env> RowCursor<E> {
+    fn new(view: GroupView<E>, table: Arc<Table>, user: Option<&str>, ranges: &[KeyRange]) -> Self {
+        let spans = ranges.iter().map(|range| (rows::span(view.keys(), &table, user, range), range.is_point())).collect();
+        Self { view, table, spans, open: None }
+    }
+
+    /// The next row with its `_seq`; `None` after the last.
+    ///
+    /// # Errors
+    /// A failure of the store, or a row that is damaged.
+    pub async fn next(&mut self) -> Result<Option<(Row, u64)>, StateError> {
+        while let Some(value) = self.next_value().await? {
+            let (row, seq) = rows::decode(self.view.keys().group(), &self.table, &value)?;
+            if rows::end_of(&self.table, seq) > self.view.log_time() {
+                return Ok(Some((row, seq)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn next_value(&mut self) -> Result<Option<Bytes>, StateError> {
+        loop {
+            if let Some(scan) = &mut self.open {
+                if let Some((_, value)) = scan.next().await? {
+                    return Ok(Some(value));
+                }
+                self.open = None;
+            }
+            let Some((span, is_point)) = self.spans.pop_front() else { return Ok(None) };
+            if !is_point {
+                self.open = Some(self.view.reader().scan(&span).await?);
+            } else if let Some(value) = self.view.reader().get(&span.start).await? {
+                return Ok(Some(value));
+            }
+        }
     }
 }

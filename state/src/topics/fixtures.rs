@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use highwater_engine::{GroupId, LogIndex, Store};
+use highwater_engine::{GroupId, LogIndex, Store, StoreOptions};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
 use highwater_sql::catalog::{AccessLevel, Column, ColumnId, ObjectId, Operation, PayloadMode, Source, Table, TableKind, Topic};
@@ -110,7 +111,7 @@ impl Bench {
             txn.rollback();
         }
         let batch = txn.finish().batch;
-        self.store.write(GroupId(self.keys.group()), self.index, batch).unwrap();
+        self.store.write(GroupId(self.keys.group()), self.index, batch);
         result
     }
 
@@ -132,6 +133,7 @@ impl Bench {
 }
 
 /// An empty store.
-pub(crate) async fn store(_env: &InProcEnv, _group: u32) -> Rc<Store<InProcEnv>> {
-    Rc::new(Store::default())
+pub(crate) async fn store(env: &InProcEnv, group: u32) -> Rc<Store<InProcEnv>> {
+    let folder = PathBuf::from(format!("/group-{group}"));
+    Store::open(env.clone(), &folder, StoreOptions::small()).await.unwrap().0
 }

@@ -1,7 +1,7 @@
 //! INSERT: new rows from expressions and defaults.
 
 use highwater_runtime::Env;
-use highwater_sql::catalog::{Column, ColumnId};
+use highwater_sql::catalog::{Column, ColumnId, Operation};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::evaluate;
 use highwater_sql::expr::Expr;
@@ -10,7 +10,7 @@ use highwater_sql::value::{Row, Value};
 use super::{Statement, rows, rules};
 use crate::error::Abort;
 use crate::group::Entry;
-use crate::topics::{Derivation, Outgoing, RowChange};
+use crate::topics::RowChange;
 
 /// Inserts the rows in order; gives their number.
 pub(super) async fn apply<E: Env>(
@@ -25,7 +25,7 @@ pub(super) async fn apply<E: Env>(
             return Err(Diag::new(SqlState::INTERNAL, "the statement names a column that its table does not have").into());
         }
     }
-    let mut changes = statement.changes(highwater_sql::catalog::Operation::Insert);
+    let mut changes = statement.changes(Operation::Insert);
     for values in given {
         if values.len() != columns.len() {
             return Err(Diag::new(SqlState::INTERNAL, "a row of the statement has not one value per column").into());

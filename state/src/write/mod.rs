@@ -13,7 +13,7 @@ mod rules;
 use std::sync::Arc;
 
 use highwater_runtime::Env;
-use highwater_sql::catalog::{AccessLevel, Catalog, Role, Table, TableKind};
+use highwater_sql::catalog::{AccessLevel, Catalog, Operation, Role, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::EvalContext;
 use highwater_sql::plan::WriteKind;
@@ -21,9 +21,11 @@ use highwater_sql::value::{Row, Value};
 
 use crate::command::WriteCommand;
 use crate::error::Abort;
+use crate::exchange::outbox;
 use crate::group::Entry;
 use crate::outcome::Outcome;
 use crate::placement::Layout;
+use crate::topics::{Derivation, Outgoing, RowChange};
 
 /// One write statement under way.
 pub(crate) struct Statement<'a> {
@@ -123,5 +125,32 @@ impl Statement<'_> {
             self.table.namespace, self.table.name
         ))
         .hint("Send one statement per value of the partition columns."))
+    }
+}
+
+/// The messages that a statement's changes cause.
+struct Changes<'a> {
+    derivation: Derivation<'a>,
+    outgoing: Outgoing,
+}
+
+impl<'a> Statement<'a> {
+    fn changes(&self, operation: Operation) -> Changes<'a> {
+        Changes { derivation: Derivation::of(self.catalog, self.layout, self.table, operation), outgoing: Outgoing::new() }
+    }
+}
+
+impl Changes<'_> {
+    /// Derives the messages of one row's change.
+    fn note(&mut self, statement: &Statement<'_>, change: &RowChange<'_>) -> Result<(), Diag> {
+        if self.derivation.is_empty() {
+            return Ok(());
+        }
+        self.derivation.derive(&statement.context, change, &mut self.outgoing)
+    }
+
+    /// Puts what was derived into the outbox, in the same batch as the rows.
+    async fn send<E: Env>(self, entry: &mut Entry<'_, E>, statement: &Statement<'_>) -> Result<(), Abort> {
+        if self.outgoing.is_empty() { Ok(()) } else { outbox::append(&mut entry.txn, statement.catalog, self.outgoing).await }
     }
 }
