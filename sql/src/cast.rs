@@ -97,6 +97,9 @@ pub fn cast(value: Value, to: DataType, assignment: bool) -> Result<Value, Diag>
     if from.same_kind(&to) {
         return Ok(value);
     }
+    if needs(from, to).is_none() {
+        return Err(cannot(from, to));
+    }
     let wire_form = matches!((from, to), (DataType::BigInt, DataType::Timestamp));
     if assignment && !wire_form && from != DataType::Text && !allowed(from, to, Coercion::Assignment) {
         return Err(cannot(from, to).hint("write an explicit CAST if this is what you mean"));

@@ -21,4 +21,6 @@ pub mod pipeline;
 pub mod plan;
 pub mod row;
 pub mod system;
+#[cfg(test)]
+mod testing;
 pub mod value;

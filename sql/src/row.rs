@@ -20,6 +20,7 @@
 use rust_decimal::Decimal;
 
 use crate::catalog::{ColumnId, Table};
+use crate::diag::{Diag, SqlState};
 use crate::value::{DataType, Row, Value};
 
 /// The version that [`encode_row`] writes.
@@ -59,6 +60,12 @@ pub enum RowError {
     /// A column stands there twice.
     #[error("stored row has column id {0} twice")]
     Duplicate(u32),
+}
+
+impl From<RowError> for Diag {
+    fn from(error: RowError) -> Self {
+        Self::new(SqlState::DATA_CORRUPTED, error.to_string())
+    }
 }
 
 /// The row's stored form. `values` stand in the order of the table's columns; missing ones are NULL.

@@ -1,1 +1,100 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use quickcheck::quickcheck;
+
+use super::*;
+use crate::testing::{AnyRow, TYPES, table};
+use crate::value::sort_compare;
+
+/// The stored format, byte for byte.
+#[test]
+fn golden_bytes() {
+    let row = [
+        Value::Boolean(true),
+        Value::SmallInt(-1),
+        Value::Int(300),
+        Value::BigInt(i64::MIN),
+        Value::Double(1.5),
+        Value::Decimal(Decimal::new(-1234, 2)),
+        Value::Text("é".into()),
+        Value::Bytes(vec![0, 255]),
+        Value::Json("[1]".into()),
+        Value::Timestamp(1_000_000),
+    ];
+    let bytes = encode_row(&table(&TYPES, &[0]), &row, 0x0102_0304_0506_0708);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let wanted = "01 0807060504030201 010101 020201 0303d804 0404ffffffffffffffffff01 0505000000000000f83f \
+                  060602a313 070702c3a9 08080200ff 0909035b315d 0a0a80897a";
+    assert_eq!(hex, wanted.replace(' ', ""));
+    assert_eq!(decode_row(&table(&TYPES, &[0]), &bytes).unwrap(), (row.to_vec(), 0x0102_0304_0506_0708));
+    assert_eq!(decode_seq(&bytes), Ok(0x0102_0304_0506_0708));
+}
+
+#[test]
+fn nulls_are_not_stored() {
+    let bytes = encode_row(&table(&TYPES, &[0]), &[Value::Null, Value::Null], 7);
+    assert_eq!(bytes.len(), 9);
+    assert_eq!(decode_row(&table(&TYPES, &[0]), &bytes).unwrap(), (vec![Value::Null; 10], 7));
+}
+
+#[test]
+fn columns_are_found_by_id_after_the_table_changed() {
+    let old = table(&[DataType::Int, DataType::Text, DataType::BigInt], &[0]);
+    let bytes = encode_row(&old, &[Value::Int(1), Value::Text("gone".into()), Value::BigInt(3)], 9);
+    let mut new = old.clone();
+    new.columns.remove(1);
+    new.columns[1].name = "renamed".into();
+    let mut added = new.columns[0].clone();
+    added.id = ColumnId(4);
+    new.columns.insert(0, added);
+    assert_eq!(decode_row(&new, &bytes).unwrap().0, vec![Value::Null, Value::Int(1), Value::BigInt(3)]);
+}
+
+#[test]
+fn damage_is_told_apart() {
+    let int = table(&[DataType::Int], &[0]);
+    let with = |tail: &[u8]| decode_row(&int, &[&[ROW_VERSION, 0, 0, 0, 0, 0, 0, 0, 0], tail].concat());
+    assert_eq!(decode_row(&int, &[2]), Err(RowError::Version(2)));
+    assert_eq!(decode_row(&int, &[]), Err(RowError::Truncated { at: 0 }));
+    assert_eq!(decode_row(&int, &[1, 0, 0]), Err(RowError::Truncated { at: 3 }));
+    assert_eq!(with(&[1, 3]), Err(RowError::Truncated { at: 11 }));
+    assert_eq!(with(&[1, 11, 0]), Err(RowError::Invalid { at: 10 }));
+    assert_eq!(with(&[1, 3, 0x80, 0x80, 0x80, 0x80, 0x10]), Err(RowError::Invalid { at: 11 }));
+    assert_eq!(with(&[1, 3, 2, 1, 3, 2]), Err(RowError::Duplicate(1)));
+    assert!(matches!(with(&[1, 4, 2]), Err(RowError::Type { found: "BigInt", .. })));
+    assert_eq!(with(&[9, 7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(RowError::Truncated { at: 19 }));
+    assert_eq!(with(&[0xff; 20]), Err(RowError::Invalid { at: 9 }));
+    assert_eq!(with(&[9, 6, 29, 0]), Err(RowError::Invalid { at: 10 }));
+    assert_eq!(with(&[9, 7, 1, 0xff]), Err(RowError::Invalid { at: 11 }));
+}
+
+quickcheck! {
+    fn rows_read_back(row: AnyRow, seq: u64) -> bool {
+        let table = table(&TYPES, &[0]);
+        let (back, back_seq) = decode_row(&table, &encode_row(&table, &row.0, seq)).unwrap();
+        back_seq == seq && back.iter().zip(&row.0).all(|(back, value)| {
+            let same_scale = match (back, value) {
+                (Value::Decimal(back), Value::Decimal(value)) => back.scale() == value.scale(),
+                _ => true,
+            };
+            same_scale && sort_compare(back, value).is_eq()
+        })
+    }
+
+    fn no_bytes_make_decoding_panic(bytes: Vec<u8>) -> bool {
+        let table = table(&TYPES, &[0]);
+        let framed = [&[ROW_VERSION, 0, 0, 0, 0, 0, 0, 0, 0], bytes.as_slice()].concat();
+        let _ = (decode_row(&table, &bytes), decode_row(&table, &framed), decode_seq(&bytes));
+        true
+    }
+
+    fn damaged_rows_never_panic(row: AnyRow, at: usize, byte: u8, cut: usize) -> bool {
+        let table = table(&TYPES, &[0]);
+        let mut bytes = encode_row(&table, &row.0, 1);
+        let length = bytes.len();
+        bytes[at % length] = byte;
+        let _ = decode_row(&table, &bytes);
+        let _ = decode_row(&table, &bytes[..cut % length]);
+        true
+    }
+}

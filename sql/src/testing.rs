@@ -1,0 +1,116 @@
+//! Set-up shared by this crate's tests: tables, and arbitrary values.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use quickcheck::{Arbitrary, Gen};
+use rust_decimal::Decimal;
+
+use crate::catalog::{AccessLevel, Column, ColumnId, ObjectId, Table, TableKind};
+use crate::value::{DataType, Value};
+
+/// Every type, DECIMAL with a scale in the middle.
+pub(crate) const TYPES: [DataType; 10] = [
+    DataType::Boolean,
+    DataType::SmallInt,
+    DataType::Int,
+    DataType::BigInt,
+    DataType::Double,
+    DataType::Decimal { precision: 28, scale: 6 },
+    DataType::Text,
+    DataType::Bytes,
+    DataType::Json,
+    DataType::Timestamp,
+];
+
+/// A table with columns of these types, ids 1, 2 ..., and these positions as its key.
+pub(crate) fn table(types: &[DataType], primary_key: &[u32]) -> Table {
+    let column = |(at, data_type): (usize, &DataType)| Column {
+        id: ColumnId(u32::try_from(at).unwrap() + 1),
+        name: format!("c{at}"),
+        data_type: *data_type,
+        max_chars: None,
+        nullable: true,
+        default: None,
+        default_text: None,
+    };
+    Table {
+        id: ObjectId(1),
+        version: 1,
+        namespace: "app".into(),
+        name: "t".into(),
+        kind: TableKind::Shared,
+        access_level: AccessLevel::Private,
+        columns: types.iter().enumerate().map(column).collect(),
+        primary_key: primary_key.to_vec(),
+        partition_columns: 0,
+        checks: Vec::new(),
+        ttl_seconds: None,
+        created_at: 0,
+        updated_at: 0,
+    }
+}
+
+/// A value of this type, small and special ones often.
+pub(crate) fn arbitrary_value(data_type: DataType, g: &mut Gen) -> Value {
+    let small = bool::arbitrary(g);
+    let integer = if small { i64::arbitrary(g) % 3 } else { i64::arbitrary(g) };
+    match data_type {
+        DataType::Boolean => Value::Boolean(bool::arbitrary(g)),
+        DataType::SmallInt => Value::SmallInt(i16::arbitrary(g)),
+        DataType::Int => Value::Int(i32::arbitrary(g)),
+        DataType::BigInt => Value::BigInt(integer),
+        DataType::Double => Value::Double(if small { integer as f64 / 2.0 } else { f64::arbitrary(g) }),
+        DataType::Decimal { scale, .. } => {
+            let scale = u32::from(u8::arbitrary(g) % (scale + 1));
+            let wide = i128::from(integer) * if small { 1 } else { i128::from(i32::arbitrary(g)) % 1_000_000_000 };
+            Value::Decimal(Decimal::try_from_i128_with_scale(wide, scale).unwrap())
+        }
+        DataType::Text => Value::Text(arbitrary_bytes(g).iter().map(|byte| char::from(*byte)).collect()),
+        DataType::Bytes => Value::Bytes(arbitrary_bytes(g)),
+        DataType::Json => Value::Json(integer.to_string()),
+        DataType::Timestamp => Value::Timestamp(integer),
+    }
+}
+
+/// Short, and full of the bytes that escaping is about.
+fn arbitrary_bytes(g: &mut Gen) -> Vec<u8> {
+    let length = u8::arbitrary(g) % 5;
+    (0..length).map(|_| *g.choose(&[0x00, 0x01, 0x02, 0x61, 0x7f, 0xfe, 0xff]).unwrap()).collect()
+}
+
+/// One value of every type that a key can have, and another.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyPair {
+    /// One composite key.
+    pub(crate) left: Vec<Value>,
+    /// Another of the same types.
+    pub(crate) right: Vec<Value>,
+    /// Their types.
+    pub(crate) types: Vec<DataType>,
+}
+
+impl Arbitrary for KeyPair {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let ordered: Vec<DataType> = TYPES.into_iter().filter(DataType::is_comparable).collect();
+        let types: Vec<DataType> = (0..1 + u8::arbitrary(g) % 3).map(|_| *g.choose(&ordered).unwrap()).collect();
+        let left: Vec<Value> = types.iter().map(|data_type| arbitrary_value(*data_type, g)).collect();
+        // Half of the time they begin alike, so that later columns decide.
+        let right = types
+            .iter()
+            .zip(&left)
+            .map(|(data_type, left)| if bool::arbitrary(g) { left.clone() } else { arbitrary_value(*data_type, g) })
+            .collect();
+        Self { left, right, types }
+    }
+}
+
+/// A row of [`TYPES`], NULLs among its values.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyRow(pub(crate) Vec<Value>);
+
+impl Arbitrary for AnyRow {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let value = |data_type: DataType, g: &mut Gen| if u8::arbitrary(g) % 4 == 0 { Value::Null } else { arbitrary_value(data_type, g) };
+        Self(TYPES.iter().map(|data_type| value(*data_type, g)).collect())
+    }
+}
