@@ -307,7 +307,6 @@ impl Node {
                 topic: wanted.topic.id,
                 partition: *partition,
                 consumer_group: consumer_group.to_owned(),
-                consumer_id: wanted.consumer_id.clone(),
             };
             let useful = self.ask(group, |reply| Question::Deliverable(read, reply)).await??;
             deliverable.push((*partition, group, useful));

@@ -12,7 +12,9 @@ use highwater_sql::diag::Diag;
 use highwater_sql::plan::{QueryPlan, StartPosition};
 use highwater_sql::value::{Micros, Row, Value};
 use highwater_state::command::Command;
+use highwater_state::jobs::Job;
 use highwater_state::outcome::{Consumed, Outcome};
+use highwater_state::topics::GroupOffset;
 use highwater_state::placement::Layout;
 
 /// Proposals that may wait on one core.
@@ -102,15 +104,15 @@ pub(crate) enum Question {
     /// The cluster's identity and token key, from the meta group; none before the first entry.
     Cluster(ReplySlot<Option<(u128, [u8; 32])>>),
     /// Jobs, from the meta group.
-    Jobs(ReplySlot<Result<Vec<Row>, Diag>>),
+    Jobs(ReplySlot<Result<Vec<Job>, Diag>>),
     /// Take this catalog if it is newer.
     Publish(Arc<Catalog>, ReplySlot<()>),
     /// Messages of a partition, for a consume without a group.
     Messages(MessagesRead, ReplySlot<Result<Consumed, Diag>>),
     /// Whether a consume with a group would return or create anything.
     Deliverable(DeliverableRead, ReplySlot<Result<bool, Diag>>),
-    /// Committed offsets of all consumer groups of these partitions' group: rows of `system.topic_offsets`.
-    GroupOffsets(u32, ReplySlot<Result<Vec<Row>, Diag>>),
+    /// Committed offsets of all consumer groups of this group's partitions.
+    GroupOffsets(u32, ReplySlot<Result<Vec<GroupOffset>, Diag>>),
     /// Wait until what these sources had for these destinations when the question arrived is applied there.
     AwaitShipped {
         /// Source groups on this core.
@@ -172,8 +174,6 @@ pub(crate) struct DeliverableRead {
     pub(crate) partition: u32,
     /// The consumer group.
     pub(crate) consumer_group: String,
-    /// The consumer.
-    pub(crate) consumer_id: String,
 }
 
 /// One core's ends of the mesh: its own queues, and the sending ends of all.

@@ -15,8 +15,10 @@ use highwater_sql::key::resolve_access;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
 use highwater_sql::plan::From;
 use highwater_sql::value::{Row, Value};
-use highwater_state::group::StateError;
+use highwater_state::error::StateError;
+use highwater_state::jobs::Job;
 use highwater_state::placement::META;
+use highwater_state::topics::GroupOffset;
 use highwater_state::view::GroupView;
 
 use super::Node;
@@ -60,20 +62,14 @@ async fn answer(node: &Node, question: Question) {
         Question::Deliverable(read, reply) => {
             let found = match view_of(node, read.group) {
                 Ok((_, view)) => view
-                    .deliverable(read.topic, read.partition, &read.consumer_group, &read.consumer_id, node.env().wall().0)
+                    .deliverable(read.topic, read.partition, &read.consumer_group, node.env().wall().0)
                     .await
                     .map_err(|error| storage(node, &error)),
                 Err(diag) => Err(diag),
             };
             reply.fill(found);
         }
-        Question::GroupOffsets(group, reply) => {
-            let found = match view_of(node, group) {
-                Ok((_, view)) => view.group_offsets().await.map_err(|error| storage(node, &error)),
-                Err(diag) => Err(diag),
-            };
-            reply.fill(found);
-        }
+        Question::GroupOffsets(group, reply) => reply.fill(group_offsets(node, group).await),
         Question::AwaitShipped { sources, destinations, deadline, reply } => {
             await_shipped(node, &sources, &destinations, deadline, reply).await;
         }
@@ -186,9 +182,14 @@ impl Sink {
     }
 }
 
-async fn jobs(node: &Node) -> Result<Vec<Row>, Diag> {
+async fn jobs(node: &Node) -> Result<Vec<Job>, Diag> {
     let (_, view) = view_of(node, META)?;
     view.jobs().await.map_err(|error| storage(node, &error))
+}
+
+async fn group_offsets(node: &Node, group: u32) -> Result<Vec<GroupOffset>, Diag> {
+    let (_, view) = view_of(node, group)?;
+    view.group_offsets().await.map_err(|error| storage(node, &error))
 }
 
 async fn await_shipped(node: &Node, sources: &[u32], destinations: &[u32], deadline: Monotonic, reply: ReplySlot<bool>) {
@@ -224,9 +225,14 @@ async fn await_append(node: &Node, partitions: &[(u32, ObjectId, u32, u64)], dea
     loop {
         let hosts = node.hosts();
         let seen: Vec<u64> = hosts.iter().map(|host| host.published.seen()).collect();
-        let grown = partitions.iter().any(|(group, topic, partition, next)| {
-            view_of(node, *group).is_ok_and(|(_, view)| view.partition_end(*topic, *partition) > *next)
-        });
+        let mut grown = false;
+        for (group, topic, partition, next) in partitions {
+            if let Ok((_, view)) = view_of(node, *group)
+                && let Ok(log) = view.partition_bounds(*topic, *partition).await
+            {
+                grown |= log.to > *next;
+            }
+        }
         if grown || node.env().now() >= deadline || node.is_closing() {
             reply.fill(());
             return;

@@ -14,7 +14,8 @@ use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::value::Micros;
 use highwater_state::command::{Command, Envelope};
-use highwater_state::group::{GroupState, StateError};
+use highwater_state::error::StateError;
+use highwater_state::group::GroupState;
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;
 
@@ -80,7 +81,7 @@ impl Replica {
         let mut raft = raft::RawNode::restart(config, hard_state, bounds, raft::LogIndex(recovered.applied.0))
             .map_err(|error| Diag::new(SqlState::DATA_CORRUPTED, error.to_string()))?;
         raft.campaign();
-        let logged_catalog = Arc::clone(state.catalog());
+        let logged_catalog = Arc::clone(state.view().catalog());
         Ok(Self {
             group,
             raft,
@@ -210,7 +211,7 @@ impl Replica {
                     )
                     .await?;
                 let Some(end) = entries.last().map(|entry| entry.index) else {
-                    return Err(StateError::MissingEntry { group: self.group, index: next.0 });
+                    return Err(self.broken(format!("entry {} is committed and not in the log", next.0)));
                 };
                 for entry in &entries {
                     self.apply_entry(raft::LogIndex(entry.index.0), &entry.data, &mut effects).await?;
@@ -221,7 +222,7 @@ impl Replica {
         for entry in &committed.entries {
             self.apply_entry(entry.index, &entry.data, &mut effects).await?;
         }
-        self.raft.advance_apply(committed.last).map_err(|error| StateError::Invariant(error.to_string()))?;
+        self.raft.advance_apply(committed.last).map_err(|error| self.broken(error.to_string()))?;
         store.release_log(GroupId(self.group), highwater_engine::LogIndex(committed.last.0));
         let first = raft::LogIndex(store.first_index(GroupId(self.group)).0);
         if first > self.compacted {
@@ -229,10 +230,15 @@ impl Replica {
             let _ = self.raft.compact(first);
             self.compacted = first;
         }
-        if self.state.catalog().version > self.logged_catalog.version {
-            self.logged_catalog = Arc::clone(self.state.catalog());
+        let view = self.state.view();
+        if view.catalog().version > self.logged_catalog.version {
+            self.logged_catalog = Arc::clone(view.catalog());
         }
         Ok(effects)
+    }
+
+    fn broken(&self, what: String) -> StateError {
+        StateError::Broken { group: self.group, what }
     }
 
     async fn apply_entry(&mut self, index: raft::LogIndex, data: &Bytes, effects: &mut Effects) -> Result<(), StateError> {

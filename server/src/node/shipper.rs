@@ -72,7 +72,7 @@ async fn ship_pair(node: &Node, host: &Rc<StoreHost>, source: u32, destination: 
                 return;
             }
         };
-        if range.records.is_empty() {
+        if range.to == range.from {
             // Nothing is left: what was trimmed had arrived, too. More may have come since this view was taken, while the
             // watcher saw this pair as active: look again before ending.
             host.arrived(source, destination, view.outbox_head(destination));

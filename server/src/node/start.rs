@@ -12,7 +12,8 @@ use highwater_runtime::{Env, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::Diag;
 use highwater_state::command::{Command, MetaCommand};
-use highwater_state::group::{GroupState, StateError};
+use highwater_state::error::StateError;
+use highwater_state::group::GroupState;
 use highwater_state::placement::{Layout, META};
 
 use super::host::{MAX_PENDING, StoreHost};

@@ -4,6 +4,8 @@ use highwater_sql::catalog::{AccessLevel, Catalog, Operation, PayloadMode, Role,
 use highwater_sql::diag::Diag;
 use highwater_sql::plan::SystemTable;
 use highwater_sql::value::{Row, Value};
+use highwater_state::jobs::Job;
+use highwater_state::topics::GroupOffset;
 use serde_json::json;
 
 use super::execute::Run;
@@ -23,13 +25,15 @@ impl Node {
                 catalog.topics.values().map(|topic| topic_row(topic, &catalog)).collect()
             }
             SystemTable::TopicOffsets => {
-                let mut rows = Vec::new();
+                let catalog = self.newest_catalog().await?;
+                let mut offsets = Vec::new();
                 for group in self.layout().shared_groups() {
-                    rows.extend(self.ask(group, |reply| Question::GroupOffsets(group, reply)).await??);
+                    offsets.extend(self.ask(group, |reply| Question::GroupOffsets(group, reply)).await??);
                 }
-                rows
+                offsets.sort_by(|a, b| (a.topic, &a.group, a.partition).cmp(&(b.topic, &b.group, b.partition)));
+                offsets.into_iter().filter_map(|offset| offset_row(&catalog, offset)).collect()
             }
-            SystemTable::Jobs => self.ask(META, Question::Jobs).await??,
+            SystemTable::Jobs => self.ask(META, Question::Jobs).await??.into_iter().map(job_row).collect(),
             SystemTable::Settings => self
                 .settings()
                 .shown
@@ -169,6 +173,34 @@ fn column_rows(table: &Table) -> Vec<Row> {
             ]
         })
         .collect()
+}
+
+/// `None` for a topic that was dropped meanwhile.
+fn offset_row(catalog: &Catalog, offset: GroupOffset) -> Option<Row> {
+    let topic = catalog.topics.get(&offset.topic)?;
+    Some(vec![
+        text(format!("{}.{}", topic.namespace, topic.name)),
+        text(offset.group),
+        Value::Int(i32::try_from(offset.partition).unwrap_or(i32::MAX)),
+        big(Some(offset.last_acked)),
+        Value::Timestamp(offset.updated_at),
+    ])
+}
+
+fn job_row(job: Job) -> Row {
+    let time = |time: Option<i64>| time.map_or(Value::Null, Value::Timestamp);
+    vec![
+        text(job.id),
+        text(job.kind.name()),
+        text(job.status.name()),
+        Value::Json(job.parameters),
+        optional(job.message),
+        Value::Timestamp(job.created_at),
+        Value::Timestamp(job.updated_at),
+        time(job.started_at),
+        time(job.finished_at),
+        Value::BigInt(1),
+    ]
 }
 
 fn topic_row(topic: &Topic, catalog: &Catalog) -> Row {
