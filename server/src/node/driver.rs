@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use futures_lite::future;
-use highwater_engine::LogBatch;
+use highwater_engine::{LogBatch, Pressure};
 use highwater_raft::Ready;
 use highwater_runtime::{Env, Rt};
 use highwater_sql::diag::{Diag, SqlState};
@@ -62,7 +62,10 @@ fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, ta
     let pressure = host.store.pressure();
     for proposal in taken {
         if let (Admission::Client, Some(pressure)) = (proposal.admission, &pressure) {
-            let state = if pressure.is_disk_full() { SqlState::DISK_FULL } else { SqlState::OVERLOADED };
+            let state = match pressure {
+                Pressure::DiskFull { .. } => SqlState::DISK_FULL,
+                Pressure::Memtables { .. } | Pressure::LevelZero { .. } | Pressure::Log { .. } => SqlState::OVERLOADED,
+            };
             let diag = Diag::new(state, format!("writes are refused for now: {pressure}"))
                 .hint("Reads go on. Retry after a pause; free disk space if it is full.");
             proposal.reply.fill(Err(diag));
