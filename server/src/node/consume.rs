@@ -408,7 +408,8 @@ impl Node {
             let group = self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation);
             let seen = found.iter().find(|(known, _)| known == partition).map(|(_, consumed)| consumed.next_offset);
             let next = match (seen, positions.get(partition), &wanted.group) {
-                (Some(next), _, _) | (None, Some(StartPosition::Offset(next)), None) => next.to_owned(),
+                (Some(next), _, _) => next,
+                (None, Some(StartPosition::Offset(next)), None) => *next,
                 _ => self.partition_end(group, wanted.topic.id, *partition).await?,
             };
             let core = self.layout().store_of(group) % cores;

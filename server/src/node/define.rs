@@ -17,6 +17,9 @@ use super::mesh::{Admission, Question};
 use super::{Node, ask_port};
 use crate::auth;
 
+/// Longest password in bytes: deriving a verifier hashes all of it.
+const MAX_PASSWORD_BYTES: usize = 1024;
+
 impl Node {
     pub(super) async fn define(&self, run: &Run, ddl: Ddl) -> Result<StatementResult, Diag> {
         let everywhere = changes_groups(&ddl);
@@ -49,12 +52,14 @@ impl Node {
 
     /// The verifier of a new password, derived off the shard cores.
     async fn verifier_of(&self, password: String) -> Result<String, Diag> {
-        auth::check_new_password(&password)?;
-        let env = self.env();
-        let mut salt = [0; 16];
-        for chunk in salt.chunks_exact_mut(8) {
-            chunk.copy_from_slice(&env.random().to_le_bytes());
+        if password.is_empty() || password.len() > MAX_PASSWORD_BYTES {
+            return Err(Diag::new(
+                SqlState::INVALID_PARAMETER,
+                format!("a password has 1 to {MAX_PASSWORD_BYTES} bytes, this one has {}", password.len()),
+            ));
         }
+        let env = self.env();
+        let salt = auth::random_salt(env);
         let iterations = self.settings().scram_iterations;
         Ok(env.blocking(move || auth::derive_verifier(&password, salt, iterations)).await)
     }

@@ -15,7 +15,7 @@ use highwater_sql::key::resolve_access;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
 use highwater_sql::plan::From;
 use highwater_sql::value::{Row, Value};
-use highwater_state::error::StateError;
+use highwater_state::StateError;
 use highwater_state::jobs::Job;
 use highwater_state::placement::META;
 use highwater_state::topics::GroupOffset;

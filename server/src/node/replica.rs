@@ -14,7 +14,7 @@ use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::value::Micros;
 use highwater_state::command::{Command, Envelope};
-use highwater_state::error::StateError;
+use highwater_state::StateError;
 use highwater_state::group::GroupState;
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;

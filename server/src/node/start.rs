@@ -12,7 +12,7 @@ use highwater_runtime::{Env, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::Diag;
 use highwater_state::command::{Command, MetaCommand};
-use highwater_state::error::StateError;
+use highwater_state::StateError;
 use highwater_state::group::GroupState;
 use highwater_state::placement::{Layout, META};
 
@@ -192,14 +192,11 @@ impl Node {
         for chunk in token_key.chunks_exact_mut(8) {
             chunk.copy_from_slice(&env.random().to_le_bytes());
         }
-        let mut salt = [0; 16];
-        for chunk in salt.chunks_exact_mut(8) {
-            chunk.copy_from_slice(&env.random().to_le_bytes());
-        }
+        let salt = auth::random_salt(env);
         let (password, iterations) = (setup.root_password.clone(), setup.settings.scram_iterations);
         let root_verifier = env.blocking(move || auth::derive_verifier(&password, salt, iterations)).await;
         Command::Meta(MetaCommand::Bootstrap {
-            cluster_id: (u128::from(env.random()) << 64) | u128::from(env.random()),
+            cluster_id: auth::random_id(env),
             layout: shape.layout,
             token_key,
             root_verifier,
