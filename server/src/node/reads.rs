@@ -170,7 +170,7 @@ impl Sink {
                 {
                     return Ok(false);
                 }
-                *bytes += row.iter().map(Value::heap_bytes).sum::<usize>();
+                *bytes += row.iter().map(Value::size).sum::<usize>();
                 rows.push(row);
                 if rows.len() > limits.max_rows || *bytes > limits.max_bytes {
                     return Err(Diag::new(SqlState::PROGRAM_LIMIT, "the query gathers too many rows from its shards")
