@@ -112,7 +112,7 @@ async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> 
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
     let ranges = resolve_access(access, table, &context).map_err(ReadRefusal::Failed)?;
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
-    let mut cursor = view.rows(table, user, &ranges).await.map_err(|error| ReadRefusal::Failed(storage(node, &error)))?;
+    let mut cursor = view.rows(table, user, &ranges).await;
     let limits = node.settings().pipeline;
     let mut sink = match read.part {
         ReadPart::Whole => Sink::Whole(Box::new(
