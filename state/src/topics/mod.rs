@@ -15,6 +15,8 @@ mod derive_tests;
 pub(crate) mod fixtures;
 #[cfg(test)]
 mod format_tests;
+#[cfg(test)]
+mod flow_tests;
 pub mod partition;
 pub mod payload;
 mod read;
