@@ -5,11 +5,9 @@
 //! time is the entry's stamp, volatile values are a function of the entry's seed. Must never wait for another group, read
 //! another group's keys, or answer differently on two replicas.
 
-#![allow(dead_code)]
-
 mod catalog_objects;
 pub mod command;
-mod definitions;
+pub mod definitions;
 mod envelope;
 mod error;
 pub mod exchange;
