@@ -14,12 +14,17 @@ pub mod decimal;
 pub mod diag;
 pub mod eval;
 pub mod expr;
+mod grammar;
 pub mod json;
 pub mod key;
+mod lexer;
+pub mod limits;
 pub mod parse;
 pub mod pipeline;
 pub mod plan;
 pub mod row;
+mod statement;
+pub mod suggest;
 pub mod system;
 #[cfg(test)]
 mod testing;

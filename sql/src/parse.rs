@@ -1,18 +1,78 @@
-//! From a text to statements.
+//! From a text to statements: [`parse`].
+//!
+//! Owns the limits on a text and the order of refusals: size, tokens, shape, then each statement's grammar. Nothing is
+//! resolved here; a parsed [`Statement`] is bound as often as the catalog changes.
 
-use crate::diag::{Diag, Span};
+use crate::diag::{Diag, Span, SqlState};
+use crate::grammar;
+use crate::lexer;
+use crate::statement::{Show, Stmt};
 
 /// One parsed statement; nothing is resolved yet.
 #[derive(Clone, Debug)]
 pub struct Statement {
     /// Its place in the whole text, without the `;`.
     pub text_span: Span,
+    pub(crate) stmt: Stmt,
 }
 
-/// Splits the text at top-level `;` and parses each statement. An empty text gives no statements.
+impl Statement {
+    /// What kind of statement it is, in capitals: `SELECT`, `CREATE TABLE` ...
+    #[must_use]
+    pub fn keyword(&self) -> &'static str {
+        keyword(&self.stmt)
+    }
+
+    /// Whether it only reads (SELECT, SHOW, DESCRIBE).
+    #[must_use]
+    pub fn is_query(&self) -> bool {
+        match &self.stmt {
+            Stmt::ExecuteAs { inner, .. } => matches!(**inner, Stmt::Query(_)),
+            stmt => matches!(stmt, Stmt::Query(_) | Stmt::Show(_)),
+        }
+    }
+}
+
+fn keyword(stmt: &Stmt) -> &'static str {
+    match stmt {
+        Stmt::CreateNamespace { .. } => "CREATE NAMESPACE",
+        Stmt::DropNamespace { .. } => "DROP NAMESPACE",
+        Stmt::CreateTable(_) => "CREATE TABLE",
+        Stmt::DropTable { .. } => "DROP TABLE",
+        Stmt::Query(_) => "SELECT",
+        Stmt::Insert(_) => "INSERT",
+        Stmt::Update(_) => "UPDATE",
+        Stmt::Delete(_) => "DELETE",
+        Stmt::ExecuteAs { inner, .. } => keyword(inner),
+        Stmt::CreateUser(_) => "CREATE USER",
+        Stmt::AlterUser { .. } => "ALTER USER",
+        Stmt::DropUser { .. } => "DROP USER",
+        Stmt::CreateTopic { .. } => "CREATE TOPIC",
+        Stmt::AddSource(_) | Stmt::DropSource { .. } => "ALTER TOPIC",
+        Stmt::Consume(_) => "CONSUME",
+        Stmt::Ack { .. } => "ACK",
+        Stmt::ClearTopic { .. } => "CLEAR TOPIC",
+        Stmt::DropTopic { .. } => "DROP TOPIC",
+        Stmt::Show(Show::Columns { .. }) => "DESCRIBE",
+        Stmt::Show(_) => "SHOW",
+    }
+}
+
+/// Splits the text at top-level `;` and parses each statement. A text without statements gives an empty list.
 ///
 /// # Errors
-/// 42601 where the grammar ends, 54000 beyond a limit, 0A000 for what is known and not supported.
-pub fn parse(_sql: &str) -> Result<Vec<Statement>, Diag> {
-    Err(Diag::not_supported("parsing"))
+/// 42601 where the grammar ends, 54000 beyond a limit of [`crate::limits`], 0A000 for what is known and not supported, 42602
+/// for a name that is too long, 22021 for a NUL. The span counts characters of the whole text.
+pub fn parse(sql: &str) -> Result<Vec<Statement>, Diag> {
+    let lexed = lexer::lex(sql)?;
+    if let Some(byte) = sql.find('\0') {
+        let at = u32::try_from(sql.get(..byte).unwrap_or_default().chars().count()).unwrap_or(u32::MAX);
+        return Err(Diag::new(SqlState::INVALID_ENCODING, "the text holds a NUL character").at(Span { start: at, end: at + 1 }));
+    }
+    let mut statements = Vec::new();
+    for (start, end) in lexer::split(&lexed)? {
+        let stmt = grammar::statement(&lexed, start, end)?;
+        statements.push(Statement { text_span: lexed.span_of(start, end), stmt });
+    }
+    Ok(statements)
 }

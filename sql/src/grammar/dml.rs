@@ -1,0 +1,90 @@
+//! SELECT, INSERT, UPDATE and DELETE, alone or under EXECUTE AS: islands of sqlparser.
+
+use nom::Parser;
+use nom::combinator::opt;
+use sqlparser::ast;
+use sqlparser::parser::Parser as SqlParser;
+use sqlparser::tokenizer::Token;
+
+use super::input::{Parsed, Tokens, refuse};
+use super::not_supported;
+use super::terminal::{close, end, island, open, text, word};
+use crate::diag::{Diag, SqlState};
+use crate::limits;
+use crate::statement::Stmt;
+
+/// One statement that sqlparser reads whole.
+pub(super) fn plain(input: Tokens<'_>) -> Parsed<'_, Stmt> {
+    refuse_streaming(&input)?;
+    let (rest, statement) = island(input, input.end, SqlParser::parse_statement)?;
+    let statement = match statement {
+        ast::Statement::Query(query) => Stmt::Query(query),
+        ast::Statement::Insert(insert) => Stmt::Insert(Box::new(insert)),
+        ast::Statement::Update(update) => Stmt::Update(Box::new(update)),
+        ast::Statement::Delete(delete) => Stmt::Delete(Box::new(delete)),
+        _ => return not_supported("this statement", input.span_to(&rest)),
+    };
+    Ok((rest, statement))
+}
+
+/// `EMIT CHANGES|FINAL`, `WINDOW TUMBLING|HOPPING|SESSION (` and `WITHIN n` are the dialect's, and not there yet.
+fn refuse_streaming(input: &Tokens<'_>) -> Result<(), nom::Err<super::input::Stop>> {
+    let mut at = *input;
+    while !at.is_empty() {
+        let found = if at.at_words(&["EMIT", "CHANGES"]) {
+            Some("EMIT CHANGES")
+        } else if at.at_words(&["EMIT", "FINAL"]) {
+            Some("EMIT FINAL")
+        } else if at.at_words(&["WINDOW"])
+            && ["TUMBLING", "HOPPING", "SESSION"].iter().any(|kind| at.skip(1).at_words(&[kind]))
+            && at.peek(2) == Some(&Token::LParen)
+        {
+            Some("WINDOW")
+        } else {
+            None
+        };
+        if let Some(construct) = found {
+            return not_supported::<()>(construct, at.lexed.span_of(at.start, at.start + 2)).map(|_| ());
+        }
+        at = at.skip(1);
+    }
+    Ok(())
+}
+
+/// `EXECUTE AS [USER] 'u' ( statement )`
+pub(super) fn execute_as(input: Tokens<'_>) -> Parsed<'_, Stmt> {
+    if input.peek_word(1).is_some_and(|word| !word.eq_ignore_ascii_case("AS")) && !input.at_words(&["EXECUTE", "IMMEDIATE"]) {
+        let prepared = !matches!(input.peek(2), Some(Token::SingleQuotedString(_)));
+        if prepared {
+            return refuse(
+                Diag::not_supported("EXECUTE of a prepared statement").hint("Send parameters with the statement: $1, $2 ...").at(input.skip(2).so_far()),
+            );
+        }
+    }
+    let (rest, (_, _, _, user)) =
+        (word("EXECUTE"), word("AS"), opt(word("USER")), text("a user name in quotes")).parse(input)?;
+    if user.value.is_empty() || user.value.len() > limits::MAX_USER_NAME_BYTES {
+        return refuse(
+            Diag::new(SqlState::INVALID_NAME, format!("a user name has 1 to {} bytes", limits::MAX_USER_NAME_BYTES)).at(user.span),
+        );
+    }
+    let (inside, _) = open(rest)?;
+    let closing = inside.find_at_level(|_| false);
+    let body = inside.until(closing);
+    let known = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    let Some(first) = body.peek_word(0) else {
+        return body.mismatch("SELECT, INSERT, UPDATE or DELETE");
+    };
+    if !known.iter().any(|word| first.eq_ignore_ascii_case(word)) {
+        return refuse(
+            Diag::not_supported(format_args!("{} under EXECUTE AS", first.to_ascii_uppercase()))
+                .hint("EXECUTE AS takes SELECT, INSERT, UPDATE and DELETE on USER and STREAM tables.")
+                .at(body.here()),
+        );
+    }
+    let (left, inner) = plain(body)?;
+    let (_, ()) = end(left)?;
+    let after = Tokens { start: closing, ..inside };
+    let (rest, _) = close(after)?;
+    Ok((rest, Stmt::ExecuteAs { user, inner: Box::new(inner) }))
+}

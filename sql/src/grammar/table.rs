@@ -1,0 +1,232 @@
+//! CREATE and DROP TABLE.
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::combinator::opt;
+use nom::multi::separated_list1;
+use nom::sequence::preceded;
+use sqlparser::tokenizer::Token;
+
+use super::input::{Parsed, Tokens, refuse};
+use super::terminal::{
+    close, column_list, comma, data_type, expression_until, if_exists, if_not_exists, name, object, open, twice, with_options, word,
+    words,
+};
+use super::not_supported;
+use crate::catalog::TableKind;
+use crate::diag::{Diag, Span};
+use crate::statement::{ColumnConstraint, ColumnSpec, CreateTable, Fragment, Name, Stmt, TableElement};
+
+fn kind(input: Tokens<'_>) -> Parsed<'_, (TableKind, Span)> {
+    alt((
+        word("USER").map(|span| (TableKind::User, span)),
+        word("SHARED").map(|span| (TableKind::Shared, span)),
+        word("STREAM").map(|span| (TableKind::Stream, span)),
+    ))
+    .parse(input)
+}
+
+/// `[USER|SHARED|STREAM] TABLE [IF NOT EXISTS] name ( element, ... ) [PARTITION BY (...)] [WITH (...)]`
+pub(super) fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
+    let (rest, (kind, _, if_not_exists, name)) = (opt(kind), word("TABLE"), if_not_exists, object("a table name")).parse(input)?;
+    if rest.at_words(&["AS"]) {
+        return not_supported("CREATE TABLE ... AS SELECT", rest.here());
+    }
+    let list_start = rest;
+    let (rest, _) = open(rest)?;
+    let (rest, elements) = separated_list1(comma, element).parse(rest)?;
+    let (rest, _) = close(rest)?;
+    let elements_span = list_start.span_to(&rest);
+    let mut table =
+        CreateTable { kind, if_not_exists, name, elements, elements_span, partition_by: None, options: Vec::new() };
+    let rest = tail(rest, &mut table)?;
+    Ok((rest, Stmt::CreateTable(Box::new(table))))
+}
+
+fn tail<'a>(mut rest: Tokens<'a>, table: &mut CreateTable) -> Result<Tokens<'a>, nom::Err<super::input::Stop>> {
+    loop {
+        if rest.at_words(&["AS"]) {
+            return not_supported("CREATE TABLE ... AS SELECT", rest.here()).map(|(rest, ())| rest);
+        }
+        for unsupported in ["INHERITS", "TABLESPACE", "ON", "USING", "ENGINE", "COMMENT", "CLUSTER"] {
+            if rest.at_words(&[unsupported]) {
+                return not_supported(&format!("{unsupported} in CREATE TABLE"), rest.here()).map(|(rest, ())| rest);
+            }
+        }
+        let before = rest;
+        let partition;
+        (rest, partition) = opt(preceded(words(&["PARTITION", "BY"]), column_list)).parse(rest)?;
+        if let Some(columns) = partition {
+            if table.partition_by.replace(columns).is_some() {
+                return twice("PARTITION BY", before.here()).map(|(rest, ())| rest);
+            }
+            continue;
+        }
+        let options;
+        (rest, options) = with_options(rest)?;
+        if options.is_empty() {
+            return Ok(rest);
+        }
+        if !table.options.is_empty() {
+            return twice("WITH", before.here()).map(|(rest, ())| rest);
+        }
+        table.options = options;
+    }
+}
+
+fn element(input: Tokens<'_>) -> Parsed<'_, TableElement> {
+    for (start, what) in [
+        (&["UNIQUE"][..], "a UNIQUE constraint"),
+        (&["FOREIGN", "KEY"], "a FOREIGN KEY constraint"),
+        (&["EXCLUDE"], "an EXCLUDE constraint"),
+        (&["LIKE"], "LIKE in CREATE TABLE"),
+    ] {
+        let behind_name = if input.at_words(&["CONSTRAINT"]) { input.skip(2) } else { input };
+        if behind_name.at_words(start) && (start.len() > 1 || is_constraint(&behind_name)) {
+            return refuse(unenforced(what, behind_name.here()));
+        }
+    }
+    if is_table_constraint(&input) {
+        return table_constraint(input);
+    }
+    column(input).map(|(rest, column)| (rest, TableElement::Column(column)))
+}
+
+/// A word that could be a column's name is a constraint when a parenthesis or `USING` follows.
+fn is_constraint(input: &Tokens<'_>) -> bool {
+    matches!(input.peek(1), Some(Token::LParen)) || input.at_words(&["LIKE"]) || input.at_words(&["EXCLUDE", "USING"])
+}
+
+fn unenforced(what: &str, span: Span) -> Diag {
+    Diag::not_supported(what).hint("What is not enforced is refused; keep it unique by the primary key, or check it in the application.").at(span)
+}
+
+fn is_table_constraint(input: &Tokens<'_>) -> bool {
+    input.at_words(&["CONSTRAINT"])
+        || input.at_words(&["PRIMARY", "KEY"])
+        || (input.at_words(&["CHECK"]) && input.peek(1) == Some(&Token::LParen))
+}
+
+fn constraint_name(input: Tokens<'_>) -> Parsed<'_, Option<Name>> {
+    opt(preceded(word("CONSTRAINT"), name("a constraint name"))).parse(input)
+}
+
+fn table_constraint(input: Tokens<'_>) -> Parsed<'_, TableElement> {
+    let (rest, given) = constraint_name(input)?;
+    let (rest, element) = alt((
+        (words(&["PRIMARY", "KEY"]), column_list).map(|(span, columns)| TableElement::PrimaryKey { columns, span }),
+        check.map(|condition| TableElement::Check { name: None, condition }),
+    ))
+    .parse(rest)?;
+    match element {
+        TableElement::Check { condition, .. } => Ok((rest, TableElement::Check { name: given, condition })),
+        other => Ok((rest, other)),
+    }
+}
+
+/// `CHECK ( condition )`
+fn check(input: Tokens<'_>) -> Parsed<'_, Fragment> {
+    let (rest, _) = word("CHECK")(input)?;
+    let (rest, _) = open(rest)?;
+    let end = rest.find_at_level(|_| false);
+    let (rest, condition) = expression_until(rest, end)?;
+    let (rest, _) = close(rest)?;
+    Ok((rest, condition))
+}
+
+fn column(input: Tokens<'_>) -> Parsed<'_, ColumnSpec> {
+    let end = input.find_at_level(|at| at.peek(0) == Some(&Token::Comma));
+    let (rest, name) = name("a column name")(input)?;
+    let (mut rest, (data_type, type_span)) = data_type(rest, end)?;
+    let mut constraints = Vec::new();
+    while rest.start < end {
+        let constraint;
+        (rest, constraint) = column_constraint(rest, end)?;
+        constraints.push(constraint);
+    }
+    Ok((rest, ColumnSpec { name, data_type, type_span, constraints }))
+}
+
+fn column_constraint(input: Tokens<'_>, end: usize) -> Parsed<'_, ColumnConstraint> {
+    let behind_name = if input.at_words(&["CONSTRAINT"]) { input.skip(2) } else { input };
+    for (word, what) in [
+        ("UNIQUE", "a UNIQUE constraint"),
+        ("REFERENCES", "REFERENCES (a foreign key)"),
+        ("GENERATED", "a GENERATED column"),
+        ("COLLATE", "COLLATE"),
+        ("AUTO_INCREMENT", "AUTO_INCREMENT"),
+        ("AUTOINCREMENT", "AUTOINCREMENT"),
+        ("IDENTITY", "IDENTITY"),
+        ("COMMENT", "COMMENT on a column"),
+        ("STORAGE", "STORAGE"),
+        ("COMPRESSION", "COMPRESSION"),
+    ] {
+        if behind_name.at_words(&[word]) {
+            let diag = match word {
+                "UNIQUE" | "REFERENCES" => unenforced(what, behind_name.here()),
+                "GENERATED" | "AUTO_INCREMENT" | "AUTOINCREMENT" | "IDENTITY" => {
+                    Diag::not_supported(what).hint("DEFAULT SNOWFLAKE_ID() gives rising unique numbers.").at(behind_name.here())
+                }
+                _ => Diag::not_supported(what).at(behind_name.here()),
+            };
+            return refuse(diag);
+        }
+    }
+    let (rest, given) = constraint_name(input)?;
+    let (rest, constraint) = alt((
+        words(&["NOT", "NULL"]).map(ColumnConstraint::NotNull),
+        word("NULL").map(ColumnConstraint::Null),
+        words(&["PRIMARY", "KEY"]).map(ColumnConstraint::PrimaryKey),
+        (|input| default(input, end)).map(ColumnConstraint::Default),
+        check.map(|condition| ColumnConstraint::Check { name: None, condition }),
+        end_of_column.map(ColumnConstraint::Null),
+    ))
+    .parse(rest)?;
+    match (constraint, given) {
+        (ColumnConstraint::Check { condition, .. }, name) => Ok((rest, ColumnConstraint::Check { name, condition })),
+        (other, None | Some(_)) => Ok((rest, other)),
+    }
+}
+
+/// Never matches: notes that the list may go on or end here.
+fn end_of_column(input: Tokens<'_>) -> Parsed<'_, Span> {
+    input.wanted("\",\"");
+    input.mismatch("\")\"")
+}
+
+/// `DEFAULT expression`, which ends before the next constraint's word.
+fn default(input: Tokens<'_>, end: usize) -> Parsed<'_, Fragment> {
+    let (rest, _) = word("DEFAULT")(input)?;
+    if rest.start >= end {
+        return rest.mismatch("an expression");
+    }
+    let first = rest.start;
+    let mut behind_is = false;
+    let limit = rest.until(end).find_at_level(|at| {
+        let constraint = at.start > first
+            && ((at.at_words(&["NOT", "NULL"]) && !behind_is)
+                || at.at_words(&["PRIMARY", "KEY"])
+                || at.at_words(&["CHECK"])
+                || at.at_words(&["CONSTRAINT"])
+                || at.at_words(&["UNIQUE"])
+                || at.at_words(&["REFERENCES"])
+                || at.at_words(&["DEFAULT"])
+                || at.at_words(&["COLLATE"]));
+        behind_is = at.at_words(&["IS"]);
+        constraint
+    });
+    expression_until(rest, limit)
+}
+
+/// `[USER|SHARED|STREAM] TABLE [IF EXISTS] name [CASCADE|RESTRICT]`
+pub(super) fn drop(input: Tokens<'_>) -> Parsed<'_, Stmt> {
+    let (rest, (_, _, if_exists, name)) = (opt(kind), word("TABLE"), if_exists, object("a table name")).parse(input)?;
+    if rest.peek(0) == Some(&Token::Comma) {
+        return not_supported("DROP TABLE of several tables", rest.here());
+    }
+    if rest.at_words(&["CASCADE"]) {
+        return not_supported("DROP TABLE ... CASCADE", rest.here());
+    }
+    let (rest, _) = opt(word("RESTRICT")).parse(rest)?;
+    Ok((rest, Stmt::DropTable { name, if_exists }))
+}

@@ -1,0 +1,52 @@
+//! Limits of the dialect, in one place. Beyond each the answer is a typed refusal, never a truncation.
+
+/// Longest text of one request, in bytes.
+pub const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// Most statements in one text.
+pub const MAX_STATEMENTS: usize = 1_000;
+
+/// Deepest nesting of parentheses and brackets.
+pub const MAX_NESTING: usize = 50;
+
+/// Longest chain of operators without parentheses, in tokens: it bounds the depth of the parsed tree.
+pub const MAX_CHAIN: usize = 1_000;
+
+/// Most UNION, INTERSECT and EXCEPT in one statement: it bounds the depth of the parsed tree.
+pub const MAX_SET_OPERATIONS: usize = 50;
+
+/// Recursion that the expression parser is given; above what [`MAX_NESTING`] needs.
+pub const PARSER_RECURSION: usize = 300;
+
+/// Deepest bound expression. Long AND, OR and `||` chains do not count: they are balanced.
+pub const MAX_EXPRESSION_DEPTH: u32 = 100;
+
+/// Longest name of an object, in characters.
+pub const MAX_NAME_CHARS: usize = 63;
+
+/// Longest name of a user, in bytes.
+pub const MAX_USER_NAME_BYTES: usize = 128;
+
+/// Longest name of a consumer group, in bytes.
+pub const MAX_GROUP_NAME_BYTES: usize = 128;
+
+/// Most parameters of a statement.
+pub const MAX_PARAMETERS: usize = 50;
+
+/// Most columns of a table or of a result.
+pub const MAX_COLUMNS: usize = 1_000;
+
+/// Most columns of a primary key.
+pub const MAX_KEY_COLUMNS: usize = 32;
+
+/// Most rows of one INSERT.
+pub const MAX_INSERT_ROWS: usize = 100_000;
+
+/// Most bounds that a statement's key conditions are multiplied out to.
+pub const MAX_KEY_BOUNDS: usize = 1_000;
+
+/// Most partitions of a topic.
+pub const MAX_PARTITIONS: u32 = 1_024;
+
+/// Longest wait of a CONSUME, in microseconds.
+pub const MAX_CONSUME_WAIT_MICROS: u64 = 600_000_000;

@@ -1,0 +1,186 @@
+//! Statements as the grammar gives them: our own enum around sqlparser's trees. Nothing is resolved.
+
+use sqlparser::ast;
+
+use crate::catalog::{Operation, Role, TableKind};
+use crate::diag::Span;
+
+/// A name with its place; folded to lower case unless it was quoted.
+#[derive(Clone, Debug)]
+pub(crate) struct Name {
+    pub(crate) value: String,
+    pub(crate) span: Span,
+}
+
+/// `[namespace.]name`.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectName {
+    pub(crate) namespace: Option<Name>,
+    pub(crate) name: Name,
+}
+
+impl ObjectName {
+    /// The whole name's place.
+    pub(crate) fn span(&self) -> Span {
+        Span { start: self.namespace.as_ref().map_or(self.name.span.start, |namespace| namespace.span.start), end: self.name.span.end }
+    }
+}
+
+/// An expression with its text.
+#[derive(Clone, Debug)]
+pub(crate) struct Fragment {
+    pub(crate) expr: ast::Expr,
+    pub(crate) text: String,
+    pub(crate) span: Span,
+}
+
+/// The value of an option in WITH.
+#[derive(Clone, Debug)]
+pub(crate) enum OptionValue {
+    Text(String),
+    Number(String),
+    Word(String),
+}
+
+impl OptionValue {
+    /// The value as it would be written in a text.
+    pub(crate) fn as_text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Number(text) | Self::Word(text) => text,
+        }
+    }
+}
+
+/// `name = value` in WITH.
+#[derive(Clone, Debug)]
+pub(crate) struct WithOption {
+    /// In lower case.
+    pub(crate) name: Name,
+    pub(crate) value: OptionValue,
+    pub(crate) span: Span,
+}
+
+/// One parsed statement.
+#[derive(Clone, Debug)]
+pub(crate) enum Stmt {
+    CreateNamespace { name: Name, if_not_exists: bool },
+    DropNamespace { name: Name, if_exists: bool, cascade: bool },
+    CreateTable(Box<CreateTable>),
+    DropTable { name: ObjectName, if_exists: bool },
+    Query(Box<ast::Query>),
+    Insert(Box<ast::Insert>),
+    Update(Box<ast::Update>),
+    Delete(Box<ast::Delete>),
+    ExecuteAs { user: Name, inner: Box<Stmt> },
+    CreateUser(CreateUser),
+    AlterUser { name: Name, change: AlterUser },
+    DropUser { name: Name, if_exists: bool },
+    CreateTopic { name: ObjectName, if_not_exists: bool, partitions: Option<(u64, Span)>, options: Vec<WithOption> },
+    AddSource(Box<AddSource>),
+    DropSource { topic: ObjectName, table: ObjectName, operation: Option<Operation> },
+    Consume(Box<Consume>),
+    Ack { topic: ObjectName, group: Name, partition: Option<(u64, Span)>, upto: Fragment },
+    ClearTopic { name: ObjectName },
+    DropTopic { name: ObjectName, if_exists: bool },
+    Show(Show),
+}
+
+/// CREATE TABLE.
+#[derive(Clone, Debug)]
+pub(crate) struct CreateTable {
+    pub(crate) kind: Option<(TableKind, Span)>,
+    pub(crate) if_not_exists: bool,
+    pub(crate) name: ObjectName,
+    pub(crate) elements: Vec<TableElement>,
+    pub(crate) elements_span: Span,
+    pub(crate) partition_by: Option<Vec<Name>>,
+    pub(crate) options: Vec<WithOption>,
+}
+
+/// What stands between the parentheses of CREATE TABLE.
+#[derive(Clone, Debug)]
+pub(crate) enum TableElement {
+    Column(ColumnSpec),
+    PrimaryKey { columns: Vec<Name>, span: Span },
+    Check { name: Option<Name>, condition: Fragment },
+}
+
+/// A column definition.
+#[derive(Clone, Debug)]
+pub(crate) struct ColumnSpec {
+    pub(crate) name: Name,
+    pub(crate) data_type: ast::DataType,
+    pub(crate) type_span: Span,
+    pub(crate) constraints: Vec<ColumnConstraint>,
+}
+
+/// A constraint behind a column's type.
+#[derive(Clone, Debug)]
+pub(crate) enum ColumnConstraint {
+    NotNull(Span),
+    Null(Span),
+    PrimaryKey(Span),
+    Default(Fragment),
+    Check { name: Option<Name>, condition: Fragment },
+}
+
+/// CREATE USER.
+#[derive(Clone, Debug)]
+pub(crate) struct CreateUser {
+    pub(crate) name: Name,
+    pub(crate) if_not_exists: bool,
+    pub(crate) password: Option<String>,
+    pub(crate) role: Option<Role>,
+    pub(crate) email: Option<String>,
+}
+
+/// The one change of ALTER USER.
+#[derive(Clone, Debug)]
+pub(crate) enum AlterUser {
+    Password(String),
+    Role(Role),
+    Email(String),
+}
+
+/// ALTER TOPIC ... ADD SOURCE.
+#[derive(Clone, Debug)]
+pub(crate) struct AddSource {
+    pub(crate) topic: ObjectName,
+    pub(crate) table: ObjectName,
+    pub(crate) operation: Operation,
+    pub(crate) filter: Option<Fragment>,
+    pub(crate) partition_by: Option<Fragment>,
+    pub(crate) options: Vec<WithOption>,
+}
+
+/// CONSUME.
+#[derive(Clone, Debug)]
+pub(crate) struct Consume {
+    pub(crate) topic: ObjectName,
+    pub(crate) partition: Option<(u64, Span)>,
+    pub(crate) group: Option<Name>,
+    pub(crate) start: Option<Start>,
+    pub(crate) limit: Option<Fragment>,
+    pub(crate) options: Vec<WithOption>,
+}
+
+/// FROM in CONSUME.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    Latest,
+    Earliest,
+    Offset(u64),
+}
+
+/// SHOW and DESCRIBE.
+#[derive(Clone, Debug)]
+pub(crate) enum Show {
+    Namespaces,
+    Tables { namespace: Option<Name> },
+    Columns { table: ObjectName },
+    Topics,
+    Users,
+    Jobs,
+    Settings,
+    Setting { name: Name },
+}
