@@ -20,7 +20,7 @@ use nom::Parser;
 use nom::branch::alt;
 use sqlparser::tokenizer::Token;
 
-use crate::diag::{Diag, Span, SqlState};
+use crate::diag::{Diag, Span};
 use crate::lexer::{Lexed, Wanted, syntax_error};
 use crate::statement::Stmt;
 use crate::suggest;
@@ -257,9 +257,4 @@ fn not_supported_after<'a>(input: Tokens<'a>, verb: &str, rows: &[&[&str]]) -> R
 /// `construct` is not supported, here.
 fn not_supported<'a, T>(construct: &str, span: Span) -> Parsed<'a, T> {
     refuse(Diag::not_supported(construct).at(span))
-}
-
-/// A sentence about a contradiction in a statement's clauses.
-fn contradiction<'a, T>(sentence: impl Into<String>, span: Span) -> Parsed<'a, T> {
-    refuse(Diag::new(SqlState::SYNTAX_ERROR, sentence).at(span))
 }

@@ -1,0 +1,210 @@
+//! Which part of a table's key space a condition can touch.
+//!
+//! Looks at the conjuncts that compare a key column with something constant: equality and IN on leading key columns, then a
+//! range on the next. The condition itself stays the judge of every row; bounds only leave out keys that it cannot accept.
+
+use crate::catalog::{Column, Table};
+use crate::eval;
+use crate::expr::{BinaryOp, Expr};
+use crate::limits;
+use crate::plan::{KeyBounds, TableAccess};
+use crate::value::{DataType, Value};
+
+/// What the conjuncts say about one key column.
+#[derive(Default)]
+struct Known {
+    /// One of these values.
+    one_of: Option<Vec<Expr>>,
+    lower: Option<(Expr, bool)>,
+    upper: Option<(Expr, bool)>,
+}
+
+/// The bounds of a condition over the table's row.
+pub(super) fn access(table: &Table, filter: Option<&Expr>) -> TableAccess {
+    let Some(filter) = filter else { return TableAccess::Full };
+    if let Expr::Literal(Value::Boolean(false) | Value::Null, _) = filter {
+        return TableAccess::Bounds(Vec::new());
+    }
+    let mut conjuncts = Vec::new();
+    split(filter, &mut conjuncts);
+    let mut prefixes: Vec<Vec<Expr>> = vec![Vec::new()];
+    let mut range = Known::default();
+    for key in &table.primary_key {
+        let Some(column) = usize::try_from(*key).ok().and_then(|index| table.columns.get(index)) else { break };
+        let known = known(*key, column, &conjuncts);
+        match known.one_of {
+            Some(values) if prefixes.len().saturating_mul(values.len()) <= limits::MAX_KEY_BOUNDS => {
+                prefixes = product(&prefixes, &values);
+            }
+            Some(_) => break,
+            None => {
+                range = known;
+                break;
+            }
+        }
+    }
+    let nothing_known =
+        prefixes.iter().any(Vec::is_empty) && range.lower.is_none() && range.upper.is_none();
+    if nothing_known {
+        return TableAccess::Full;
+    }
+    let bound = |equal| KeyBounds { equal, lower: range.lower.clone(), upper: range.upper.clone() };
+    TableAccess::Bounds(prefixes.into_iter().map(bound).collect())
+}
+
+fn product(prefixes: &[Vec<Expr>], values: &[Expr]) -> Vec<Vec<Expr>> {
+    prefixes
+        .iter()
+        .flat_map(|prefix| {
+            values.iter().map(|value| {
+                let mut longer = prefix.clone();
+                longer.push(value.clone());
+                longer
+            })
+        })
+        .collect()
+}
+
+fn split<'e>(expr: &'e Expr, conjuncts: &mut Vec<&'e Expr>) {
+    match expr {
+        Expr::Binary { op: BinaryOp::And, left, right, .. } => {
+            split(left, conjuncts);
+            split(right, conjuncts);
+        }
+        other => conjuncts.push(other),
+    }
+}
+
+fn known(key: u32, column: &Column, conjuncts: &[&Expr]) -> Known {
+    let mut known = Known::default();
+    for conjunct in conjuncts {
+        match conjunct {
+            Expr::Binary { op, left, right, .. } => {
+                let (op, constant) = match (left.as_ref(), right.as_ref()) {
+                    (Expr::Column(index, _), constant) if *index == key => (*op, constant),
+                    (constant, Expr::Column(index, _)) if *index == key => match mirrored(*op) {
+                        Some(op) => (op, constant),
+                        None => continue,
+                    },
+                    _ => continue,
+                };
+                compare(&mut known, op, constant, column);
+            }
+            Expr::InList { expr, list, negated: false } if matches!(**expr, Expr::Column(index, _) if index == key) => {
+                if known.one_of.is_none() {
+                    known.one_of = candidates(list, column);
+                }
+            }
+            _ => {}
+        }
+    }
+    known
+}
+
+fn compare(known: &mut Known, op: BinaryOp, constant: &Expr, column: &Column) {
+    match op {
+        BinaryOp::Equal => {
+            let single = candidates(std::slice::from_ref(constant), column);
+            let shorter = match (&known.one_of, &single) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(many), Some(one)) => one.len() < many.len(),
+            };
+            if shorter {
+                known.one_of = single;
+            }
+        }
+        BinaryOp::Greater | BinaryOp::GreaterOrEqual if known.lower.is_none() => {
+            known.lower = as_key(constant, column).exact().map(|expr| (expr, op == BinaryOp::GreaterOrEqual));
+        }
+        BinaryOp::Less | BinaryOp::LessOrEqual if known.upper.is_none() => {
+            known.upper = as_key(constant, column).exact().map(|expr| (expr, op == BinaryOp::LessOrEqual));
+        }
+        _ => {}
+    }
+}
+
+/// The operator with its sides exchanged.
+fn mirrored(op: BinaryOp) -> Option<BinaryOp> {
+    Some(match op {
+        BinaryOp::Equal => BinaryOp::Equal,
+        BinaryOp::Less => BinaryOp::Greater,
+        BinaryOp::LessOrEqual => BinaryOp::GreaterOrEqual,
+        BinaryOp::Greater => BinaryOp::Less,
+        BinaryOp::GreaterOrEqual => BinaryOp::LessOrEqual,
+        _ => return None,
+    })
+}
+
+/// The values of an equality or IN list; `None` when one of them is no usable constant.
+fn candidates(list: &[Expr], column: &Column) -> Option<Vec<Expr>> {
+    let mut values: Vec<Expr> = Vec::with_capacity(list.len());
+    let mut literals = std::collections::BTreeSet::new();
+    for candidate in list {
+        match as_key(candidate, column) {
+            AsKey::Exact(expr) => {
+                let repeated = match &expr {
+                    Expr::Literal(value, _) => !literals.insert(format!("{value:?}")),
+                    _ => false,
+                };
+                if !repeated {
+                    values.push(expr);
+                }
+            }
+            AsKey::Never => {}
+            AsKey::Unknown => return None,
+        }
+    }
+    Some(values)
+}
+
+/// A constant as a value of a key column's type.
+enum AsKey {
+    /// The same value in the column's type.
+    Exact(Expr),
+    /// No value of the column equals it.
+    Never,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl AsKey {
+    fn exact(self) -> Option<Expr> {
+        match self {
+            Self::Exact(expr) => Some(expr),
+            Self::Never | Self::Unknown => None,
+        }
+    }
+}
+
+fn as_key(constant: &Expr, column: &Column) -> AsKey {
+    if !eval::is_constant(constant) || eval::is_volatile(constant) {
+        return AsKey::Unknown;
+    }
+    if let Expr::Literal(value, _) = constant {
+        return literal_as_key(value, column.data_type);
+    }
+    if eval::data_type(constant).same_kind(&column.data_type) { AsKey::Exact(constant.clone()) } else { AsKey::Unknown }
+}
+
+fn literal_as_key(value: &Value, wanted: DataType) -> AsKey {
+    let Some(from) = value.data_type() else { return AsKey::Never };
+    if from.same_kind(&wanted) {
+        return AsKey::Exact(Expr::Literal(value.clone(), wanted));
+    }
+    let whole = |number: i64| match wanted {
+        DataType::SmallInt => i16::try_from(number).ok().map(Value::SmallInt),
+        DataType::Int => i32::try_from(number).ok().map(Value::Int),
+        DataType::BigInt => Some(Value::BigInt(number)),
+        _ => None,
+    };
+    match value.as_i64() {
+        Some(number) if wanted.is_integer() => {
+            whole(number).map_or(AsKey::Never, |value| AsKey::Exact(Expr::Literal(value, wanted)))
+        }
+        Some(number) if matches!(wanted, DataType::Decimal { .. }) => {
+            AsKey::Exact(Expr::Literal(Value::Decimal(number.into()), wanted))
+        }
+        _ => AsKey::Unknown,
+    }
+}

@@ -1,0 +1,145 @@
+//! Parameters: the types that the binder infers, and the values that a client gives.
+
+use crate::cast;
+use crate::diag::{Diag, Span, SqlState};
+use crate::limits;
+use crate::plan::Bound;
+use crate::value::{DataType, Value};
+
+/// A parameter's value as a client gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParamValue {
+    /// null.
+    Null,
+    /// true or false.
+    Boolean(bool),
+    /// A number, in the digits that the client wrote.
+    Number(String),
+    /// A text.
+    Text(String),
+    /// A value whose type is known already.
+    Typed(Value),
+}
+
+/// What is known of a statement's parameters while it is bound.
+pub(super) struct Params {
+    seen: Vec<Option<DataType>>,
+    allowed: bool,
+}
+
+impl Params {
+    pub(super) fn allowed() -> Self {
+        Self { seen: Vec::new(), allowed: true }
+    }
+
+    /// Definitions are stored: a parameter in them would mean nothing later.
+    pub(super) fn forbidden() -> Self {
+        Self { seen: Vec::new(), allowed: false }
+    }
+
+    pub(super) fn known(types: Vec<DataType>) -> Self {
+        Self { seen: types.into_iter().map(Some).collect(), allowed: true }
+    }
+
+    /// `$n`: its position from 0, and its type if it is known already.
+    pub(super) fn take(&mut self, written: &str, span: Option<Span>) -> Result<(u16, Option<DataType>), Diag> {
+        let place = |diag: Diag| match span {
+            Some(span) => diag.at(span),
+            None => diag,
+        };
+        let Some(number) = written.strip_prefix('$').and_then(|digits| digits.parse::<u64>().ok()) else {
+            return Err(place(
+                Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{written}\"")).hint("Parameters are $1, $2 ..."),
+            ));
+        };
+        if !self.allowed {
+            return Err(place(Diag::new(SqlState::UNDEFINED_PARAMETER, "a definition cannot hold a parameter")));
+        }
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        if index == 0 {
+            return Err(place(Diag::new(SqlState::UNDEFINED_PARAMETER, "parameters are counted from $1")));
+        }
+        if index > limits::MAX_PARAMETERS {
+            return Err(place(Diag::new(
+                SqlState::TOO_MANY_ARGUMENTS,
+                format!("${number} is beyond the limit of {} parameters", limits::MAX_PARAMETERS),
+            )));
+        }
+        if self.seen.len() < index {
+            self.seen.resize(index, None);
+        }
+        let known = self.seen.get(index - 1).copied().flatten();
+        Ok((u16::try_from(index - 1).unwrap_or(u16::MAX), known))
+    }
+
+    /// The parameter at `index` has this type from here on.
+    pub(super) fn infer(&mut self, index: u16, data_type: DataType) {
+        if let Some(slot) = self.seen.get_mut(usize::from(index)) {
+            slot.get_or_insert(data_type);
+        }
+    }
+
+    /// The types, TEXT where nothing was said.
+    pub(super) fn types(self) -> Vec<DataType> {
+        self.seen.into_iter().map(|seen| seen.unwrap_or(DataType::Text)).collect()
+    }
+}
+
+/// The values of a statement's parameters, cast to the types that the binder inferred.
+///
+/// # Errors
+/// 42P02 when one is missing, 54023 when there are too many, and the cast's error, naming `$n`.
+pub fn coerce_params(bound: &Bound, params: Vec<ParamValue>) -> Result<Vec<Value>, Diag> {
+    let wanted = bound.parameters.len();
+    let given = params.len();
+    if given < wanted {
+        return Err(Diag::new(SqlState::UNDEFINED_PARAMETER, format!("there is no value for parameter ${}", given + 1))
+            .detail(format!("The statement has {wanted} parameters, {given} values were given.")));
+    }
+    if given > wanted {
+        return Err(Diag::new(
+            SqlState::TOO_MANY_ARGUMENTS,
+            format!("the statement has {wanted} parameters, but {given} values were given"),
+        ));
+    }
+    bound
+        .parameters
+        .iter()
+        .zip(params)
+        .enumerate()
+        .map(|(index, (data_type, value))| {
+            coerce(value, *data_type).map_err(|mut diag| {
+                diag.message = format!("parameter ${}: {}", index + 1, diag.message);
+                diag
+            })
+        })
+        .collect()
+}
+
+fn coerce(value: ParamValue, wanted: DataType) -> Result<Value, Diag> {
+    match value {
+        ParamValue::Null => Ok(Value::Null),
+        ParamValue::Boolean(value) => match wanted {
+            DataType::Boolean => Ok(Value::Boolean(value)),
+            DataType::Text | DataType::Json => cast::cast(Value::Text(value.to_string()), wanted, true),
+            _ => Err(mismatch("a boolean", wanted)),
+        },
+        ParamValue::Number(digits) => match wanted {
+            DataType::Boolean | DataType::Bytes => Err(mismatch("a number", wanted)),
+            DataType::Timestamp => match digits.parse() {
+                Ok(micros) => Ok(Value::Timestamp(micros)),
+                Err(_) => Err(mismatch("a number that is no whole count of microseconds", wanted)),
+            },
+            _ => cast::cast(Value::Text(digits), wanted, true),
+        },
+        ParamValue::Text(text) if text.contains('\0') => {
+            Err(Diag::new(SqlState::INVALID_ENCODING, "the text holds a NUL character"))
+        }
+        ParamValue::Text(text) => cast::cast(Value::Text(text), wanted, true),
+        ParamValue::Typed(value) => cast::cast(value, wanted, true),
+    }
+}
+
+fn mismatch(what: &str, wanted: DataType) -> Diag {
+    Diag::new(SqlState::DATATYPE_MISMATCH, format!("{what} does not fit type {wanted}"))
+}
