@@ -29,7 +29,7 @@ impl ObjectName {
 /// An expression with its text.
 #[derive(Clone, Debug)]
 pub(crate) struct Fragment {
-    pub(crate) expr: ast::Expr,
+    pub(crate) expr: Box<ast::Expr>,
     pub(crate) text: String,
     pub(crate) span: Span,
 }

@@ -90,10 +90,10 @@ fn known(key: u32, column: &Column, conjuncts: &[&Expr]) -> Known {
                 };
                 compare(&mut known, op, constant, column);
             }
-            Expr::InList { expr, list, negated: false } if matches!(**expr, Expr::Column(index, _) if index == key) => {
-                if known.one_of.is_none() {
-                    known.one_of = candidates(list, column);
-                }
+            Expr::InList { expr, list, negated: false }
+                if known.one_of.is_none() && matches!(**expr, Expr::Column(index, _) if index == key) =>
+            {
+                known.one_of = candidates(list, column);
             }
             _ => {}
         }

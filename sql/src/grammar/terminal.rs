@@ -228,7 +228,7 @@ pub(crate) fn expression_until(input: Tokens<'_>, end: usize) -> Parsed<'_, Frag
     }
     let (rest, expr) = island(input, end, SqlParser::parse_expr)?;
     let text = input.lexed.text_of(input.start, rest.start).to_owned();
-    Ok((rest, Fragment { expr, text, span: input.span_to(&rest) }))
+    Ok((rest, Fragment { expr: Box::new(expr), text, span: input.span_to(&rest) }))
 }
 
 /// An expression that ends where the parentheses around it do, or at a word or comma that it cannot hold.

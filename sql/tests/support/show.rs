@@ -1,0 +1,216 @@
+//! Plans in few words.
+
+use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
+use highwater_sql::plan::{
+    Bound, ConsumePlan, Ddl, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess, TableSpec, WriteKind, WritePlan,
+};
+use highwater_sql::value::Value;
+
+/// A bound statement.
+pub fn bound(bound: &Bound) -> String {
+    let mut out = String::new();
+    if let Some(user) = &bound.execute_as {
+        out.push_str(&format!("as {user:?}\n"));
+    }
+    if !bound.parameters.is_empty() {
+        let types: Vec<String> = bound.parameters.iter().map(ToString::to_string).collect();
+        out.push_str(&format!("parameters {}\n", types.join(", ")));
+    }
+    out.push_str(&match &bound.plan {
+        Plan::Query(plan) => query(plan),
+        Plan::Write(plan) => write(plan),
+        Plan::Ddl(plan) => ddl(plan),
+        Plan::User(plan) => format!("{plan:?}"),
+        Plan::Consume(plan) => consume(plan),
+        Plan::Ack(plan) => {
+            format!("ack {}.{} group {:?} partition {} upto {}", plan.topic.namespace, plan.topic.name, plan.group, plan.partition, expr(&plan.upto))
+        }
+    });
+    out
+}
+
+fn consume(plan: &ConsumePlan) -> String {
+    format!(
+        "consume {}.{} partition {:?} group {:?} start {:?} limit {} auto_ack {} timeout {} us",
+        plan.topic.namespace,
+        plan.topic.name,
+        plan.partition,
+        plan.group,
+        plan.start,
+        plan.limit.as_ref().map_or_else(|| "none".to_owned(), expr),
+        plan.auto_ack,
+        plan.timeout_micros
+    )
+}
+
+fn query(plan: &QueryPlan) -> String {
+    let mut lines = vec![match &plan.from {
+        From::Nothing => "from nothing".to_owned(),
+        From::Table { table, access } => format!("from {}.{} {}", table.namespace, table.name, self::access(access)),
+        From::System(table) => format!("from system {table:?}"),
+    }];
+    if let Some(filter) = &plan.filter {
+        lines.push(format!("filter {}", expr(filter)));
+    }
+    if let Some(aggregate) = &plan.aggregate {
+        lines.push(format!("group by [{}] calls [{}]", list(&aggregate.keys), aggregate.calls.iter().map(call).collect::<Vec<_>>().join(", ")));
+    }
+    lines.push(format!("output {}", plan.projection.iter().map(output).collect::<Vec<_>>().join(", ")));
+    if !plan.order_by.is_empty() {
+        let keys: Vec<String> = plan
+            .order_by
+            .iter()
+            .map(|key| {
+                let direction = if key.descending { "desc" } else { "asc" };
+                let nulls = if key.nulls_first { "nulls first" } else { "nulls last" };
+                format!("{} {direction} {nulls}", expr(&key.expr))
+            })
+            .collect();
+        lines.push(format!("order by {}", keys.join(", ")));
+    }
+    for (word, value) in [("limit", &plan.limit), ("offset", &plan.offset)] {
+        if let Some(value) = value {
+            lines.push(format!("{word} {}", expr(value)));
+        }
+    }
+    lines.join("\n")
+}
+
+fn output(column: &OutputColumn) -> String {
+    let flags = [(column.primary_key, " pk"), (column.not_null, " nn"), (column.unique, " uq")];
+    let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
+    format!("{} {}{flags} = {}", column.name, column.data_type, expr(&column.expr))
+}
+
+fn call(call: &AggregateCall) -> String {
+    let distinct = if call.distinct { "distinct " } else { "" };
+    format!("{:?}({distinct}{}):{}", call.function, list(&call.args), call.data_type)
+}
+
+fn write(plan: &WritePlan) -> String {
+    let value = |value: &Option<Expr>| value.as_ref().map_or_else(|| "DEFAULT".to_owned(), expr);
+    match &plan.kind {
+        WriteKind::Insert { columns, rows } => {
+            let ids: Vec<String> = columns.iter().map(|id| id.0.to_string()).collect();
+            let rows: Vec<String> =
+                rows.iter().map(|row| format!("\n  ({})", row.iter().map(value).collect::<Vec<_>>().join(", "))).collect();
+            format!("insert table {} columns [{}]{}", plan.table.0, ids.join(", "), rows.concat())
+        }
+        WriteKind::Update { assignments, access, filter } => {
+            let set: Vec<String> = assignments.iter().map(|(id, to)| format!("{} = {}", id.0, value(to))).collect();
+            format!("update table {} {}\nset {}{}", plan.table.0, self::access(access), set.join(", "), condition(filter))
+        }
+        WriteKind::Delete { access, filter } => {
+            format!("delete table {} {}{}", plan.table.0, self::access(access), condition(filter))
+        }
+    }
+}
+
+fn condition(filter: &Option<Expr>) -> String {
+    filter.as_ref().map_or_else(String::new, |filter| format!("\nfilter {}", expr(filter)))
+}
+
+fn ddl(plan: &Ddl) -> String {
+    match plan {
+        Ddl::CreateTable { table, if_not_exists } => table_spec(table, *if_not_exists),
+        Ddl::AddSource { topic, table_version, source } => format!(
+            "add source table {} v{table_version} to topic {} on {:?} payload {:?}\nfilter {} text {:?}\npartition by {} text {:?}",
+            source.table.0,
+            topic.0,
+            source.operation,
+            source.payload,
+            source.filter.as_ref().map_or_else(|| "none".to_owned(), expr),
+            source.filter_text,
+            source.partition_by.as_ref().map_or_else(|| "none".to_owned(), expr),
+            source.partition_by_text
+        ),
+        other => format!("{other:?}"),
+    }
+}
+
+fn table_spec(table: &TableSpec, if_not_exists: bool) -> String {
+    let mut lines = vec![format!(
+        "create table {}.{} {:?} {:?} key {:?} partition {} ttl {:?} if_not_exists {if_not_exists}",
+        table.namespace, table.name, table.kind, table.access_level, table.primary_key, table.partition_columns, table.ttl_seconds
+    )];
+    for column in &table.columns {
+        let limit = column.max_chars.map_or_else(String::new, |most| format!(" at most {most}"));
+        let null = if column.nullable { "" } else { " not null" };
+        let default = column
+            .default
+            .as_ref()
+            .map_or_else(String::new, |default| format!(" default {} text {:?}", expr(default), column.default_text.as_deref().unwrap_or_default()));
+        lines.push(format!("  {} {} {}{limit}{null}{default}", column.id.0, column.name, column.data_type));
+    }
+    for check in &table.checks {
+        lines.push(format!("  check {} {} text {:?}", check.name, expr(&check.expr), check.text));
+    }
+    lines.join("\n")
+}
+
+fn access(access: &TableAccess) -> String {
+    match access {
+        TableAccess::Full => "full".to_owned(),
+        TableAccess::Bounds(bounds) => format!("bounds [{}]", bounds.iter().map(bound_of).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+fn bound_of(bounds: &KeyBounds) -> String {
+    let side = |side: &Option<(Expr, bool)>, exclusive: &str, inclusive: &str| {
+        side.as_ref().map_or_else(String::new, |(value, closed)| format!(" {} {}", if *closed { inclusive } else { exclusive }, expr(value)))
+    };
+    format!("({}){}{}", list(&bounds.equal), side(&bounds.lower, ">", ">="), side(&bounds.upper, "<", "<="))
+}
+
+fn list(exprs: &[Expr]) -> String {
+    exprs.iter().map(expr).collect::<Vec<_>>().join(", ")
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Boolean(truth) => truth.to_string(),
+        Value::SmallInt(number) => number.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::BigInt(number) => number.to_string(),
+        Value::Double(number) => format!("{number:?}"),
+        Value::Decimal(number) => number.to_string(),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => format!("{bytes:02x?}"),
+        Value::Json(json) => format!("json {json}"),
+        Value::Timestamp(micros) => format!("@{micros}"),
+    }
+}
+
+/// An expression: columns are #position, parameters $n, types behind a colon where they are not plain to see.
+pub fn expr(expr: &Expr) -> String {
+    let e = self::expr;
+    let not = |negated: bool| if negated { "not " } else { "" };
+    match expr {
+        Expr::Literal(literal, data_type) => format!("{}:{data_type}", value(literal)),
+        Expr::Column(index, _) => format!("#{index}"),
+        Expr::Param(index, data_type) => format!("${}:{data_type}", index + 1),
+        Expr::Unary { op: UnaryOp::Not, expr } => format!("(not {})", e(expr)),
+        Expr::Unary { op: UnaryOp::Minus, expr } => format!("(- {})", e(expr)),
+        Expr::Binary { op, left, right, data_type } => {
+            let shown = match op {
+                BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => format!(":{data_type}"),
+                _ => String::new(),
+            };
+            format!("({} {op:?}{shown} {})", e(left), e(right))
+        }
+        Expr::IsNull { expr, negated } => format!("({} is {}null)", e(expr), not(*negated)),
+        Expr::InList { expr, list, negated } => format!("({} {}in [{}])", e(expr), not(*negated), self::list(list)),
+        Expr::Like { expr, pattern, escape, case_insensitive, negated } => {
+            format!("({} {}{} {} escape {escape:?})", e(expr), not(*negated), if *case_insensitive { "ilike" } else { "like" }, e(pattern))
+        }
+        Expr::Case { branches, otherwise, data_type } => {
+            let branches: Vec<String> = branches.iter().map(|(when, then)| format!("{} => {}", e(when), e(then))).collect();
+            format!("case:{data_type}({}; {})", branches.join(", "), otherwise.as_ref().map_or_else(|| "-".to_owned(), |other| e(other)))
+        }
+        Expr::Cast { expr, to, assignment } => format!("{}({} as {to})", if *assignment { "store" } else { "cast" }, e(expr)),
+        Expr::Function { function, args, data_type } => format!("{function:?}({}):{data_type}", self::list(args)),
+        Expr::IsDistinct { left, right, negated } => format!("({} is {}distinct {})", e(left), not(*negated), e(right)),
+        Expr::IsBool { expr, value, negated } => format!("({} is {}{value:?})", e(expr), not(*negated)),
+    }
+}
