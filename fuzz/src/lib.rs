@@ -1,1 +1,47 @@
 //! Shared set-up of the fuzz targets.
+
+use highwater_sql::catalog::{AccessLevel, Column, ColumnId, ObjectId, Table, TableKind};
+use highwater_sql::value::DataType;
+
+/// Every type.
+pub const TYPES: [DataType; 10] = [
+    DataType::Boolean,
+    DataType::SmallInt,
+    DataType::Int,
+    DataType::BigInt,
+    DataType::Double,
+    DataType::Decimal { precision: 28, scale: 6 },
+    DataType::Text,
+    DataType::Bytes,
+    DataType::Json,
+    DataType::Timestamp,
+];
+
+/// A table with a column of every type, ids from 1.
+#[must_use]
+pub fn table() -> Table {
+    let column = |(id, data_type): (u32, DataType)| Column {
+        id: ColumnId(id),
+        name: format!("c{id}"),
+        data_type,
+        max_chars: None,
+        nullable: true,
+        default: None,
+        default_text: None,
+    };
+    Table {
+        id: ObjectId(1),
+        version: 1,
+        namespace: "app".into(),
+        name: "t".into(),
+        kind: TableKind::Shared,
+        access_level: AccessLevel::Private,
+        columns: (1..).zip(TYPES).map(column).collect(),
+        primary_key: vec![0],
+        partition_columns: 0,
+        checks: Vec::new(),
+        ttl_seconds: None,
+        created_at: 0,
+        updated_at: 0,
+    }
+}

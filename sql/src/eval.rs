@@ -91,8 +91,21 @@ fn parameter<'v>(at: u16, wanted: DataType, context: &'v EvalContext<'_>) -> Res
     if given.data_type().is_none_or(|from| from.same_kind(&wanted)) {
         return Ok(Cow::Borrowed(given));
     }
-    let converted = cast::cast(given.clone(), wanted, true);
+    let converted = whole_enough(given, wanted).and_then(|()| cast::cast(given.clone(), wanted, true));
     converted.map(Cow::Owned).map_err(|diag| diag.detail(format!("in the value of parameter ${}", u32::from(at) + 1)))
+}
+
+/// A number with a fraction is no value of an integer parameter: rounding it would compare with another number.
+fn whole_enough(given: &Value, wanted: DataType) -> Result<(), Diag> {
+    let fraction = match given {
+        Value::Decimal(number) => !number.fract().is_zero(),
+        Value::Double(number) => number.is_finite() && libm::trunc(*number) != *number,
+        _ => false,
+    };
+    if fraction && wanted.is_integer() {
+        return Err(Diag::new(SqlState::INVALID_TEXT, format!("invalid input syntax for type {wanted}: \"{given}\"")));
+    }
+    Ok(())
 }
 
 /// A condition's truth value; `None` is UNKNOWN.

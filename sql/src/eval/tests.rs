@@ -213,6 +213,9 @@ fn tests_for_null_and_truth_are_never_null() {
 #[test]
 fn parameters_take_the_type_that_was_inferred() {
     let params = [Value::Text("17".into()), Value::BigInt(1_000_000)];
+    let fraction = [Value::Double(1.5)];
+    let rounded = evaluate(&Expr::Param(0, DataType::Int), &[], &context(&fraction));
+    assert_eq!(rounded.unwrap_err().sqlstate, SqlState::INVALID_TEXT);
     let get = |at, data_type| evaluate(&Expr::Param(at, data_type), &[], &context(&params));
     assert_eq!(get(0, DataType::Int).unwrap(), Value::Int(17));
     assert_eq!(get(1, DataType::Timestamp).unwrap(), Value::Timestamp(1_000_000));
