@@ -277,7 +277,7 @@ fn ids_carry_their_version_and_time() {
 
 #[test]
 fn functions_are_found_by_name_and_types() {
-    let resolve = |name, args: &[Option<DataType>]| resolve_function(name, args).map(|(function, casts, result)| (function, casts, result));
+    let resolve = |name, args: &[Option<DataType>]| resolve_function(name, args);
     use DataType::{BigInt, Bytes, Double, Int, Json, SmallInt, Text, Timestamp};
     assert_eq!(resolve("abs", &[Some(Int)]).unwrap(), (Function::Abs, vec![Int], Int));
     assert_eq!(resolve("abs", &[None]).unwrap(), (Function::Abs, vec![Double], Double));
