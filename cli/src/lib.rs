@@ -1,1 +1,28 @@
-//! The highwater shell.
+//! # The `highwater` shell
+//!
+//! A client program: it reads statements and commands from its arguments, files, standard input or a prompt, sends them to a
+//! server over HTTP, and draws what comes back. It owns how results, errors and messages look, and the exit codes that
+//! scripts rely on. Must never: decide what a statement means, or change a value that it prints as JSON.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a client program: it talks to the world itself and is not simulated"
+)]
+
+mod answer;
+mod args;
+mod command;
+mod connection;
+mod consume;
+mod failure;
+mod password;
+mod render;
+mod run;
+mod session;
+mod shell;
+mod statements;
+mod terminal;
+
+pub use args::Args;
+pub use failure::{Failure, exit};
+pub use run::run;

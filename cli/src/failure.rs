@@ -1,0 +1,92 @@
+//! How the program ends when it does not end well, and with which exit code.
+
+use crate::answer::ErrorBody;
+
+/// Exit codes, for scripts.
+pub mod exit {
+    /// Everything was done.
+    pub const OK: u8 = 0;
+    /// A statement or command failed; those after it were not run.
+    pub const STATEMENT: u8 = 1;
+    /// The arguments make no sense, or a file cannot be read.
+    pub const USAGE: u8 = 2;
+    /// The server cannot be reached, or does not answer as one.
+    pub const CONNECTION: u8 = 3;
+    /// The login was refused.
+    pub const LOGIN: u8 = 4;
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server refused a statement, or it failed.
+    #[error("{}", error.message)]
+    Statement {
+        /// The text that was sent.
+        statement: String,
+        /// The server's account.
+        error: Box<ErrorBody>,
+    },
+    /// A command or a topic request failed.
+    #[error("{0}")]
+    Command(String),
+    /// Wrong arguments, a file that cannot be read, no password.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// No server, or none that speaks as one.
+    #[error("{message}")]
+    Connection {
+        /// What happened.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// Login refused.
+    #[error("{message}")]
+    Login {
+        /// The server's sentence.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// A usage failure without a hint.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: None }
+    }
+
+    /// The exit code that goes with it. A reader that closed the pipe (`| head`) is no failure.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Statement { .. } | Self::Command(_) => exit::STATEMENT,
+            Self::Usage { .. } => exit::USAGE,
+            Self::Connection { .. } => exit::CONNECTION,
+            Self::Login { .. } => exit::LOGIN,
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::OK,
+            Self::Output(_) => exit::STATEMENT,
+        }
+    }
+
+    /// Whether the prompt can go on after it.
+    pub(crate) fn is_survivable(&self) -> bool {
+        !matches!(self, Self::Output(_))
+    }
+
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Usage { hint, .. } | Self::Connection { hint, .. } | Self::Login { hint, .. } => hint.as_deref(),
+            Self::Statement { .. } | Self::Command(_) | Self::Output(_) => None,
+        }
+    }
+}

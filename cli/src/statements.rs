@@ -1,0 +1,210 @@
+//! Where one statement or command ends and the next begins. Knows just enough of the lexical grammar: quoted texts and
+//! names, dollar quotes, comments.
+
+/// A piece of input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// A statement without its `;`.
+    Statement(&'a str),
+    /// A line that starts with `\`, without it.
+    Command(&'a str),
+}
+
+/// The pieces of an input, in order. The last statement may lack its `;`.
+pub(crate) fn split(input: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = input;
+    while let Some((piece, _, after)) = next(rest) {
+        pieces.extend(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// Whether an input can be run as it is: nothing is left open, and its last statement has its `;`.
+pub(crate) fn is_complete(input: &str) -> bool {
+    let mut rest = input;
+    while let Some((_, is_closed, after)) = next(rest) {
+        if !is_closed {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
+/// The first piece (`None` for an empty statement), whether it is closed, and what follows it; `None` when there is nothing
+/// but blanks and comments.
+fn next(input: &str) -> Option<(Option<Piece<'_>>, bool, &str)> {
+    let start = skip_blanks(input);
+    let text = input.get(start..)?;
+    if text.is_empty() {
+        return None;
+    }
+    if let Some(command) = text.strip_prefix('\\') {
+        let (line, after) = command.split_once('\n').unwrap_or((command, ""));
+        return Some((Some(Piece::Command(line.trim())), true, after));
+    }
+    let (end, is_closed) = end_of_statement(text);
+    let statement = text.get(..end)?.trim();
+    let after = text.get(end + usize::from(is_closed)..).unwrap_or("");
+    Some(((!statement.is_empty()).then_some(Piece::Statement(statement)), is_closed, after))
+}
+
+/// Bytes of white space and comments at the start. An unclosed comment is not skipped.
+fn skip_blanks(input: &str) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = input.get(at..).unwrap_or("");
+        let blanks = rest.len() - rest.trim_start().len();
+        let rest = rest.trim_start();
+        let comment = if rest.starts_with("--") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            end_of_comment(rest).unwrap_or(0)
+        } else {
+            0
+        };
+        at += blanks + comment;
+        if comment == 0 {
+            return at;
+        }
+    }
+}
+
+/// Where the statement ends: at its `;` (true) or at the end of the input (false).
+fn end_of_statement(text: &str) -> (usize, bool) {
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let skipped = match rest.as_bytes() {
+            [b';', ..] => return (at, true),
+            [quote @ (b'\'' | b'"'), ..] => end_of_quoted(rest, char::from(*quote), at > 0 && is_escape_prefix(text, at)),
+            [b'-', b'-', ..] => Some(rest.find('\n').unwrap_or(rest.len())),
+            [b'/', b'*', ..] => end_of_comment(rest),
+            [b'$', ..] if !ends_in_word(text, at) => end_of_dollar_quoted(rest),
+            _ => rest.chars().next().map(char::len_utf8),
+        };
+        match skipped {
+            Some(skipped) => at += skipped,
+            None => return (text.len(), false),
+        }
+    }
+    (text.len(), false)
+}
+
+/// Length of a quoted text or name; a doubled quote is one quote, and after `E` a backslash takes the next character along.
+fn end_of_quoted(rest: &str, quote: char, has_escapes: bool) -> Option<usize> {
+    let mut characters = rest.char_indices().skip(1).peekable();
+    while let Some((at, character)) = characters.next() {
+        if has_escapes && character == '\\' {
+            characters.next();
+        } else if character == quote {
+            if characters.peek().is_some_and(|(_, next)| *next == quote) {
+                characters.next();
+            } else {
+                return Some(at + quote.len_utf8());
+            }
+        }
+    }
+    None
+}
+
+/// Whether the quote at `at` follows a lone `E`: then backslashes escape.
+fn is_escape_prefix(text: &str, at: usize) -> bool {
+    let mut before = text.get(..at).unwrap_or("").chars().rev();
+    matches!(before.next(), Some('e' | 'E')) && before.next().is_none_or(|character| !is_word(character)) && text.as_bytes().get(at) == Some(&b'\'')
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_' || character == '$'
+}
+
+fn ends_in_word(text: &str, at: usize) -> bool {
+    text.get(..at).and_then(|before| before.chars().next_back()).is_some_and(is_word)
+}
+
+/// Length of a comment, comments inside it included.
+fn end_of_comment(rest: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(rest) = rest.get(at..).filter(|rest| !rest.is_empty()) {
+        match rest.as_bytes() {
+            [b'/', b'*', ..] => {
+                depth += 1;
+                at += 2;
+            }
+            [b'*', b'/', ..] => {
+                depth = depth.saturating_sub(1);
+                at += 2;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => at += rest.chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    None
+}
+
+/// Length of `$tag$ ... $tag$`; of the `$` alone when no such quote begins here (a parameter `$1`).
+fn end_of_dollar_quoted(rest: &str) -> Option<usize> {
+    let Some(tag_len) = rest.get(1..).and_then(|after| after.find('$')) else { return Some(1) };
+    let Some(tag) = rest.get(..tag_len + 2) else { return Some(1) };
+    let name = tag.trim_matches('$');
+    let is_tag = name.chars().all(|character| character.is_alphanumeric() || character == '_') && !name.starts_with(|first: char| first.is_ascii_digit());
+    if !is_tag {
+        return Some(1);
+    }
+    let body = rest.get(tag.len()..)?;
+    body.find(tag).map(|at| tag.len() + at + tag.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::Piece::{Command, Statement};
+    use super::*;
+
+    #[test]
+    fn statements_end_at_semicolons_outside_of_quotes_and_comments() {
+        let input = "SELECT ';', \"a;b\" /* ; /* ; */ ; */ -- ;\n, $$;$$, $x$ $$; $x$, $1; ; INSERT 'it''s;' ;SELECT E'\\';'";
+        assert_eq!(
+            split(input),
+            [
+                Statement("SELECT ';', \"a;b\" /* ; /* ; */ ; */ -- ;\n, $$;$$, $x$ $$; $x$, $1"),
+                Statement("INSERT 'it''s;'"),
+                Statement("SELECT E'\\';'"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_starts_with_a_backslash_is_a_command() {
+        let input = "-- first\n\\dt\nSELECT 1;\n  \\d app.t \n/* x */ SELECT\n\\not a command;";
+        assert_eq!(split(input), [Command("dt"), Statement("SELECT 1"), Command("d app.t"), Statement("SELECT\n\\not a command")]);
+    }
+
+    #[test]
+    fn an_input_is_complete_when_nothing_is_open() {
+        for complete in ["", "  -- c", "SELECT 1;", "\\dt", "\\d t\nSELECT 1; -- done", ";"] {
+            assert!(is_complete(complete), "{complete}");
+        }
+        for open in ["SELECT 1", "SELECT ';", "SELECT 1; SELECT", "/* ;", "SELECT $$;", "SELECT \"a;", "SELECT E'\\';"] {
+            assert!(!is_complete(open), "{open}");
+        }
+    }
+
+    #[test]
+    fn blanks_and_comments_alone_are_nothing() {
+        assert_eq!(split(" \n -- nothing\n /* here */ ;;; "), []);
+        assert_eq!(split(""), []);
+        assert_eq!(split("/* open"), [Statement("/* open")]);
+    }
+
+    #[test]
+    fn no_input_is_too_strange() {
+        for input in ["$", "'", "\\", "ä$ö$;$ö$;", "$ä", "e'", "/*/", "--", "$a", "😀;'😀"] {
+            let _ = (split(input), is_complete(input));
+        }
+    }
+}
