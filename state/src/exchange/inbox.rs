@@ -20,7 +20,12 @@ use crate::txn::Txn;
 /// # Errors
 /// [`Abort::Stale`] when the range was shipped under a catalog that this group has not reached; a failure of the store.
 /// Never refused for its size.
-pub(crate) async fn take<E: Env>(txn: &mut Txn<'_, E>, catalog: &Catalog, now: Micros, deltas: &Deltas) -> Result<u64, Abort> {
+pub(crate) async fn take<E: Env>(
+    txn: &mut Txn<'_, E>,
+    catalog: &Catalog,
+    now: Micros,
+    deltas: &Deltas,
+) -> Result<u64, Abort> {
     txn.lift_limits();
     let key = txn.keys().inbox(deltas.source);
     let inbox = decode(txn.group(), txn.get(&key).await?.as_deref())?;

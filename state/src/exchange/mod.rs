@@ -14,4 +14,4 @@ pub(crate) mod positions;
 mod tests;
 
 pub use outbox::{OutboxRange, record_bytes};
-pub use position::{OUTBOX_LIMIT_BYTES, OutboxPosition};
+pub use position::{ENTRY_LIMIT_BYTES, OUTBOX_LIMIT_BYTES, OutboxPosition};

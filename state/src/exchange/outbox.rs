@@ -21,6 +21,7 @@ use crate::keys::Keys;
 use crate::reader::Reader;
 use crate::stored;
 use crate::topics::Outgoing;
+use crate::topics::derive::Derived;
 use crate::txn::Txn;
 
 /// A record as it is stored.
@@ -41,7 +42,7 @@ pub struct OutboxRange {
     pub records: Vec<TopicRecord>,
 }
 
-/// What a record counts against [`OUTBOX_LIMIT_BYTES`].
+/// What a record counts against the limits: never less than its encoded form has.
 #[must_use]
 pub fn record_bytes(record: &TopicRecord) -> u64 {
     let texts = record.key.as_ref().map_or(0, String::len) + record.user.as_ref().map_or(0, String::len);
@@ -55,11 +56,10 @@ pub fn record_bytes(record: &TopicRecord) -> u64 {
 /// change's limits; a failure of the store. On an error the caller rolls the whole change back.
 pub(crate) async fn append<E: Env>(txn: &mut Txn<'_, E>, catalog: &Catalog, outgoing: Outgoing) -> Result<(), Abort> {
     let (keys, index) = (txn.keys(), txn.index().0);
-    for (destination, records) in outgoing {
+    for (destination, Derived { records, bytes }) in outgoing.into_destinations() {
         let mut position = read_position(txn, destination).await?;
-        let bytes: u64 = records.iter().map(record_bytes).sum();
         if !position.has_room(bytes) {
-            return Err(full(catalog, destination, &records, position.waiting_bytes()).into());
+            return Err(full(&topic_name(catalog, &records), destination, position.waiting_bytes()).into());
         }
         let mut before = position.appended_bytes;
         for (ordinal, record) in (0..).zip(records) {
@@ -74,15 +74,18 @@ pub(crate) async fn append<E: Env>(txn: &mut Txn<'_, E>, catalog: &Catalog, outg
     Ok(())
 }
 
-fn full(catalog: &Catalog, destination: u32, records: &[TopicRecord], waiting: u64) -> Diag {
+fn topic_name(catalog: &Catalog, records: &[TopicRecord]) -> String {
     let topic = records.first().and_then(|record| catalog.topics.get(&record.topic));
-    let name = topic.map_or_else(|| "of this change".to_owned(), |topic| format!("{}.{}", topic.namespace, topic.name));
-    Diag::new(
-        SqlState::OVERLOADED,
-        format!("topic {name} takes no more changes for now: {waiting} bytes of its messages wait for group {destination}"),
-    )
-    .detail(format!("At most {OUTBOX_LIMIT_BYTES} bytes may wait for a group that holds topic partitions."))
-    .hint("Retry when that group has a leader again; system.cluster_groups shows it. Without the topic's source the write goes through.")
+    topic.map_or_else(|| "of this change".to_owned(), |topic| format!("{}.{}", topic.namespace, topic.name))
+}
+
+fn full(topic: &str, destination: u32, waiting: u64) -> Diag {
+    let message = format!(
+        "topic {topic} takes no more changes for now: {waiting} bytes of its messages wait for group {destination}"
+    );
+    Diag::new(SqlState::OVERLOADED, message)
+        .detail(format!("At most {OUTBOX_LIMIT_BYTES} bytes may wait for a group that holds topic partitions."))
+        .hint("Retry when that group has a leader again; system.cluster_groups shows it.")
 }
 
 /// Forgets what `destination` has: everything at or below `upto`. A lower `upto` than before changes nothing.

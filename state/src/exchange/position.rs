@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 /// (53400): a destination that takes nothing must not fill the source's disk.
 pub const OUTBOX_LIMIT_BYTES: u64 = 64 << 20;
 
+/// Most bytes of records that one entry may make for one destination: they travel in one log entry, which the store bounds.
+/// A statement that would make more is refused (54000).
+pub const ENTRY_LIMIT_BYTES: u64 = 12 << 20;
+
+// A range of one such entry, with its frame, fits into an entry of the destination's log.
+const _: () = assert!(ENTRY_LIMIT_BYTES as usize + (1 << 20) <= highwater_engine::MAX_ENTRY_BYTES);
+
 /// What waits for a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxPosition {

@@ -39,7 +39,11 @@ fn record(partition: u32, key: &str, payload: &str) -> TopicRecord {
 }
 
 fn to(destination: u32, records: Vec<TopicRecord>) -> Outgoing {
-    Outgoing::from([(destination, records)])
+    let mut outgoing = Outgoing::new();
+    for record in records {
+        outgoing.push(destination, record);
+    }
+    outgoing
 }
 
 fn range(source: u32, from: u64, to: u64, records: Vec<TopicRecord>) -> Deltas {
@@ -171,7 +175,11 @@ fn a_trim_forgets_what_arrived_and_frees_its_bytes() {
         let position = group.position(9).await;
         assert_eq!((position.head, position.trimmed, position.waiting_bytes()), (3, 2, one));
         let left = group.range(9, 0, usize::MAX).await;
-        assert_eq!((left.from, left.to, left.records.len()), (2, 3, 1), "a range never begins before what was forgotten");
+        assert_eq!(
+            (left.from, left.to, left.records.len()),
+            (2, 3, 1),
+            "a range never begins before what was forgotten"
+        );
         group.trim(9, 1).await.unwrap();
         assert_eq!(group.position(9).await, position, "a lower trim changes nothing");
         group.trim(9, 3).await.unwrap();
@@ -199,7 +207,9 @@ fn a_full_outbox_refuses_the_write_and_names_the_topic() {
         for _ in 0..6 {
             group.append(to(9, vec![record(0, "k", &big)])).await.unwrap();
         }
-        let Err(Abort::Refused(diag)) = group.append(to(9, vec![record(0, "k", &big)])).await else { panic!("not refused") };
+        let Err(Abort::Refused(diag)) = group.append(to(9, vec![record(0, "k", &big)])).await else {
+            panic!("not refused")
+        };
         assert_eq!(diag.sqlstate, SqlState::OVERLOADED);
         assert!(diag.message.contains("app.events") && diag.message.contains("group 9"), "{}", diag.message);
         assert!(group.position(9).await.waiting_bytes() <= OUTBOX_LIMIT_BYTES);
@@ -207,6 +217,31 @@ fn a_full_outbox_refuses_the_write_and_names_the_topic() {
         group.trim(9, 1).await.unwrap();
         assert!(group.append(to(9, vec![record(0, "k", &big)])).await.is_ok());
     });
+}
+
+#[test]
+fn a_record_counts_at_least_what_its_encoded_form_has() {
+    fn holds(
+        topic: u64,
+        partition: u32,
+        key: Option<String>,
+        payload: Vec<u8>,
+        timestamp: i64,
+        user: Option<String>,
+    ) -> bool {
+        let record = TopicRecord {
+            topic: ObjectId(topic),
+            partition,
+            key,
+            payload,
+            timestamp,
+            user,
+            operation: Operation::Delete,
+        };
+        postcard::to_allocvec(&record).unwrap().len() as u64 <= record_bytes(&record)
+    }
+    QuickCheck::new().quickcheck(holds as fn(u64, u32, Option<String>, Vec<u8>, i64, Option<String>) -> bool);
+    assert!(holds(u64::MAX, u32::MAX, Some("k".repeat(70_000)), vec![0; 70_000], i64::MIN, Some("u".repeat(70_000))));
 }
 
 /// A step of a run with two sources and two destinations.
@@ -231,7 +266,9 @@ impl Arbitrary for Step {
                 let places = (0..count).map(|_| (bool::arbitrary(g), u8::arbitrary(g) % PARTITIONS as u8)).collect();
                 Self::Write { source, places }
             }
-            4..=5 => Self::Send { source, destination, behind: u8::arbitrary(g) % 4, max_bytes: u16::arbitrary(g) % 512 },
+            4..=5 => {
+                Self::Send { source, destination, behind: u8::arbitrary(g) % 4, max_bytes: u16::arbitrary(g) % 512 }
+            }
             6..=8 => Self::Deliver { which: u16::arbitrary(g), keep: bool::arbitrary(g) },
             _ => Self::Trim { source, destination },
         }
@@ -258,7 +295,7 @@ async fn every_record_arrives_once_in_order(env: InProcEnv, steps: Vec<Step>) {
                     let (destination, partition) = (usize::from(destination), u32::from(partition));
                     let payload = format!("{source}:{number}");
                     number += 1;
-                    outgoing.entry(destination as u32 + 3).or_default().push(record(partition, "k", &payload));
+                    outgoing.push(destination as u32 + 3, record(partition, "k", &payload));
                     expected.entry((destination, partition, source)).or_default().push(payload);
                 }
                 sources[source].append(outgoing).await.unwrap();
@@ -299,7 +336,8 @@ async fn every_record_arrives_once_in_order(env: InProcEnv, steps: Vec<Step>) {
         for partition in 0..PARTITIONS {
             let found = payloads(destination, partition).await;
             for source in 0..2 {
-                let of_source: Vec<_> = found.iter().filter(|text| text.starts_with(&format!("{source}:"))).cloned().collect();
+                let of_source: Vec<_> =
+                    found.iter().filter(|text| text.starts_with(&format!("{source}:"))).cloned().collect();
                 assert_eq!(of_source, expected.remove(&(at, partition, source)).unwrap_or_default());
             }
             let head = destination.head(ObjectId(TOPIC), partition).await;

@@ -143,7 +143,13 @@ impl Progress {
     /// A new group that starts at `start`; an offset below the log's first one starts there, one beyond the end waits for it.
     #[must_use]
     pub fn starting(start: StartPosition, log: Log, now: Micros) -> Self {
-        Self { floor: start_offset(start, log), committed: None, settled: Vec::new(), claims: Vec::new(), updated_at: now }
+        Self {
+            floor: start_offset(start, log),
+            committed: None,
+            settled: Vec::new(),
+            claims: Vec::new(),
+            updated_at: now,
+        }
     }
 
     /// What this group could be given now, in offset order and at most `limit` offsets: neither settled nor under anyone's
@@ -190,7 +196,8 @@ impl Progress {
 
     /// Pushes claims of `consumer` that cover `range`: one per expired claim that it replaces, and the gaps between them.
     fn take_over(&self, consumer: &str, range: Offsets, until: Micros, into: &mut Vec<Claim>) {
-        let fresh = |range| Claim { range, owner: consumer.to_owned(), until, former: Vec::new(), former_forgotten: false };
+        let fresh =
+            |range| Claim { range, owner: consumer.to_owned(), until, former: Vec::new(), former_forgotten: false };
         let mut cursor = range.from;
         for old in &self.claims {
             let common = old.range.common(&range);
@@ -226,18 +233,33 @@ impl Progress {
     /// # Errors
     /// [`Refusal::BeyondEnd`], [`Refusal::HandedOn`] (`upto` lies in a range that was `consumer`'s, expired and was given to
     /// another who has not settled it), [`Refusal::TooManySettled`]; nothing has changed then.
-    pub fn ack(&mut self, consumer: &str, upto: u64, log: Log, now: Micros, last_write_wins: bool) -> Result<Option<u64>, Refusal> {
+    pub fn ack(
+        &mut self,
+        consumer: &str,
+        upto: u64,
+        log: Log,
+        now: Micros,
+        last_write_wins: bool,
+    ) -> Result<Option<u64>, Refusal> {
         if upto >= log.to {
             return Err(Refusal::BeyondEnd { end: log.to });
         }
         if last_write_wins {
-            *self = Self { floor: upto + 1, committed: Some(upto), settled: Vec::new(), claims: Vec::new(), updated_at: now };
+            *self = Self {
+                floor: upto + 1,
+                committed: Some(upto),
+                settled: Vec::new(),
+                claims: Vec::new(),
+                updated_at: now,
+            };
             return Ok(self.committed);
         }
         if upto < self.floor {
             return Ok(self.committed);
         }
-        if let Some(claim) = self.claims.iter().find(|claim| claim.range.contains(upto) && claim.was_taken_from(consumer)) {
+        if let Some(claim) =
+            self.claims.iter().find(|claim| claim.range.contains(upto) && claim.was_taken_from(consumer))
+        {
             return Err(Refusal::HandedOn { owner: claim.owner.clone(), range: claim.range });
         }
         let mut ranges = Vec::new();
@@ -256,7 +278,8 @@ impl Progress {
     /// # Errors
     /// [`Refusal::TooManySettled`]; nothing has changed then.
     pub fn settle(&mut self, ranges: &[Offsets], log: Log, now: Micros) -> Result<(), Refusal> {
-        let mut all: Vec<Offsets> = self.settled.iter().chain(ranges).copied().filter(|range| !range.is_empty()).collect();
+        let mut all: Vec<Offsets> =
+            self.settled.iter().chain(ranges).copied().filter(|range| !range.is_empty()).collect();
         all.sort_by_key(|range| range.from);
         let mut floor = self.floor.max(log.from);
         let mut settled: Vec<Offsets> = Vec::new();
@@ -274,8 +297,12 @@ impl Progress {
             self.committed = Some(floor - 1);
         }
         let below = [Offsets::new(0, floor)];
-        self.claims =
-            self.claims.iter().flat_map(|claim| cut_claim(claim, ranges)).flat_map(|claim| cut_claim(&claim, &below)).collect();
+        self.claims = self
+            .claims
+            .iter()
+            .flat_map(|claim| cut_claim(claim, ranges))
+            .flat_map(|claim| cut_claim(&claim, &below))
+            .collect();
         self.floor = floor;
         self.settled = settled;
         self.updated_at = now;
@@ -305,7 +332,11 @@ impl Progress {
         let mut edge = self.floor;
         let mut first = true;
         for range in &self.settled {
-            if range.is_empty() || range.from < edge || (range.from == edge && !first) || (first && range.from == self.floor) {
+            if range.is_empty()
+                || range.from < edge
+                || (range.from == edge && !first)
+                || (first && range.from == self.floor)
+            {
                 return Err("settled ranges are not sorted, apart and above the floor");
             }
             edge = range.to;

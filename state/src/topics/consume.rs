@@ -26,8 +26,9 @@ pub const MAX_NAME_BYTES: usize = 256;
 /// Most messages that one consume of a group returns, whatever its LIMIT says; `has_more` then says that there are more.
 pub const MAX_MESSAGES: u32 = 10_000;
 
-/// Messages read at once: what is read beyond the byte budget stays small.
-const CHUNK: usize = 64;
+/// Fewest and most messages read at once: in between, as many as fit the rest of the byte budget by the average so far, so
+/// that little is read in vain.
+const CHUNK: (usize, usize) = (16, 1024);
 
 /// The number of the planted bug "offset commit as plain last-write-wins".
 const LAST_WRITE_WINS: u32 = 32;
@@ -46,7 +47,8 @@ pub(crate) async fn consume<E: Env>(
 ) -> Result<Consumed, Abort> {
     // A message may be larger than what a command may read; the answer has its own bounds.
     txn.lift_limits();
-    let place = Place::of(catalog, command.head.role, command.topic, command.partition, &command.group, &command.consumer_id)?;
+    let place =
+        Place::of(catalog, command.head.role, command.topic, command.partition, &command.group, &command.consumer_id)?;
     let head = partition::head(txn, command.topic, command.partition).await?;
     let log = head.log();
     let key = place.key(txn.keys());
@@ -85,7 +87,8 @@ pub(crate) async fn ack<E: Env>(
     now: Micros,
     command: &AckCommand,
 ) -> Result<Option<u64>, Abort> {
-    let place = Place::of(catalog, command.head.role, command.topic, command.partition, &command.group, &command.consumer_id)?;
+    let place =
+        Place::of(catalog, command.head.role, command.topic, command.partition, &command.group, &command.consumer_id)?;
     let head = partition::head(txn, command.topic, command.partition).await?;
     let log = head.log();
     let key = place.key(txn.keys());
@@ -119,7 +122,10 @@ impl<'a> Place<'a> {
         consumer: &str,
     ) -> Result<Self, Diag> {
         if role < Role::Service {
-            return Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "CONSUME and ACK need the role service, dba or system"));
+            return Err(Diag::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                "CONSUME and ACK need the role service, dba or system",
+            ));
         }
         let topic = existing(catalog, topic, partition)?;
         check_name("a consumer group's name", group)?;
@@ -218,8 +224,9 @@ async fn read_messages<E: Env>(
     for range in ranges {
         let mut next = range.from;
         while next < range.to {
-            let span = KeySpan { start: keys.message(topic, partition, next), end: keys.message(topic, partition, range.to) };
-            let chunk = usize::try_from(range.to - next).unwrap_or(CHUNK).min(CHUNK);
+            let span =
+                KeySpan { start: keys.message(topic, partition, next), end: keys.message(topic, partition, range.to) };
+            let chunk = usize::try_from(range.to - next).unwrap_or(usize::MAX).min(taken.expected());
             let pairs = txn.scan(&span, chunk).await?;
             if pairs.len() != chunk {
                 return Err(lost(keys.group()).into());
@@ -254,6 +261,12 @@ impl Taken {
 
     pub fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// How many more messages probably fit.
+    fn expected(&self) -> usize {
+        let average = self.bytes.checked_div(self.messages.len()).unwrap_or(usize::MAX).max(1);
+        (self.max_bytes.saturating_sub(self.bytes) / average).clamp(CHUNK.0, CHUNK.1)
     }
 
     /// Takes the message at `offset`, unless it is not the first and goes beyond the budget.

@@ -141,7 +141,10 @@ fn messages_come_whole_and_in_order() {
         assert_eq!((consumed.next_offset, consumed.has_more), (2, true));
         let first = &consumed.messages[0];
         assert_eq!((first.offset, first.key.as_deref(), first.payload.as_slice()), (0, Some("k0"), b"m0".as_slice()));
-        assert_eq!((first.timestamp, first.user.as_deref(), first.operation), (group.now, Some("ann"), Operation::Insert));
+        assert_eq!(
+            (first.timestamp, first.user.as_deref(), first.operation),
+            (group.now, Some("ann"), Operation::Insert)
+        );
         let rest = group.consume(consume("b", StartPosition::Earliest, 10, false)).await;
         assert_eq!((rest.messages.len(), rest.next_offset, rest.has_more), (1, 3, false));
     });
@@ -179,7 +182,8 @@ fn an_automatic_ack_is_in_the_same_step() {
         let mut group = Group::new(&env).await;
         group.feed(3).await;
         group.consume(consume("a", StartPosition::Earliest, 2, true)).await;
-        let expected = GroupOffset { topic: TOPIC, partition: 0, group: "g".into(), last_acked: 1, updated_at: group.now };
+        let expected =
+            GroupOffset { topic: TOPIC, partition: 0, group: "g".into(), last_acked: 1, updated_at: group.now };
         assert_eq!(group.state.view().group_offsets().await.unwrap(), [expected]);
     });
 }
@@ -245,7 +249,10 @@ fn what_does_not_exist_or_is_not_allowed_is_refused_by_name() {
     run(async |env| {
         let mut group = Group::new(&env).await;
         let (state, message) = group.refused(Command::Ack(AckCommand { partition: 2, ..ack("a", 0) })).await;
-        assert_eq!((state, message.as_str()), (SqlState::UNDEFINED_OBJECT, "topic app.events has no partition 2; its partitions are 0 to 1"));
+        assert_eq!(
+            (state, message.as_str()),
+            (SqlState::UNDEFINED_OBJECT, "topic app.events has no partition 2; its partitions are 0 to 1")
+        );
         let (state, _) = group.refused(Command::Ack(AckCommand { topic: ObjectId(8), ..ack("a", 0) })).await;
         assert_eq!(state, SqlState::UNDEFINED_OBJECT);
         let (state, _) = group.refused(Command::Ack(AckCommand { group: String::new(), ..ack("a", 0) })).await;
@@ -256,7 +263,8 @@ fn what_does_not_exist_or_is_not_allowed_is_refused_by_name() {
         let (state, _) = group.refused(Command::Ack(AckCommand { head: user.clone(), ..ack("a", 0) })).await;
         assert_eq!(state, SqlState::INSUFFICIENT_PRIVILEGE);
         let start = StartPosition::Earliest;
-        let (state, _) = group.refused(Command::Consume(ConsumeCommand { head: user, ..consume("a", start, 1, true) })).await;
+        let (state, _) =
+            group.refused(Command::Consume(ConsumeCommand { head: user, ..consume("a", start, 1, true) })).await;
         assert_eq!(state, SqlState::INSUFFICIENT_PRIVILEGE);
     });
 }
@@ -441,7 +449,9 @@ async fn offsets_never_fall(env: &InProcEnv, steps: &[Step]) -> (Vec<Vec<u8>>, u
                 let command = consume(&who.to_string(), StartPosition::Earliest, u32::from(*limit), *auto_ack);
                 let consumed = group.consume(command).await;
                 let offsets: Vec<u64> = consumed.messages.iter().map(|message| message.offset).collect();
-                assert!(offsets.is_sorted() && offsets.iter().all(|offset| committed.is_none_or(|below| *offset > below)));
+                assert!(
+                    offsets.is_sorted() && offsets.iter().all(|offset| committed.is_none_or(|below| *offset > below))
+                );
             }
             Step::Ack { who, upto } => {
                 group.apply(Command::Ack(ack(&who.to_string(), u64::from(*upto)))).await;

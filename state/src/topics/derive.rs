@@ -9,16 +9,56 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use highwater_sql::catalog::{Catalog, Operation, Source, Table, TableKind, Topic};
-use highwater_sql::diag::Diag;
+use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::payload::{self, RowChange};
 use crate::command::TopicRecord;
+use crate::exchange::{ENTRY_LIMIT_BYTES, record_bytes};
 use crate::placement::Layout;
 
-/// Records by destination group, each destination's in the order of the changes.
-pub type Outgoing = BTreeMap<u32, Vec<TopicRecord>>;
+/// The records that one entry has derived so far, by destination group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    destinations: BTreeMap<u32, Derived>,
+}
+
+/// The records for one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Derived {
+    /// In the order of the changes.
+    pub records: Vec<TopicRecord>,
+    /// What they count, by [`record_bytes`].
+    pub bytes: u64,
+}
+
+impl Outgoing {
+    /// No records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.destinations.is_empty()
+    }
+
+    /// Adds a record; answers what the destination's records now count.
+    pub fn push(&mut self, destination: u32, record: TopicRecord) -> u64 {
+        let derived = self.destinations.entry(destination).or_default();
+        derived.bytes += record_bytes(&record);
+        derived.records.push(record);
+        derived.bytes
+    }
+
+    /// What each destination gets, in order of destination.
+    pub fn into_destinations(self) -> impl Iterator<Item = (u32, Derived)> {
+        self.destinations.into_iter()
+    }
+}
 
 /// What one operation on one table sends where; made once per statement.
 #[derive(Debug)]
@@ -45,7 +85,8 @@ impl<'a> Derivation<'a> {
     /// messages' time, its user is whose row it is (on USER and STREAM tables).
     ///
     /// # Errors
-    /// The error of a source's WHERE or PARTITION BY, with the source named; the write must then be refused.
+    /// The error of a source's WHERE or PARTITION BY, with the source named; 54000 when one destination gets more than
+    /// [`ENTRY_LIMIT_BYTES`]. The write must then be refused.
     pub fn derive(&self, context: &EvalContext<'_>, change: &RowChange<'_>, into: &mut Outgoing) -> Result<(), Diag> {
         for (topic, source) in &self.sources {
             let named = |part: &str, diag: Diag| name_source(topic, source, self.table, part, diag);
@@ -76,7 +117,10 @@ impl<'a> Derivation<'a> {
                 user: user.map(str::to_owned),
                 operation: source.operation,
             };
-            into.entry(self.layout.topic_group(topic.id, partition, topic.incarnation)).or_default().push(record);
+            let destination = self.layout.topic_group(topic.id, partition, topic.incarnation);
+            if into.push(destination, record) > ENTRY_LIMIT_BYTES {
+                return Err(too_large(topic));
+            }
         }
         Ok(())
     }
@@ -97,6 +141,14 @@ pub fn key_partition(user: Option<&str>, key: &str, partitions: u32) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "the remainder is below a u32")]
 pub fn partition_of(bytes: &[u8], partitions: u32) -> u32 {
     (xxh3_64(bytes) % u64::from(partitions.max(1))) as u32
+}
+
+fn too_large(topic: &Topic) -> Diag {
+    let name = format!("{}.{}", topic.namespace, topic.name);
+    let message = format!("the statement's messages for topic {name} are too large; nothing was changed");
+    Diag::new(SqlState::PROGRAM_LIMIT, message)
+        .detail(format!("One statement may send at most {ENTRY_LIMIT_BYTES} bytes to the partitions of one group."))
+        .hint("Change fewer rows at once, or give the topic's source the payload 'key'.")
 }
 
 fn name_source(topic: &Topic, source: &Source, table: &Table, part: &str, diag: Diag) -> Diag {

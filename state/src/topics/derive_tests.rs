@@ -8,7 +8,7 @@ use highwater_sql::eval::EvalContext;
 use highwater_sql::expr::{BinaryOp, Expr};
 use highwater_sql::value::{DataType, Row, Value};
 
-use super::derive::{Derivation, Outgoing, key_partition, partition_of};
+use super::derive::{Derivation, Derived, Outgoing, key_partition, partition_of};
 use super::fixtures::{source, table, topic};
 use super::payload::RowChange;
 use crate::command::TopicRecord;
@@ -44,7 +44,8 @@ fn derive(table: &Table, sources: Vec<Source>, change: &RowChange<'_>) -> Result
     let mut outgoing = Outgoing::new();
     let context = EvalContext::new(42, "ann", Role::User, &[], 0);
     Derivation::of(&catalog, &LAYOUT, table, change.operation()).derive(&context, change, &mut outgoing)?;
-    Ok(outgoing.into_iter().flat_map(|(group, records)| records.into_iter().map(move |record| (group, record))).collect())
+    let records = |(group, derived): (u32, Derived)| derived.records.into_iter().map(move |record| (group, record));
+    Ok(outgoing.into_destinations().flat_map(records).collect())
 }
 
 fn on(operation: Operation) -> Source {
@@ -65,7 +66,8 @@ fn a_change_goes_to_the_sources_of_its_operation_only() {
 #[test]
 fn a_record_says_what_happened_when_to_whom_and_goes_to_its_partitions_group() {
     let new = row(5, 1);
-    let derived = derive(&messages(TableKind::User), vec![on(Operation::Insert)], &RowChange::Insert { new: &new }).unwrap();
+    let derived =
+        derive(&messages(TableKind::User), vec![on(Operation::Insert)], &RowChange::Insert { new: &new }).unwrap();
     let partition = key_partition(Some("ann"), "5", 8);
     let record = TopicRecord {
         topic: ObjectId(7),
@@ -82,7 +84,8 @@ fn a_record_says_what_happened_when_to_whom_and_goes_to_its_partitions_group() {
 #[test]
 fn a_shared_row_belongs_to_nobody() {
     let new = row(5, 1);
-    let derived = derive(&messages(TableKind::Shared), vec![on(Operation::Insert)], &RowChange::Insert { new: &new }).unwrap();
+    let derived =
+        derive(&messages(TableKind::Shared), vec![on(Operation::Insert)], &RowChange::Insert { new: &new }).unwrap();
     assert_eq!((derived[0].1.user.clone(), derived[0].1.partition), (None, key_partition(None, "5", 8)));
 }
 
@@ -132,4 +135,21 @@ fn partitions_are_fixed_for_ever() {
     assert_eq!(partition_of(b"", 1_000_000), 603_138);
     assert_eq!(key_partition(None, "5", 1), 0);
     assert_ne!(key_partition(Some("a"), "bc", u32::MAX), key_partition(Some("ab"), "c", u32::MAX));
+}
+
+#[test]
+fn a_statement_whose_messages_would_not_fit_into_one_entry_is_refused() {
+    let table = table(1, "files", &[("id", DataType::BigInt), ("body", DataType::Text)], &[0]);
+    let mut catalog = Catalog::default();
+    let full = source(1, Operation::Insert, PayloadMode::Full);
+    catalog.topics.insert(ObjectId(7), topic(7, "events", 1, vec![full]));
+    let context = EvalContext::new(42, "ann", Role::User, &[], 0);
+    let derivation = Derivation::of(&catalog, &LAYOUT, &table, Operation::Insert);
+    let row = vec![Value::BigInt(1), Value::Text("x".repeat(7 << 20))];
+    let change = RowChange::Insert { new: &row };
+    let mut outgoing = Outgoing::new();
+    assert_eq!(derivation.derive(&context, &change, &mut outgoing), Ok(()));
+    let diag = derivation.derive(&context, &change, &mut outgoing).unwrap_err();
+    assert_eq!(diag.sqlstate, SqlState::PROGRAM_LIMIT);
+    assert!(diag.message.contains("app.events"), "{}", diag.message);
 }

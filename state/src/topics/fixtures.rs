@@ -9,7 +9,9 @@ use std::sync::Arc;
 use highwater_engine::{GroupId, LogIndex, Store, StoreOptions};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
-use highwater_sql::catalog::{AccessLevel, Column, ColumnId, ObjectId, Operation, PayloadMode, Source, Table, TableKind, Topic};
+use highwater_sql::catalog::{
+    AccessLevel, Column, ColumnId, ObjectId, Operation, PayloadMode, Source, Table, TableKind, Topic,
+};
 use highwater_sql::value::DataType;
 
 use super::partition::{self, Head, StoredMessage};

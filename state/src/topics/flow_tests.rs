@@ -43,10 +43,22 @@ enum Write {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Write { user: u8, write: Write },
+    Write {
+        user: u8,
+        write: Write,
+    },
     /// Ship a range; `behind` and `twice` are the network's and the shipper's weather.
-    Ship { source: u8, destination: u8, max_bytes: u16, behind: u8, twice: bool },
-    Trim { source: u8, destination: u8 },
+    Ship {
+        source: u8,
+        destination: u8,
+        max_bytes: u16,
+        behind: u8,
+        twice: bool,
+    },
+    Trim {
+        source: u8,
+        destination: u8,
+    },
     /// A group's process ends and starts again.
     Restart(u8),
 }
@@ -165,9 +177,11 @@ impl Cluster {
                 columns: vec![ColumnId(1), ColumnId(2)],
                 rows: rows.iter().map(|(id, stars)| vec![Some(bigint(*id)), Some(int(*stars))]).collect(),
             },
-            Write::Update(id, stars) => {
-                WriteKind::Update { assignments: vec![(ColumnId(2), Some(int(*stars)))], access: key(*id), filter: None }
-            }
+            Write::Update(id, stars) => WriteKind::Update {
+                assignments: vec![(ColumnId(2), Some(int(*stars)))],
+                access: key(*id),
+                filter: None,
+            },
             Write::Delete(id) => WriteKind::Delete { access: key(*id), filter: None },
         };
         let head =
@@ -186,7 +200,8 @@ impl Cluster {
             return false;
         }
         let catalog = view.catalog().version;
-        let deltas = Command::Deltas(Deltas { source, from: range.from, to: range.to, catalog, records: range.records });
+        let deltas =
+            Command::Deltas(Deltas { source, from: range.from, to: range.to, catalog, records: range.records });
         for _ in 0..=u8::from(twice) {
             let Outcome::Inbox { upto } = self.apply(destination, deltas.clone()).await else { panic!("not an inbox") };
             assert_eq!(upto, self.groups[&destination].1.view().inbox(source));
@@ -211,7 +226,9 @@ impl Model {
     fn write(&mut self, user: usize, write: &Write) -> bool {
         let changes: Vec<(i64, Option<i32>, Option<i32>)> = match write {
             Write::Insert(rows) => rows.iter().map(|(id, stars)| (*id, None, Some(*stars))).collect(),
-            Write::Update(id, stars) => self.rows.get(&(user, *id)).map(|old| (*id, Some(*old), Some(*stars))).into_iter().collect(),
+            Write::Update(id, stars) => {
+                self.rows.get(&(user, *id)).map(|old| (*id, Some(*old), Some(*stars))).into_iter().collect()
+            }
             Write::Delete(id) => self.rows.get(&(user, *id)).map(|old| (*id, Some(*old), None)).into_iter().collect(),
         };
         let mut rows = self.rows.clone();
@@ -226,7 +243,9 @@ impl Model {
             let key = json!({"id": id.to_string()});
             let (operation, payload) = match (old, new) {
                 (Some(old), Some(new)) if old == new => (Operation::Update, json!({"key": key, "old": {}, "new": {}})),
-                (Some(old), Some(new)) => (Operation::Update, json!({"key": key, "old": {"stars": old}, "new": {"stars": new}})),
+                (Some(old), Some(new)) => {
+                    (Operation::Update, json!({"key": key, "old": {"stars": old}, "new": {"stars": new}}))
+                }
                 (old, new) => {
                     let operation = if old.is_none() { Operation::Insert } else { Operation::Delete };
                     (operation, json!({"key": key, "old": old.map(row), "new": new.map(row)}))
@@ -288,7 +307,10 @@ async fn messages_are_what_changes_were(env: &InProcEnv, steps: &[Step]) {
         for message in consumed.messages {
             let user = USERS.iter().position(|name| message.user.as_deref() == Some(*name)).unwrap();
             let id = message.key.unwrap().parse().unwrap();
-            found.entry((user, id)).or_default().push((message.operation, serde_json::from_slice(&message.payload).unwrap()));
+            found
+                .entry((user, id))
+                .or_default()
+                .push((message.operation, serde_json::from_slice(&message.payload).unwrap()));
         }
     }
     assert_eq!(found, model.messages);

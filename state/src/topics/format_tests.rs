@@ -33,9 +33,20 @@ fn a_message_has_fixed_bytes() {
 
 #[test]
 fn a_progress_has_fixed_bytes() {
-    let claim = Claim { range: Offsets::new(5, 7), owner: "a".into(), until: 9, former: vec!["b".into()], former_forgotten: false };
-    let progress =
-        Progress { floor: 3, committed: Some(2), settled: vec![Offsets::new(4, 5)], claims: vec![claim], updated_at: -1 };
+    let claim = Claim {
+        range: Offsets::new(5, 7),
+        owner: "a".into(),
+        until: 9,
+        former: vec!["b".into()],
+        former_forgotten: false,
+    };
+    let progress = Progress {
+        floor: 3,
+        committed: Some(2),
+        settled: vec![Offsets::new(4, 5)],
+        claims: vec![claim],
+        updated_at: -1,
+    };
     let bytes = [1, 3, 1, 2, 1, 4, 5, 1, 5, 7, 1, b'a', 18, 1, 1, b'b', 0, 1];
     assert_eq!(stored::encode(&progress), bytes);
     assert_eq!(decode_progress(0, Some(&bytes)), Ok(Some(progress)));

@@ -14,9 +14,9 @@ mod derive_tests;
 #[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]
-mod format_tests;
-#[cfg(test)]
 mod flow_tests;
+#[cfg(test)]
+mod format_tests;
 pub mod partition;
 pub mod payload;
 mod read;

@@ -76,7 +76,9 @@ impl Head {
 /// partition still holds as many bytes as the topic allows or more.
 #[must_use]
 pub fn outlived(topic: &Topic, head: &Head, oldest: Micros, oldest_bytes: u64, now: Micros) -> bool {
-    let age = topic.retention_seconds.map(|seconds| Micros::try_from(seconds).unwrap_or(Micros::MAX).saturating_mul(1_000_000));
+    let age = topic
+        .retention_seconds
+        .map(|seconds| Micros::try_from(seconds).unwrap_or(Micros::MAX).saturating_mul(1_000_000));
     let too_old = age.is_some_and(|age| oldest.saturating_add(age) < now);
     let too_many = topic.retention_bytes.is_some_and(|limit| head.bytes.saturating_sub(oldest_bytes) >= limit);
     head.start < head.end && (too_old || too_many)
@@ -225,7 +227,9 @@ pub(crate) async fn redefine<E: Env>(
 async fn clear_topic<E: Env>(txn: &mut Txn<'_, E>, layout: &Layout, topic: &Topic) -> Result<(), Abort> {
     txn.lift_limits();
     let keys = txn.keys();
-    for partition in (0..topic.partitions).filter(|partition| lives_here(txn, layout, topic, *partition)).collect::<Vec<_>>() {
+    for partition in
+        (0..topic.partitions).filter(|partition| lives_here(txn, layout, topic, *partition)).collect::<Vec<_>>()
+    {
         let mut head = head(txn, topic.id, partition).await?;
         txn.delete_range(keys.messages_below(topic.id, partition, head.end))?;
         txn.delete_range(keys.consumers_of_partition(topic.id, partition))?;

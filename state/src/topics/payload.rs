@@ -73,7 +73,9 @@ pub fn cell(value: &Value) -> Json {
         Value::SmallInt(value) => Json::from(*value),
         Value::Int(value) => Json::from(*value),
         Value::BigInt(value) => Json::String(value.to_string()),
-        Value::Double(value) => serde_json::Number::from_f64(*value).map_or_else(|| Json::String(value_text(*value)), Json::Number),
+        Value::Double(value) => {
+            serde_json::Number::from_f64(*value).map_or_else(|| Json::String(value_text(*value)), Json::Number)
+        }
         Value::Decimal(value) => Json::String(value.to_string()),
         Value::Text(value) | Value::Json(value) => Json::String(value.clone()),
         Value::Bytes(value) => Json::Array(value.iter().map(|byte| Json::from(*byte)).collect()),
@@ -242,7 +244,8 @@ mod tests {
     #[test]
     fn a_single_key_column_is_its_text_and_several_are_an_array() {
         assert_eq!(key_text(&messages(), &row(7, "x", 1)), "7");
-        let composite = table(1, "t", &[("a", DataType::Text), ("b", DataType::BigInt), ("c", DataType::Int)], &[2, 0, 1]);
+        let composite =
+            table(1, "t", &[("a", DataType::Text), ("b", DataType::BigInt), ("c", DataType::Int)], &[2, 0, 1]);
         let row = vec![Value::Text("x\"y".into()), Value::BigInt(5), Value::Int(-1)];
         assert_eq!(key_text(&composite, &row), r#"[-1,"x\"y","5"]"#);
     }

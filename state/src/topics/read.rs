@@ -51,7 +51,8 @@ impl<E: Env> GroupView<E> {
         let mut next = from;
         if from < log.to && limit > 0 {
             let keys = self.keys();
-            let span = KeySpan { start: keys.message(topic, partition, from), end: keys.message(topic, partition, log.to) };
+            let span =
+                KeySpan { start: keys.message(topic, partition, from), end: keys.message(topic, partition, log.to) };
             let mut scan = self.reader().scan(&span).await?;
             while taken.len() < limit
                 && let Some((key, value)) = scan.next().await?
@@ -81,23 +82,38 @@ impl<E: Env> GroupView<E> {
         partition::decode_head(self.keys().group(), value.as_deref())
     }
 
-    /// Whether CONSUME with this group would return something at log time `now` (the leader's clock will do: it is never
-    /// ahead of the stamp that a proposal gets) or would make the group: only then is it worth a proposal. Whoever waits asks
-    /// again when the partition gets messages and at [`Self::next_expiry`].
+    /// Whether CONSUME with this group would return something when proposed at `now` (the leader's clock) or would make the
+    /// group: only then is it worth a proposal. Whoever waits asks again when the partition gets messages and at
+    /// [`Self::next_expiry`].
     ///
     /// # Errors
     /// A failure of the store, or damage.
-    pub async fn deliverable(&self, topic: ObjectId, partition: u32, group: &str, now: Micros) -> Result<bool, StateError> {
+    pub async fn deliverable(
+        &self,
+        topic: ObjectId,
+        partition: u32,
+        group: &str,
+        now: Micros,
+    ) -> Result<bool, StateError> {
         let head = self.head(topic, partition).await?;
-        Ok(consume::would_take(self.progress(topic, partition, group).await?.as_ref(), &head, now))
+        Ok(consume::would_take(self.progress(topic, partition, group).await?.as_ref(), &head, now.max(self.log_time())))
     }
 
     /// When the next live claim of a group in a partition expires, in log time; `None` when none is live at `now`.
     ///
     /// # Errors
     /// A failure of the store, or damage.
-    pub async fn next_expiry(&self, topic: ObjectId, partition: u32, group: &str, now: Micros) -> Result<Option<Micros>, StateError> {
-        Ok(self.progress(topic, partition, group).await?.and_then(|progress| progress.next_expiry(now)))
+    pub async fn next_expiry(
+        &self,
+        topic: ObjectId,
+        partition: u32,
+        group: &str,
+        now: Micros,
+    ) -> Result<Option<Micros>, StateError> {
+        Ok(self
+            .progress(topic, partition, group)
+            .await?
+            .and_then(|progress| progress.next_expiry(now.max(self.log_time()))))
     }
 
     /// How far a group has come in a partition; `None` before its first consume or ack.
@@ -152,7 +168,12 @@ impl<E: Env> GroupView<E> {
     ///
     /// # Errors
     /// A failure of the store, or damage.
-    pub async fn outbox_range(&self, destination: u32, after: u64, max_bytes: usize) -> Result<OutboxRange, StateError> {
+    pub async fn outbox_range(
+        &self,
+        destination: u32,
+        after: u64,
+        max_bytes: usize,
+    ) -> Result<OutboxRange, StateError> {
         outbox::range(self.reader(), self.keys(), destination, after, max_bytes).await
     }
 }
