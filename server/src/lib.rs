@@ -1,4 +1,19 @@
-//! The daemon: cores, group drivers, routing, reads, auth and front ends.
+//! # The daemon
+//!
+//! Owns a node from its command line to its sockets: configuration, cores, group drivers, routing, reads, logins and front
+//! ends. Everything below `core_part` runs unchanged in simulation; only `daemon`, `lock`, `first_start` and the loading of
+//! the configuration touch the machine directly.
+//! Must never: decide what a committed command does (`state`), or answer a write before its log entry is durable.
+
 pub mod auth;
+pub mod banner;
 pub mod config;
+pub mod core_part;
+pub mod daemon;
+pub mod first_start;
+pub mod gate;
+pub mod http;
+pub mod lock;
+pub mod logging;
 pub mod node;
+pub mod stop;

@@ -1,2 +1,4 @@
-//! Entry point.
-fn main() {}
+//! The binary `highwaterd`; see [`highwater_server::daemon`].
+fn main() -> std::process::ExitCode {
+    highwater_server::daemon::main()
+}

@@ -16,7 +16,7 @@ pub use cells::{Cell, TypeName, decode_cell};
 pub use errors::{ApiError, ErrorBody, ErrorCode, ErrorDetails, refusal_response};
 pub use health::{API_VERSION, HealthAnswer, ReadyAnswer};
 pub use params::Param;
-pub use sql::{Column, MAX_PARAM_BYTES, MAX_PARAMS, MAX_SQL_BYTES, SqlAnswer, SqlRequest, StatementResult, Status};
+pub use sql::{Column, MAX_PARAM_BYTES, MAX_PARAMS, MAX_SQL_BYTES, SqlAnswer, SqlLimits, SqlRequest, StatementResult, Status};
 pub use topics::{AckAnswer, AckRequest, ConsumeAnswer, ConsumeRequest, Start, TopicCode, TopicError, TopicMessage};
 
 use serde::de::DeserializeOwned;

@@ -9,7 +9,6 @@ use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
 use super::errors::{ApiError, ErrorCode};
-use super::sql::MAX_PARAM_BYTES;
 
 /// One parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +54,11 @@ impl Param {
     }
 
     /// The parameter `$number` from its JSON.
-    pub(super) fn from_raw(raw: &RawValue, number: usize) -> Result<Self, ApiError> {
+    pub(super) fn from_raw(raw: &RawValue, number: usize, max_bytes: usize) -> Result<Self, ApiError> {
         let refused = |message: String| Err(ApiError::new(ErrorCode::InvalidParameter, message));
         let text = raw.get();
-        if text.len() > MAX_PARAM_BYTES {
-            return refused(format!("parameter ${number} has {} bytes; at most {MAX_PARAM_BYTES} are allowed", text.len()));
+        if text.len() > max_bytes {
+            return refused(format!("parameter ${number} has {} bytes; at most {max_bytes} are allowed", text.len()));
         }
         match text.bytes().next() {
             Some(b'n') => Ok(Self::Null),

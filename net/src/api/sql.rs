@@ -17,6 +17,23 @@ pub const MAX_PARAMS: usize = 50;
 /// Largest parameter in bytes of JSON.
 pub const MAX_PARAM_BYTES: usize = 512 << 10;
 
+/// What a request may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqlLimits {
+    /// Longest SQL text in bytes.
+    pub sql_bytes: usize,
+    /// Most parameters.
+    pub params: usize,
+    /// Largest parameter in bytes of JSON.
+    pub param_bytes: usize,
+}
+
+impl Default for SqlLimits {
+    fn default() -> Self {
+        Self { sql_bytes: MAX_SQL_BYTES, params: MAX_PARAMS, param_bytes: MAX_PARAM_BYTES }
+    }
+}
+
 /// A request: one statement, or a batch separated by `;`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlRequest {
@@ -43,30 +60,38 @@ struct RawSqlRequest<'a> {
 }
 
 impl SqlRequest {
+    /// A request from a body, within the default limits.
+    ///
+    /// # Errors
+    /// As [`Self::decode_within`].
+    pub fn decode(body: &[u8]) -> Result<Self, ApiError> {
+        Self::decode_within(body, &SqlLimits::default())
+    }
+
     /// A request from a body.
     ///
     /// # Errors
-    /// INVALID_INPUT for a body that is no such JSON, EMPTY_SQL, INVALID_SQL above [`MAX_SQL_BYTES`], INVALID_PARAMETER.
-    pub fn decode(body: &[u8]) -> Result<Self, ApiError> {
+    /// INVALID_INPUT for a body that is no such JSON, EMPTY_SQL, INVALID_SQL above the limit, INVALID_PARAMETER.
+    pub fn decode_within(body: &[u8], limits: &SqlLimits) -> Result<Self, ApiError> {
         let body = std::str::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
             ApiError::new(ErrorCode::InvalidInput, format!("the body is not valid UTF-8: byte {at} starts no character"))
         })?;
         let raw: RawSqlRequest<'_> =
             serde_json::from_str(body).map_err(|error| ApiError::new(ErrorCode::InvalidInput, describe(&error)))?;
-        if raw.sql.len() > MAX_SQL_BYTES {
-            let message = format!("the SQL text has {} bytes; at most {MAX_SQL_BYTES} are allowed", raw.sql.len());
+        if raw.sql.len() > limits.sql_bytes {
+            let message = format!("the SQL text has {} bytes; at most {} are allowed", raw.sql.len(), limits.sql_bytes);
             return Err(ApiError::new(ErrorCode::InvalidSql, message));
         }
         if raw.sql.trim().is_empty() {
             return Err(ApiError::new(ErrorCode::EmptySql, "the SQL text is empty"));
         }
         let raw_params = raw.params.unwrap_or_default();
-        if raw_params.len() > MAX_PARAMS {
-            let message = format!("{} parameters were given; at most {MAX_PARAMS} are allowed", raw_params.len());
+        if raw_params.len() > limits.params {
+            let message = format!("{} parameters were given; at most {} are allowed", raw_params.len(), limits.params);
             return Err(ApiError::new(ErrorCode::InvalidParameter, message));
         }
-        let params = raw_params.iter().enumerate().map(|(at, raw)| Param::from_raw(raw, at + 1)).collect::<Result<_, _>>()?;
+        let params = raw_params.iter().enumerate().map(|(at, raw)| Param::from_raw(raw, at + 1, limits.param_bytes)).collect::<Result<_, _>>()?;
         Ok(Self { sql: raw.sql.into_owned(), params, namespace_id: raw.namespace_id, request_id: raw.request_id })
     }
 

@@ -8,9 +8,9 @@ use highwater_runtime::Env;
 use highwater_sql::catalog::User;
 
 use super::attempts::{Attempts, Limits, Refusal};
-use super::gate::Gate;
 use super::scram::{SALT_BYTES, Verifier};
 use crate::config::Config;
+use crate::gate::Gate;
 
 /// Why a login fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,13 +4,14 @@
 //! `state`'s checks). A token is good while its user exists with the same role and the same epoch of rights.
 
 mod attempts;
-pub mod gate;
 mod login;
 mod scram;
 mod token;
 
+use highwater_net::api::MAX_CREDENTIAL_BYTES;
 use highwater_runtime::{Env, WallMicros};
 use highwater_sql::catalog::User;
+use highwater_sql::diag::{Diag, SqlState};
 
 pub use login::{LoginError, Logins, ROOT};
 pub use scram::{MalformedVerifier, SALT_BYTES, Verifier};
@@ -20,6 +21,27 @@ pub use token::{Claims, ISSUER, LEEWAY_SECONDS, TokenError, TokenType, role_word
 #[must_use]
 pub fn derive_verifier(password: &str, salt: [u8; SALT_BYTES], iterations: u32) -> String {
     Verifier::derive(password, &salt, iterations).to_string()
+}
+
+/// Whether a text may become a password: 1 to 1024 bytes, no control characters.
+///
+/// # Errors
+/// 22023 with the reason.
+pub fn check_new_password(password: &str) -> Result<(), Diag> {
+    let refuse = |reason: String| Err(Diag::new(SqlState::INVALID_PARAMETER, reason));
+    if password.is_empty() {
+        return refuse("the password is empty".into());
+    }
+    if password.len() > MAX_CREDENTIAL_BYTES {
+        return refuse(format!(
+            "the password has {} bytes; at most {MAX_CREDENTIAL_BYTES} are allowed",
+            password.len()
+        ));
+    }
+    if password.contains(char::is_control) {
+        return refuse("the password holds a control character; it could not be typed again".into());
+    }
+    Ok(())
 }
 
 /// A random salt.
@@ -54,11 +76,11 @@ pub struct Pair {
     pub refresh_expires: i64,
 }
 
-/// Tokens for a user who has proved to be that user; `id` is random.
+/// Tokens for a user who has proved to be that user; `id` names the login, through all its refreshed tokens.
 ///
 /// # Errors
 /// [`TokenError::Invalid`] if the claims cannot be written, which does not happen.
-pub fn issue(user: &User, key: &[u8; 32], now: WallMicros, lifetimes: Lifetimes, id: u128) -> Result<Pair, TokenError> {
+pub fn issue(user: &User, key: &[u8; 32], now: WallMicros, lifetimes: Lifetimes, id: &str) -> Result<Pair, TokenError> {
     let iat = now.0.div_euclid(1_000_000);
     let claims = |token_type, life: i64| Claims {
         sub: user.name.clone(),
@@ -69,7 +91,7 @@ pub fn issue(user: &User, key: &[u8; 32], now: WallMicros, lifetimes: Lifetimes,
         role: role_word(user.role).into(),
         token_type,
         epoch: user.auth_epoch,
-        jti: format!("{id:032x}"),
+        jti: id.to_owned(),
     };
     let (access, refresh) =
         (claims(TokenType::Access, lifetimes.access), claims(TokenType::Refresh, lifetimes.refresh));
@@ -106,12 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn a_password_has_some_but_not_too_many_visible_characters() {
+        assert!(check_new_password("p").is_ok());
+        assert!(check_new_password(&"é".repeat(512)).is_ok());
+        for bad in ["", "a\0b", "line\n", &"x".repeat(1025)] {
+            assert!(check_new_password(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_token_holds_until_the_users_rights_change() {
         let now = WallMicros(1_800_000_000_000_000);
-        let pair = issue(&anna(), &[1; 32], now, Lifetimes { access: 10, refresh: 20 }, 5).unwrap();
+        let pair = issue(&anna(), &[1; 32], now, Lifetimes { access: 10, refresh: 20 }, "login").unwrap();
         let claims = verify(&pair.access, &[1; 32], now, TokenType::Access).unwrap();
         assert!(still_holds(&claims, &anna()));
-        assert_eq!(claims.jti, format!("{:032x}", 5));
+        assert_eq!(claims.jti, "login");
         assert_eq!((pair.access_expires, pair.refresh_expires), (1_800_000_010, 1_800_000_020));
         assert!(!still_holds(&claims, &User { auth_epoch: 5, ..anna() }));
         assert!(!still_holds(&claims, &User { role: Role::Dba, ..anna() }));

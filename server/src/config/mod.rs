@@ -201,7 +201,7 @@ mod tests {
         );
         assert_eq!(
             refuse(Args { set: vec!["http.max_body=5B".into()], ..Args::default() }),
-            "--set http.max_body: '5B' is out of range; give 1KiB to 1GiB"
+            "--set http.max_body: '5B' is out of range; give 64KiB to 1GiB"
         );
         assert!(
             resolve(Some(("hw.toml", "cores = [")), [], &Args::default())

@@ -186,25 +186,31 @@ settings! {
     /// Address and port of the HTTP API.
     http_addr: SocketAddr = "127.0.0.1:2900", "http.addr", "http";
     /// Largest request body; a larger one is answered 413.
-    http_max_body: Bytes = "10MiB", "http.max_body", "http", KIB..=GIB;
+    http_max_body: Bytes = "10MiB", "http.max_body", "http", 64 * KIB..=GIB;
+    /// Largest head of a request; a larger one is answered 431.
+    http_max_head: Bytes = "64KiB", "http.max_head", "http", 8 * KIB..=MIB;
     /// Connections of one core; further ones are closed at once.
     http_max_connections: u32 = "10000", "http.max_connections", "http", 1..=1_000_000;
     /// Requests that one core works on at a time; further ones are answered 429.
     http_max_requests: u32 = "4096", "http.max_requests", "http", 1..=1_000_000;
-    /// Time in which a request's head must arrive; also how long an idle connection is kept.
+    /// How long a connection without a request is kept.
     http_idle_timeout: Period = "75s", "http.idle_timeout", "http", SECOND..=HOUR;
+    /// Time from a request's first byte to the end of its head.
+    http_head_timeout: Period = "10s", "http.head_timeout", "http", SECOND..=HOUR;
+    /// Time from there to the end of its body; a later one is answered 408.
+    http_body_timeout: Period = "30s", "http.body_timeout", "http", SECOND..=HOUR;
+    /// Time that a client may take no byte of an answer before the connection is closed.
+    http_write_timeout: Period = "30s", "http.write_timeout", "http", SECOND..=HOUR;
 
     /// Longest SQL text of a request.
     sql_max_text: Bytes = "1MiB", "sql.max_text", "sql", KIB..=64 * MIB;
-    /// Statements of one batch.
-    sql_max_statements: u32 = "1000", "sql.max_statements", "sql", 1..=65_535;
     /// Parameters of one statement.
     sql_max_params: u32 = "50", "sql.max_params", "sql", 1..=65_535;
-    /// Longest parameter, as UTF-8 text.
+    /// Longest parameter, in bytes of its JSON.
     sql_max_param: Bytes = "512KiB", "sql.max_param", "sql", 64..=64 * MIB;
-    /// Rows that one statement may answer; more is refused with SQLSTATE 54000, never cut.
+    /// Rows that one query may hold in memory or answer; more is refused with SQLSTATE 54000, never cut.
     sql_max_result_rows: u32 = "1000000", "sql.max_result_rows", "sql", 1..=100_000_000;
-    /// Bytes of rows that one statement may answer; more is refused with SQLSTATE 54000, never cut.
+    /// Bytes of rows that one query may hold in memory or answer; more is refused with SQLSTATE 54000, never cut.
     sql_max_result: Bytes = "64MiB", "sql.max_result", "sql", 64 * KIB..=4 * GIB;
     /// Time that one statement may take; then it is answered with SQLSTATE 57014.
     sql_statement_timeout: Period = "30s", "sql.statement_timeout", "sql", MILLI..=DAY;
@@ -216,10 +222,10 @@ settings! {
     /// Payload bytes that one consume returns at most, though always one message.
     topics_max_payload: Bytes = "8MiB", "topics.max_payload", "topics", KIB..=GIB;
     /// Longest time that a consume may wait for a first message.
-    topics_max_wait: Period = "1min", "topics.max_wait", "topics", 0..=HOUR;
+    topics_max_wait: Period = "5min", "topics.max_wait", "topics", 0..=HOUR;
 
     /// Life of an access token.
-    auth_access_lifetime: Period = "24h", "auth.access_lifetime", "auth", SECOND..=365 * DAY;
+    auth_access_lifetime: Period = "1d", "auth.access_lifetime", "auth", SECOND..=365 * DAY;
     /// Life of a refresh token.
     auth_refresh_lifetime: Period = "7d", "auth.refresh_lifetime", "auth", SECOND..=3650 * DAY;
     /// PBKDF2 iterations of new password verifiers; more make guessing and logging in slower.

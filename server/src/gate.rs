@@ -65,7 +65,7 @@ impl Gate {
         Ok(poll_fn(|context| match self.try_enter() {
             Some(pass) => Poll::Ready(pass),
             None => {
-                self.0.wakers.borrow_mut().push(context.waker().clone());
+                self.0.remember(context.waker());
                 Poll::Pending
             }
         })
@@ -78,10 +78,19 @@ impl Gate {
             if self.0.taken.get() == 0 {
                 return Poll::Ready(());
             }
-            self.0.wakers.borrow_mut().push(context.waker().clone());
+            self.0.remember(context.waker());
             Poll::Pending
         })
         .await;
+    }
+}
+
+impl Inner {
+    fn remember(&self, waker: &Waker) {
+        let mut wakers = self.wakers.borrow_mut();
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
     }
 }
 

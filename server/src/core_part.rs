@@ -1,0 +1,277 @@
+//! One core of the server, from its start to its end: the same code in production and in simulation.
+//!
+//! A core binds its listener, starts its part of the node, serves, and on request stops: no more connections, what is in
+//! flight is finished, and once that is so on every core, the stores are closed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_lite::future;
+use highwater_runtime::queue::{self, Receiver, Sender};
+use highwater_runtime::{Env, Listener, Rt};
+use highwater_state::placement::Layout;
+
+use crate::auth::{ROOT, Verifier};
+use crate::config::{AutoCount, Config, Origin};
+use crate::http::Service;
+use crate::node::{self, Node, NodeSettings, NodeSetup, Ports, StartError};
+use crate::stop::Stop;
+
+/// Why a core ended other than on request.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreError {
+    /// The HTTP address cannot be bound.
+    #[error("cannot listen on {addr}: {reason}{}", advice(*addr, reason))]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// The system's reason.
+        reason: std::io::Error,
+    },
+    /// The node did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A setting that the data folder fixed at another value.
+    #[error(
+        "{name} is {wanted} ({origin}), but this data folder was made with {fixed}, which is fixed for its life; leave the setting out, or use another data_dir"
+    )]
+    Fixed {
+        /// The setting.
+        name: &'static str,
+        /// Who gave it.
+        origin: Origin,
+        /// What was given.
+        wanted: u32,
+        /// What the folder has.
+        fixed: u32,
+    },
+}
+
+/// What to do about an address that cannot be bound: the end of a sentence, or nothing.
+#[must_use]
+pub fn advice(addr: SocketAddr, reason: &std::io::Error) -> String {
+    match reason.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "; stop what listens there (ss -ltnp 'sport = :{}' shows it), or give another --http-addr",
+                addr.port()
+            )
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address, give another --http-addr".into(),
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, give another --http-addr".into(),
+        _ => String::new(),
+    }
+}
+
+/// What one core is given. One per core, made together by [`parts`].
+pub struct CorePart {
+    config: Arc<Config>,
+    http_addr: SocketAddr,
+    setup: NodeSetup,
+    ports: Ports,
+    stop: Receiver<()>,
+    drained: Receiver<()>,
+    everyone: Vec<Sender<()>>,
+}
+
+/// Asks a node's cores to stop. Clones ask the same cores.
+#[derive(Clone)]
+pub struct Stopper(Vec<Sender<()>>);
+
+impl Stopper {
+    /// Asks every core to stop; asking again changes nothing.
+    pub fn stop(&self) {
+        for core in &self.0 {
+            // A full queue holds the request already, a closed one belongs to a core that has stopped.
+            let _ = core.try_send(());
+        }
+    }
+}
+
+/// What a core tells when it serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving {
+    /// The address that it listens on.
+    pub http_addr: SocketAddr,
+    /// Groups and stores of the data folder.
+    pub layout: Layout,
+}
+
+/// The parts of a node of `cores` cores that all listen on `http_addr` (not port 0 when there are several), and what stops
+/// them. `data_dir` exists and is locked by the caller; `root_password` counts only if the folder is new.
+#[must_use]
+pub fn parts(
+    config: &Arc<Config>,
+    cores: u16,
+    http_addr: SocketAddr,
+    data_dir: PathBuf,
+    root_password: String,
+) -> (Vec<CorePart>, Stopper) {
+    let setup = NodeSetup {
+        data_dir,
+        layout: Layout {
+            user_shards: config.user_shards,
+            shared_shards: config.shared_shards,
+            stores: match config.stores {
+                AutoCount::Auto => u32::from(cores),
+                AutoCount::Count(count) => count,
+            },
+        },
+        root_password,
+        store: Default::default(),
+        settings: node_settings(config),
+    };
+    let (stops, stopped): (Vec<_>, Vec<_>) = (0..cores).map(|_| queue::bounded(1)).unzip();
+    let (everyone, drained): (Vec<_>, Vec<_>) = (0..cores).map(|_| queue::bounded(usize::from(cores))).unzip();
+    let parts = node::mesh(cores).into_iter().zip(stopped).zip(drained).map(|((ports, stop), drained)| CorePart {
+        config: Arc::clone(config),
+        http_addr,
+        setup: setup.clone(),
+        ports,
+        stop,
+        drained,
+        everyone: everyone.clone(),
+    });
+    (parts.collect(), Stopper(stops))
+}
+
+fn node_settings(config: &Config) -> NodeSettings {
+    let shown = config.settings().into_iter().map(|setting| {
+        [setting.name.to_owned(), setting.value, setting.description.to_owned(), setting.category.to_owned()]
+    });
+    NodeSettings {
+        pipeline: pipeline_limits(config),
+        visibility_micros: config.topics_visibility_timeout.micros(),
+        max_consume_wait_micros: config.topics_max_wait.micros(),
+        max_consume_messages: config.topics_max_messages,
+        max_consume_bytes: u32::try_from(config.topics_max_payload.0).unwrap_or(u32::MAX),
+        scram_iterations: config.auth_scram_iterations,
+        shown: shown.collect(),
+    }
+}
+
+fn pipeline_limits(config: &Config) -> highwater_sql::pipeline::PipelineLimits {
+    highwater_sql::pipeline::PipelineLimits {
+        max_rows: config.sql_max_result_rows as usize,
+        max_bytes: config.sql_max_result.as_usize(),
+    }
+}
+
+/// Runs one core until it is asked to stop. `serving` is called once the whole node is ready and this core takes requests.
+///
+/// # Errors
+/// [`CoreError`] when it cannot start; the other cores of the node must then be stopped too.
+pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) -> Result<(), CoreError> {
+    let CorePart { config, http_addr, setup, ports, stop: asked, drained, everyone } = part;
+    let listen_error = |reason| CoreError::Listen { addr: http_addr, reason };
+    let listener = env.listen(http_addr).await.map_err(listen_error)?;
+    let http_addr = listener.local_addr().map_err(listen_error)?;
+    let stop = Stop::default();
+    let service = Service::new(env.clone(), Arc::clone(&config), stop.clone());
+    let ended = Stop::default();
+    env.spawn("listen", {
+        let (service, stop, ended) = (service.clone(), stop.clone(), ended.clone());
+        async move {
+            service.listen(listener, stop).await;
+            ended.request();
+        }
+    });
+    let root_password = setup.root_password.clone();
+    let start = async { Some(Node::start(env.clone(), ports, setup).await) };
+    let stopped_early = async {
+        asked.recv().await;
+        None
+    };
+    let Some(started) = future::or(start, stopped_early).await else {
+        // Nothing was promised to anyone yet: what is on disk is what a crash would leave.
+        stop.request();
+        return Ok(());
+    };
+    let node = started?;
+    let layout = node.layout();
+    refuse_other_shape(&config, layout)?;
+    if env.core().0 == 0 && config.root_password.0.is_some() {
+        env.spawn("root password", warn_if_not_roots(node.clone(), root_password));
+    }
+    service.open(node.clone());
+    serving(Serving { http_addr, layout });
+    asked.recv().await;
+    tracing::info!(core = env.core().0, "stopping");
+    stop.request();
+    future::zip(ended.requested(), node.shutdown()).await;
+    // Others may need this core's groups until they have finished, too.
+    for core in &everyone {
+        let _ = core.send(()).await;
+    }
+    for _ in &everyone {
+        drained.recv().await;
+    }
+    node.close().await;
+    Ok(())
+}
+
+/// Numbers of groups and stores are fixed when a folder is made: a setting that says otherwise is a mistake.
+fn refuse_other_shape(config: &Config, layout: Layout) -> Result<(), CoreError> {
+    let stores = match config.stores {
+        AutoCount::Auto => layout.stores,
+        AutoCount::Count(count) => count,
+    };
+    let settings = [
+        ("user_shards", config.user_shards, layout.user_shards),
+        ("shared_shards", config.shared_shards, layout.shared_shards),
+        ("stores", stores, layout.stores),
+    ];
+    for (name, wanted, fixed) in settings {
+        let origin = config.origin(name);
+        if wanted != fixed && origin != Origin::Default {
+            return Err(CoreError::Fixed { name, origin, wanted, fixed });
+        }
+    }
+    Ok(())
+}
+
+/// A root password that is given on a later start does not change root's: that is said, not ignored.
+async fn warn_if_not_roots(node: Node, given: String) {
+    let verifier = node.catalog().users.get(ROOT).and_then(|root| Verifier::parse(root.verifier.as_deref()?).ok());
+    let is_roots = match verifier {
+        Some(verifier) => node.env().blocking(move || verifier.accepts(&given)).await,
+        None => false,
+    };
+    if !is_roots {
+        tracing::warn!(
+            "root_password counts on the first start only and differs from root's password; ALTER USER root SET PASSWORD changes it"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+    use crate::config::{Args, resolve};
+
+    const LAYOUT: Layout = Layout { user_shards: 16, shared_shards: 8, stores: 2 };
+
+    #[test]
+    fn what_a_folder_has_fixed_cannot_be_set_otherwise() {
+        let config = |set: &[&str]| {
+            let args = Args { set: set.iter().map(ToString::to_string).collect(), ..Args::default() };
+            resolve(None, [], &args).unwrap()
+        };
+        assert!(refuse_other_shape(&config(&[]), LAYOUT).is_ok());
+        assert!(refuse_other_shape(&config(&["shared_shards=8", "stores=2", "user_shards=16"]), LAYOUT).is_ok());
+        let error = refuse_other_shape(&config(&["user_shards=4"]), LAYOUT).unwrap_err().to_string();
+        assert!(
+            error.starts_with("user_shards is 4 (--set user_shards), but this data folder was made with 16"),
+            "{error}"
+        );
+        assert!(refuse_other_shape(&config(&["stores=3"]), LAYOUT).is_err());
+    }
+
+    #[test]
+    fn every_setting_but_secrets_is_shown_to_the_node() {
+        let config = Config::defaults();
+        assert_eq!(node_settings(&config).shown.len(), config.settings().len());
+    }
+}

@@ -1,0 +1,208 @@
+//! `highwaterd`: reads the configuration, prepares the data folder, starts one executor per core and stops them on a signal.
+//!
+//! Exit codes: 0 stopped on request, 78 refused configuration or unfit machine, 2 bad usage, 1 anything else, 128 + signal
+//! when a second signal ends it at once.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the main function: it looks at the machine before the first executor starts and waits for signals"
+)]
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use crate::auth;
+use crate::banner::{self, Banner};
+use crate::config::{self, Args, Config, Cores, EXIT_CONFIG, Origin, SettingValue as _};
+use crate::core_part::{self, CoreError, Serving, advice, run_core};
+use crate::first_start::{self, RootPassword};
+use crate::http::VERSION;
+use crate::{lock, logging};
+use clap::Parser as _;
+use highwater_runtime::{CpuSet, Env as _, preflight};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// What ends a start: what to say and the exit code.
+struct Refusal(String, u8);
+
+impl Refusal {
+    /// The configuration or the machine must be changed first.
+    fn config(reason: impl ToString) -> Self {
+        Self(reason.to_string(), EXIT_CONFIG)
+    }
+
+    /// Anything else.
+    fn other(reason: impl ToString) -> Self {
+        Self(reason.to_string(), 1)
+    }
+}
+
+/// What the main thread waits for.
+enum Event {
+    Signal(i32),
+    Serving(Serving),
+    Ended(Result<(), CoreError>),
+}
+
+/// The process's main function.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal(reason, code)) => {
+            eprintln!("highwaterd: {reason}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Refusal> {
+    let config = Arc::new(config::load(args).map_err(Refusal::config)?);
+    if args.print_config {
+        print!("{}", config::print(&config));
+        return Ok(());
+    }
+    let cpus = cpus(&config)?;
+    if args.check_config {
+        return check(&config, &cpus);
+    }
+    if let Some(password) = &config.root_password.0 {
+        auth::check_new_password(password)
+            .map_err(|diag| Refusal::config(format!("{}: {diag}", config.origin("root_password"))))?;
+    }
+    let data_dir = first_start::create_folder(&config.data_dir).map_err(Refusal::other)?;
+    let pid = std::process::id();
+    let holder = format!("process {pid} (highwaterd {VERSION}, HTTP on {})", config.http_addr);
+    let lock = lock::acquire(&data_dir, &holder).map_err(Refusal::other)?;
+    preflight::check(&data_dir, cpus.len()).map_err(Refusal::config)?;
+    let http_addr = free_address(config.http_addr)?;
+    let root_password =
+        first_start::root_password(&data_dir, config.root_password.0.as_deref()).map_err(Refusal::other)?;
+    logging::start(&config);
+
+    let (events, happened) = mpsc::channel();
+    watch_signals(&events)?;
+    let cores = u16::try_from(cpus.len()).map_err(|_| Refusal::config(format!("{} cores are too many", cpus.len())))?;
+    let (parts, stopper) =
+        core_part::parts(&config, cores, http_addr, data_dir.clone(), root_password.text().to_owned());
+    let parts: Arc<Vec<_>> = Arc::new(parts.into_iter().map(|part| Mutex::new(Some(part))).collect());
+    let launched = highwater_runtime::launch(&cpus, move |env| {
+        let part = parts.get(usize::from(env.core().0)).and_then(|part| part.lock().ok()?.take());
+        let events = events.clone();
+        async move {
+            if let Some(part) = part {
+                let serving = events.clone();
+                let ended = run_core(env, part, move |facts| drop(serving.send(Event::Serving(facts)))).await;
+                // The main thread waits for this until it ends the process.
+                let _ = events.send(Event::Ended(ended));
+            }
+        }
+    })
+    .map_err(Refusal::other)?;
+
+    let (mut serving, mut ended, mut stopping) = (0, 0, false);
+    while ended < cores {
+        match happened.recv().map_err(Refusal::other)? {
+            Event::Serving(facts) => {
+                serving += 1;
+                if serving == cores {
+                    announce(&config, facts, &data_dir, launched.pinned(), &root_password);
+                }
+            }
+            Event::Signal(signal) if stopping => {
+                eprintln!("highwaterd: second signal, stopping at once");
+                std::process::exit(128 + signal);
+            }
+            Event::Signal(signal) => {
+                tracing::info!(signal, "stopping: what is in flight is finished");
+                stopping = true;
+                stopper.stop();
+            }
+            Event::Ended(Ok(())) => ended += 1,
+            Event::Ended(Err(error)) => {
+                // The other cores wait for this one; there is nothing in flight before a start.
+                let code = if matches!(error, CoreError::Fixed { .. }) { EXIT_CONFIG } else { 1 };
+                eprintln!("highwaterd: {error}");
+                std::process::exit(i32::from(code));
+            }
+        }
+    }
+    launched.join().map_err(Refusal::other)?;
+    drop(lock);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn cpus(config: &Config) -> Result<CpuSet, Refusal> {
+    let set = match &config.cores {
+        Cores::Auto => CpuSet::all(),
+        Cores::Count(_) | Cores::List(_) => CpuSet::parse(&config.cores.show()),
+    };
+    set.map_err(|error| Refusal::config(format!("{}: {error}", config.origin("cores"))))
+}
+
+/// Looks at everything that a start needs, without leaving anything behind.
+fn check(config: &Config, cpus: &CpuSet) -> Result<(), Refusal> {
+    let folder = std::path::absolute(&config.data_dir).map_err(Refusal::other)?;
+    let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    preflight::check(existing, cpus.len()).map_err(Refusal::config)?;
+    free_address(config.http_addr)?;
+    println!("highwaterd: configuration, kernel and data folder are fine ({} cores: CPU {cpus})", cpus.len());
+    Ok(())
+}
+
+/// The address with its port resolved. The cores share the port (`SO_REUSEPORT`), and another server of the same user
+/// could too: only a bind without that option tells that the port is taken.
+fn free_address(addr: SocketAddr) -> Result<SocketAddr, Refusal> {
+    let bound = TcpListener::bind(addr).and_then(|listener| listener.local_addr());
+    bound.map_err(|reason| Refusal::other(format!("cannot listen on {addr}: {reason}{}", advice(addr, &reason))))
+}
+
+fn watch_signals(events: &mpsc::Sender<Event>) -> Result<(), Refusal> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Refusal::other)?;
+    let events = events.clone();
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if events.send(Event::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(Refusal::other)?;
+    Ok(())
+}
+
+fn announce(config: &Config, facts: Serving, data_dir: &Path, pinned: &[usize], root_password: &RootPassword) {
+    let system = rustix::system::uname();
+    let kernel = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
+    let banner = Banner {
+        version: VERSION,
+        http_addr: facts.http_addr,
+        data_dir,
+        layout: facts.layout,
+        cpus: pinned,
+        pid: std::process::id(),
+        kernel: &kernel,
+        config: &settings_line(config),
+        root_password,
+    };
+    println!("{banner}");
+    tracing::info!(version = VERSION, url = banner::url(facts.http_addr), data_dir = %data_dir.display(), cores = pinned.len(), "ready");
+}
+
+/// Which settings are not at their defaults.
+fn settings_line(config: &Config) -> String {
+    let changed: Vec<String> = config
+        .settings()
+        .into_iter()
+        .filter(|setting| config.origin(setting.name) != Origin::Default)
+        .map(|setting| format!("{} = {}", setting.name, setting.value))
+        .collect();
+    if changed.is_empty() { "all defaults (highwaterd --print-config shows them)".into() } else { changed.join(", ") }
+}

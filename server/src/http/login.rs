@@ -1,0 +1,192 @@
+//! The authentication paths: login, refresh, me, status.
+
+use std::sync::Arc;
+
+use highwater_net::api::{ApiError, AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, session_cookies};
+use highwater_net::http::{Request, Response};
+use highwater_runtime::Env;
+use highwater_sql::catalog::{Role, User};
+use serde::Serialize;
+
+use super::{Service, bearer};
+use crate::auth::{self, Lifetimes, LoginError, ROOT, TokenType};
+use crate::node::Node;
+
+/// The answer of /v1/api/auth/me.
+#[derive(Serialize)]
+struct MeAnswer {
+    user: LoggedInUser,
+    admin_ui_access: bool,
+}
+
+/// The answer of /v1/api/auth/status.
+#[derive(Serialize)]
+struct StatusAnswer {
+    needs_setup: bool,
+    message: &'static str,
+}
+
+impl Service {
+    /// A password for tokens.
+    pub(super) async fn login(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
+        let asked = match LoginRequest::decode(&request.body) {
+            Ok(asked) => asked,
+            Err(error) => return Ok(error.response()),
+        };
+        // Known and unknown names take the same way.
+        let user = node.newest_catalog().await?.users.get(&asked.user).cloned();
+        let checked =
+            self.logins().check(self.env(), &asked.user, user.as_deref(), asked.password, request.peer.ip()).await;
+        match (checked, user) {
+            (Ok(()), Some(user)) => {
+                let id = format!("{:032x}", auth::random_id(self.env()));
+                Ok(self.tokens(node, &user, &id))
+            }
+            (Ok(()), None) => Ok(refused(LoginError::Wrong)),
+            (Err(error), _) => {
+                if !matches!(error, LoginError::Overloaded) {
+                    tracing::warn!(user = asked.user, peer = %request.peer.ip(), %error, "login refused");
+                }
+                Ok(refused(error))
+            }
+        }
+    }
+
+    /// A refresh token for tokens of the same login.
+    pub(super) async fn refresh(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
+        let Some(token) = request.bearer().or_else(|| request.cookie("kalamdb_refresh")) else {
+            return Ok(unauthorized(
+                "send the refresh token as 'Authorization: Bearer <token>' or in the cookie kalamdb_refresh",
+            ));
+        };
+        match bearer::holder(node, token, TokenType::Refresh).await {
+            Ok((claims, user)) => Ok(self.tokens(node, &user, &claims.jti)),
+            Err(error) if error.status() == 401 => Ok(unauthorized(&error.message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who the token stands for.
+    pub(super) async fn me(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
+        let Some(token) = request.bearer().or_else(|| request.cookie("kalamdb_auth")) else {
+            return Ok(unauthorized(
+                "send the access token as 'Authorization: Bearer <token>' or in the cookie kalamdb_auth",
+            ));
+        };
+        match bearer::holder(node, token, TokenType::Access).await {
+            Ok((_, user)) => {
+                Ok(Response::json(200, &MeAnswer { user: shown(&user), admin_ui_access: has_console(&user) }))
+            }
+            Err(error) if error.status() == 401 => Ok(unauthorized(&error.message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether root still needs a password; told to this machine only.
+    pub(super) fn auth_status(&self, node: &Node, request: &Request) -> Response {
+        if !request.peer.ip().is_loopback() {
+            return AuthError {
+                error: AuthCode::Forbidden,
+                message: "this path answers requests from the same machine only".into(),
+            }
+            .response();
+        }
+        let needs_setup = node.catalog().users.get(ROOT).is_none_or(|root| root.verifier.is_none());
+        let message = if needs_setup { "root has no password yet" } else { "root has a password" };
+        Response::json(200, &StatusAnswer { needs_setup, message })
+    }
+
+    fn tokens(&self, node: &Node, user: &Arc<User>, id: &str) -> Response {
+        let seconds = |period: crate::config::Period| i64::try_from(period.seconds()).unwrap_or(i64::MAX);
+        let lifetimes = Lifetimes {
+            access: seconds(self.config().auth_access_lifetime),
+            refresh: seconds(self.config().auth_refresh_lifetime),
+        };
+        let Ok(pair) = auth::issue(user, &node.token_key(), self.env().wall(), lifetimes, id) else {
+            return AuthError { error: AuthCode::InternalError, message: "the token could not be signed".into() }
+                .response();
+        };
+        let cookies = session_cookies(
+            &pair.access,
+            lifetimes.access.unsigned_abs(),
+            &pair.refresh,
+            lifetimes.refresh.unsigned_abs(),
+        );
+        let answer = LoginAnswer {
+            user: shown(user),
+            admin_ui_access: has_console(user),
+            expires_at: rfc3339(pair.access_expires.saturating_mul(1_000_000)),
+            access_token: pair.access,
+            refresh_token: Some(pair.refresh),
+            refresh_expires_at: Some(rfc3339(pair.refresh_expires.saturating_mul(1_000_000))),
+        };
+        let response = Response::json(200, &answer).header("cache-control", "no-store");
+        cookies.into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie))
+    }
+}
+
+fn unauthorized(message: &str) -> Response {
+    AuthError { error: AuthCode::Unauthorized, message: message.to_owned() }
+        .response()
+        .header("www-authenticate", "Bearer")
+}
+
+/// The answer to a login that fails.
+fn refused(error: LoginError) -> Response {
+    let (code, retry_after) = match error {
+        LoginError::Wrong => (AuthCode::Unauthorized, None),
+        LoginError::SetupRequired => (AuthCode::SetupRequired, None),
+        LoginError::Locked { seconds } => (AuthCode::AccountLocked, Some(seconds)),
+        LoginError::TooMany { seconds } => (AuthCode::RateLimited, Some(seconds)),
+        LoginError::Overloaded => (AuthCode::RateLimited, Some(1)),
+        LoginError::Damaged => (AuthCode::InternalError, None),
+    };
+    let response = AuthError { error: code, message: error.to_string() }.response();
+    match retry_after {
+        Some(seconds) => response.header("retry-after", seconds.to_string()),
+        None => response,
+    }
+}
+
+fn shown(user: &User) -> LoggedInUser {
+    LoggedInUser {
+        id: user.name.clone(),
+        role: auth::role_word(user.role).to_owned(),
+        email: user.email.clone(),
+        created_at: rfc3339(user.created_at),
+        updated_at: rfc3339(user.updated_at),
+    }
+}
+
+fn has_console(user: &User) -> bool {
+    user.role >= Role::Dba
+}
+
+/// Microseconds since 1970 as RFC 3339; a time beyond its years as the nearest that it can write.
+fn rfc3339(micros: i64) -> String {
+    let limit = if micros < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    jiff::Timestamp::from_microsecond(micros).unwrap_or(limit).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_700_000_000_123_456), "2023-11-14T22:13:20.123456Z");
+        assert!(rfc3339(i64::MAX).starts_with("9999"));
+    }
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let status = |error| refused(error).status;
+        assert_eq!(status(LoginError::Wrong), 401);
+        assert_eq!(status(LoginError::SetupRequired), 428);
+        assert_eq!(status(LoginError::Locked { seconds: 9 }), 403);
+        assert_eq!(status(LoginError::TooMany { seconds: 9 }), 429);
+        assert_eq!(status(LoginError::Overloaded), 429);
+        assert_eq!(status(LoginError::Damaged), 500);
+    }
+}

@@ -1,0 +1,213 @@
+//! The HTTP front end of one core: routes, limits, envelopes, logging.
+//!
+//! Decodes with `net::api`, asks the node, encodes the answer. Holds no state of a client beyond its connection. What a
+//! statement means is the node's; which status an error has is `net::api`'s.
+
+mod bearer;
+mod listen;
+mod login;
+mod request_id;
+mod routes;
+mod sql;
+mod topics;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use highwater_net::api::{API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits};
+use highwater_net::http::{Limits, Method, Request, Response};
+use highwater_runtime::{Env, Monotonic, Rt};
+
+use crate::auth::{self, Logins};
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::node::Node;
+use crate::stop::Stop;
+use routes::{Route, Unrouted};
+
+/// The version that answers and the banner give.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The front end of one core. Clones share it.
+#[derive(Clone)]
+pub struct Service(Rc<Inner>);
+
+struct Inner {
+    env: Rt,
+    config: Arc<Config>,
+    logins: Logins,
+    requests: Gate,
+    stop: Stop,
+    node: RefCell<Option<Node>>,
+}
+
+impl Service {
+    /// A front end that answers "not ready" until it is given a node.
+    #[must_use]
+    pub fn new(env: Rt, config: Arc<Config>, stop: Stop) -> Self {
+        let logins = Logins::new(&config, auth::random_salt(&env));
+        let requests = Gate::new(config.http_max_requests, 0);
+        Self(Rc::new(Inner { env, config, logins, requests, stop, node: RefCell::new(None) }))
+    }
+
+    /// The node is there: from now on requests are served.
+    pub fn open(&self, node: Node) {
+        self.0.node.replace(Some(node));
+    }
+
+    fn env(&self) -> &Rt {
+        &self.0.env
+    }
+
+    fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    fn logins(&self) -> &Logins {
+        &self.0.logins
+    }
+
+    fn sql_limits(&self) -> SqlLimits {
+        let config = self.config();
+        SqlLimits {
+            sql_bytes: config.sql_max_text.as_usize(),
+            params: config.sql_max_params as usize,
+            param_bytes: config.sql_max_param.as_usize(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let config = self.config();
+        Limits {
+            body_bytes: config.http_max_body.as_usize(),
+            head_bytes: config.http_max_head.as_usize(),
+            head_micros: config.http_head_timeout.micros(),
+            body_micros: config.http_body_timeout.micros(),
+            idle_micros: config.http_idle_timeout.micros(),
+            write_micros: config.http_write_timeout.micros(),
+            ..Limits::default()
+        }
+    }
+
+    /// Milliseconds since `started`.
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of one request")]
+    fn took(&self, started: Monotonic) -> f64 {
+        self.env().now().micros_since(started) as f64 / 1000.0
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: Request) -> Response {
+        let started = self.env().now();
+        let id = format!("{:016x}", self.env().random());
+        let response = match self.dispatch(&request).await {
+            Ok(response) => response,
+            Err(error) => error.response(self.took(started)),
+        };
+        let (status, took_ms, method, path) =
+            (response.status, self.took(started), request.method.as_str(), request.path.as_str());
+        if status >= 500 && status != 503 {
+            tracing::error!(request_id = id, status, took_ms, method, path, peer = %request.peer, "request failed");
+        } else {
+            tracing::debug!(request_id = id, status, took_ms, method, path, peer = %request.peer, "request");
+        }
+        response.header("x-request-id", id)
+    }
+
+    async fn dispatch(&self, request: &Request) -> Result<Response, ApiError> {
+        let route = match routes::route(&request.method, &request.path) {
+            Ok(route) => route,
+            Err(Unrouted::Path(meant)) => return Err(no_such_path(&request.path, meant)),
+            Err(Unrouted::Method(allowed)) => {
+                let message = format!("{} takes {allowed}, not {}", request.path, request.method);
+                return Ok(ApiError::new(ErrorCode::MethodNotAllowed, message).response(0.0).header("allow", allowed));
+            }
+        };
+        match route {
+            Route::Health => return Ok(self.health()),
+            Route::Ready => return Ok(self.ready()),
+            Route::Login
+            | Route::Refresh
+            | Route::Me
+            | Route::AuthStatus
+            | Route::Sql
+            | Route::Consume
+            | Route::Ack => {}
+        }
+        let node = self.node().ok_or_else(|| ApiError::new(ErrorCode::ClusterUnavailable, self.why_not_ready()))?;
+        let Some(_pass) = self.0.requests.try_enter() else {
+            let message =
+                format!("this core works on {} requests already; try again in a second", self.0.requests.taken());
+            return Err(ApiError::new(ErrorCode::RateLimitExceeded, message));
+        };
+        match route {
+            Route::Health => Ok(self.health()),
+            Route::Ready => Ok(self.ready()),
+            Route::Login => self.login(&node, request).await,
+            Route::Refresh => self.refresh(&node, request).await,
+            Route::Me => self.me(&node, request).await,
+            Route::AuthStatus => Ok(self.auth_status(&node, request)),
+            Route::Sql => {
+                let identity = bearer::identity(&node, request).await?;
+                self.sql(&node, identity, request).await
+            }
+            Route::Consume => {
+                let identity = bearer::identity(&node, request).await?;
+                let answer = self.consume(&node, identity, request).await;
+                Ok(answer.unwrap_or_else(|error| topics::response(&error)))
+            }
+            Route::Ack => {
+                let identity = bearer::identity(&node, request).await?;
+                let answer = self.ack(&node, identity, request).await;
+                Ok(answer.unwrap_or_else(|error| topics::response(&error)))
+            }
+        }
+    }
+
+    /// The node, once it takes work.
+    fn node(&self) -> Option<Node> {
+        self.0.node.borrow().clone().filter(Node::is_ready)
+    }
+
+    fn why_not_ready(&self) -> &'static str {
+        if self.0.stop.is_requested() {
+            "the server is shutting down"
+        } else {
+            "the server is starting: its logs are being replayed"
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.0.stop.is_requested() && self.node().is_some()
+    }
+
+    fn health(&self) -> Response {
+        let is_ready = self.is_ready();
+        let answer = HealthAnswer {
+            status: if is_ready { "healthy" } else { "unhealthy" }.into(),
+            version: VERSION.into(),
+            api_version: API_VERSION.into(),
+            build_date: option_env!("HIGHWATER_BUILD_DATE").unwrap_or("unknown").into(),
+        };
+        Response::json(if is_ready { 200 } else { 503 }, &answer)
+    }
+
+    fn ready(&self) -> Response {
+        if self.is_ready() {
+            return Response::json(200, &ReadyAnswer { status: "ready".into(), reason: None });
+        }
+        let status = if self.0.stop.is_requested() { "stopping" } else { "starting" };
+        Response::json(503, &ReadyAnswer { status: status.into(), reason: Some(self.why_not_ready().into()) })
+    }
+}
+
+fn no_such_path(path: &str, meant: Option<&str>) -> ApiError {
+    let shown: String = path.chars().take(100).collect();
+    let message = match meant {
+        Some(meant) => format!("there is no {shown} here; did you mean {meant}?"),
+        None => {
+            format!("there is no {shown} here; statements go to POST /v1/api/sql, logins to POST /v1/api/auth/login")
+        }
+    };
+    ApiError::new(ErrorCode::NotFound, message)
+}

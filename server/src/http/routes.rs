@@ -1,0 +1,81 @@
+//! Paths and methods.
+
+use super::Method;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Is the process well?
+    Health,
+    /// Does it take work?
+    Ready,
+    /// Password for tokens.
+    Login,
+    /// Refresh token for tokens.
+    Refresh,
+    /// Who am I?
+    Me,
+    /// Is there a root password?
+    AuthStatus,
+    /// Statements.
+    Sql,
+    /// Messages.
+    Consume,
+    /// Acknowledgements.
+    Ack,
+}
+
+/// Why a request has no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unrouted {
+    /// No such path; perhaps this one was meant.
+    Path(Option<&'static str>),
+    /// The path takes another method.
+    Method(&'static str),
+}
+
+const ROUTES: [(&str, &str, Route); 10] = [
+    ("/health", "GET", Route::Health),
+    ("/v1/api/healthcheck", "GET", Route::Health),
+    ("/ready", "GET", Route::Ready),
+    ("/v1/api/auth/login", "POST", Route::Login),
+    ("/v1/api/auth/refresh", "POST", Route::Refresh),
+    ("/v1/api/auth/me", "GET", Route::Me),
+    ("/v1/api/auth/status", "GET", Route::AuthStatus),
+    ("/v1/api/sql", "POST", Route::Sql),
+    ("/v1/api/topics/consume", "POST", Route::Consume),
+    ("/v1/api/topics/ack", "POST", Route::Ack),
+];
+
+/// The route of a method and path.
+pub(super) fn route(method: &Method, path: &str) -> Result<Route, Unrouted> {
+    let Some((_, allowed, route)) = ROUTES.iter().find(|(known, ..)| *known == path) else {
+        let nearest = ROUTES
+            .iter()
+            .map(|(known, ..)| (strsim::damerau_levenshtein(known, path.trim_end_matches('/')), *known))
+            .min()
+            .filter(|(distance, _)| *distance <= 4);
+        return Err(Unrouted::Path(nearest.map(|(_, known)| known)));
+    };
+    if method.as_str() == *allowed { Ok(*route) } else { Err(Unrouted::Method(allowed)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_takes_its_own_method_only() {
+        assert_eq!(route(&Method::POST, "/v1/api/sql"), Ok(Route::Sql));
+        assert_eq!(route(&Method::GET, "/v1/api/sql"), Err(Unrouted::Method("POST")));
+        assert_eq!(route(&Method::DELETE, "/health"), Err(Unrouted::Method("GET")));
+    }
+
+    #[test]
+    fn an_unknown_path_is_answered_with_the_one_that_was_meant() {
+        assert_eq!(route(&Method::POST, "/v1/api/sql/"), Err(Unrouted::Path(Some("/v1/api/sql"))));
+        assert_eq!(route(&Method::GET, "/v1/api/heathcheck"), Err(Unrouted::Path(Some("/v1/api/healthcheck"))));
+        assert_eq!(route(&Method::GET, "/metrics/of/something/else"), Err(Unrouted::Path(None)));
+        assert_eq!(route(&Method::GET, &"x".repeat(60_000)), Err(Unrouted::Path(None)));
+    }
+}

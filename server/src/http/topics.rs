@@ -1,0 +1,103 @@
+//! POST /v1/api/topics/consume and /v1/api/topics/ack.
+
+use highwater_net::api::{
+    AckAnswer, AckRequest as AskedAck, ConsumeAnswer as SentAnswer, ConsumeRequest as AskedConsume, Start, TopicCode,
+    TopicError, TopicMessage,
+};
+use highwater_net::http::{Request, Response};
+use highwater_sql::catalog::Operation;
+use highwater_sql::diag::Diag;
+use highwater_sql::plan::StartPosition;
+
+use super::Service;
+use crate::node::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, Node};
+
+impl Service {
+    /// Messages of one partition; waits for a first one if asked to.
+    pub(super) async fn consume(
+        &self,
+        node: &Node,
+        identity: Identity,
+        request: &Request,
+    ) -> Result<Response, TopicError> {
+        let asked = AskedConsume::decode(&request.body)?;
+        let max_messages = self.config().topics_max_messages;
+        if asked.limit == 0 || asked.limit > max_messages {
+            return Err(TopicError::invalid(format!("limit is {}; it must be 1 to {max_messages}", asked.limit)));
+        }
+        let max_wait = self.config().topics_max_wait;
+        let wait = asked.timeout_seconds.unwrap_or(0).saturating_mul(1_000_000);
+        if wait > max_wait.micros() {
+            let seconds = max_wait.seconds();
+            return Err(TopicError::invalid(format!(
+                "timeout_seconds must be at most {seconds}; consume again to wait longer"
+            )));
+        }
+        let partition = asked.partition_id;
+        let consume = ConsumeRequest {
+            identity,
+            topic: asked.topic_id,
+            group: asked.group_id,
+            start: match asked.start {
+                Start::Latest => StartPosition::Latest,
+                Start::Earliest => StartPosition::Earliest,
+                Start::Offset(offset) => StartPosition::Offset(offset),
+            },
+            limit: asked.limit,
+            partition,
+            timeout_micros: wait,
+            consumer_id: asked.consumer_id,
+        };
+        let answer = node.consume(consume).await.map_err(|diag| TopicError::from(&diag))?;
+        Ok(Response::json(200, &sent(answer, partition)))
+    }
+
+    /// An acknowledgement of one partition.
+    pub(super) async fn ack(&self, node: &Node, identity: Identity, request: &Request) -> Result<Response, TopicError> {
+        let asked = AskedAck::decode(&request.body)?;
+        let ack = AckRequest {
+            identity,
+            topic: asked.topic_id,
+            group: asked.group_id,
+            partition: asked.partition_id,
+            upto_offset: asked.upto_offset,
+            consumer_id: asked.consumer_id,
+        };
+        let acknowledged_offset = node.ack(ack).await.map_err(|diag: Diag| TopicError::from(&diag))?;
+        Ok(Response::json(200, &AckAnswer { success: true, acknowledged_offset }))
+    }
+}
+
+/// An error of a topic path; overload and unavailability say when to come back.
+pub(super) fn response(error: &TopicError) -> Response {
+    let response = error.response();
+    match error.code {
+        TopicCode::RateLimited | TopicCode::Unavailable => response.header("retry-after", "1"),
+        TopicCode::Forbidden
+        | TopicCode::NotFound
+        | TopicCode::InvalidInput
+        | TopicCode::Unauthorized
+        | TopicCode::Conflict
+        | TopicCode::InternalError => response,
+    }
+}
+
+fn sent(answer: ConsumeAnswer, partition_id: u32) -> SentAnswer {
+    let topic = answer.topic;
+    let messages = answer.messages.into_iter().map(|message| TopicMessage {
+        topic_id: topic.clone(),
+        partition_id,
+        offset: message.offset,
+        payload: message.payload,
+        key: message.key,
+        timestamp_ms: message.timestamp.div_euclid(1000),
+        user: message.user,
+        op: match message.operation {
+            Operation::Insert => "Insert",
+            Operation::Update => "Update",
+            Operation::Delete => "Delete",
+        }
+        .to_owned(),
+    });
+    SentAnswer { messages: messages.collect(), next_offset: answer.next_offset, has_more: answer.has_more }
+}

@@ -1,0 +1,27 @@
+//! Log lines on standard error: for people on a terminal, JSON otherwise.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat, SettingValue as _};
+
+/// Starts logging for this process; a second call changes nothing.
+pub fn start(config: &Config) {
+    let level = config.log_level.show();
+    // Libraries speak up from one level less: hyper's debug lines are not ours.
+    let filter = EnvFilter::new(format!("warn,highwater={level},highwaterd={level},{}", ours(&level)));
+    let is_json = match config.log_format {
+        LogFormat::Json => true,
+        LogFormat::Human => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error means that a subscriber is there already.
+    let _ = if is_json { lines.json().flatten_event(true).try_init() } else { lines.compact().try_init() };
+}
+
+fn ours(level: &str) -> String {
+    let crates = ["server", "net", "state", "raft", "engine", "runtime", "sql"];
+    crates.map(|name| format!("highwater_{name}={level}")).join(",")
+}
