@@ -31,7 +31,7 @@ pub enum CoreError {
     },
     /// The node did not start.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] Box<StartError>),
     /// A setting that the data folder fixed at another value.
     #[error(
         "{name} is {wanted} ({origin}), but this data folder was made with {fixed}, which is fixed for its life; leave the setting out, or use another data_dir"
@@ -188,7 +188,7 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
         stop.request();
         return Ok(());
     };
-    let node = started?;
+    let node = started.map_err(Box::new)?;
     let layout = node.layout();
     refuse_other_shape(&config, layout)?;
     if env.core().0 == 0 && config.root_password.0.is_some() {
