@@ -38,6 +38,8 @@ pub enum FunctionError {
     NoOperator {
         /// The operation as asked for, with types.
         call: String,
+        /// Whether a side is JSON.
+        json: bool,
     },
 }
 
@@ -54,9 +56,9 @@ impl From<FunctionError> for Diag {
             FunctionError::NoMatch { known, .. } => {
                 Self::new(SqlState::UNDEFINED_FUNCTION, message).hint(format!("there is {}; add a CAST", known.join(", ")))
             }
-            FunctionError::NoOperator { .. } => {
-                Self::new(SqlState::UNDEFINED_FUNCTION, message).hint("add a CAST to one side")
-            }
+            FunctionError::NoOperator { json: true, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
+                .hint("JSON has no order and no equality: take a member out with ->> and cast it"),
+            FunctionError::NoOperator { .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message).hint("add a CAST to one side"),
         }
     }
 }
@@ -433,7 +435,10 @@ pub fn resolve_operator(
     left: Option<DataType>,
     right: Option<DataType>,
 ) -> Result<(DataType, DataType, DataType), FunctionError> {
-    let refused = || FunctionError::NoOperator { call: format!("{} {} {}", type_name(left), symbol(op), type_name(right)) };
+    let refused = || FunctionError::NoOperator {
+        call: format!("{} {} {}", type_name(left), symbol(op), type_name(right)),
+        json: left == Some(DataType::Json) || right == Some(DataType::Json),
+    };
     let found = match op {
         BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => {
             arithmetic(op, left, right)
@@ -531,7 +536,10 @@ pub fn resolve_aggregate(
         }
         "sum" | "avg" => {
             let function = if name == "sum" { AggregateFunction::Sum } else { AggregateFunction::Avg };
-            let refused = || refused("sum and avg of BIGINT, DECIMAL, DOUBLE");
+            let refused = || FunctionError::NoMatch {
+                call: call(name, args),
+                known: ["BIGINT", "DECIMAL", "DOUBLE"].map(|known| format!("{name}({known})")).to_vec(),
+            };
             let arg = one().ok_or_else(refused)?.unwrap_or(DataType::Double);
             let result = match arg {
                 DataType::Double => DataType::Double,
@@ -547,7 +555,7 @@ pub fn resolve_aggregate(
             let function = if name == "min" { AggregateFunction::Min } else { AggregateFunction::Max };
             let arg = one().ok_or_else(|| refused("min(T)"))?.unwrap_or(DataType::Text);
             if !arg.is_comparable() {
-                return Err(refused("min and max of every type but JSON"));
+                return Err(refused(&format!("{name}(T) of every type but JSON")));
             }
             Ok((function, vec![arg], arg))
         }
