@@ -5,6 +5,7 @@
 //! ([`StateError::OutOfOrder`] stops the node otherwise); a refused command leaves nothing but its answer and the mark;
 //! two replicas that applied the same entries have the same keys, values and chain.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -202,6 +203,7 @@ async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<O
     let before = (entry.mark, entry.first_ends, entry.layout, entry.identity.clone());
     let now = entry.now();
     let head = head_of(command);
+    let head = head.as_deref();
     if let Some(head) = head {
         match sessions::recall(&mut entry.txn, head, now).await {
             Ok(None) => {}
@@ -332,17 +334,18 @@ fn check_rights(catalog: &Catalog, head: &RequestHead) -> Result<(), Diag> {
     }
 }
 
-fn head_of(command: &Command) -> Option<&RequestHead> {
+/// Who asks, under the id that the answer is kept by.
+fn head_of(command: &Command) -> Option<Cow<'_, RequestHead>> {
     match command {
-        Command::Write(write) => Some(&write.head),
-        Command::Consume(consume) => Some(&consume.head),
-        Command::Ack(ack) => Some(&ack.head),
+        Command::Write(write) => Some(Cow::Borrowed(&write.head)),
+        Command::Consume(command) => Some(consume::head_of(command)),
+        Command::Ack(ack) => Some(Cow::Borrowed(&ack.head)),
         Command::Meta(
             MetaCommand::Ddl { head, .. }
             | MetaCommand::CreateUser { head, .. }
             | MetaCommand::AlterUser { head, .. }
             | MetaCommand::DropUser { head, .. },
-        ) => Some(head),
+        ) => Some(Cow::Borrowed(head)),
         Command::Meta(MetaCommand::Bootstrap { .. } | MetaCommand::FinishJob { .. })
         | Command::Catalog { .. }
         | Command::Deltas(_)

@@ -30,8 +30,9 @@ impl<E: Env> Reader<E> {
         Ok(Scan(self.store.scan(range, Direction::Forward, &self.snapshot)))
     }
 
-    pub fn mutant(&self, _number: u32) -> bool {
-        false
+    /// Whether the planted bug is switched on for this process; never without the `mutants` feature.
+    pub fn mutant(&self, number: u32) -> bool {
+        highwater_runtime::mutant(number)
     }
 }
 

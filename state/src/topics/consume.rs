@@ -4,16 +4,19 @@
 //! partition is one value ([`crate::keys::Space::Consumers`]: `frame(progress)`), so that a claim, the ack of it and the
 //! answer are there together or not at all.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, ObjectId, Role, Topic};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::StartPosition;
 use highwater_sql::value::Micros;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::claims::{MAX_CLAIMS, MAX_SETTLED, Offsets, Progress, Refusal};
 use super::partition::{self, Head};
-use crate::command::{AckCommand, ConsumeCommand};
+use crate::command::{AckCommand, ConsumeCommand, RequestHead, RequestId};
 use crate::error::{Abort, StateError};
 use crate::keys::{KeySpan, Keys};
 use crate::outcome::{Consumed, Message};
@@ -32,6 +35,17 @@ const CHUNK: (usize, usize) = (16, 1024);
 
 /// The number of the planted bug "offset commit as plain last-write-wins".
 const LAST_WRITE_WINS: u32 = 32;
+
+/// The head of a consume under an id of its own per partition. One statement over several partitions is one request but one
+/// command per partition, and several partitions may live in one group: each keeps its own answer. The id's time, its
+/// upper 48 bits, stays; the rest is mixed with XXH3-128 of topic and partition.
+pub(crate) fn head_of(command: &ConsumeCommand) -> Cow<'_, RequestHead> {
+    let Some(request) = command.head.request else { return Cow::Borrowed(&command.head) };
+    let mut place = command.topic.0.to_be_bytes().to_vec();
+    place.extend_from_slice(&command.partition.to_be_bytes());
+    let id = request.id ^ (xxh3_128(&place) >> 48);
+    Cow::Owned(RequestHead { request: Some(RequestId { id, ..request }), ..command.head.clone() })
+}
 
 /// CONSUME ... GROUP of one partition. A group that is new starts where the command says, and its start is stored even when
 /// nothing is returned; a known one goes on where it is.

@@ -12,7 +12,7 @@ use highwater_sql::plan::StartPosition;
 use highwater_sql::value::Micros;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
-use crate::command::{AckCommand, Command, ConsumeCommand, Deltas, Envelope, RequestHead, TopicRecord};
+use crate::command::{AckCommand, Command, ConsumeCommand, Deltas, Envelope, RequestHead, RequestId, TopicRecord};
 use crate::group::GroupState;
 use crate::outcome::{Consumed, Outcome};
 use crate::placement::Layout;
@@ -160,6 +160,20 @@ fn a_first_consume_stores_its_start_even_when_nothing_is_returned() {
         group.feed(2).await;
         let then = group.consume(consume("a", StartPosition::Latest, 10, true)).await;
         assert_eq!(then.messages.iter().map(|message| message.offset).collect::<Vec<_>>(), [5, 6]);
+    });
+}
+
+#[test]
+fn a_consume_of_nothing_stores_the_start_too() {
+    run(async |env| {
+        let mut group = Group::new(&env).await;
+        group.feed(5).await;
+        assert!(!group.state.view().knows_group(TOPIC, 0, "g").await.unwrap());
+        let first = group.consume(consume("a", StartPosition::Earliest, 0, true)).await;
+        assert_eq!((first.messages.len(), first.next_offset, first.has_more), (0, 0, true));
+        assert!(group.state.view().knows_group(TOPIC, 0, "g").await.unwrap());
+        let then = group.consume(consume("a", StartPosition::Latest, 1, true)).await;
+        assert_eq!(then.messages[0].offset, 0);
     });
 }
 
@@ -403,7 +417,7 @@ fn a_retried_consume_gets_the_first_answer() {
         let mut group = Group::new(&env).await;
         group.feed(4).await;
         let millis = u128::try_from(group.now / 1000).unwrap();
-        let request = Some(crate::command::RequestId { id: millis << 80, ordinal: 0 });
+        let request = Some(RequestId { id: millis << 80, ordinal: 0 });
         let command = ConsumeCommand {
             head: RequestHead { request, ..head() },
             ..consume("a", StartPosition::Earliest, 2, true)
@@ -411,6 +425,26 @@ fn a_retried_consume_gets_the_first_answer() {
         let first = group.consume(command.clone()).await;
         assert_eq!(group.consume(command).await, first);
         assert_eq!(group.consume(consume("a", StartPosition::Earliest, 2, true)).await.messages[0].offset, 2);
+    });
+}
+
+#[test]
+fn one_request_over_several_partitions_of_a_group_has_an_answer_for_each() {
+    run(async |env| {
+        let mut group = Group::new(&env).await;
+        group.feed(4).await;
+        let request = Some(RequestId { id: u128::try_from(group.now / 1000).unwrap() << 80, ordinal: 0 });
+        let of_partition = |partition| ConsumeCommand {
+            head: RequestHead { request, ..head() },
+            partition,
+            ..consume("a", StartPosition::Earliest, 2, true)
+        };
+        let first = group.consume(of_partition(0)).await;
+        assert_eq!(first.messages.len(), 2);
+        let second = group.consume(of_partition(1)).await;
+        assert_eq!(second.messages.len(), 0, "partition 1 is empty");
+        assert_eq!(group.consume(of_partition(0)).await, first);
+        assert_eq!(group.consume(of_partition(1)).await, second);
     });
 }
 

@@ -99,6 +99,16 @@ impl<E: Env> GroupView<E> {
         Ok(consume::would_take(self.progress(topic, partition, group).await?.as_ref(), &head, now.max(self.log_time())))
     }
 
+    /// Whether a group has consumed or acked in a partition. A first consume over several partitions must reach all of them,
+    /// with limit 0 where nothing more is wanted: a partition where the group's start was not stored would begin wherever a
+    /// later consume says.
+    ///
+    /// # Errors
+    /// A failure of the store, or damage.
+    pub async fn knows_group(&self, topic: ObjectId, partition: u32, group: &str) -> Result<bool, StateError> {
+        Ok(self.reader().get(&self.keys().consumers(topic, partition, group)).await?.is_some())
+    }
+
     /// When the next live claim of a group in a partition expires, in log time; `None` when none is live at `now`.
     ///
     /// # Errors
