@@ -91,11 +91,10 @@ impl StoreOptions {
         }
     }
 
-    /// The largest log entry that fits a segment, in bytes.
+    /// The largest log entry, in bytes: half a segment, so that the opening of a segment always has room beside it.
     #[must_use]
     pub fn max_entry_bytes(&self) -> usize {
-        let room = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX).saturating_sub(16 * BLOCK);
-        room.min(MAX_ENTRY_BYTES)
+        usize::try_from(self.segment_bytes / 2).unwrap_or(usize::MAX).min(MAX_ENTRY_BYTES)
     }
 
     /// Refuses sizes that cannot work together.

@@ -25,6 +25,11 @@ pub enum Pressure {
         /// What could not be done.
         what: String,
     },
+    /// Flushing or compaction cannot go on, for another reason than space.
+    Failed {
+        /// What failed.
+        what: String,
+    },
 }
 
 impl fmt::Display for Pressure {
@@ -34,6 +39,7 @@ impl fmt::Display for Pressure {
             Self::LevelZero { tables } => write!(f, "{tables} tables wait to be compacted; try again shortly"),
             Self::Log { bytes } => write!(f, "the log has reached its limit with {bytes} bytes; try again shortly"),
             Self::DiskFull { what } => write!(f, "{what}; writes are refused until there is space"),
+            Self::Failed { what } => write!(f, "{what}; writes are refused until that is resolved"),
         }
     }
 }

@@ -86,11 +86,6 @@ impl GroupLog {
         self.get(index).map(|entry| entry.term)
     }
 
-    /// Whether entries from `first` may be appended.
-    pub(crate) fn accepts(&self, first: LogIndex) -> bool {
-        first > self.start && first <= self.last().next()
-    }
-
     /// Drops everything at or above `index`.
     fn truncate(&mut self, index: LogIndex) {
         let kept = index.0.saturating_sub(self.base.0).saturating_sub(1);
@@ -183,7 +178,6 @@ mod tests {
         log.replace(LogIndex(1), [at(1, 1), at(1, 1), at(1, 1)]);
         log.replace(LogIndex(2), [at(1, 2)]);
         assert_eq!(terms(&log), [(1, 1), (2, 2)]);
-        assert!(log.accepts(LogIndex(3)) && !log.accepts(LogIndex(4)) && !log.accepts(LogIndex(0)));
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(crate) struct FreeSlot<F> {
 
 pub(crate) struct LogState<F> {
     pub(crate) groups: BTreeMap<GroupId, GroupLog>,
+    /// What the manifest knows of each group; in recovery only.
+    pub(crate) claimed: BTreeMap<GroupId, GroupLog>,
     /// By segment id; the last is the one that is written.
     pub(crate) segments: BTreeMap<u64, Segment<F>>,
     pub(crate) free: Vec<FreeSlot<F>>,
@@ -89,9 +91,11 @@ pub(crate) struct LogState<F> {
 }
 
 impl<F> LogState<F> {
-    pub(crate) fn new(groups: BTreeMap<GroupId, GroupLog>) -> Self {
+    /// A log that is about to be recovered, with what the manifest knows of its groups.
+    pub(crate) fn new(claimed: BTreeMap<GroupId, GroupLog>) -> Self {
         Self {
-            groups,
+            groups: claimed.clone(),
+            claimed,
             segments: BTreeMap::new(),
             free: Vec::new(),
             next_slot: 0,
@@ -109,38 +113,42 @@ impl<F> LogState<F> {
         match record {
             Record::Entries { group, incarnation, first, entries } => {
                 let entries = self.index(group, first, entries, block, cache_bytes);
-                let log = self.life(group, incarnation, first);
+                let log = self.life(group, incarnation, first.previous(), Term(0));
                 log.replace(first, entries);
             }
             Record::Relocated { group, incarnation, first, entries } => {
                 let entries = self.index(group, first, entries, block, cache_bytes);
-                let log = self.life(group, incarnation, first);
+                let log = self.life(group, incarnation, first.previous(), Term(0));
                 log.relocate(first, entries);
             }
             Record::HardState { group, state } => self.groups.entry(group).or_default().hard_state = state,
             Record::Start { group, incarnation, start, start_term } => {
-                let log = GroupLog::starting(incarnation, start, start_term);
+                let log = self.begin(group, incarnation, start, start_term);
                 self.groups.insert(group, log);
             }
             Record::Checkpoint { group, incarnation, state, start, start_term } => {
-                let log = self.groups.entry(group).or_insert_with(|| GroupLog::starting(incarnation, start, start_term));
-                if log.incarnation != incarnation {
-                    *log = GroupLog::starting(incarnation, start, start_term);
-                }
-                log.hard_state = state;
+                self.life(group, incarnation, start, start_term).hard_state = state;
             }
         }
         self.evict(cache_bytes);
     }
 
-    /// The group's log in this life; another life begins an empty log before `first`.
-    fn life(&mut self, group: GroupId, incarnation: Incarnation, first: LogIndex) -> &mut GroupLog {
-        let fresh = || GroupLog::starting(incarnation, first.previous(), Term(0));
-        let log = self.groups.entry(group).or_insert_with(fresh);
+    /// The group's log in this life; another life begins an empty log behind `start`.
+    fn life(&mut self, group: GroupId, incarnation: Incarnation, start: LogIndex, start_term: Term) -> &mut GroupLog {
+        let begun = self.begin(group, incarnation, start, start_term);
+        let log = self.groups.entry(group).or_insert_with(|| begun.clone());
         if log.incarnation != incarnation {
-            *log = fresh();
+            *log = begun;
         }
         log
+    }
+
+    /// An empty log behind `start`, or behind where the manifest knows this life's log to begin.
+    fn begin(&self, group: GroupId, incarnation: Incarnation, start: LogIndex, start_term: Term) -> GroupLog {
+        match self.claimed.get(&group) {
+            Some(claimed) if claimed.incarnation == incarnation => claimed.clone(),
+            Some(_) | None => GroupLog::starting(incarnation, start, start_term),
+        }
     }
 
     fn index(
@@ -639,6 +647,11 @@ impl<E: Env> Log<E> {
         let state = self.state.borrow();
         let active = state.active().map_or(0, |(id, _)| id);
         state.groups.values().filter_map(GroupLog::oldest_segment).min().unwrap_or(active).min(active)
+    }
+
+    /// The oldest segment there is.
+    pub(crate) fn oldest_segment(&self) -> u64 {
+        self.state.borrow().segments.first_key_value().map_or(0, |(id, _)| *id)
     }
 
     /// Groups whose entries keep the oldest needed segment alive.

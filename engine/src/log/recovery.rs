@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
+use highwater_runtime::{AlignedBuf, BLOCK, Env, File};
 
 use super::block::{self, Parsed};
 use super::group::GroupLog;
@@ -124,6 +124,8 @@ impl<E: Env> Log<E> {
         check_idle(&idle, &state).await?;
         check_whole(folder, &state, &claims)?;
 
+        state.claimed.clear();
+
         // From here on the files are changed.
         for segment in state.segments.values() {
             if let Err(error) = segment.file.sync().await {
@@ -134,8 +136,7 @@ impl<E: Env> Log<E> {
         for candidate in idle {
             let keep = candidate.bytes == options.segment_bytes && state.free.len() < options.spare_segments;
             if keep {
-                let file = Self::open_segment(&env, &candidate.path).await?;
-                state.free.push(FreeSlot { slot: candidate.slot, file: Rc::new(file) });
+                state.free.push(FreeSlot { slot: candidate.slot, file: Rc::new(candidate.file) });
             } else {
                 env.remove_file(&candidate.path)
                     .await
@@ -159,7 +160,8 @@ async fn find<E: Env>(
         let Some(slot) = segment::slot(&name) else { continue };
         let path = segment::path(folder, slot);
         let failed = |action, error| EngineError::io(action, &path, &error);
-        let file = env.open(&path, OpenOptions::WRITE).await.map_err(|e| failed("open", e))?;
+        // The handle lives on when the segment is recycled, so it must be one for durable writes.
+        let file = Log::open_segment(env, &path).await?;
         let bytes = file.len().await.map_err(|e| failed("measure", e))?;
         let header = if bytes < BLOCK as u64 {
             ParsedSegment::Blank
@@ -429,7 +431,9 @@ fn check_whole<F>(folder: &Path, state: &LogState<F>, claims: &LogClaims) -> Res
         if log.has_gap() {
             return refuse(format!("{group}: entries after {} are missing from the log", log.start));
         }
-        if log.flushed > log.last() {
+        // A group that is only written to, never logged, has marks and no log.
+        let logged = log.entry_count() > 0 || log.start.0 > 0 || log.incarnation.0 > 0;
+        if logged && log.flushed > log.last() {
             return refuse(format!("{group}: the tables contain {}, but the log ends at {}", log.flushed, log.last()));
         }
     }

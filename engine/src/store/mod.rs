@@ -1,101 +1,111 @@
-//! The store: one log and one tree, opened, written, read, flushed and closed together.
+//! # The store: one log and one tree, opened, written, read, flushed and closed together
+//!
+//! Invariants:
+//! * `flushed <= applied <= committed` for every group; the memtable's swap and the capture of every group's applied index are
+//!   one synchronous step.
+//! * A version is swapped in, and the memtable that became a table dropped, in one synchronous step after the manifest edit
+//!   is durable.
+//! * Nothing is done in the background under a borrow of the state.
+
+mod background;
+mod compact;
+mod flush;
+mod maintain;
+mod open;
+
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use highwater_runtime::Env;
 
+pub use open::{Recovery, RecoveredGroup};
+
 use crate::batch::WriteBatch;
 use crate::error::EngineError;
-use crate::ids::{GroupId, Incarnation, LogIndex, Seq, Term};
+use crate::gate::{Event, Gate, Progress};
+use crate::ids::{GroupId, LogIndex, Seq, Term};
 use crate::log::batch::LogBatch;
 use crate::log::record::HardState;
-use crate::log::recovery::{LogClaims, LogReport};
 use crate::log::{Log, LogEntry};
+use crate::manifest::Manifest;
 use crate::options::StoreOptions;
 use crate::pressure::{Pressure, StoreStats, VerifyReport};
 use crate::tree::Lookup;
+use crate::tree::cache::BlockCache;
 use crate::tree::cursor::{Cursor, Direction, KeyRange, View};
 use crate::tree::memtable::Memtable;
 use crate::tree::snapshot::{Snapshot, Snapshots};
+use crate::tree::table::Graveyard;
 use crate::tree::version::Version;
 
 /// One engine of a node: a log and a tree, holding many groups. Lives on one core, as `Rc<Store>`.
 pub struct Store<E: Env> {
+    env: E,
+    folder: PathBuf,
+    options: Rc<StoreOptions>,
     log: Log<E>,
-    memtable: RefCell<Rc<Memtable>>,
+    /// Taken out while an edit is written.
+    manifest: Cell<Option<Box<Manifest<E>>>>,
+    manifest_gate: Gate,
+    memtables: RefCell<Memtables>,
     version: RefCell<Rc<Version<E>>>,
+    cache: Rc<BlockCache>,
+    graveyard: Graveyard,
     snapshots: Snapshots,
     last_seq: Cell<Seq>,
+    applied: RefCell<BTreeMap<GroupId, LogIndex>>,
+    next_table: Cell<u64>,
+    /// The log's tail as the manifest has it.
+    recorded_tail: Cell<u64>,
+    flush_wake: Event,
+    compact_wake: Event,
+    seal_wake: Event,
+    progress: Progress,
+    /// Background jobs under way.
+    busy: Cell<usize>,
+    troubles: RefCell<Troubles>,
+    counters: Counters,
     closed: Cell<bool>,
 }
 
-/// A group as it was found when the store was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecoveredGroup {
-    /// The replica's life.
-    pub incarnation: Incarnation,
-    /// The newest durable hard state.
-    pub hard_state: HardState,
-    /// The tree contains exactly the effects of entries up to this; the caller applies those behind it, up to the
-    /// committed index, again.
-    pub applied: LogIndex,
-    /// The first index held.
-    pub first_index: LogIndex,
-    /// The last index held; `first_index - 1` when the log is empty.
-    pub last_index: LogIndex,
+/// Recent writes: one memtable that takes them, and frozen ones on their way to tables.
+struct Memtables {
+    active: Rc<Memtable>,
+    /// Oldest first.
+    frozen: VecDeque<Rc<Frozen>>,
+    /// Applied indexes at the freeze before, for planted bug 13.
+    earlier_marks: BTreeMap<GroupId, LogIndex>,
 }
 
-/// What opening a store found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Every group that the store knows.
-    pub groups: BTreeMap<GroupId, RecoveredGroup>,
-    /// What recovery of the log found.
-    pub log: LogReport,
-    /// Tables in the tree.
-    pub tables: usize,
-    /// Files of unfinished work that were removed.
-    pub orphans: Vec<PathBuf>,
+/// A memtable that takes no more writes, with every group's applied index at that moment.
+struct Frozen {
+    memtable: Rc<Memtable>,
+    marks: BTreeMap<GroupId, LogIndex>,
+}
+
+/// What keeps background work from going on.
+#[derive(Default)]
+struct Troubles {
+    flush: Option<EngineError>,
+    compaction: Option<EngineError>,
+}
+
+#[derive(Default)]
+struct Counters {
+    frozen: Cell<u64>,
+    flushed: Cell<u64>,
+    compactions: Cell<u64>,
+    written_bytes: Cell<u64>,
+}
+
+fn add(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get() + by);
 }
 
 impl<E: Env> Store<E> {
-    /// Opens the store in `dir`, which is created if absent.
-    ///
-    /// # Errors
-    /// [`EngineError::Corruption`] when durable data is damaged, [`EngineError::Foreign`] and [`EngineError::Version`] when the
-    /// files are not for this store and release, [`EngineError::NoSpace`] and [`EngineError::Io`] from the disk. Nothing that
-    /// was acknowledged is changed by a failed open.
-    pub async fn open(env: E, dir: &Path, options: StoreOptions) -> Result<(Rc<Self>, Recovery), EngineError> {
-        options.check()?;
-        env.create_dir_all(dir).await.map_err(|error| EngineError::io("create", dir, &error))?;
-        let options = Rc::new(options);
-        let claims = LogClaims { tail: 0, durable: 0, manifest: 0, groups: BTreeMap::new() };
-        let (log, report) = Log::recover(env.clone(), dir, Rc::clone(&options), claims).await?;
-        let groups = log.with_groups(|groups| {
-            let describe = |log: &crate::log::group::GroupLog| RecoveredGroup {
-                incarnation: log.incarnation,
-                hard_state: log.hard_state,
-                applied: log.flushed,
-                first_index: log.start.next(),
-                last_index: log.last(),
-            };
-            groups.iter().map(|(group, log)| (*group, describe(log))).collect()
-        });
-        let store = Self {
-            log,
-            memtable: RefCell::new(Rc::new(Memtable::default())),
-            version: RefCell::new(Rc::new(Version { env: PhantomData })),
-            snapshots: Snapshots::default(),
-            last_seq: Cell::new(Seq(0)),
-            closed: Cell::new(false),
-        };
-        Ok((Rc::new(store), Recovery { groups, log: report, tables: 0, orphans: Vec::new() }))
-    }
-
     /// Makes a batch of log records durable; they are when this returns. One append at a time is written; others wait.
     ///
     /// # Errors
@@ -105,7 +115,13 @@ impl<E: Env> Store<E> {
         if self.closed.get() {
             return Err(EngineError::Closed);
         }
-        self.log.append(batch).await
+        let segment = self.log.active_segment();
+        let outcome = self.log.append(batch).await;
+        if self.log.active_segment() != segment {
+            self.flush_wake.notify();
+        }
+        self.seal_wake.notify();
+        outcome
     }
 
     /// The entries of a group from `from` to `to_inclusive`: at least one, then as many as fit `max_bytes`.
@@ -142,23 +158,41 @@ impl<E: Env> Store<E> {
         self.log.group(group).map_or(HardState::default(), |log| log.hard_state)
     }
 
+    /// The index up to which the group's entries have taken effect in the tree, memtable included.
+    pub fn applied(&self, group: GroupId) -> LogIndex {
+        self.applied.borrow().get(&group).copied().unwrap_or_default()
+    }
+
     /// Raft needs nothing at or below `upto` any more. The entries go when the tables contain their effects too.
     pub fn release_log(&self, group: GroupId, upto: LogIndex) {
         self.log.release(group, upto);
+        if self.log.needed_tail() > self.recorded_tail.get() {
+            self.flush_wake.notify();
+        }
+    }
+
+    /// Groups whose unreleased or unflushed entries keep the oldest segment of the log alive. When [`Store::pressure`] says
+    /// that the log is at its limit, their driver should release what it can.
+    pub fn log_holders(&self) -> Vec<GroupId> {
+        self.log.tail_holders()
     }
 
     /// Lets a batch take effect in the tree at once, together with the group's applied index. It becomes durable by a later
     /// flush; until then the log is its redo record.
     pub fn write(&self, group: GroupId, applied: LogIndex, batch: WriteBatch) {
-        let memtable = Rc::clone(&self.memtable.borrow());
+        let mut memtables = self.memtables.borrow_mut();
         let mut seq = self.last_seq.get();
         let needed = |old, new| self.snapshots.between(old, new);
         for operation in batch.into_operations() {
             seq = Seq(seq.0 + 1);
-            memtable.apply(operation, seq, &needed);
+            memtables.active.apply(operation, seq, &needed);
         }
-        memtable.note_applied(group, applied);
+        memtables.active.note_applied(group, applied);
         self.last_seq.set(seq);
+        self.applied.borrow_mut().insert(group, applied);
+        if memtables.active.bytes() >= self.options.memtable_bytes {
+            self.freeze(&mut memtables);
+        }
     }
 
     /// The present state of the tree, kept readable while the snapshot or a clone of it lives.
@@ -167,7 +201,10 @@ impl<E: Env> Store<E> {
     }
 
     fn view(&self) -> View<E> {
-        View { memtables: vec![Rc::clone(&self.memtable.borrow())], version: Rc::clone(&self.version.borrow()) }
+        let memtables = self.memtables.borrow();
+        let frozen = memtables.frozen.iter().rev().map(|frozen| Rc::clone(&frozen.memtable));
+        let memtables = std::iter::once(Rc::clone(&memtables.active)).chain(frozen).collect();
+        View { memtables, version: Rc::clone(&self.version.borrow()) }
     }
 
     /// The value of a key at a snapshot.
@@ -175,16 +212,21 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// [`EngineError::Corruption`] or [`EngineError::Io`] when a table cannot be read.
     pub async fn get(&self, key: &[u8], at: &Snapshot) -> Result<Option<Bytes>, EngineError> {
-        let view = self.view();
-        let wanted = Bytes::copy_from_slice(key);
-        for memtable in &view.memtables {
-            match memtable.get(&wanted, at.seq()) {
-                Lookup::Found(value) => return Ok(Some(value)),
-                Lookup::Deleted => return Ok(None),
-                Lookup::Unknown => {}
-            }
+        match self.get_in_memory(key, at.seq()) {
+            Lookup::Found(value) => return Ok(Some(value)),
+            Lookup::Deleted => return Ok(None),
+            Lookup::Unknown => {}
         }
-        Ok(None)
+        let version = Rc::clone(&self.version.borrow());
+        version.get(key, at.seq()).await
+    }
+
+    fn get_in_memory(&self, key: &[u8], at: Seq) -> Lookup {
+        let memtables = self.memtables.borrow();
+        let key = Bytes::copy_from_slice(key);
+        let frozen = memtables.frozen.iter().rev().map(|frozen| &frozen.memtable);
+        let lookups = std::iter::once(&memtables.active).chain(frozen).map(|memtable| memtable.get(&key, at));
+        lookups.into_iter().find(|lookup| *lookup != Lookup::Unknown).unwrap_or(Lookup::Unknown)
     }
 
     /// Reads a range at a snapshot, in either direction. Keys written after the snapshot are not seen.
@@ -192,17 +234,33 @@ impl<E: Env> Store<E> {
         Cursor::new(self.view(), range, direction, at)
     }
 
-    /// A reason to refuse client writes now.
+    /// A reason to refuse client writes now. What is in the log already is applied in any case.
     pub fn pressure(&self) -> Option<Pressure> {
-        None
+        if let Some(error) = self.trouble() {
+            return Some(match error {
+                EngineError::NoSpace { .. } => Pressure::DiskFull { what: error.to_string() },
+                _ => Pressure::Failed { what: error.to_string() },
+            });
+        }
+        {
+            let memtables = self.memtables.borrow();
+            let frozen: usize = memtables.frozen.iter().map(|frozen| frozen.memtable.bytes()).sum();
+            let full = memtables.frozen.len() >= self.options.frozen_memtables;
+            if full && memtables.active.bytes() >= self.options.memtable_bytes / 2 {
+                return Some(Pressure::Memtables { bytes: frozen + memtables.active.bytes() });
+            }
+        }
+        let tables = self.version.borrow().levels.first().map_or(0, Vec::len);
+        if tables >= self.options.level_zero_stop {
+            return Some(Pressure::LevelZero { tables });
+        }
+        let bytes = self.log.live_bytes();
+        (bytes >= self.options.log_limit_bytes).then_some(Pressure::Log { bytes })
     }
 
-    /// Writes everything in memory to tables and waits until they are installed.
-    ///
-    /// # Errors
-    /// [`EngineError::NoSpace`] when the disk is full, [`EngineError::Closed`].
-    pub async fn flush(&self) -> Result<(), EngineError> {
-        Ok(())
+    fn trouble(&self) -> Option<EngineError> {
+        let troubles = self.troubles.borrow();
+        troubles.flush.clone().or_else(|| troubles.compaction.clone())
     }
 
     /// Reads every block of the log and of the tables and checks every checksum.
@@ -210,12 +268,38 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// [`EngineError::Corruption`] with the first damaged place; read errors.
     pub async fn verify(&self) -> Result<VerifyReport, EngineError> {
-        Ok(VerifyReport { log_blocks: self.log.verify().await?, ..VerifyReport::default() })
+        let mut report = VerifyReport::default();
+        let version = Rc::clone(&self.version.borrow());
+        for table in version.tables() {
+            let (blocks, entries) = table.verify().await?;
+            report.tables += 1;
+            report.table_blocks += blocks;
+            report.entries += entries;
+        }
+        report.log_blocks = self.log.verify().await?;
+        Ok(report)
     }
 
     /// The store's figures.
     pub fn stats(&self) -> StoreStats {
-        StoreStats { memtable_bytes: self.memtable.borrow().bytes(), ..StoreStats::default() }
+        let memtables = self.memtables.borrow();
+        let version = self.version.borrow();
+        let (log_segments, spare_segments) = self.log.segment_counts();
+        let (cache_hits, cache_misses) = self.cache.counts();
+        StoreStats {
+            memtable_bytes: memtables.active.bytes(),
+            frozen_memtables: memtables.frozen.len(),
+            tables: version.levels.iter().map(Vec::len).collect(),
+            table_bytes: version.levels.iter().map(|level| level.iter().map(|table| table.meta.bytes()).sum()).collect(),
+            log_segments,
+            spare_segments,
+            log_blocks: self.log.appends(),
+            flushes: self.counters.flushed.get(),
+            compactions: self.counters.compactions.get(),
+            written_bytes: self.counters.written_bytes.get(),
+            cache_hits,
+            cache_misses,
+        }
     }
 
     /// Ends background work and seals the log. What is in memory comes back from the log.
@@ -223,7 +307,27 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// [`EngineError::Closed`] when an append was abandoned half-way.
     pub async fn close(&self) -> Result<(), EngineError> {
-        self.closed.set(true);
+        if self.closed.replace(true) {
+            return Ok(());
+        }
+        self.wake_all();
+        while self.busy.get() > 0 {
+            self.progress.changed().await;
+        }
+        self.remove_dead_tables().await;
         self.log.seal().await
+    }
+
+    fn wake_all(&self) {
+        self.flush_wake.notify();
+        self.compact_wake.notify();
+        self.seal_wake.notify();
+    }
+}
+
+impl<E: Env> Drop for Store<E> {
+    fn drop(&mut self) {
+        // The workers look whether the store still lives, and end.
+        self.wake_all();
     }
 }

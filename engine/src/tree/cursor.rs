@@ -3,21 +3,18 @@
 //! Each source fetches a run of versions at a time (a handful from a memtable, a restart interval from a table), so that no
 //! position is kept in anything that changes, and only a table's next block makes the cursor wait.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use highwater_runtime::Env;
 
 use super::Entry;
-use super::memtable::{Memtable, VersionKey};
+use super::memtable::Memtable;
 use super::snapshot::Snapshot;
-use super::version::{RunFeed, Version};
+use super::source::Source;
+use super::version::Version;
 use crate::error::EngineError;
 use crate::ids::Seq;
-
-/// Versions fetched from a memtable at once.
-const MEMTABLE_FETCH: usize = 64;
 
 /// The order in which a cursor gives keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +75,6 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Bytes> {
     Some(Bytes::from(end))
 }
 
-/// What a source reads from.
-enum Feed<E: Env> {
-    Memtable { table: Rc<Memtable>, after: Option<VersionKey> },
-    Run(RunFeed<E>),
-}
-
-struct Source<E: Env> {
-    queue: VecDeque<Entry>,
-    done: bool,
-    feed: Feed<E>,
-}
-
 /// What a cursor or a get reads: the layers at one moment.
 pub(crate) struct View<E: Env> {
     /// Newest first.
@@ -111,13 +96,8 @@ impl<E: Env> Cursor<E> {
     pub(crate) fn new(view: View<E>, span: KeyRange, direction: Direction, snapshot: &Snapshot) -> Self {
         let mut sources = Vec::new();
         if !span.is_empty() {
-            for table in &view.memtables {
-                let feed = Feed::Memtable { table: Rc::clone(table), after: None };
-                sources.push(Source { queue: VecDeque::new(), done: false, feed });
-            }
-            for run in view.version.feeds(&span, direction) {
-                sources.push(Source { queue: VecDeque::new(), done: false, feed: Feed::Run(run) });
-            }
+            sources.extend(view.memtables.iter().cloned().map(Source::memtable));
+            sources.extend(view.version.feeds(&span, direction).into_iter().map(Source::run));
         }
         Self { sources, view, span, direction, at: snapshot.seq(), _snapshot: snapshot.clone() }
     }
@@ -146,21 +126,8 @@ impl<E: Env> Cursor<E> {
 
     /// Makes every source that is not at its end have something queued.
     async fn fill(&mut self) -> Result<(), EngineError> {
-        let Self { sources, span, direction, at, .. } = self;
-        for source in sources {
-            while source.queue.is_empty() && !source.done {
-                match &mut source.feed {
-                    Feed::Memtable { table, after } => {
-                        let last = table.fetch(span, *direction, after.as_ref(), *at, MEMTABLE_FETCH, &mut source.queue);
-                        source.done = last.is_none();
-                        *after = last;
-                    }
-                    Feed::Run(run) => {
-                        source.done = !run.fetch(span, &mut source.queue).await?;
-                        source.queue.retain(|entry| entry.seq <= *at);
-                    }
-                }
-            }
+        for source in &mut self.sources {
+            source.fill(&self.span, self.direction, self.at).await?;
         }
         Ok(())
     }

@@ -6,9 +6,12 @@
 //! Layers from new to old: the active memtable, frozen memtables, level 0 (overlapping tables, newest first), levels 1 and
 //! below (disjoint tables). For one key, everything in a newer layer is newer than everything in an older one.
 
+pub(crate) mod cache;
 pub(crate) mod cursor;
 pub(crate) mod memtable;
 pub(crate) mod snapshot;
+pub(crate) mod source;
+pub mod table;
 pub(crate) mod tombstone;
 pub(crate) mod version;
 

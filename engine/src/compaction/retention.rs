@@ -1,0 +1,122 @@
+//! What a flush or a compaction keeps: everything that some reader can still see, and nothing else.
+//!
+//! Snapshots cut the sequence numbers into stripes; versions of a key in one stripe cannot be told apart by any reader, so
+//! the newest of each stripe stays. A range delete removes older versions in its own stripe. At the bottom of the tree, deletes
+//! that every reader sees (the lowest stripe) have nothing left to hide and go too.
+
+use bytes::Bytes;
+
+use crate::ids::Seq;
+use crate::tree::Entry;
+use crate::tree::tombstone::{RangeTombstones, Tombstone};
+
+/// The rule for one flush or compaction; versions are shown to it in order.
+pub(crate) struct Retention {
+    /// Sequence numbers that readers hold, rising.
+    snapshots: Vec<Seq>,
+    bottom: bool,
+    tombstones: RangeTombstones,
+    /// The key that is being shown, and the stripe of its last version.
+    last: Option<(Bytes, usize)>,
+}
+
+impl Retention {
+    /// A rule under these snapshots. `tombstones` are all range deletes of the inputs.
+    pub(crate) fn new<'a>(
+        snapshots: Vec<Seq>,
+        bottom: bool,
+        tombstones: impl Iterator<Item = &'a RangeTombstones>,
+    ) -> Self {
+        let mut all = RangeTombstones::default();
+        for set in tombstones {
+            for tombstone in set.iter() {
+                all.add(&tombstone, &|old, new| stripe(&snapshots, old) != stripe(&snapshots, new));
+            }
+        }
+        Self { snapshots, bottom, tombstones: all, last: None }
+    }
+
+    /// Whether the next version stays.
+    pub(crate) fn keeps(&mut self, entry: &Entry) -> bool {
+        let own = stripe(&self.snapshots, entry.seq);
+        let shadowed = self.last.as_ref().is_some_and(|(key, newer)| *key == entry.key && *newer == own);
+        match &mut self.last {
+            Some((key, held)) if *key == entry.key => *held = own,
+            last => *last = Some((entry.key.clone(), own)),
+        }
+        if shadowed {
+            return false;
+        }
+        let top = self.snapshots.get(own).copied().unwrap_or(Seq::MAX);
+        if self.tombstones.covering(&entry.key, top).is_some_and(|deleted| deleted > entry.seq) {
+            return false;
+        }
+        !(entry.value.is_none() && self.bottom && own == 0)
+    }
+
+    /// The range deletes that stay, between two cuts of the output.
+    pub(crate) fn tombstones(&self, start: Option<&Bytes>, end: Option<&Bytes>) -> Vec<Tombstone> {
+        let mut kept = self.tombstones.clipped(start, end);
+        kept.retain(|tombstone| !(self.bottom && stripe(&self.snapshots, tombstone.seq) == 0));
+        kept
+    }
+}
+
+/// The number of snapshots that do not see `seq`.
+fn stripe(snapshots: &[Seq], seq: Seq) -> usize {
+    snapshots.partition_point(|snapshot| *snapshot < seq)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    fn kept(snapshots: &[u64], bottom: bool, deletes: &[(&'static str, &'static str, u64)], versions: &[(&'static str, u64, bool)]) -> Vec<u64> {
+        let mut set = RangeTombstones::default();
+        for (start, end, seq) in deletes {
+            let (start, end) = (Bytes::from_static(start.as_bytes()), Bytes::from_static(end.as_bytes()));
+            set.add(&Tombstone { start, end, seq: Seq(*seq) }, &|_, _| true);
+        }
+        let snapshots = snapshots.iter().map(|seq| Seq(*seq)).collect();
+        let mut rule = Retention::new(snapshots, bottom, std::iter::once(&set));
+        let entry = |(key, seq, put): &(&'static str, u64, bool)| Entry {
+            key: Bytes::from_static(key.as_bytes()),
+            seq: Seq(*seq),
+            value: put.then(Bytes::new),
+        };
+        versions.iter().map(entry).filter(|entry| rule.keeps(entry)).map(|entry| entry.seq.0).collect()
+    }
+
+    #[test]
+    fn only_the_newest_version_stays_without_snapshots() {
+        assert_eq!(kept(&[], false, &[], &[("a", 9, true), ("a", 5, true), ("b", 3, true)]), [9, 3]);
+    }
+
+    #[test]
+    fn a_snapshot_keeps_the_version_that_it_sees() {
+        assert_eq!(kept(&[5], false, &[], &[("a", 9, true), ("a", 6, true), ("a", 5, true), ("a", 2, true)]), [9, 5]);
+        assert_eq!(kept(&[4], false, &[], &[("a", 9, true), ("a", 5, true), ("a", 2, true)]), [9, 2]);
+    }
+
+    #[test]
+    fn deletes_go_at_the_bottom_unless_a_snapshot_needs_them() {
+        assert_eq!(kept(&[], true, &[], &[("a", 9, false), ("a", 5, true)]), []);
+        assert_eq!(kept(&[], false, &[], &[("a", 9, false), ("a", 5, true)]), [9]);
+        assert_eq!(kept(&[5], true, &[], &[("a", 9, false), ("a", 5, true)]), [9, 5]);
+    }
+
+    #[test]
+    fn range_deletes_remove_what_no_reader_sees() {
+        let deletes = [("a", "m", 6)];
+        assert_eq!(kept(&[], false, &deletes, &[("b", 7, true), ("c", 5, true), ("x", 1, true)]), [7, 1]);
+        assert_eq!(kept(&[5], false, &deletes, &[("c", 5, true), ("c", 3, true)]), [5]);
+        let mut set = RangeTombstones::default();
+        let (start, end) = (Bytes::from_static(b"a"), Bytes::from_static(b"m"));
+        set.add(&Tombstone { start, end, seq: Seq(6) }, &|_, _| true);
+        let rule = |snapshots: Vec<Seq>, bottom| Retention::new(snapshots, bottom, std::iter::once(&set));
+        assert_eq!(rule(vec![], true).tombstones(None, None).len(), 0);
+        assert_eq!(rule(vec![Seq(5)], true).tombstones(None, None).len(), 1);
+        assert_eq!(rule(vec![], false).tombstones(None, Some(&Bytes::from_static(b"b"))).len(), 1);
+    }
+}

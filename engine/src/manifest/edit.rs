@@ -1,0 +1,359 @@
+//! The edits of the manifest and the state that they add up to.
+//!
+//! ```text
+//! edit   = fields, each: tag u8 | body
+//!  1 identity       database u64 | store u32                      first field of a snapshot: the state before it is void
+//!  2 add table      level u8 | table varint | start prefixed | end prefixed | footer varint | checksum u32
+//!                   | versions varint | deletes varint | newest varint
+//!  3 drop table     table varint
+//!  4 group          group varint | incarnation u64 | flushed varint | log start varint | log start term varint
+//!  5 log tail       segment varint
+//!  6 log durable    block sequence varint
+//!  7 next table     table varint
+//!  8 last sequence  sequence varint
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::codec::{Malformed, Reader, put_prefixed, put_varint};
+use crate::ids::{GroupId, Incarnation, LogIndex, Term};
+
+/// Number of levels, 0 included.
+pub const LEVELS: usize = 7;
+
+/// A table as the manifest knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableMeta {
+    /// Its id, never reused; also its file name.
+    pub table: u64,
+    /// The first key that it speaks of.
+    pub start: Bytes,
+    /// The key behind the last.
+    pub end: Bytes,
+    /// Offset of its footer, which is its last block.
+    pub footer_at: u64,
+    /// Checksum of its footer.
+    pub checksum: u32,
+    /// Number of versions.
+    pub entries: u64,
+    /// Number of deletes, range deletes included.
+    pub deletes: u64,
+    /// Its newest sequence number.
+    pub newest: u64,
+}
+
+impl TableMeta {
+    /// Bytes of its file.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.footer_at + highwater_runtime::BLOCK as u64
+    }
+
+    /// Whether it speaks of a key in the range; `None` is no bound.
+    pub(crate) fn overlaps(&self, start: &[u8], end: Option<&[u8]>) -> bool {
+        self.end.as_ref() > start && end.is_none_or(|end| self.start.as_ref() < end)
+    }
+}
+
+/// What the tables know of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupMark {
+    /// The replica's life.
+    pub incarnation: Incarnation,
+    /// The tables contain exactly the effects of entries up to this.
+    pub flushed: LogIndex,
+    /// The log holds entries behind this.
+    pub start: LogIndex,
+    /// Term of that entry.
+    pub start_term: Term,
+}
+
+/// A change of the manifest's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// Present in a snapshot: database and store.
+    pub identity: Option<(u64, u32)>,
+    /// New tables with their level.
+    pub added: Vec<(usize, TableMeta)>,
+    /// Tables that are gone.
+    pub dropped: Vec<u64>,
+    /// New marks.
+    pub groups: BTreeMap<GroupId, GroupMark>,
+    /// The oldest live segment of the log.
+    pub log_tail: Option<u64>,
+    /// A durable block of the log.
+    pub log_durable: Option<u64>,
+    /// Table ids from this on are unused.
+    pub next_table: Option<u64>,
+    /// No sequence number in the tables is higher.
+    pub last_seq: Option<u64>,
+}
+
+impl Edit {
+    /// The edit's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some((database, store)) = self.identity {
+            out.push(1);
+            out.extend_from_slice(&database.to_le_bytes());
+            out.extend_from_slice(&store.to_le_bytes());
+        }
+        for (level, meta) in &self.added {
+            out.push(2);
+            out.push(*level as u8);
+            put_varint(&mut out, meta.table);
+            put_prefixed(&mut out, &meta.start);
+            put_prefixed(&mut out, &meta.end);
+            put_varint(&mut out, meta.footer_at);
+            out.extend_from_slice(&meta.checksum.to_le_bytes());
+            for number in [meta.entries, meta.deletes, meta.newest] {
+                put_varint(&mut out, number);
+            }
+        }
+        for table in &self.dropped {
+            out.push(3);
+            put_varint(&mut out, *table);
+        }
+        for (group, mark) in &self.groups {
+            out.push(4);
+            put_varint(&mut out, u64::from(group.0));
+            out.extend_from_slice(&mark.incarnation.0.to_le_bytes());
+            for number in [mark.flushed.0, mark.start.0, mark.start_term.0] {
+                put_varint(&mut out, number);
+            }
+        }
+        for (tag, number) in [(5, self.log_tail), (6, self.log_durable), (7, self.next_table), (8, self.last_seq)] {
+            if let Some(number) = number {
+                out.push(tag);
+                put_varint(&mut out, number);
+            }
+        }
+        out
+    }
+
+    /// Reads an edit.
+    ///
+    /// # Errors
+    /// On bytes that are no edit.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let mut edit = Self::default();
+        while !reader.is_empty() {
+            let unknown = reader.error("an unknown field of an edit");
+            match reader.u8()? {
+                1 => edit.identity = Some((reader.u64()?, reader.u32()?)),
+                2 => {
+                    let level = usize::from(reader.u8()?);
+                    if level >= LEVELS {
+                        return Err(reader.error("a level that does not exist"));
+                    }
+                    edit.added.push((level, read_table(&mut reader)?));
+                }
+                3 => edit.dropped.push(reader.varint()?),
+                4 => {
+                    let wide = reader.error("a group id exceeds 32 bits");
+                    let group = GroupId(u32::try_from(reader.varint()?).map_err(|_| wide)?);
+                    let mark = GroupMark {
+                        incarnation: Incarnation(reader.u64()?),
+                        flushed: LogIndex(reader.varint()?),
+                        start: LogIndex(reader.varint()?),
+                        start_term: Term(reader.varint()?),
+                    };
+                    edit.groups.insert(group, mark);
+                }
+                5 => edit.log_tail = Some(reader.varint()?),
+                6 => edit.log_durable = Some(reader.varint()?),
+                7 => edit.next_table = Some(reader.varint()?),
+                8 => edit.last_seq = Some(reader.varint()?),
+                _ => return Err(unknown),
+            }
+        }
+        Ok(edit)
+    }
+}
+
+fn read_table(reader: &mut Reader<'_>) -> Result<TableMeta, Malformed> {
+    Ok(TableMeta {
+        table: reader.varint()?,
+        start: Bytes::copy_from_slice(reader.prefixed()?),
+        end: Bytes::copy_from_slice(reader.prefixed()?),
+        footer_at: reader.varint()?,
+        checksum: reader.u32()?,
+        entries: reader.varint()?,
+        deletes: reader.varint()?,
+        newest: reader.varint()?,
+    })
+}
+
+/// What all edits add up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestState {
+    /// Database and store.
+    pub identity: (u64, u32),
+    /// Tables by level: level 0 newest first, the others in key order.
+    pub levels: Vec<Vec<TableMeta>>,
+    /// Marks of the groups.
+    pub groups: BTreeMap<GroupId, GroupMark>,
+    /// The oldest live segment of the log; 0 before the first.
+    pub log_tail: u64,
+    /// A durable block of the log.
+    pub log_durable: u64,
+    /// Table ids from this on are unused.
+    pub next_table: u64,
+    /// No sequence number in the tables is higher.
+    pub last_seq: u64,
+}
+
+impl ManifestState {
+    /// An empty store.
+    #[must_use]
+    pub fn new(database: u64, store: u32) -> Self {
+        Self {
+            identity: (database, store),
+            levels: vec![Vec::new(); LEVELS],
+            groups: BTreeMap::new(),
+            log_tail: 0,
+            log_durable: 0,
+            next_table: 1,
+            last_seq: 0,
+        }
+    }
+
+    /// The state as one edit.
+    #[must_use]
+    pub fn snapshot(&self) -> Edit {
+        let mut added = Vec::new();
+        for (level, tables) in self.levels.iter().enumerate() {
+            // Level 0 is added oldest first, so that applying the snapshot gives the same order.
+            let oldest_first = tables.iter().rev().map(|table| (level, table.clone()));
+            added.extend(oldest_first);
+        }
+        Edit {
+            identity: Some(self.identity),
+            added,
+            dropped: Vec::new(),
+            groups: self.groups.clone(),
+            log_tail: Some(self.log_tail),
+            log_durable: Some(self.log_durable),
+            next_table: Some(self.next_table),
+            last_seq: Some(self.last_seq),
+        }
+    }
+
+    /// Lets an edit take effect.
+    ///
+    /// # Errors
+    /// When it does not fit the state: a defect or damage.
+    pub fn apply(&mut self, edit: &Edit) -> Result<(), &'static str> {
+        if let Some((database, store)) = edit.identity {
+            *self = Self::new(database, store);
+        }
+        for table in &edit.dropped {
+            let before: usize = self.levels.iter().map(Vec::len).sum();
+            self.levels.iter_mut().for_each(|tables| tables.retain(|held| held.table != *table));
+            if self.levels.iter().map(Vec::len).sum::<usize>() == before {
+                return Err("an edit drops a table that does not exist");
+            }
+        }
+        for (level, meta) in &edit.added {
+            if self.levels.iter().flatten().any(|held| held.table == meta.table) {
+                return Err("an edit adds a table that exists");
+            }
+            let Some(tables) = self.levels.get_mut(*level) else { return Err("an edit names a level that does not exist") };
+            if *level == 0 {
+                tables.insert(0, meta.clone());
+                continue;
+            }
+            let at = tables.partition_point(|held| held.start < meta.start);
+            let before = at.checked_sub(1).and_then(|at| tables.get(at));
+            let overlap = before.is_some_and(|before| before.end > meta.start)
+                || tables.get(at).is_some_and(|behind| behind.start < meta.end);
+            if overlap {
+                return Err("an edit makes two tables of a level overlap");
+            }
+            tables.insert(at, meta.clone());
+        }
+        self.groups.extend(edit.groups.iter().map(|(group, mark)| (*group, *mark)));
+        self.log_tail = self.log_tail.max(edit.log_tail.unwrap_or(0));
+        self.log_durable = self.log_durable.max(edit.log_durable.unwrap_or(0));
+        self.next_table = self.next_table.max(edit.next_table.unwrap_or(0));
+        self.last_seq = self.last_seq.max(edit.last_seq.unwrap_or(0));
+        Ok(())
+    }
+
+    /// Every table.
+    pub fn tables(&self) -> impl Iterator<Item = &TableMeta> {
+        self.levels.iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    fn table(table: u64, start: &'static str, end: &'static str) -> TableMeta {
+        TableMeta {
+            table,
+            start: Bytes::from_static(start.as_bytes()),
+            end: Bytes::from_static(end.as_bytes()),
+            footer_at: 4096,
+            checksum: 7,
+            entries: 1,
+            deletes: 0,
+            newest: 3,
+        }
+    }
+
+    #[test]
+    fn an_edit_has_fixed_bytes_and_comes_back() {
+        let mark = GroupMark { incarnation: Incarnation(1), flushed: LogIndex(5), start: LogIndex(4), start_term: Term(2) };
+        let edit = Edit {
+            identity: Some((9, 1)),
+            added: vec![(1, table(3, "a", "b"))],
+            dropped: vec![2],
+            groups: BTreeMap::from([(GroupId(6), mark)]),
+            log_tail: Some(1),
+            log_durable: Some(2),
+            next_table: Some(4),
+            last_seq: Some(300),
+        };
+        let mut expected = b"\x01\x09\0\0\0\0\0\0\0\x01\0\0\0".to_vec();
+        expected.extend_from_slice(b"\x02\x01\x03\x01a\x01b\x80\x20\x07\0\0\0\x01\0\x03\x03\x02");
+        expected.extend_from_slice(b"\x04\x06\x01\0\0\0\0\0\0\0\x05\x04\x02");
+        expected.extend_from_slice(b"\x05\x01\x06\x02\x07\x04\x08\xac\x02");
+        assert_eq!(edit.encode(), expected);
+        assert_eq!(Edit::decode(&expected), Ok(edit));
+    }
+
+    #[test]
+    fn a_snapshot_restores_the_state_with_the_order_of_level_zero() {
+        let mut state = ManifestState::new(1, 2);
+        let added = vec![(0, table(1, "a", "c")), (0, table(2, "a", "c")), (1, table(3, "c", "d")), (1, table(4, "a", "b"))];
+        state.apply(&Edit { added, log_tail: Some(3), ..Edit::default() }).unwrap();
+        assert_eq!(state.levels[0].iter().map(|t| t.table).collect::<Vec<_>>(), [2, 1]);
+        let mut again = ManifestState::new(0, 0);
+        again.apply(&state.snapshot()).unwrap();
+        assert_eq!(again, state);
+    }
+
+    #[test]
+    fn edits_that_do_not_fit_are_refused() {
+        let mut state = ManifestState::new(1, 2);
+        state.apply(&Edit { added: vec![(1, table(1, "a", "c"))], ..Edit::default() }).unwrap();
+        assert!(state.clone().apply(&Edit { added: vec![(1, table(2, "b", "d"))], ..Edit::default() }).is_err());
+        assert!(state.clone().apply(&Edit { added: vec![(2, table(1, "x", "y"))], ..Edit::default() }).is_err());
+        assert!(state.apply(&Edit { dropped: vec![9], ..Edit::default() }).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic() {
+        fn property(bytes: Vec<u8>) -> bool {
+            let _ = Edit::decode(&bytes);
+            true
+        }
+        quickcheck::quickcheck(property as fn(Vec<u8>) -> bool);
+    }
+}

@@ -1,0 +1,146 @@
+//! Running compactions, one at a time, and removing the files that they leave dead.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use highwater_runtime::Env;
+
+use super::{Store, add};
+use crate::compaction::merge::Merge;
+use crate::compaction::picker::{Compaction, pick};
+use crate::compaction::retention::Retention;
+use crate::error::EngineError;
+use crate::manifest::{Edit, TableMeta, sync_folder};
+use crate::tree::cursor::Direction;
+use crate::tree::source::Source;
+use crate::tree::table::Table;
+use crate::tree::table::format::Codec;
+use crate::tree::table::writer::{self, TableWriter};
+use crate::tree::version::{RunFeed, Version};
+
+/// Tables on this level and below are compressed.
+const COMPRESSED_FROM: usize = 2;
+
+impl<E: Env> Store<E> {
+    /// Compacts until the tree has its shape.
+    pub(super) async fn compaction_work(&self) -> Result<(), EngineError> {
+        loop {
+            self.remove_dead_tables().await;
+            if self.closed.get() {
+                return Err(EngineError::Closed);
+            }
+            let version = Rc::clone(&self.version.borrow());
+            let metas = |tables: &Vec<Rc<Table<E>>>| tables.iter().map(|table| table.meta.clone()).collect();
+            let levels: Vec<Vec<TableMeta>> = version.levels.iter().map(metas).collect();
+            let Some(compaction) = pick(&levels, &self.options) else { return Ok(()) };
+            self.compact(&version, &compaction).await?;
+            add(&self.counters.compactions, 1);
+            // Pressure may have ended.
+            self.progress.announce();
+        }
+    }
+
+    /// Removes the files of tables that nobody reads any more.
+    pub(super) async fn remove_dead_tables(&self) {
+        while let Some((_, path)) = self.graveyard.pop() {
+            // A file that stays is an orphan, removed at the next start.
+            let _ = self.env.remove_file(&path).await;
+        }
+    }
+
+    async fn compact(&self, version: &Rc<Version<E>>, compaction: &Compaction) -> Result<(), EngineError> {
+        let named = |ids: &[u64]| -> Vec<Rc<Table<E>>> {
+            ids.iter().filter_map(|id| version.tables().find(|table| table.meta.table == *id)).cloned().collect()
+        };
+        let (inputs, targets) = (named(&compaction.inputs), named(&compaction.targets));
+        let dropped: Vec<u64> = inputs.iter().chain(&targets).map(|table| table.meta.table).collect();
+        if compaction.trivial {
+            let added = inputs.iter().map(|table| (compaction.to, table.meta.clone())).collect();
+            return self.install(Edit { added, dropped, ..Edit::default() }, Vec::new(), || ()).await;
+        }
+        let mut made = Vec::new();
+        let outcome = self.merge(&inputs, &targets, compaction, &mut made).await;
+        let outputs = match outcome {
+            Ok(outputs) => outputs,
+            Err(error) => {
+                for id in made {
+                    let _ = self.env.remove_file(&writer::path(&self.folder, id)).await;
+                }
+                return Err(error);
+            }
+        };
+        sync_folder(&self.env, &self.folder).await;
+        let mut tables = Vec::new();
+        for meta in &outputs {
+            tables.push(Table::open(self.env.clone(), &self.folder, meta.clone(), self.graveyard.clone()).await?);
+        }
+        let added = outputs.into_iter().map(|meta| (compaction.to, meta)).collect();
+        self.install(Edit { added, dropped, ..Edit::default() }, tables, || ()).await
+    }
+
+    /// Merges tables into new ones, whose ids go to `made` as they are created.
+    async fn merge(
+        &self,
+        inputs: &[Rc<Table<E>>],
+        targets: &[Rc<Table<E>>],
+        compaction: &Compaction,
+        made: &mut Vec<u64>,
+    ) -> Result<Vec<TableMeta>, EngineError> {
+        // Blocks read here bypass the cache: they are read once.
+        let run = |tables: Vec<Rc<Table<E>>>| Source::run(RunFeed::new(tables, Direction::Forward, None));
+        let mut sources: Vec<Source<E>> = inputs.iter().map(|table| run(vec![Rc::clone(table)])).collect();
+        sources.push(run(targets.to_vec()));
+        let mut merge = Merge::new(sources);
+        let tombstones = inputs.iter().chain(targets).map(|table| &table.tombstones);
+        let mut rule = Retention::new(self.snapshots.held(), compaction.bottom, tombstones);
+        let mut outputs = Vec::new();
+        let mut table: Option<TableWriter<E>> = None;
+        // Where the present output begins; range deletes are cut there.
+        let mut cut: Option<Bytes> = None;
+        while let Some(entry) = merge.next().await? {
+            if self.closed.get() {
+                return Err(EngineError::Closed);
+            }
+            if !rule.keeps(&entry) {
+                continue;
+            }
+            let full = table.take_if(|table| {
+                table.bytes() >= self.options.table_bytes && table.last_key() != Some(&entry.key)
+            });
+            if let Some(full) = full {
+                let until = Some(&entry.key);
+                outputs.push(self.finish(full, rule.tombstones(cut.as_ref(), until)).await?);
+                cut = Some(entry.key.clone());
+            }
+            let writing = match &mut table {
+                Some(writing) => writing,
+                None => table.insert(self.create(compaction.to, made).await?),
+            };
+            writing.push(&entry).await?;
+        }
+        let tombstones = rule.tombstones(cut.as_ref(), None);
+        if table.is_none() && !tombstones.is_empty() {
+            table = Some(self.create(compaction.to, made).await?);
+        }
+        if let Some(table) = table {
+            outputs.push(self.finish(table, tombstones).await?);
+        }
+        Ok(outputs)
+    }
+
+    async fn create(&self, level: usize, made: &mut Vec<u64>) -> Result<TableWriter<E>, EngineError> {
+        let id = self.take_table_id();
+        made.push(id);
+        let codec = if level >= COMPRESSED_FROM { Codec::Lz4 } else { Codec::Plain };
+        TableWriter::create(self.env.clone(), &self.folder, id, codec, self.options.block_bytes).await
+    }
+
+    async fn finish(
+        &self,
+        table: TableWriter<E>,
+        tombstones: Vec<crate::tree::tombstone::Tombstone>,
+    ) -> Result<TableMeta, EngineError> {
+        add(&self.counters.written_bytes, table.bytes());
+        table.finish(&tombstones).await
+    }
+}

@@ -1,0 +1,229 @@
+//! From memtable to table.
+
+use std::rc::Rc;
+
+use highwater_runtime::Env;
+
+use super::{Frozen, Memtables, Store, add};
+use crate::compaction::merge::Merge;
+use crate::compaction::retention::Retention;
+use crate::error::EngineError;
+use crate::ids::GroupId;
+use crate::log::group::GroupLog;
+use crate::manifest::{Edit, GroupMark, TableMeta, sync_folder};
+use crate::tree::memtable::Memtable;
+use crate::tree::source::Source;
+use crate::tree::table::format::Codec;
+use crate::tree::table::writer::{self, TableWriter};
+use crate::tree::table::Table;
+use crate::tree::version::Version;
+
+impl<E: Env> Store<E> {
+    /// Puts a new memtable in the active one's place, if it holds anything and there is room for one more frozen one.
+    /// The applied index of every group is captured in the same step.
+    pub(super) fn freeze(&self, memtables: &mut Memtables) -> bool {
+        if memtables.active.is_empty() || memtables.frozen.len() >= self.options.frozen_memtables {
+            return false;
+        }
+        let memtable = std::mem::take(&mut memtables.active);
+        let mut marks = memtable.applied();
+        if self.env.mutant(13) {
+            // Planted bug 13: the applied index is that of another moment than the data.
+            marks = std::mem::replace(&mut memtables.earlier_marks, marks);
+        }
+        memtables.frozen.push_back(Rc::new(Frozen { memtable, marks }));
+        add(&self.counters.frozen, 1);
+        self.flush_wake.notify();
+        true
+    }
+
+    /// Writes everything in memory to tables and waits until they are installed.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`] when the disk is full (the store goes on trying), [`EngineError::Closed`].
+    pub async fn flush(&self) -> Result<(), EngineError> {
+        loop {
+            let (active, frozen) = {
+                let mut memtables = self.memtables.borrow_mut();
+                (memtables.active.is_empty() || self.freeze(&mut memtables), self.counters.frozen.get())
+            };
+            self.flush_wake.notify();
+            self.wait_for_flush(if active { frozen } else { self.counters.flushed.get() + 1 }).await?;
+            if active {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until so many memtables were flushed.
+    async fn wait_for_flush(&self, count: u64) -> Result<(), EngineError> {
+        while self.counters.flushed.get() < count {
+            if self.closed.get() {
+                return Err(EngineError::Closed);
+            }
+            self.progress.changed().await;
+            if let Some(error) = self.troubles.borrow().flush.clone() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes what is frozen and looks after the log.
+    pub(super) async fn flush_work(&self) -> Result<(), EngineError> {
+        loop {
+            let oldest = self.memtables.borrow().frozen.front().cloned();
+            if let Some(frozen) = oldest {
+                self.flush_one(&frozen).await?;
+                self.progress.announce();
+                self.freeze_if_full();
+                continue;
+            }
+            self.maintain_log().await?;
+            if self.memtables.borrow().frozen.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes may have filled the active memtable while there was no room for one more frozen one.
+    fn freeze_if_full(&self) {
+        let mut memtables = self.memtables.borrow_mut();
+        if memtables.active.bytes() >= self.options.memtable_bytes {
+            self.freeze(&mut memtables);
+        }
+    }
+
+    async fn flush_one(&self, frozen: &Rc<Frozen>) -> Result<(), EngineError> {
+        if self.closed.get() {
+            return Err(EngineError::Closed);
+        }
+        let mut edit = Edit {
+            groups: frozen.marks.iter().map(|(group, applied)| (*group, self.mark(*group, Some(*applied)))).collect(),
+            log_durable: Some(self.log.durable_sequence()),
+            last_seq: Some(frozen.memtable.last_seq().0),
+            ..Edit::default()
+        };
+        let table = match self.write_memtable(&frozen.memtable).await? {
+            Some(meta) => {
+                sync_folder(&self.env, &self.folder).await;
+                edit.added.push((0, meta.clone()));
+                Some(Table::open(self.env.clone(), &self.folder, meta, self.graveyard.clone()).await?)
+            }
+            None => None,
+        };
+        self.install(edit, table.into_iter().collect(), || {
+            let mut memtables = self.memtables.borrow_mut();
+            memtables.frozen.pop_front();
+            add(&self.counters.flushed, 1);
+        })
+        .await?;
+        for (group, applied) in &frozen.marks {
+            self.log.flushed(*group, *applied);
+        }
+        self.compact_wake.notify();
+        Ok(())
+    }
+
+    /// The group's mark with what the log knows; `flushed` overrides what is recorded.
+    pub(super) fn mark(&self, group: GroupId, flushed: Option<crate::ids::LogIndex>) -> GroupMark {
+        let of = |log: &GroupLog| GroupMark {
+            incarnation: log.incarnation,
+            flushed: flushed.unwrap_or(log.flushed),
+            start: log.start,
+            start_term: log.start_term,
+        };
+        let known = self.log.group(group).map(|log| of(&log));
+        known.unwrap_or_else(|| GroupMark { flushed: flushed.unwrap_or_default(), ..GroupMark::default() })
+    }
+
+    /// A new table id.
+    pub(super) fn take_table_id(&self) -> u64 {
+        let id = self.next_table.get();
+        self.next_table.set(id + 1);
+        id
+    }
+
+    /// Writes a memtable's content to a table; `None` when there is nothing to write.
+    async fn write_memtable(&self, memtable: &Rc<Memtable>) -> Result<Option<TableMeta>, EngineError> {
+        let id = self.take_table_id();
+        let outcome = self.write_memtable_as(memtable, id).await;
+        if outcome.is_err() {
+            let _ = self.env.remove_file(&writer::path(&self.folder, id)).await;
+        }
+        outcome
+    }
+
+    async fn write_memtable_as(&self, memtable: &Rc<Memtable>, id: u64) -> Result<Option<TableMeta>, EngineError> {
+        let mut rule = {
+            let tombstones = memtable.tombstones();
+            Retention::new(self.snapshots.held(), false, std::iter::once(&*tombstones))
+        };
+        let tombstones = rule.tombstones(None, None);
+        let mut merge = Merge::<E>::new(vec![Source::memtable(Rc::clone(memtable))]);
+        let mut table: Option<TableWriter<E>> = None;
+        loop {
+            let entry = merge.next().await?;
+            if entry.is_none() && tombstones.is_empty() {
+                break;
+            }
+            let mut writing = match table.take() {
+                Some(writing) => writing,
+                None => {
+                    let (env, block) = (self.env.clone(), self.options.block_bytes);
+                    TableWriter::create(env, &self.folder, id, Codec::Plain, block).await?
+                }
+            };
+            let Some(entry) = entry else {
+                table = Some(writing);
+                break;
+            };
+            if rule.keeps(&entry) {
+                writing.push(&entry).await?;
+            }
+            table = Some(writing);
+        }
+        match table {
+            Some(table) => {
+                add(&self.counters.written_bytes, table.bytes());
+                table.finish(&tombstones).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Makes an edit durable and swaps the version that it describes in. `then` runs in the same step as the swap.
+    pub(super) async fn install(
+        &self,
+        mut edit: Edit,
+        added: Vec<Rc<Table<E>>>,
+        then: impl FnOnce(),
+    ) -> Result<(), EngineError> {
+        let _pass = self.manifest_gate.enter().await;
+        let Some(mut manifest) = self.manifest.take() else { return Err(EngineError::Closed) };
+        edit.next_table = Some(self.next_table.get());
+        let outcome = manifest.append(&edit).await;
+        if outcome.is_ok() {
+            let open: Vec<Rc<Table<E>>> = self.version.borrow().tables().cloned().chain(added.iter().cloned()).collect();
+            let next = Version::of(manifest.state(), &open, Rc::clone(&self.cache));
+            let Some(next) = next else {
+                match self.env.fail_stop("the manifest names a table that is not open; this node stops").await {}
+            };
+            *self.version.borrow_mut() = Rc::new(next);
+            then();
+            for table in &open {
+                if !manifest.state().tables().any(|meta| meta.table == table.meta.table) {
+                    table.retire();
+                }
+            }
+            self.log.note_manifest(manifest.sequence());
+            if let Some(tail) = edit.log_tail {
+                self.recorded_tail.set(tail);
+            }
+        } else {
+            added.iter().for_each(|table| table.retire());
+        }
+        self.manifest.set(Some(manifest));
+        outcome
+    }
+}

@@ -1,0 +1,232 @@
+//! # Sorted tables
+//!
+//! Owns the format of tables, their writing and their reading. A table never changes; its file is removed when the last
+//! version that holds it is gone and an installed manifest edit has dropped it.
+
+pub mod block;
+pub mod filter;
+pub mod format;
+pub(crate) mod writer;
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
+
+use super::cache::BlockCache;
+use super::tombstone::RangeTombstones;
+use super::Lookup;
+use crate::error::EngineError;
+use crate::gate::Event;
+use crate::ids::Seq;
+use crate::manifest::TableMeta;
+use block::{Block, Seek};
+use filter::Filter;
+use format::{Footer, IndexEntry, Pointer};
+
+/// Tables whose files may be removed.
+#[derive(Clone, Default)]
+pub(crate) struct Graveyard {
+    dead: Rc<RefCell<Vec<(u64, PathBuf)>>>,
+    wake: Event,
+}
+
+impl Graveyard {
+    pub(crate) fn new(wake: Event) -> Self {
+        Self { dead: Rc::default(), wake }
+    }
+
+    /// One dead table and its file.
+    pub(crate) fn pop(&self) -> Option<(u64, PathBuf)> {
+        self.dead.borrow_mut().pop()
+    }
+}
+
+/// An open table. Its index, filter and range deletes are in memory.
+pub(crate) struct Table<E: Env> {
+    pub(crate) meta: TableMeta,
+    env: E,
+    file: E::File,
+    path: PathBuf,
+    index: Vec<IndexEntry>,
+    filter: Filter,
+    pub(crate) tombstones: RangeTombstones,
+    footer: Footer,
+    obsolete: Cell<bool>,
+    graveyard: Graveyard,
+}
+
+/// A read buffer as shared bytes.
+struct Owned(AlignedBuf);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads what a pointer names and checks it.
+async fn read<F: File>(file: &F, path: &Path, pointer: &Pointer) -> Result<Bytes, EngineError> {
+    let from = pointer.offset / BLOCK as u64 * BLOCK as u64;
+    let inside = (pointer.offset - from) as usize;
+    let len = (inside + pointer.stored as usize).next_multiple_of(BLOCK);
+    let buffer = file.read_at(from, len.max(BLOCK)).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => EngineError::corruption(path, pointer.offset, "the file ends too early"),
+        _ => EngineError::io("read", path, &error),
+    })?;
+    let stored = Bytes::from_owner(Owned(buffer)).slice(inside..inside + pointer.stored as usize);
+    if crc32fast::hash(&stored) != pointer.checksum {
+        return Err(EngineError::corruption(path, pointer.offset, "a block does not match its checksum"));
+    }
+    pointer.unpack(stored).map_err(|error| EngineError::malformed(path, pointer.offset, &error))
+}
+
+impl<E: Env> Table<E> {
+    /// Opens a table that the manifest names, and verifies what is read.
+    pub(crate) async fn open(
+        env: E,
+        folder: &Path,
+        meta: TableMeta,
+        graveyard: Graveyard,
+    ) -> Result<Rc<Self>, EngineError> {
+        let path = writer::path(folder, meta.table);
+        let failed = |action, error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => EngineError::corruption(&path, 0, "the manifest names this table, but it is missing"),
+            std::io::ErrorKind::UnexpectedEof => EngineError::corruption(&path, meta.footer_at, "the file ends too early"),
+            _ => EngineError::io(action, &path, &error),
+        };
+        let file = env.open(&path, OpenOptions::READ).await.map_err(|error| failed("open", error))?;
+        let end = file.read_at(meta.footer_at, BLOCK).await.map_err(|error| failed("read", error))?;
+        let malformed = |base: u64, error: &crate::codec::Malformed| EngineError::malformed(&path, base, error);
+        let (footer, checksum) = Footer::decode(&end).map_err(|error| malformed(meta.footer_at, &error))?;
+        if checksum != meta.checksum || footer.table != meta.table {
+            return Err(EngineError::corruption(&path, meta.footer_at, "this is not the table that the manifest names"));
+        }
+        let index = read(&file, &path, &footer.index).await?;
+        let index = format::decode_index(&index).map_err(|error| malformed(footer.index.offset, &error))?;
+        let filter = read(&file, &path, &footer.filter).await?;
+        let filter = Filter::decode(filter).map_err(|error| malformed(footer.filter.offset, &error))?;
+        let deletes = read(&file, &path, &footer.tombstones).await?;
+        let deletes = format::decode_tombstones(&deletes).map_err(|error| malformed(footer.tombstones.offset, &error))?;
+        let mut tombstones = RangeTombstones::default();
+        for tombstone in &deletes {
+            tombstones.add(tombstone, &|_, _| true);
+        }
+        let obsolete = Cell::new(false);
+        Ok(Rc::new(Self { meta, env, file, path, index, filter, tombstones, footer, obsolete, graveyard }))
+    }
+
+    /// Lets the file be removed once nobody reads it.
+    pub(crate) fn retire(&self) {
+        self.obsolete.set(true);
+    }
+
+    /// Number of data blocks.
+    pub(crate) fn blocks(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Number of data blocks that end below `key`.
+    pub(crate) fn blocks_below(&self, key: &[u8]) -> usize {
+        self.index.partition_point(|entry| entry.last_key.as_ref() < key)
+    }
+
+    /// A data block, from the cache if there is one and it has it.
+    pub(crate) async fn block(&self, cache: Option<&BlockCache>, number: usize) -> Result<Rc<Block>, EngineError> {
+        let Some(IndexEntry { pointer, .. }) = self.index.get(number) else {
+            return Err(EngineError::corruption(&self.path, 0, "a block beyond the index was asked for"));
+        };
+        match cache {
+            Some(cache) => cache.get((self.meta.table, pointer.offset), || self.read_block(pointer)).await,
+            None => self.read_block(pointer).await.map(Rc::new),
+        }
+    }
+
+    async fn read_block(&self, pointer: &Pointer) -> Result<Block, EngineError> {
+        let data = read(&self.file, &self.path, pointer).await?;
+        Block::decode(data).map_err(|error| self.malformed(pointer.offset, &error))
+    }
+
+    fn malformed(&self, base: u64, error: &crate::codec::Malformed) -> EngineError {
+        EngineError::malformed(&self.path, base, error)
+    }
+
+    /// A complaint about block `number`.
+    pub(crate) fn malformed_block(&self, number: usize, error: &crate::codec::Malformed) -> EngineError {
+        let base = self.index.get(number).map_or(0, |entry| entry.pointer.offset);
+        self.malformed(base, error)
+    }
+
+    /// What the table knows of `key`, whose filter hash is given.
+    pub(crate) async fn get(&self, cache: &BlockCache, key: &[u8], hash: u64, at: Seq) -> Result<Lookup, EngineError> {
+        let tombstone = self.tombstones.covering(key, at);
+        let version = if self.filter.may_contain(hash) { self.version_of(cache, key, at).await? } else { None };
+        Ok(Lookup::of(version, tombstone))
+    }
+
+    async fn version_of(
+        &self,
+        cache: &BlockCache,
+        key: &[u8],
+        at: Seq,
+    ) -> Result<Option<(Seq, Option<Bytes>)>, EngineError> {
+        for number in self.blocks_below(key)..self.blocks() {
+            let block = self.block(Some(cache), number).await?;
+            match block.get(key, at).map_err(|error| self.malformed_block(number, &error))? {
+                Seek::Found(seq, value) => return Ok(Some((seq, value))),
+                Seek::Absent => return Ok(None),
+                Seek::Beyond => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads every block and checks it and the order of what is in it. Returns blocks and versions read.
+    pub(crate) async fn verify(&self) -> Result<(u64, u64), EngineError> {
+        let mut entries = 0;
+        let mut last: Option<(Bytes, Seq)> = None;
+        for number in 0..self.blocks() {
+            let block = self.block(None, number).await?;
+            let mut versions = std::collections::VecDeque::new();
+            for interval in 0..block.intervals() {
+                block.interval(interval, &mut versions).map_err(|error| self.malformed_block(number, &error))?;
+            }
+            for entry in versions {
+                let ordered = last.as_ref().is_none_or(|(key, seq)| {
+                    *key < entry.key || (*key == entry.key && *seq > entry.seq)
+                });
+                let inside = entry.key >= self.meta.start && entry.key < self.meta.end;
+                if !ordered || !inside {
+                    let offset = self.index.get(number).map_or(0, |entry| entry.pointer.offset);
+                    return Err(EngineError::corruption(&self.path, offset, "keys are out of order"));
+                }
+                last = Some((entry.key, entry.seq));
+                entries += 1;
+            }
+            self.env.yield_if_needed().await;
+        }
+        for pointer in [&self.footer.filter, &self.footer.tombstones, &self.footer.index] {
+            read(&self.file, &self.path, pointer).await?;
+        }
+        if entries != self.footer.entries {
+            let what = format!("the table holds {entries} versions and claims {}", self.footer.entries);
+            return Err(EngineError::corruption(&self.path, self.meta.footer_at, what));
+        }
+        Ok((self.blocks() as u64, entries))
+    }
+
+    pub(crate) const fn env(&self) -> &E {
+        &self.env
+    }
+}
+
+impl<E: Env> Drop for Table<E> {
+    fn drop(&mut self) {
+        if self.obsolete.get() {
+            self.graveyard.dead.borrow_mut().push((self.meta.table, self.path.clone()));
+            self.graveyard.wake.notify();
+        }
+    }
+}

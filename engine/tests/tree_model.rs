@@ -1,0 +1,174 @@
+//! The tree against an ordered map: any mixture of writes, range deletes, snapshots, flushes, compactions and restarts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use highwater_engine::{Direction, GroupId, KeyRange, StoreOptions, WriteBatch};
+use highwater_runtime::disk::{CrashKind, Faults};
+use highwater_runtime::inproc::Sim;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
+use support::{Content, Driver, apply, content};
+
+const GROUP: GroupId = GroupId(7);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<(u8, u16, u16)>),
+    Snapshot,
+    DropSnapshot,
+    Flush,
+    Check(u16, u16),
+    Crash,
+}
+
+impl Arbitrary for Step {
+    fn arbitrary(g: &mut Gen) -> Self {
+        match u8::arbitrary(g) % 16 {
+            0..=8 => Self::Write((0..=u8::arbitrary(g) % 40).map(|_| Arbitrary::arbitrary(g)).collect()),
+            9 => Self::Snapshot,
+            10 => Self::DropSnapshot,
+            11 => Self::Flush,
+            12 | 13 => Self::Check(Arbitrary::arbitrary(g), Arbitrary::arbitrary(g)),
+            _ => Self::Crash,
+        }
+    }
+
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        match self {
+            Self::Write(operations) => Box::new(operations.shrink().map(Self::Write)),
+            Self::Snapshot | Self::DropSnapshot | Self::Flush | Self::Check(..) | Self::Crash => quickcheck::empty_shrinker(),
+        }
+    }
+}
+
+/// Few enough keys that versions meet.
+fn key(number: u16) -> Vec<u8> {
+    format!("key-{:04}", number % 500).into_bytes()
+}
+
+fn batch(operations: &[(u8, u16, u16)]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for (kind, a, b) in operations {
+        match kind % 16 {
+            0..=10 => batch.put(key(*a), vec![(*b % 256) as u8; usize::from(*b % 300)]),
+            11..=14 => batch.delete(key(*a)),
+            _ => batch.delete_range(key(*a), key(a % 500 + b % 60)),
+        }
+    }
+    batch
+}
+
+fn within(content: &Content, low: &[u8], high: &[u8]) -> Content {
+    content.iter().filter(|(key, _)| low <= &key[..] && &key[..] < high).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+async fn check(driver: &Driver, at: &highwater_engine::Snapshot, model: &Content, a: u16, b: u16) {
+    let (low, high) = (key(a), key(b));
+    let range = KeyRange::new(low.clone(), high.clone());
+    for direction in [Direction::Forward, Direction::Reverse] {
+        assert_eq!(content(&driver.store, at, &range, direction).await, within(model, &low, &high));
+    }
+    for number in [a, b, a.wrapping_add(1)] {
+        let found = driver.store.get(&key(number), at).await.unwrap();
+        assert_eq!(found.map(|value| value.to_vec()), model.get(&key(number)).cloned());
+    }
+}
+
+fn holds(seed: u64, steps: &[Step], options: &StoreOptions) {
+    let mut sim = Sim::new(seed, Faults::crashes(seed));
+    let mut model = Content::new();
+    for life in steps.split(|step| matches!(step, Step::Crash)) {
+        let model = &mut model;
+        sim.run(|env| async move {
+            let mut driver = Driver::open_with(env, options.clone()).await.unwrap();
+            assert_eq!(driver.content().await, *model, "after a restart");
+            let mut snapshots = Vec::new();
+            for step in life {
+                match step {
+                    Step::Write(operations) => {
+                        let batch = batch(operations);
+                        apply(model, &batch);
+                        driver.write(GROUP, batch).await.unwrap();
+                    }
+                    Step::Snapshot => snapshots.push((driver.store.snapshot(), model.clone())),
+                    Step::DropSnapshot => drop(snapshots.pop()),
+                    Step::Flush => driver.store.flush().await.unwrap(),
+                    Step::Check(a, b) => {
+                        check(&driver, &driver.store.snapshot(), model, *a, *b).await;
+                        for (snapshot, model) in &snapshots {
+                            check(&driver, snapshot, model, *a, *b).await;
+                        }
+                    }
+                    Step::Crash => {}
+                }
+            }
+            for (snapshot, model) in &snapshots {
+                assert_eq!(content(&driver.store, snapshot, &KeyRange::all(), Direction::Reverse).await, *model);
+            }
+            assert_eq!(driver.content().await, *model);
+            driver.store.verify().await.unwrap();
+        })
+        .unwrap();
+        sim.crash(CrashKind::Power);
+    }
+}
+
+#[test]
+fn the_tree_behaves_like_an_ordered_map() {
+    fn property(seed: u64, steps: Vec<Step>) -> bool {
+        holds(seed, &steps, &StoreOptions { cache_bytes: 8 << 10, ..StoreOptions::small() });
+        true
+    }
+    QuickCheck::new().rng(Gen::new(80)).tests(60).quickcheck(property as fn(u64, Vec<Step>) -> bool);
+}
+
+#[test]
+fn a_long_life_reaches_the_lower_levels_and_stays_bounded() {
+    let mut sim = Sim::new(3, Faults::none());
+    sim.run(|env| async move {
+        let mut driver = Driver::open(env).await.unwrap();
+        let mut model = Content::new();
+        for round in 0..1500u32 {
+            let mut batch = WriteBatch::new();
+            for i in 0..8u32 {
+                let number = (round.wrapping_mul(2_654_435_761).wrapping_add(i * 977)) % 3000;
+                batch.put(format!("key-{number:05}"), format!("value {round} of {number}").repeat(4));
+            }
+            apply(&mut model, &batch);
+            driver.write(GROUP, batch).await.unwrap();
+        }
+        driver.store.flush().await.unwrap();
+        assert_eq!(driver.content().await, model);
+        let stats = driver.store.stats();
+        assert!(stats.tables[2] > 0, "{stats:?}");
+        assert!(stats.compactions > 10, "{stats:?}");
+        assert!(stats.log_segments < 16, "{stats:?}");
+        let bytes: u64 = stats.table_bytes.iter().sum();
+        let content: usize = model.iter().map(|(k, v)| k.len() + v.len()).sum();
+        // Tables this small are half overhead.
+        assert!(bytes < 4 * content as u64, "{bytes} bytes for {content}");
+        assert_eq!(driver.store.pressure(), None);
+    })
+    .unwrap();
+}
+
+#[test]
+fn trimmed_ranges_give_their_space_back() {
+    let mut sim = Sim::new(4, Faults::none());
+    sim.run(|env| async move {
+        let mut driver = Driver::open(env).await.unwrap();
+        for i in 0..2000u32 {
+            let mut batch = WriteBatch::new();
+            batch.put(format!("queue-{i:06}"), [7; 100]);
+            if i >= 50 {
+                batch.delete_range("queue-", format!("queue-{:06}", i - 50));
+            }
+            driver.write(GROUP, batch).await.unwrap();
+        }
+        driver.store.flush().await.unwrap();
+        assert_eq!(driver.content().await.len(), 51);
+        let bytes: u64 = driver.store.stats().table_bytes.iter().sum();
+        assert!(bytes < 100_000, "{bytes}");
+    })
+    .unwrap();
+}
