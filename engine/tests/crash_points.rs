@@ -91,8 +91,7 @@ fn check(disk: Disk, seed: u64, progress: &Progress, point: u64) -> Disk {
         first = Some(content);
         sim.crash(CrashKind::Process);
     }
-    let disk = sim.disk().clone();
-    disk
+    sim.disk().clone()
 }
 
 fn total(seed: u64) -> u64 {
