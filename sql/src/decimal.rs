@@ -142,12 +142,22 @@ fn leading(value: Decimal) -> (i32, u128) {
     (weight, mantissa)
 }
 
-/// The value with at least `scale` digits after the point, as far as they fit.
+/// The value with at least `scale` digits after the point, as far as they fit; zero without a sign.
 fn padded(mut value: Decimal, scale: u32) -> Decimal {
     if value.scale() < scale {
         value.rescale(scale);
     }
+    if value.is_zero() {
+        value.set_sign_positive(true);
+    }
     value
+}
+
+/// The nearest whole number that is not below (`up`) or not above the value.
+#[must_use]
+pub fn whole(value: Decimal, up: bool) -> Decimal {
+    let strategy = if up { RoundingStrategy::ToPositiveInfinity } else { RoundingStrategy::ToNegativeInfinity };
+    padded(value.round_dp_with_strategy(0, strategy), 0)
 }
 
 /// The value as DECIMAL(precision, scale): rounded half away from zero to exactly `scale` digits.

@@ -15,6 +15,15 @@ enum Step {
     Exactly(char),
 }
 
+impl Step {
+    fn in_lower_case(self) -> Vec<Self> {
+        match self {
+            Self::Exactly(character) => character.to_lowercase().map(Self::Exactly).collect(),
+            Self::Any | Self::One => vec![self],
+        }
+    }
+}
+
 /// `text [NOT] LIKE pattern`; NULL when a side is NULL.
 pub(super) fn like(text: &Value, pattern: &Value, escape: char, fold_case: bool, negated: bool) -> Result<Value, Diag> {
     let (text, pattern) = match (text, pattern) {
@@ -22,10 +31,13 @@ pub(super) fn like(text: &Value, pattern: &Value, escape: char, fold_case: bool,
         (Value::Text(text), Value::Text(pattern)) => (text, pattern),
         (Value::Text(_), other) | (other, _) => return Err(wrong_type("LIKE", other)),
     };
+    let steps = steps(pattern, escape)?;
     let matched = if fold_case {
-        matches(&text.to_lowercase(), &steps(&pattern.to_lowercase(), escape)?)
+        // One character at a time on both sides: the lower case of a whole text depends on where its words end.
+        let text: String = text.chars().flat_map(char::to_lowercase).collect();
+        matches(&text, &steps.into_iter().flat_map(Step::in_lower_case).collect::<Vec<_>>())
     } else {
-        matches(text, &steps(pattern, escape)?)
+        matches(text, &steps)
     };
     Ok(Value::Boolean(matched != negated))
 }

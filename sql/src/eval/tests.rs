@@ -155,6 +155,9 @@ fn like_takes_another_escape_and_folds_case_when_asked() {
     assert_eq!(like("50%", "50!%", Some('!'), false).unwrap(), Value::Boolean(true));
     assert_eq!(like("Straße", "STRASSE", None, true).unwrap(), Value::Boolean(false));
     assert_eq!(like("ÄPFEL", "ä%", None, true).unwrap(), Value::Boolean(true));
+    assert_eq!(like("50%", "50X%", Some('X'), true).unwrap(), Value::Boolean(true));
+    assert_eq!(like("ΟΔΟΣ", "οδος", None, true).unwrap(), Value::Boolean(false));
+    assert_eq!(like("ΟΔΟΣ", "οδοσ", None, true).unwrap(), Value::Boolean(true));
     assert_eq!(like("a", "a\\", None, false).unwrap_err().sqlstate, SqlState::INVALID_PARAMETER);
     let unknown = Expr::Like { expr: Box::new(null()), pattern: Box::new(text("a")), escape: None, case_insensitive: false, negated: true };
     assert_eq!(eval(&unknown).unwrap(), Value::Null);

@@ -73,7 +73,7 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 /// contradict each other, give none.
 ///
 /// # Errors
-/// What evaluating a bound gives, and 54000 for a bound longer than a key may be.
+/// What evaluating a bound gives.
 pub fn resolve_access(access: &TableAccess, table: &Table, context: &EvalContext<'_>) -> Result<Vec<KeyRange>, Diag> {
     let bounds = match access {
         TableAccess::Full => return Ok(vec![KeyRange::full()]),

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
 use super::Args;
 use crate::decimal;
@@ -30,13 +30,7 @@ pub(super) fn abs(value: &Value) -> Result<Value, Diag> {
 
 pub(super) fn to_whole(value: &Value, whole: Whole) -> Result<Value, Diag> {
     match value {
-        Value::Decimal(v) => {
-            let strategy = match whole {
-                Whole::Ceil => RoundingStrategy::ToPositiveInfinity,
-                Whole::Floor => RoundingStrategy::ToNegativeInfinity,
-            };
-            Ok(Value::Decimal(v.round_dp_with_strategy(0, strategy)))
-        }
+        Value::Decimal(v) => Ok(Value::Decimal(decimal::whole(*v, whole == Whole::Ceil))),
         other => {
             let number = as_double(other)?;
             Ok(Value::Double(match whole {
