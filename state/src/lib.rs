@@ -20,6 +20,8 @@ pub mod placement;
 mod reader;
 mod sessions;
 mod stored;
+#[cfg(test)]
+mod tests;
 pub mod topics;
 pub mod txn;
 pub mod view;

@@ -1,0 +1,13 @@
+//! The promises of a group's state, as commands in and outcomes out, on the in-process backend.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod catalog;
+mod cluster;
+mod definitions;
+mod replay;
+mod requests;
+mod streams;
+mod transactions;
+mod views;
+mod writes;
