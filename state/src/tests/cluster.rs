@@ -141,7 +141,7 @@ pub fn code(outcome: Outcome) -> String {
 
 impl Cluster {
     pub async fn open(env: &InProcEnv) -> Self {
-        let store = Store::open(env.clone(), Path::new("/store"), StoreOptions::small()).await.unwrap().0;
+        let store = Store::open(env.clone(), Path::new("/store"), options()).await.unwrap().0;
         let mut groups = BTreeMap::new();
         for group in LAYOUT.groups() {
             groups.insert(group, GroupState::open(Rc::clone(&store), group, LAYOUT).await.unwrap());
@@ -352,4 +352,9 @@ impl Cluster {
 
 pub fn bootstrap() -> MetaCommand {
     MetaCommand::Bootstrap { cluster_id: 77, layout: LAYOUT, token_key: [9; 32], root_verifier: "SCRAM-ROOT".into() }
+}
+
+/// A store that flushes and compacts under a test's few writes, with room for a test's largest entry.
+pub fn options() -> StoreOptions {
+    StoreOptions { segment_bytes: 2 << 20, log_limit_bytes: 64 << 20, ..StoreOptions::small() }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use highwater_engine::{GroupId, LogIndex, Store, StoreOptions};
+use highwater_engine::{GroupId, LogIndex, Store};
 use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::inproc::{InProcEnv, Sim};
 use highwater_sql::catalog::{Operation, Role, TableKind};
@@ -13,7 +13,7 @@ use highwater_sql::plan::{Ddl, StartPosition, TableAccess, TableSpec};
 use highwater_sql::value::Value;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
-use super::cluster::{Cluster, LAYOUT, SECOND, SHARED, START, USERS, delete, ids, insert, literal, run, spec, update};
+use super::cluster::{Cluster, LAYOUT, SECOND, SHARED, START, USERS, delete, ids, insert, literal, options, run, spec, update};
 use crate::command::{AckCommand, Command, ConsumeCommand, MetaCommand, RequestId};
 use crate::group::GroupState;
 use crate::outcome::Outcome;
@@ -194,7 +194,7 @@ fn a_log_replayed_on_another_store_gives_equal_chains_and_contents() {
             for act in &acts {
                 cluster.act(act).await;
             }
-            let other = Store::open(env.clone(), Path::new("/other"), StoreOptions::small()).await.unwrap().0;
+            let other = Store::open(env.clone(), Path::new("/other"), options()).await.unwrap().0;
             let replica = replay(other, &cluster.entries, usize::from(reopen_every) + 1).await;
             equal = replica.chains() == cluster.chains() && all_contents(&replica).await == all_contents(&cluster).await;
         });
@@ -220,7 +220,7 @@ fn after_power_cuts_the_rest_of_the_log_leads_to_the_same_state() {
             sim.crash(if cut == 1 { CrashKind::Process } else { CrashKind::Power });
             let survived = sim
                 .run(async |env| {
-                    let (store, recovery) = Store::open(env, Path::new("/store"), StoreOptions::small()).await.unwrap();
+                    let (store, recovery) = Store::open(env, Path::new("/store"), options()).await.unwrap();
                     // Every entry was durable before it was applied.
                     let logged = |group: &u32| recovery.groups.get(&GroupId(*group)).map(|group| group.last_index.0);
                     let complete = entries.iter().all(|(group, entries)| logged(group) == Some(entries.len() as u64));
@@ -246,7 +246,7 @@ fn a_chain_tells_that_an_entry_was_another() {
         let last = entries.get_mut(&USERS).unwrap();
         let other = crate::command::Envelope { seed: 0, ..crate::command::Envelope::decode(last.last().unwrap()).unwrap() };
         *last.last_mut().unwrap() = crate::command::Envelope { stamp: other.stamp + 1000, ..other }.encode();
-        let store = Store::open(env.clone(), Path::new("/other"), StoreOptions::small()).await.unwrap().0;
+        let store = Store::open(env.clone(), Path::new("/other"), options()).await.unwrap().0;
         let replica = replay(store, &entries, 1000).await;
         assert_ne!(replica.chains()[1], cluster.chains()[1]);
         assert_eq!(replica.chains()[0], cluster.chains()[0]);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use highwater_engine::{GroupId, LogIndex, Store, StoreOptions};
+use highwater_engine::{GroupId, LogIndex, Store};
 use highwater_runtime::inproc::InProcEnv;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
-use super::cluster::run;
+use super::cluster::{options, run};
 use crate::error::Abort;
 use crate::keys::{KeySpan, Keys, Space};
 use crate::reader::Reader;
@@ -57,7 +57,7 @@ struct Model {
 }
 
 async fn agrees(env: &InProcEnv, folder: &str, steps: Vec<Step>) -> bool {
-    let store = Store::open(env.clone(), Path::new(folder), StoreOptions::small()).await.unwrap().0;
+    let store = Store::open(env.clone(), Path::new(folder), options()).await.unwrap().0;
     let mut model = Model::default();
     let mut reader = Reader::latest(&store);
     let mut index = LogIndex(1);
@@ -128,7 +128,7 @@ fn an_entry_sees_its_own_writes_over_the_store_and_the_store_takes_exactly_those
 #[test]
 fn too_many_bytes_are_refused_until_limits_are_lifted() {
     run(async |env| {
-        let store = Store::open(env.clone(), Path::new("/store"), StoreOptions::small()).await.unwrap().0;
+        let store = Store::open(env.clone(), Path::new("/store"), options()).await.unwrap().0;
         let reader = Reader::latest(&store);
         let mut txn = Txn::new(&reader, KEYS, LogIndex(1));
         let Err(Abort::Refused(diag)) = txn.put(key(1), vec![0; MAX_BYTES_PER_COMMAND]) else { panic!("not refused") };
