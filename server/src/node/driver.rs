@@ -64,6 +64,7 @@ fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, ta
         if let (Admission::Client, Some(pressure)) = (proposal.admission, &pressure) {
             let state = match pressure {
                 Pressure::DiskFull { .. } => SqlState::DISK_FULL,
+                Pressure::Failed { .. } => SqlState::DATA_CORRUPTED,
                 Pressure::Memtables { .. } | Pressure::LevelZero { .. } | Pressure::Log { .. } => SqlState::OVERLOADED,
             };
             let diag = Diag::new(state, format!("writes are refused for now: {pressure}"))
