@@ -136,6 +136,16 @@ impl<E: Env> Log<E> {
         for candidate in idle {
             let keep = candidate.bytes == options.segment_bytes && state.free.len() < options.spare_segments;
             if keep {
+                // A process that was killed while it made this spare may have left size, zeros and name unsynced: a power cut
+                // would then shorten the segment that lives in it.
+                let synced = match candidate.file.sync().await {
+                    Ok(()) => env.sync_dir(folder).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = synced {
+                    let reason = format!("cannot sync {}: {error}; this node stops", candidate.path.display());
+                    match env.fail_stop(&reason).await {}
+                }
                 state.free.push(FreeSlot { slot: candidate.slot, file: Rc::new(candidate.file) });
             } else {
                 env.remove_file(&candidate.path)
