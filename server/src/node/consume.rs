@@ -3,12 +3,15 @@
 //! A consume first waits until what the sources had when it started has arrived in the partitions, so an acknowledged
 //! change is always consumable. With a group, each partition's claim, ack and result are one command.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use highwater_runtime::queue::{self, ReplySlot};
 use highwater_runtime::{Env, Monotonic};
 use highwater_sql::access::authorize;
-use highwater_sql::catalog::{CatalogVersion, ObjectId, Operation, TableKind, Topic};
+use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Operation, TableKind, Topic};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::plan::{AckPlan, Bound, ConsumePlan, Plan, StartPosition};
@@ -19,7 +22,7 @@ use highwater_state::outcome::{Consumed, Message, Outcome};
 
 use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultColumn, StatementResult};
 use super::execute::{Failure, Run};
-use super::mesh::{Admission, DeliverableRead, MessagesRead, Question};
+use super::mesh::{Admission, MessagesRead, Question, Standing, StandingRead};
 use super::query::row_count;
 use super::token::ReadToken;
 use super::write::unexpected;
@@ -185,7 +188,7 @@ impl Node {
         self.env().now().after_micros(timeout_micros.min(self.settings().max_consume_wait_micros))
     }
 
-    async fn topic_by_name(&self, name: &str) -> Result<(Arc<Topic>, Arc<highwater_sql::catalog::Catalog>), Diag> {
+    async fn topic_by_name(&self, name: &str) -> Result<(Arc<Topic>, Arc<Catalog>), Diag> {
         let (namespace, topic) = name.split_once('.').unwrap_or(("default", name));
         let mut catalog = self.catalog();
         if catalog.topic(namespace, topic).is_none() {
@@ -207,7 +210,7 @@ impl Node {
         upto: u64,
         head: RequestHead,
         token: Option<&mut ReadToken>,
-        catalog: &Arc<highwater_sql::catalog::Catalog>,
+        catalog: &Arc<Catalog>,
     ) -> Result<Option<u64>, Failure> {
         let group = self.layout().topic_group(topic.id, partition, topic.incarnation);
         let command = Command::Ack(AckCommand {
@@ -233,7 +236,7 @@ impl Node {
     async fn consume_partitions(
         &self,
         wanted: &Wanted,
-        catalog: Option<&Arc<highwater_sql::catalog::Catalog>>,
+        catalog: Option<&Arc<Catalog>>,
         token: &mut ReadToken,
     ) -> Result<Vec<(u32, Consumed)>, Failure> {
         let mut positions: BTreeMap<u32, StartPosition> =
@@ -288,7 +291,7 @@ impl Node {
         &self,
         wanted: &Wanted,
         consumer_group: &str,
-        catalog: Option<&Arc<highwater_sql::catalog::Catalog>>,
+        catalog: Option<&Arc<Catalog>>,
         last_look: bool,
         token: &mut ReadToken,
     ) -> Result<Vec<(u32, Consumed)>, Failure> {
@@ -299,30 +302,35 @@ impl Node {
             Some(request) => usize::try_from(request.id % count as u128).unwrap_or(0),
             None => usize::try_from(self.env().random() % count as u64).unwrap_or(0),
         };
-        let mut deliverable = Vec::new();
+        let mut standings = Vec::new();
         for partition in wanted.partitions.iter().cycle().skip(first).take(count) {
             let group = self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation);
-            let read = DeliverableRead {
+            let read = StandingRead {
                 group,
                 topic: wanted.topic.id,
                 partition: *partition,
                 consumer_group: consumer_group.to_owned(),
             };
-            let useful = self.ask(group, |reply| Question::Deliverable(read, reply)).await??;
-            deliverable.push((*partition, group, useful));
+            let standing = self.ask(group, |reply| Question::Standing(read, reply)).await??;
+            standings.push((*partition, group, standing));
         }
-        let any = deliverable.iter().any(|(_, _, useful)| *useful);
-        if retryable && !any && !last_look {
-            return Ok(Vec::new());
-        }
+        let idle = |standing: Standing| Consumed {
+            messages: Vec::new(),
+            next_offset: standing.next_offset,
+            has_more: standing.deliverable,
+        };
         let mut found = Vec::new();
+        if retryable && !last_look && !standings.iter().any(|(_, _, standing)| standing.deliverable) {
+            found.extend(standings.into_iter().map(|(partition, _, standing)| (partition, idle(standing))));
+            return Ok(found);
+        }
         let (mut left, mut bytes) = (wanted.limit, self.settings().max_consume_bytes);
-        for (partition, group, useful) in deliverable {
-            if !useful && !retryable {
+        for (partition, group, standing) in standings {
+            // Where nothing more is wanted, a new group must still get its start: the first consume reaches all partitions.
+            let full = left == 0 || bytes == 0;
+            if standing.known && (full || !(standing.deliverable || retryable)) {
+                found.push((partition, idle(standing)));
                 continue;
-            }
-            if left == 0 || bytes == 0 {
-                break;
             }
             let command = Command::Consume(ConsumeCommand {
                 head: wanted.head.clone(),
@@ -330,7 +338,7 @@ impl Node {
                 partition,
                 group: consumer_group.to_owned(),
                 start: wanted.start,
-                limit: left,
+                limit: if full { 0 } else { left },
                 max_bytes: bytes,
                 auto_ack: wanted.auto_ack,
                 consumer_id: wanted.consumer_id.clone(),
@@ -415,13 +423,11 @@ impl Node {
             let core = self.layout().store_of(group) % cores;
             by_core.entry(core).or_default().push((group, wanted.topic.id, *partition, next));
         }
-        let (slot, answer) = highwater_runtime::queue::reply();
-        let mut slot = Some(slot);
-        let first: std::rc::Rc<std::cell::RefCell<Option<highwater_runtime::queue::ReplySlot<()>>>> =
-            std::rc::Rc::new(std::cell::RefCell::new(slot.take()));
+        let (slot, answer) = queue::reply();
+        let first: Rc<RefCell<Option<ReplySlot<()>>>> = Rc::new(RefCell::new(Some(slot)));
         for (core, partitions) in by_core {
             let Some(port) = usize::try_from(core).ok().and_then(|core| self.0.to.get(core)).cloned() else { continue };
-            let first = std::rc::Rc::clone(&first);
+            let first = Rc::clone(&first);
             self.env().spawn("await append", async move {
                 let _ = ask_port(&port, |reply| Question::AwaitAppend { partitions, deadline, reply }).await;
                 if let Some(slot) = first.borrow_mut().take() {
@@ -454,7 +460,7 @@ fn head_of(identity: &Identity) -> RequestHead {
     }
 }
 
-fn check(plan: Plan, identity: &Identity, catalog: &highwater_sql::catalog::Catalog) -> Result<(), Diag> {
+fn check(plan: Plan, identity: &Identity, catalog: &Catalog) -> Result<(), Diag> {
     let bound = Bound { catalog_version: CatalogVersion(catalog.version.0), execute_as: None, parameters: Vec::new(), plan };
     authorize(&bound, identity.role, &identity.user, catalog)
 }

@@ -109,8 +109,8 @@ pub(crate) enum Question {
     Publish(Arc<Catalog>, ReplySlot<()>),
     /// Messages of a partition, for a consume without a group.
     Messages(MessagesRead, ReplySlot<Result<Consumed, Diag>>),
-    /// Whether a consume with a group would return or create anything.
-    Deliverable(DeliverableRead, ReplySlot<Result<bool, Diag>>),
+    /// How a consumer group stands in a partition.
+    Standing(StandingRead, ReplySlot<Result<Standing, Diag>>),
     /// Committed offsets of all consumer groups of this group's partitions.
     GroupOffsets(u32, ReplySlot<Result<Vec<GroupOffset>, Diag>>),
     /// Wait until what these sources had for these destinations when the question arrived is applied there.
@@ -165,7 +165,7 @@ pub(crate) struct MessagesRead {
 }
 
 /// A look at a consumer group before it consumes.
-pub(crate) struct DeliverableRead {
+pub(crate) struct StandingRead {
     /// The partition's group.
     pub(crate) group: u32,
     /// The topic.
@@ -174,6 +174,17 @@ pub(crate) struct DeliverableRead {
     pub(crate) partition: u32,
     /// The consumer group.
     pub(crate) consumer_group: String,
+}
+
+/// How a consumer group stands in a partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// A consume would return messages, or make the group.
+    pub(crate) deliverable: bool,
+    /// The group has a start here.
+    pub(crate) known: bool,
+    /// Where its next consume looks first; the partition's end for an unknown group.
+    pub(crate) next_offset: u64,
 }
 
 /// One core's ends of the mesh: its own queues, and the sending ends of all.

@@ -23,7 +23,7 @@ use highwater_state::view::GroupView;
 
 use super::Node;
 use super::host::StoreHost;
-use super::mesh::{Question, ReadPart, ReadRefusal, TableRead, TableRows};
+use super::mesh::{Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
 
 /// Serves the questions of this core until every sender is gone. Each runs in a task of its own.
 pub(crate) async fn serve(node: Node, questions: highwater_runtime::queue::Receiver<Question>) {
@@ -59,16 +59,7 @@ async fn answer(node: &Node, question: Question) {
             };
             reply.fill(found);
         }
-        Question::Deliverable(read, reply) => {
-            let found = match view_of(node, read.group) {
-                Ok((_, view)) => view
-                    .deliverable(read.topic, read.partition, &read.consumer_group, node.env().wall().0)
-                    .await
-                    .map_err(|error| storage(node, &error)),
-                Err(diag) => Err(diag),
-            };
-            reply.fill(found);
-        }
+        Question::Standing(read, reply) => reply.fill(standing(node, &read).await),
         Question::GroupOffsets(group, reply) => reply.fill(group_offsets(node, group).await),
         Question::AwaitShipped { sources, destinations, deadline, reply } => {
             await_shipped(node, &sources, &destinations, deadline, reply).await;
@@ -185,6 +176,19 @@ impl Sink {
 async fn jobs(node: &Node) -> Result<Vec<Job>, Diag> {
     let (_, view) = view_of(node, META)?;
     view.jobs().await.map_err(|error| storage(node, &error))
+}
+
+async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
+    let (_, view) = view_of(node, read.group)?;
+    let now = node.env().wall().0;
+    let found = async {
+        let deliverable = view.deliverable(read.topic, read.partition, &read.consumer_group, now).await?;
+        let log = view.partition_bounds(read.topic, read.partition).await?;
+        let progress = view.progress(read.topic, read.partition, &read.consumer_group).await?;
+        let next_offset = progress.as_ref().map_or(log.to, |progress| progress.next_offset(log, now));
+        Ok(Standing { deliverable, known: progress.is_some(), next_offset })
+    };
+    found.await.map_err(|error: StateError| storage(node, &error))
 }
 
 async fn group_offsets(node: &Node, group: u32) -> Result<Vec<GroupOffset>, Diag> {
