@@ -106,9 +106,9 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
         lexed.places.push(place);
     }
     if let Err(error) = outcome {
-        let at = walk.reach(error.location).character;
+        let start = walk.here.character;
         walk.reach_end();
-        let span = Span { start: at, end: walk.here.character.max(at) };
+        let span = Span { start, end: walk.here.character };
         return Err(Diag::new(SqlState::SYNTAX_ERROR, lexical_sentence(&error.message)).at(span));
     }
     walk.reach_end();
@@ -118,7 +118,9 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
 
 fn lexical_sentence(message: &str) -> String {
     let lower = message.to_lowercase();
-    let what = if lower.contains("unterminated string") || lower.contains("unterminated encoded string") {
+    let what = if lower.contains("unterminated encoded string") {
+        "the string literal that starts here is never closed, or has an escape that is no character"
+    } else if lower.contains("unterminated string") {
         "the string literal that starts here is never closed"
     } else if lower.contains("comment") {
         "the comment that starts here is never closed"
@@ -375,5 +377,6 @@ pub(crate) fn syntax_error(lexed: &Lexed<'_>, index: usize, end: usize, wanted: 
             .at(Span { start: last, end: last });
     }
     let near: String = lexed.text_of(index, index + 1).chars().take(60).collect();
-    Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{near}\"{rest}")).at(lexed.span_at(index))
+    let diag = Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{near}\"{rest}")).at(lexed.span_at(index));
+    if near == "?" { diag.hint("Parameters are $1, $2 ...") } else { diag }
 }

@@ -21,6 +21,9 @@ pub const PARSER_RECURSION: usize = 300;
 /// Deepest bound expression. Long AND, OR and `||` chains do not count: they are balanced.
 pub const MAX_EXPRESSION_DEPTH: u32 = 100;
 
+/// Deepest nesting that the binder follows, parentheses included.
+pub const MAX_BINDER_NESTING: usize = 120;
+
 /// Longest name of an object, in characters.
 pub const MAX_NAME_CHARS: usize = 63;
 

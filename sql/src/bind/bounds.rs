@@ -79,6 +79,9 @@ fn known(key: u32, column: &Column, conjuncts: &[&Expr]) -> Known {
     let mut known = Known::default();
     for conjunct in conjuncts {
         match conjunct {
+            Expr::Binary { op: BinaryOp::Or, .. } if known.one_of.is_none() => {
+                known.one_of = alternatives(conjunct, key, column);
+            }
             Expr::Binary { op, left, right, .. } => {
                 let (op, constant) = match (left.as_ref(), right.as_ref()) {
                     (Expr::Column(index, _), constant) if *index == key => (*op, constant),
@@ -121,6 +124,31 @@ fn compare(known: &mut Known, op: BinaryOp, constant: &Expr, column: &Column) {
             known.upper = as_key(constant, column).exact().map(|expr| (expr, op == BinaryOp::LessOrEqual));
         }
         _ => {}
+    }
+}
+
+/// The values of `key = a OR key = b OR key IN (c, d)`.
+fn alternatives(expr: &Expr, key: u32, column: &Column) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Binary { op: BinaryOp::Or, left, right, .. } => {
+            let mut values = alternatives(left, key, column)?;
+            for value in alternatives(right, key, column)? {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            (values.len() <= limits::MAX_KEY_BOUNDS).then_some(values)
+        }
+        Expr::Binary { op: BinaryOp::Equal, left, right, .. } => match (left.as_ref(), right.as_ref()) {
+            (Expr::Column(index, _), constant) | (constant, Expr::Column(index, _)) if *index == key => {
+                candidates(std::slice::from_ref(constant), column)
+            }
+            _ => None,
+        },
+        Expr::InList { expr, list, negated: false } if matches!(**expr, Expr::Column(index, _) if index == key) => {
+            candidates(list, column)
+        }
+        _ => None,
     }
 }
 
@@ -198,7 +226,14 @@ fn literal_as_key(value: &Value, wanted: DataType) -> AsKey {
         DataType::BigInt => Some(Value::BigInt(number)),
         _ => None,
     };
-    match value.as_i64() {
+    let number = match value {
+        Value::Decimal(decimal) if wanted.is_integer() => match decimal.is_integer().then(|| i64::try_from(*decimal)) {
+            Some(Ok(number)) => Some(number),
+            Some(Err(_)) | None => return AsKey::Never,
+        },
+        other => other.as_i64(),
+    };
+    match number {
         Some(number) if wanted.is_integer() => {
             whole(number).map_or(AsKey::Never, |value| AsKey::Exact(Expr::Literal(value, wanted)))
         }

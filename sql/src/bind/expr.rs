@@ -115,7 +115,7 @@ impl<'a, 'b> Binder<'a, 'b> {
     /// The expression, its type still open where nothing decides it.
     pub(super) fn open(&mut self, expr: &ast::Expr) -> Result<Typed, Diag> {
         self.nesting += 1;
-        if self.nesting > limits::MAX_NESTING * 3 {
+        if self.nesting > limits::MAX_BINDER_NESTING {
             return Err(too_deep());
         }
         let bound = self.dispatch(expr);
@@ -186,6 +186,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         Ok(Typed { expr, data_type: Some(wanted), ..open })
     }
 
+    /// One arm per construct, each out of line: the frames that recursion repeats stay small.
     fn dispatch(&mut self, expr: &ast::Expr) -> Result<Typed, Diag> {
         match expr {
             ast::Expr::Identifier(ident) => self.identifier(ident),
@@ -233,8 +234,12 @@ impl<'a, 'b> Binder<'a, 'b> {
         }
     }
 
+    #[inline(never)]
     fn identifier(&mut self, ident: &ast::Ident) -> Result<Typed, Diag> {
         let name = name_of(ident)?;
+        if ident.quote_style.is_none() && name.value == "current_role" {
+            return super::function::resolved(self, "current_role", Vec::new(), Some(name.span));
+        }
         match self.scope.find(&name.value) {
             Some((index, data_type)) => Ok(Typed::leaf(Expr::Column(index, data_type), Some(data_type), Some(name.span))),
             None if ident.quote_style.is_none() && name.value == "default" => {
@@ -246,7 +251,7 @@ impl<'a, 'b> Binder<'a, 'b> {
             None => {
                 let diag = self.scope.column(&name).err().unwrap_or_else(too_deep);
                 Err(match ident.quote_style {
-                    Some('"') if !matches!(self.scope.source, super::scope::Source::Table(_)) => {
+                    Some('"') if diag.suggestions.is_empty() => {
                         diag.hint("Double quotes are for names; texts stand in single quotes.")
                     }
                     _ => diag,
@@ -255,6 +260,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         }
     }
 
+    #[inline(never)]
     fn qualified(&mut self, parts: &[ast::Ident]) -> Result<Typed, Diag> {
         let names = parts.iter().map(name_of).collect::<Result<Vec<Name>, Diag>>()?;
         let (qualifier, column) = match names.as_slice() {
@@ -272,6 +278,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         Ok(Typed::leaf(Expr::Column(index, data_type), Some(data_type), Some(span)))
     }
 
+    #[inline(never)]
     fn value(&mut self, value: &ast::ValueWithSpan) -> Result<Typed, Diag> {
         let span = char_span(value.span);
         match &value.value {
@@ -284,6 +291,7 @@ impl<'a, 'b> Binder<'a, 'b> {
     }
 
     /// `left op right`, where `left` may be a long chain: it is walked, not recursed into.
+    #[inline(never)]
     fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
         if matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
             return self.chain(left, op, right);
@@ -313,6 +321,7 @@ impl<'a, 'b> Binder<'a, 'b> {
     }
 
     /// A chain of one associative operator, balanced.
+    #[inline(never)]
     fn chain(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
         let mut operands = vec![right];
         let mut first = left;
@@ -374,6 +383,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         made(unassigned(expr), Some(data_type), depth, span)
     }
 
+    #[inline(never)]
     fn unary(&mut self, op: ast::UnaryOperator, operand: &ast::Expr) -> Result<Typed, Diag> {
         match op {
             ast::UnaryOperator::Minus => {
@@ -410,6 +420,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         }
     }
 
+    #[inline(never)]
     fn cast(&mut self, operand: &ast::Expr, written: &ast::DataType) -> Result<Typed, Diag> {
         let open = self.open(operand)?;
         let span = open.span;
@@ -425,6 +436,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         }
     }
 
+    #[inline(never)]
     fn typed_string(&mut self, typed: &ast::TypedString) -> Result<Typed, Diag> {
         let span = char_span(typed.value.span).unwrap_or(Span { start: 0, end: 0 });
         let wanted = types::named(&typed.data_type, span)?;
@@ -432,11 +444,13 @@ impl<'a, 'b> Binder<'a, 'b> {
         self.given(open, wanted.data_type)
     }
 
+    #[inline(never)]
     fn is_null(&mut self, operand: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
         let operand = self.typed(operand)?;
         made(Expr::IsNull { expr: Box::new(operand.expr), negated }, Some(DataType::Boolean), operand.depth, operand.span)
     }
 
+    #[inline(never)]
     fn is_bool(&mut self, operand: &ast::Expr, value: Option<bool>, negated: bool) -> Result<Typed, Diag> {
         let open = self.open(operand)?;
         let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
@@ -445,6 +459,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         made(Expr::IsBool { expr: Box::new(inner.expr), value, negated }, Some(DataType::Boolean), inner.depth, inner.span)
     }
 
+    #[inline(never)]
     fn is_distinct(&mut self, left: &ast::Expr, right: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
         let left = self.open(left)?;
         let right = self.open(right)?;
@@ -457,6 +472,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         }
     }
 
+    #[inline(never)]
     fn in_list(&mut self, operand: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed, Diag> {
         let mut operand = self.open(operand)?;
         let mut items = list.iter().map(|item| self.open(item)).collect::<Result<Vec<Typed>, Diag>>()?;
@@ -478,6 +494,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         made(expr, Some(DataType::Boolean), depth, operand.span)
     }
 
+    #[inline(never)]
     fn between(&mut self, operand: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Typed, Diag> {
         let operand = self.open(operand)?;
         let low = self.open(low)?;
@@ -497,6 +514,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         self.operation(both, lower, upper)
     }
 
+    #[inline(never)]
     fn like(
         &mut self,
         operand: &ast::Expr,
@@ -523,6 +541,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         made(expr, Some(DataType::Boolean), depth, span)
     }
 
+    #[inline(never)]
     fn case(
         &mut self,
         operand: Option<&ast::Expr>,
@@ -669,7 +688,7 @@ fn construct(expr: &ast::Expr) -> &'static str {
         ast::Expr::Subquery(_) | ast::Expr::InSubquery { .. } | ast::Expr::Exists { .. } => "a subquery",
         ast::Expr::Interval(_) => "INTERVAL",
         ast::Expr::Array(_) => "ARRAY",
-        ast::Expr::AnyOp { .. } | ast::Expr::AllOp { .. } => "ANY and ALL",
+        ast::Expr::AnyOp { .. } | ast::Expr::AllOp { .. } => "ANY or ALL",
         ast::Expr::SimilarTo { .. } => "SIMILAR TO",
         ast::Expr::AtTimeZone { .. } => "AT TIME ZONE",
         ast::Expr::Collate { .. } => "COLLATE",
@@ -677,7 +696,9 @@ fn construct(expr: &ast::Expr) -> &'static str {
         ast::Expr::CompoundFieldAccess { .. } | ast::Expr::JsonAccess { .. } => "a subscript or member access",
         ast::Expr::Like { .. } | ast::Expr::ILike { .. } => "LIKE ANY",
         ast::Expr::Overlay { .. } => "OVERLAY",
-        ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => "GROUPING SETS",
+        ast::Expr::GroupingSets(_) => "GROUPING SETS",
+        ast::Expr::Cube(_) => "CUBE",
+        ast::Expr::Rollup(_) => "ROLLUP",
         ast::Expr::InUnnest { .. } => "UNNEST",
         ast::Expr::IsJson { .. } => "IS JSON",
         ast::Expr::IsNormalized { .. } => "IS NORMALIZED",

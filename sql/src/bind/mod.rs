@@ -134,6 +134,3 @@ fn missing<'a>(
 ) -> Diag {
     suggest::with_nearest(Diag::new(state, format!("{what} \"{shown}\" does not exist")).at(span), name, candidates)
 }
-
-#[cfg(test)]
-mod tests;

@@ -86,28 +86,27 @@ fn placed(diag: Diag, span: Option<Span>) -> Diag {
 
 /// The one SELECT of a query; everything else that a query can be is refused by name.
 fn plain_select(query: &ast::Query) -> Result<&ast::Select, Diag> {
-    let whole = query.span();
     for (present, what) in [
         (query.with.is_some(), "WITH (a common table expression)"),
         (query.fetch.is_some(), "FETCH FIRST"),
-        (!query.locks.is_empty(), "FOR UPDATE and FOR SHARE"),
+        (!query.locks.is_empty(), "FOR UPDATE or FOR SHARE"),
         (query.for_clause.is_some(), "FOR"),
         (query.settings.is_some(), "SETTINGS"),
         (query.format_clause.is_some(), "FORMAT"),
         (!query.pipe_operators.is_empty(), "a pipe operator"),
     ] {
         if present {
-            return Err(refuse_at(what, whole));
+            return Err(refuse_at(what, query.span()));
         }
     }
     let select = match query.body.as_ref() {
         SetExpr::Select(select) => select,
-        SetExpr::SetOperation { op, .. } => return Err(refuse_at(&op.to_string(), whole)),
-        SetExpr::Query(_) => return Err(refuse_at("a query in parentheses", whole)),
-        SetExpr::Values(_) => return Err(refuse_at("VALUES as a query", whole)),
-        SetExpr::Table(_) => return Err(refuse_at("TABLE as a query", whole)),
+        SetExpr::SetOperation { op, .. } => return Err(refuse_at(&op.to_string(), query.span())),
+        SetExpr::Query(_) => return Err(refuse_at("a query in parentheses", query.span())),
+        SetExpr::Values(_) => return Err(refuse_at("VALUES as a query", query.span())),
+        SetExpr::Table(_) => return Err(refuse_at("TABLE as a query", query.span())),
         SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-            return Err(refuse_at("a change inside a query", whole));
+            return Err(refuse_at("a change inside a query", query.span()));
         }
     };
     let place = select.select_token.0.span;

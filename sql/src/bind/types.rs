@@ -60,7 +60,7 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
         _ => None,
     };
     let diag = match (hint, written) {
-        (Some(hint), _) => diag.hint(hint),
+        (Some(hint), _) => return diag.hint(hint),
         (None, ast::DataType::Custom(..)) => {
             Diag::new(SqlState::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", written.to_string().to_lowercase())).at(span)
         }

@@ -25,9 +25,9 @@ fn plan(table: &Table, kind: WriteKind) -> WritePlan {
     WritePlan { table: table.id, table_version: table.version, kind }
 }
 
-fn refuse_all(rows: &[(bool, &str)], span: sqlparser::tokenizer::Span) -> Result<(), Diag> {
+fn refuse_all(rows: &[(bool, &str)], place: impl FnOnce() -> sqlparser::tokenizer::Span) -> Result<(), Diag> {
     match rows.iter().find(|(present, _)| *present) {
-        Some((_, what)) => Err(refuse_at(what, span)),
+        Some((_, what)) => Err(refuse_at(what, place())),
         None => Ok(()),
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &m
                 "INSERT into several tables",
             ),
         ],
-        place,
+        || place,
     )?;
     if !insert.into {
         let diag = Diag::new(SqlState::SYNTAX_ERROR, "syntax error: expected INTO after INSERT");
@@ -144,7 +144,7 @@ fn values(query: &ast::Query, columns: &[(usize, &Column)], listed: bool, params
             (!query.locks.is_empty() || query.for_clause.is_some(), "FOR behind VALUES"),
             (values.explicit_row, "ROW in VALUES"),
         ],
-        query.span(),
+        || query.span(),
     )?;
     if values.rows.len() > limits::MAX_INSERT_ROWS {
         return Err(Diag::new(
@@ -247,7 +247,7 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
             (!update.order_by.is_empty(), "ORDER BY in UPDATE"),
             (update.limit.is_some(), "LIMIT in UPDATE"),
         ],
-        update.update_token.0.span,
+        || update.update_token.0.span,
     )?;
     let (table, scope) = changed(&update.table, "UPDATE", context)?;
     let mut assignments: Vec<(ColumnId, Option<Expr>)> = Vec::with_capacity(update.assignments.len());
@@ -285,7 +285,7 @@ pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &m
             (!delete.order_by.is_empty(), "ORDER BY in DELETE"),
             (delete.limit.is_some(), "LIMIT in DELETE"),
         ],
-        delete.delete_token.0.span,
+        || delete.delete_token.0.span,
     )?;
     let (ast::FromTable::WithFromKeyword(tables) | ast::FromTable::WithoutKeyword(tables)) = &delete.from;
     let [one] = tables.as_slice() else {
