@@ -49,3 +49,23 @@ fn every_statement_of_the_golden_files_binds_to_what_they_say() {
     }
     assert!(wrong.is_empty(), "{} answers differ:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }
+
+/// The ```sql blocks of a page of the book.
+fn examples(page: &str) -> Vec<&str> {
+    page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_book_bind() {
+    for page in [include_str!("../../docs/sql.md"), include_str!("../../docs/quick-start.md")] {
+        let mut catalog = Catalog::default();
+        for block in examples(page) {
+            let statements = parse(block).unwrap_or_else(|diag| panic!("{}", caret::draw(block, &diag)));
+            for statement in &statements {
+                let context = BindContext { catalog: &catalog, namespace: "app", user: "root", role: Role::System };
+                let bound = bind(statement, &context).unwrap_or_else(|diag| panic!("{}", caret::draw(block, &diag)));
+                fixture::perform(bound.plan, &mut catalog);
+            }
+        }
+    }
+}

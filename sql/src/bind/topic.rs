@@ -86,7 +86,7 @@ pub(super) fn add_source(add: &AddSource, context: &BindContext<'_>) -> Result<D
         .at(add.table.span()));
     }
     let options = Options::checked(&add.options, &["payload"], "ADD SOURCE")?;
-    let payload = options.word("payload", PAYLOADS)?.map_or(PayloadMode::Full, |(payload, _)| payload);
+    let payload = options.word("payload", PAYLOADS)?.map_or(PayloadMode::Key, |(payload, _)| payload);
     let scope = Scope::table(table, None, false);
     let mut none = Vec::new();
     let filter = match &add.filter {

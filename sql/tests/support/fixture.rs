@@ -5,7 +5,7 @@ use std::sync::Arc;
 use highwater_sql::bind::{BindContext, bind};
 use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, ObjectId, Role, Table, Topic, User};
 use highwater_sql::parse::parse;
-use highwater_sql::plan::{Ddl, Plan};
+use highwater_sql::plan::{Ddl, Plan, UserPlan};
 
 const DEFINITIONS: &str = "
 CREATE NAMESPACE app;
@@ -29,24 +29,31 @@ ALTER TOPIC app.log ADD SOURCE app.messages ON INSERT;
 pub fn catalog() -> Catalog {
     let mut catalog = Catalog::default();
     for (name, role) in [("alice", Role::User), ("bob", Role::User), ("worker", Role::Service), ("admin", Role::Dba), ("root", Role::System)] {
-        let user = User {
-            name: name.to_owned(),
-            role,
-            email: None,
-            verifier: None,
-            auth_epoch: 0,
-            created_at: 0,
-            updated_at: 0,
-        };
-        step(&mut catalog, CatalogDelta::PutUser(Arc::new(user)));
+        step(&mut catalog, CatalogDelta::PutUser(Arc::new(user(name, role))));
     }
     for statement in parse(DEFINITIONS).unwrap() {
         let context = BindContext { catalog: &catalog, namespace: "app", user: "root", role: Role::System };
-        let Plan::Ddl(ddl) = bind(&statement, &context).unwrap().plan else { panic!("a definition") };
-        let delta = delta(ddl, &catalog);
-        step(&mut catalog, delta);
+        let plan = bind(&statement, &context).unwrap().plan;
+        perform(plan, &mut catalog);
     }
     catalog
+}
+
+fn user(name: &str, role: Role) -> User {
+    User { name: name.to_owned(), role, email: None, verifier: None, auth_epoch: 0, created_at: 0, updated_at: 0 }
+}
+
+/// Takes a definition or a new user into the catalog; other plans leave it as it is.
+pub fn perform(plan: Plan, catalog: &mut Catalog) {
+    match plan {
+        Plan::Ddl(ddl) => {
+            if let Some(delta) = delta(ddl, catalog) {
+                step(catalog, delta);
+            }
+        }
+        Plan::User(UserPlan::Create { name, role, .. }) => step(catalog, CatalogDelta::PutUser(Arc::new(user(&name, role)))),
+        _ => {}
+    }
 }
 
 fn step(catalog: &mut Catalog, delta: CatalogDelta) {
@@ -54,9 +61,9 @@ fn step(catalog: &mut Catalog, delta: CatalogDelta) {
 }
 
 /// What the meta group would decide, as far as the tests need it.
-pub fn delta(ddl: Ddl, catalog: &Catalog) -> CatalogDelta {
+fn delta(ddl: Ddl, catalog: &Catalog) -> Option<CatalogDelta> {
     let id = ObjectId(catalog.version.0 + 100);
-    match ddl {
+    Some(match ddl {
         Ddl::CreateNamespace { name, .. } => CatalogDelta::PutNamespace(Namespace { name, created_at: 0 }),
         Ddl::CreateTable { table, .. } => CatalogDelta::PutTable(Arc::new(Table {
             id,
@@ -93,6 +100,10 @@ pub fn delta(ddl: Ddl, catalog: &Catalog) -> CatalogDelta {
             topic.sources.push(source);
             CatalogDelta::PutTopic(Arc::new(topic))
         }
-        other => panic!("no fixture for {other:?}"),
-    }
+        Ddl::DropNamespace { .. }
+        | Ddl::DropTable { .. }
+        | Ddl::DropSource { .. }
+        | Ddl::ClearTopic { .. }
+        | Ddl::DropTopic { .. } => return None,
+    })
 }
