@@ -116,7 +116,8 @@ pub trait Listener: 'static {
     /// Waits for the next connection.
     ///
     /// # Errors
-    /// An I/O error of this accept; the listener stays usable.
+    /// An I/O error of this accept; the listener stays usable. A loop waits a little before it tries again, or it spins while the
+    /// process is out of file descriptors.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
 
     /// The address that is really bound (port 0 was resolved).
@@ -206,7 +207,8 @@ pub trait Env: Clone + 'static {
     /// As [`File::sync`]: the caller must stop the node.
     fn sync_dir(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 
-    /// Listens on an address. Every core of a node may listen on the same one; the kernel spreads connections.
+    /// Listens on an address. Every core of a node may listen on the same one; the kernel spreads connections. Another process of the
+    /// same user could too: the lock on the data folder is what keeps a second server out.
     ///
     /// # Errors
     /// `AddrInUse` and other I/O errors.

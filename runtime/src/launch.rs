@@ -19,7 +19,9 @@ pub enum CpuSetError {
     #[error("`{0}` is neither a number of cores (`4`) nor a list of CPUs (`0,2-3`)")]
     Malformed(String),
     /// More cores than this process may use.
-    #[error("{wanted} cores were asked for, but this process may run on {allowed} CPUs only; ask for at most {allowed}")]
+    #[error(
+        "{wanted} cores were asked for, but this process may run on {allowed} CPUs only; ask for at most {allowed}"
+    )]
     TooMany {
         /// Cores asked for.
         wanted: usize,
@@ -27,7 +29,9 @@ pub enum CpuSetError {
         allowed: usize,
     },
     /// A CPU that this process may not use.
-    #[error("CPU {cpu} is not among the CPUs that this process may run on ({allowed}); see taskset or the container's cpuset")]
+    #[error(
+        "CPU {cpu} is not among the CPUs that this process may run on ({allowed}); see taskset or the container's cpuset"
+    )]
     NotAllowed {
         /// The CPU asked for.
         cpu: usize,
@@ -122,7 +126,11 @@ impl fmt::Display for CpuSet {
             while rest.next_if_eq(&(last + 1)).is_some() {
                 last += 1;
             }
-            if first == last { write!(f, "{separator}{first}")? } else { write!(f, "{separator}{first}-{last}")? }
+            if first == last {
+                write!(f, "{separator}{first}")?
+            } else {
+                write!(f, "{separator}{first}-{last}")?
+            }
             separator = ",";
         }
         Ok(())

@@ -16,7 +16,9 @@ pub enum Problem {
     #[error("this kernel has no io_uring; run Linux 5.8 or newer (6.1 or newer is recommended)")]
     NoUring,
     /// Switched off by a sysctl.
-    #[error("io_uring is switched off (kernel.io_uring_disabled = {level}); set it to 0: sysctl -w kernel.io_uring_disabled=0")]
+    #[error(
+        "io_uring is switched off (kernel.io_uring_disabled = {level}); set it to 0: sysctl -w kernel.io_uring_disabled=0"
+    )]
     UringDisabled {
         /// The sysctl's value: 1 for unprivileged processes, 2 for all.
         level: i64,
@@ -45,7 +47,9 @@ pub enum Problem {
         needs: u64,
     },
     /// RLIMIT_NOFILE is too low, even after raising it to the hard limit.
-    #[error("at most {has} open files are allowed, but {needs} are needed; raise it: ulimit -n {needs}, or LimitNOFILE={needs} in the systemd unit")]
+    #[error(
+        "at most {has} open files are allowed, but {needs} are needed; raise it: ulimit -n {needs}, or LimitNOFILE={needs} in the systemd unit"
+    )]
     OpenFiles {
         /// The hard limit.
         has: u64,

@@ -11,8 +11,10 @@
 
 mod crash;
 mod faults;
+mod folders;
 mod image;
 mod names;
+mod outcome;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -136,7 +138,11 @@ impl Disk {
     #[must_use]
     pub fn used(&self) -> u64 {
         let named: std::collections::BTreeSet<InodeId> = self.directory.visible.values().copied().collect();
-        self.inodes.iter().filter(|(id, inode)| inode.open > 0 || named.contains(id)).map(|(_, inode)| inode.visible.len).sum()
+        self.inodes
+            .iter()
+            .filter(|(id, inode)| inode.open > 0 || named.contains(id))
+            .map(|(_, inode)| inode.visible.len)
+            .sum()
     }
 
     /// How long the next operation takes, in microseconds.
@@ -323,212 +329,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Creates a folder and its parents, durably.
-    ///
-    /// # Errors
-    /// A stale incarnation; `AlreadyExists` when a file has the name.
-    pub fn create_dir_all(&mut self, life: Incarnation, path: &Path) -> io::Result<()> {
-        self.fence(life)?;
-        let path = normal(path);
-        for place in path.ancestors() {
-            if self.directory.visible.contains_key(place) {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("not a folder: {}", place.display())));
-            }
-        }
-        self.directory.folders.extend(path.ancestors().map(Path::to_path_buf));
-        Ok(())
-    }
-
-    /// File names in a folder, sorted.
-    ///
-    /// # Errors
-    /// `NotFound`; a stale incarnation.
-    pub fn list_dir(&self, life: Incarnation, path: &Path) -> io::Result<Vec<PathBuf>> {
-        self.fence(life)?;
-        let path = normal(path);
-        if !self.directory.has_folder(&path) {
-            return Err(not_found(&path));
-        }
-        let inside = self.directory.visible.keys().filter(|file| folder(file) == path);
-        Ok(inside.filter_map(|file| file.file_name()).map(PathBuf::from).collect())
-    }
-
-    /// Renames a file, replacing the target; one change, durable when either folder is synced.
-    ///
-    /// # Errors
-    /// `NotFound` for the file or the target's folder; a stale incarnation.
-    pub fn rename(&mut self, life: Incarnation, from: &Path, to: &Path) -> io::Result<()> {
-        self.fence(life)?;
-        let (from, to) = (normal(from), normal(to));
-        let inode = self.directory.visible.get(&from).copied().ok_or_else(|| not_found(&from))?;
-        if !self.directory.has_folder(&folder(&to)) {
-            return Err(not_found(&folder(&to)));
-        }
-        let sequence = self.next_sequence();
-        self.directory.change(sequence, NameChange::Rename { from, to, inode });
-        Ok(())
-    }
-
-    /// Removes a file's name; open handles stay usable.
-    ///
-    /// # Errors
-    /// `NotFound`; a stale incarnation.
-    pub fn remove_file(&mut self, life: Incarnation, path: &Path) -> io::Result<()> {
-        self.fence(life)?;
-        let path = normal(path);
-        let inode = self.directory.visible.get(&path).copied().ok_or_else(|| not_found(&path))?;
-        let sequence = self.next_sequence();
-        self.directory.change(sequence, NameChange::Remove { path, inode });
-        Ok(())
-    }
-
-    /// The point that a folder sync submitted now covers; for [`Disk::sync_dir`].
-    #[must_use]
-    pub const fn sync_point(&self) -> u64 {
-        self.sequence
-    }
-
-    /// Makes the names in a folder durable that were changed until `point`.
-    ///
-    /// # Errors
-    /// `NotFound`; an injected `EIO`, after which some names are lost in silence; a stale incarnation.
-    pub fn sync_dir(&mut self, life: Incarnation, path: &Path, point: u64) -> io::Result<()> {
-        self.fence(life)?;
-        let path = normal(path);
-        if !self.directory.has_folder(&path) {
-            return Err(not_found(&path));
-        }
-        if self.rng.chance(self.faults.sync_error) {
-            let rng = &mut self.rng;
-            self.directory.pending.retain(|_| rng.chance(0.5));
-            self.counts.fired(Fault::SyncError);
-            return Err(eio("folder sync; some unsynced names are lost"));
-        }
-        self.directory.sync(&path, point);
-        self.forget_unreachable();
-        Ok(())
-    }
-
-    /// What a crash of this kind, now, would put at risk, in the order in which [`Survival`] is asked.
-    #[must_use]
-    pub fn at_risk(&self, kind: CrashKind) -> Vec<Unsynced> {
-        let names = self.directory.pending.iter().filter(|_| kind == CrashKind::Power).map(|(_, change)| Unsynced {
-            path: change.path().to_path_buf(),
-            what: AtRisk::Name,
-            in_flight: false,
-        });
-        let changes = self.changes_at_risk(kind).into_iter().map(|(inode, change, in_flight)| Unsynced {
-            path: self.name_of(inode),
-            what: match change {
-                Change::Block { index, .. } => AtRisk::Block(index),
-                Change::Length(len) => AtRisk::Length(len),
-            },
-            in_flight,
-        });
-        names.chain(changes).collect()
-    }
-
-    fn name_of(&self, inode: InodeId) -> PathBuf {
-        let names = &self.directory;
-        let found = names.visible.iter().chain(names.durable.iter()).find(|(_, id)| **id == inode);
-        found.map(|(path, _)| path.clone()).unwrap_or_default()
-    }
-
-    fn changes_at_risk(&self, kind: CrashKind) -> Vec<(InodeId, Change, bool)> {
-        let mut all = Vec::new();
-        if kind == CrashKind::Power {
-            for (id, inode) in &self.inodes {
-                all.extend(inode.pending.iter().map(|(_, change)| (*id, change.clone(), false)));
-            }
-        }
-        for flight in self.in_flight.values() {
-            let id = flight.handle.inode;
-            match &flight.operation {
-                Operation::Write { buffer, offset } => all.extend(changes(*offset, buffer).map(|change| (id, change, true))),
-                Operation::Allocate { len } => all.push((id, Change::Length(*len), true)),
-                Operation::Read { .. } | Operation::Sync => {}
-            }
-        }
-        all
-    }
-
-    /// Crashes the node; what survives is drawn by the rates of [`Faults`].
-    pub fn crash(&mut self, kind: CrashKind) {
-        let at_risk = self.at_risk(kind).len();
-        let mut drawn = crash::Drawn::new(self.rng.fork(), &self.faults, at_risk);
-        self.crash_with(kind, &mut drawn);
-        drawn.count(&mut self.counts);
-    }
-
-    /// Crashes the node; `survival` decides what survives.
-    pub fn crash_with(&mut self, kind: CrashKind, survival: &mut dyn Survival) {
-        let fates: Vec<Fate> = self.at_risk(kind).iter().map(|item| survival.fate(item)).collect();
-        let mut fates = fates.into_iter();
-        let changes = self.changes_at_risk(kind);
-        if kind == CrashKind::Power {
-            for (_, change) in std::mem::take(&mut self.directory.pending) {
-                if fates.next() != Some(Fate::Lost) {
-                    names::apply(&mut self.directory.durable, &change);
-                }
-            }
-            self.directory.visible = self.directory.durable.clone();
-            for inode in self.inodes.values_mut() {
-                inode.pending.clear();
-                inode.visible = inode.durable.clone();
-            }
-        }
-        self.in_flight.clear();
-        for (id, change, _) in changes {
-            let fate = fates.next().unwrap_or(Fate::Lost);
-            let sequence = self.next_sequence();
-            let Some(inode) = self.inodes.get_mut(&id) else { continue };
-            match (fate, kind) {
-                (Fate::Lost, _) => {}
-                // After a power cut what is on the disk is durable.
-                (Fate::Kept, CrashKind::Power) => inode.change_durably(&change),
-                (Fate::Kept, CrashKind::Process) => inode.change(sequence, change),
-                (Fate::Torn(mask), CrashKind::Power) => {
-                    inode.durable.apply_torn(&change, mask);
-                    inode.visible = inode.durable.clone();
-                }
-                (Fate::Torn(mask), CrashKind::Process) => {
-                    inode.visible.apply_torn(&change, mask);
-                    if let Change::Block { index, .. } = change {
-                        let mixed = inode.visible.blocks.get(&index).cloned();
-                        inode.pending.extend(mixed.map(|data| (sequence, Change::Block { index, data })));
-                    }
-                }
-            }
-        }
-        self.life = Incarnation(self.life.0 + 1);
-        for inode in self.inodes.values_mut() {
-            inode.open = 0;
-        }
-        self.forget_unreachable();
-    }
-
-    /// Copies of this disk as different outcomes of a crash now would leave them: every subset of what is at risk if there are at most
-    /// `limit` of those, else nothing, everything and random subsets, `limit` in all. No block is torn.
-    pub fn outcomes(&self, kind: CrashKind, limit: u64) -> impl Iterator<Item = Self> + '_ {
-        let at_risk = self.at_risk(kind).len();
-        let subsets = u32::try_from(at_risk).ok().and_then(|bits| 1u64.checked_shl(bits)).filter(|all| *all <= limit);
-        let mut rng = self.rng.clone();
-        (0..subsets.unwrap_or(limit)).map(move |outcome| {
-            let mut disk = self.clone();
-            if subsets.is_some() {
-                disk.crash_with(kind, &mut SurvivingSet(outcome));
-            } else {
-                disk.crash_with(kind, &mut |_: &Unsynced| match outcome {
-                    0 => Fate::Lost,
-                    1 => Fate::Kept,
-                    _ if rng.chance(0.5) => Fate::Kept,
-                    _ => Fate::Lost,
-                });
-            }
-            disk
-        })
-    }
-
     /// The file as a reader would see it now, for checkers and corruption tests.
     #[must_use]
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
@@ -578,9 +378,12 @@ impl Disk {
     /// Frees files that no name, visible, durable or possibly surviving, and no handle or operation reaches.
     fn forget_unreachable(&mut self) {
         let names = &self.directory;
-        let mut reachable: std::collections::BTreeSet<InodeId> = names.visible.values().chain(names.durable.values()).copied().collect();
+        let mut reachable: std::collections::BTreeSet<InodeId> =
+            names.visible.values().chain(names.durable.values()).copied().collect();
         reachable.extend(names.pending.iter().map(|(_, change)| match change {
-            NameChange::Create { inode, .. } | NameChange::Rename { inode, .. } | NameChange::Remove { inode, .. } => *inode,
+            NameChange::Create { inode, .. } | NameChange::Rename { inode, .. } | NameChange::Remove { inode, .. } => {
+                *inode
+            }
         }));
         reachable.extend(self.in_flight.values().map(|flight| flight.handle.inode));
         self.inodes.retain(|id, inode| inode.open > 0 || reachable.contains(id));

@@ -75,7 +75,10 @@ fn a_rename_happens_whole_or_not_at_all() {
     sync_names(&mut disk);
     let life = disk.incarnation();
     disk.rename(life, Path::new("/manifest.new"), Path::new("/manifest")).unwrap();
-    let outcomes: Vec<_> = disk.outcomes(CrashKind::Power, 16).map(|after| (after.files().len(), first_bytes(&after, "/manifest"))).collect();
+    let outcomes: Vec<_> = disk
+        .outcomes(CrashKind::Power, 16)
+        .map(|after| (after.files().len(), first_bytes(&after, "/manifest")))
+        .collect();
     assert_eq!(outcomes, [(2, Some(vec![1])), (1, Some(vec![2]))]);
 }
 
@@ -114,8 +117,10 @@ fn writes_in_flight_may_be_partly_applied_even_when_only_the_process_dies() {
     disk.submit(file, Operation::Write { buffer, offset: 0 }).unwrap();
     let at_risk = disk.at_risk(CrashKind::Process);
     assert!(at_risk.len() == 3 && at_risk.iter().all(|item| item.in_flight));
-    let seen: BTreeSet<_> = disk.outcomes(CrashKind::Process, 8).map(|after| first_bytes(&after, "/f").unwrap()).collect();
-    let expected = [vec![], vec![7], vec![0, 7], vec![7, 7], vec![0, 0, 7], vec![7, 0, 7], vec![0, 7, 7], vec![7, 7, 7]];
+    let seen: BTreeSet<_> =
+        disk.outcomes(CrashKind::Process, 8).map(|after| first_bytes(&after, "/f").unwrap()).collect();
+    let expected =
+        [vec![], vec![7], vec![0, 7], vec![7, 7], vec![0, 0, 7], vec![7, 0, 7], vec![0, 7, 7], vec![7, 7, 7]];
     assert_eq!(seen, expected.into());
 }
 
@@ -157,7 +162,8 @@ fn each_operation_fault_fires_and_surfaces() {
     do_now(&mut disk, file, Operation::Sync).unwrap_err();
     disk.faults = Faults { stall: 1.0, ..Faults::none() };
     assert!(disk.latency() >= 1_000_000);
-    for fault in [Fault::ReadError, Fault::ShortRead, Fault::WriteError, Fault::NoSpace, Fault::SyncError, Fault::Stall] {
+    for fault in [Fault::ReadError, Fault::ShortRead, Fault::WriteError, Fault::NoSpace, Fault::SyncError, Fault::Stall]
+    {
         assert_eq!(disk.counts().of(fault), 1, "{}", fault.name());
     }
 }
@@ -233,7 +239,13 @@ impl History {
             create(&mut disk, path);
         }
         sync_names(&mut disk);
-        let mut history = Self { disk, handles: Vec::new(), visible: BTreeMap::new(), allowed: BTreeMap::new(), submitted: Vec::new() };
+        let mut history = Self {
+            disk,
+            handles: Vec::new(),
+            visible: BTreeMap::new(),
+            allowed: BTreeMap::new(),
+            submitted: Vec::new(),
+        };
         for place in (0..2).flat_map(|file| (0..3).map(move |block| (file, block))) {
             history.visible.insert(place, 0);
             history.allowed.insert(place, BTreeSet::from([0]));
@@ -247,7 +259,12 @@ impl History {
         let open = |disk: &mut Disk, path: &str, options| disk.open(life, Path::new(path), options).unwrap();
         self.handles = PATHS
             .iter()
-            .map(|path| (open(&mut self.disk, path, OpenOptions::WRITE), open(&mut self.disk, path, OpenOptions::WRITE.synchronous())))
+            .map(|path| {
+                (
+                    open(&mut self.disk, path, OpenOptions::WRITE),
+                    open(&mut self.disk, path, OpenOptions::WRITE.synchronous()),
+                )
+            })
             .collect();
     }
 
@@ -301,7 +318,10 @@ impl History {
             for block in 0..3u64 {
                 let fill = bytes.get(usize::try_from(block).unwrap()).copied().unwrap_or(0);
                 let may_be = &may_be[&(file, block)];
-                assert!(may_be.contains(&fill), "{path} block {block} holds {fill} after a {kind:?} crash, allowed {may_be:?}");
+                assert!(
+                    may_be.contains(&fill),
+                    "{path} block {block} holds {fill} after a {kind:?} crash, allowed {may_be:?}"
+                );
                 self.visible.insert((file, block), fill);
                 if kind == CrashKind::Power {
                     self.allowed.insert((file, block), BTreeSet::from([fill]));

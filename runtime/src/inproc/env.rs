@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::Stopped;
 use super::executor::World;
 use super::net::{InProcListener, InProcStream, Network};
-use super::Stopped;
 use crate::buffer::AlignedBuf;
 use crate::disk::{Handle, Incarnation, Operation};
 use crate::env::{CoreId, Env, File, Monotonic, OpenOptions, WallMicros};
@@ -51,7 +51,13 @@ pub struct InProcFile {
 }
 
 impl InProcFile {
-    async fn operate(&self, event: &'static str, a: u64, b: u64, operation: Operation) -> io::Result<Option<AlignedBuf>> {
+    async fn operate(
+        &self,
+        event: &'static str,
+        a: u64,
+        b: u64,
+        operation: Operation,
+    ) -> io::Result<Option<AlignedBuf>> {
         let id = self.world.disk().submit(self.handle, operation)?;
         self.world.io(event, a, b, move |disk| disk.complete(id)).await
     }

@@ -210,7 +210,13 @@ impl World {
 
     /// Lets `effect` happen on the disk after the disk's latency, and gives its result. Once submitted the effect happens even
     /// if the caller stops waiting.
-    pub async fn io<T: 'static>(&self, event: &'static str, a: u64, b: u64, effect: impl FnOnce(&mut Disk) -> T + 'static) -> T {
+    pub async fn io<T: 'static>(
+        &self,
+        event: &'static str,
+        a: u64,
+        b: u64,
+        effect: impl FnOnce(&mut Disk) -> T + 'static,
+    ) -> T {
         let (done, result) = oneshot::channel();
         let latency = self.disk().latency();
         self.trace(event, a, b);

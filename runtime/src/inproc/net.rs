@@ -178,7 +178,12 @@ impl Network {
         Ok(client)
     }
 
-    fn unlisten(&mut self, addr: SocketAddr, core: CoreId, backlog: &Rc<RefCell<Backlog>>) -> Option<Rc<RefCell<Backlog>>> {
+    fn unlisten(
+        &mut self,
+        addr: SocketAddr,
+        core: CoreId,
+        backlog: &Rc<RefCell<Backlog>>,
+    ) -> Option<Rc<RefCell<Backlog>>> {
         let cores = self.listeners.get_mut(&addr)?;
         let removed = if Rc::ptr_eq(cores.get(&core)?, backlog) { cores.remove(&core) } else { None };
         if cores.is_empty() {

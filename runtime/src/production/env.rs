@@ -54,10 +54,13 @@ impl Entropy {
             }
             self.used = 0;
         }
-        let (word, rest) = self.bytes.get_mut(self.used..).and_then(|rest| rest.split_first_chunk_mut::<8>()).map_or(([0; 8], 0), |(word, rest)| {
-            // Given out once, then gone.
-            (std::mem::take(word), rest.len())
-        });
+        let (word, rest) = self.bytes.get_mut(self.used..).and_then(|rest| rest.split_first_chunk_mut::<8>()).map_or(
+            ([0; 8], 0),
+            |(word, rest)| {
+                // Given out once, then gone.
+                (std::mem::take(word), rest.len())
+            },
+        );
         self.used = self.bytes.len() - rest;
         u64::from_le_bytes(word)
     }

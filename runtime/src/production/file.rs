@@ -23,7 +23,10 @@ fn aligned(offset: u64, len: usize) -> io::Result<()> {
     if offset.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK) {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("file I/O of {len} bytes at {offset} is not aligned to {BLOCK}")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("file I/O of {len} bytes at {offset} is not aligned to {BLOCK}"),
+    ))
 }
 
 /// Whole blocks of what was done, so that the next piece is aligned again.

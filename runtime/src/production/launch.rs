@@ -117,7 +117,8 @@ where
             Ok(other) => return Err(failed(format!("its thread is not pinned there (read back: {other:?})"))),
             // The thread ended before its body: joining says why.
             Err(mpsc::RecvError) => {
-                let reason = handle.join().err().map_or_else(|| "it ended at once".to_owned(), |error| error.to_string());
+                let reason =
+                    handle.join().err().map_or_else(|| "it ended at once".to_owned(), |error| error.to_string());
                 return Err(failed(reason));
             }
         }

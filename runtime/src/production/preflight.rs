@@ -58,7 +58,8 @@ fn uring() -> Option<Problem> {
     if let Err(error) = ring.submitter().register_probe(&mut probe) {
         return Some(Problem::UringFailed(format!("asking for its operations: {error}")));
     }
-    let missing: Vec<&'static str> = OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name).collect();
+    let missing: Vec<&'static str> =
+        OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name).collect();
     if missing.is_empty() { None } else { Some(Problem::MissingOperations(missing)) }
 }
 
@@ -176,7 +177,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_one_line() {
-        let unfit = Unfit(vec![Problem::NoUring, Problem::MissingOperations(vec!["STATX", "READ"]), Problem::UringForbidden]);
+        let unfit =
+            Unfit(vec![Problem::NoUring, Problem::MissingOperations(vec!["STATX", "READ"]), Problem::UringForbidden]);
         assert_eq!(unfit.to_string().lines().count(), 3);
         assert!(unfit.to_string().contains("lacks STATX, READ;"));
     }

@@ -193,7 +193,9 @@ fn a_reset_connection_is_an_error_and_no_end_of_stream() {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let size = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap();
         // SAFETY: a valid socket and option value; closing then sends a reset.
-        let set = unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size) };
+        let set = unsafe {
+            libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size)
+        };
         assert_eq!(set, 0);
     });
     let dir = folder();
@@ -293,5 +295,36 @@ fn a_task_may_wake_forty_thousand_waiters() {
             if answers.iter().all(Option::is_none) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
+    });
+}
+
+#[test]
+fn many_operations_at_once_do_not_disturb_each_other() {
+    let dir = folder();
+    run_in(1, dir.path(), |env, folder| async move {
+        let file = std::rc::Rc::new(env.open(&folder.join("busy"), OpenOptions::CREATE).await.unwrap());
+        let (done, finished) = bounded(1000);
+        // More than the ring's entries, each of one to sixteen blocks.
+        let place = |i: u64| (i * 16 * BLOCK as u64, (usize::try_from(i).unwrap() % 16 + 1) * BLOCK);
+        for i in 0..600u64 {
+            let (file, done) = (std::rc::Rc::clone(&file), done.clone());
+            env.spawn("writer", async move {
+                let (offset, len) = place(i);
+                let buffer = AlignedBuf::from_slice(&vec![u8::try_from(i % 255 + 1).unwrap(); len]);
+                file.write_at(buffer, offset).await.unwrap();
+                let read = file.read_at(offset, len).await.unwrap();
+                assert!(read.iter().all(|byte| u64::from(*byte) == i % 255 + 1));
+                done.send(()).await.unwrap();
+            });
+        }
+        for _ in 0..600 {
+            finished.recv().await.unwrap();
+        }
+        file.sync().await.unwrap();
+        for i in 0..600 {
+            let (offset, len) = place(i);
+            let read = file.read_at(offset, len).await.unwrap();
+            assert!(read.iter().all(|byte| u64::from(*byte) == i % 255 + 1), "region {i}");
+        }
     });
 }

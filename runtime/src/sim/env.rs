@@ -35,7 +35,10 @@ pub struct MadsimEnv {
 }
 
 /// The run's state.
-#[expect(clippy::expect_used, reason = "a simulation without its plugin is a mistake in the test's set-up, which must not go on")]
+#[expect(
+    clippy::expect_used,
+    reason = "a simulation without its plugin is a mistake in the test's set-up, which must not go on"
+)]
 pub(super) fn installed() -> World {
     world().expect("runtime::sim::install was not called on this runtime")
 }
@@ -62,7 +65,13 @@ impl MadsimEnv {
     }
 
     /// Lets `effect` happen on the disk after its latency. A task of the node completes it even if the caller stops waiting.
-    async fn io<T: 'static>(&self, event: &'static str, a: u64, b: u64, effect: impl FnOnce(&mut Disk) -> T + 'static) -> T {
+    async fn io<T: 'static>(
+        &self,
+        event: &'static str,
+        a: u64,
+        b: u64,
+        effect: impl FnOnce(&mut Disk) -> T + 'static,
+    ) -> T {
         let (done, result) = oneshot::channel();
         let (world, node) = (self.world.clone(), self.node);
         world.trace(event, a, b);
@@ -94,7 +103,13 @@ pub struct MadsimFile {
 }
 
 impl MadsimFile {
-    async fn operate(&self, event: &'static str, a: u64, b: u64, operation: Operation) -> io::Result<Option<AlignedBuf>> {
+    async fn operate(
+        &self,
+        event: &'static str,
+        a: u64,
+        b: u64,
+        operation: Operation,
+    ) -> io::Result<Option<AlignedBuf>> {
         let id = self.env.world.with_disk(self.env.node, |disk| disk.submit(self.handle, operation))?;
         self.env.io(event, a, b, move |disk| disk.complete(id)).await
     }

@@ -35,7 +35,10 @@ impl Cores {
     /// # Errors
     /// Always.
     pub fn join(self) -> Result<(), JoinError> {
-        Err(JoinError { core: 0, reason: "a simulated core can't be joined by a thread; await `wait` instead".to_owned() })
+        Err(JoinError {
+            core: 0,
+            reason: "a simulated core can't be joined by a thread; await `wait` instead".to_owned(),
+        })
     }
 }
 

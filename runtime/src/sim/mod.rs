@@ -11,6 +11,7 @@ mod launch;
 mod net;
 mod world;
 
+use std::future::Future;
 use std::path::Path;
 
 use madsim::runtime::{Handle, Runtime};
@@ -25,6 +26,22 @@ use world::{World, world};
 
 /// The environment above the leaf crates.
 pub type Rt = MadsimEnv;
+
+/// Runs one seed to its end: on a thread of its own, so that madsim's runtime is the first thing on it (the standard library's hash keys
+/// follow from the seed only then), with [`install`] done. A panic in any task ends the run and goes on here.
+pub fn run<T, F, Fut>(seed: u64, faults: Faults, body: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = T> + 'static,
+{
+    let ran = std::thread::spawn(move || {
+        let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+        install(&runtime, faults);
+        runtime.block_on(body())
+    });
+    ran.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
 
 /// Adds our disks, trace and sites to a runtime; called once, before any node is made. Each machine's disk starts empty, with these faults.
 pub fn install(runtime: &Runtime, faults: Faults) {

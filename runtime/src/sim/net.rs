@@ -228,7 +228,9 @@ impl MadsimListener {
         let pick = usize::try_from(self.env.world().random() % (cores.len().max(1) as u64)).unwrap_or(0);
         match cores.iter().nth(pick) {
             // The queue is unbounded and its receiver is removed from the map before it goes.
-            Some((core, queue)) if *core != self.env.core() => queue.send(connection).err().map(|flume::SendError(back)| back),
+            Some((core, queue)) if *core != self.env.core() => {
+                queue.send(connection).err().map(|flume::SendError(back)| back)
+            }
             _ => Some(connection),
         }
     }

@@ -6,22 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use madsim::runtime::{Handle, Runtime};
+use madsim::runtime::Handle;
 
-use super::{crash, crash_after, fault_counts, install, is_down, launch, restart, stop_reason, trace_hash, with_disk};
+use super::{crash, crash_after, fault_counts, is_down, launch, restart, run, stop_reason, trace_hash, with_disk};
 use crate::disk::{CrashKind, Fault, Faults};
 use crate::{AlignedBuf, BLOCK, CpuSet, Env, File, Listener, OpenOptions};
-
-/// A seed's run on a thread of its own, as madsim wants it.
-fn run<T: Send + 'static, Fut: Future<Output = T> + 'static>(seed: u64, faults: Faults, body: impl FnOnce() -> Fut + Send + 'static) -> T {
-    std::thread::spawn(move || {
-        let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
-        install(&runtime, faults);
-        runtime.block_on(body())
-    })
-    .join()
-    .unwrap()
-}
 
 #[test]
 fn madsim_keeps_the_contract() {
