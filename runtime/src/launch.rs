@@ -148,9 +148,9 @@ pub enum LaunchError {
         /// What the system said.
         reason: String,
     },
-    /// A thread of the blocking pool did not start.
-    #[error("the blocking pool did not start: {0}")]
-    BlockingPool(std::io::Error),
+    /// A thread beside the executors did not start.
+    #[error("a thread did not start: {0}; check the limit of threads (ulimit -u)")]
+    Thread(std::io::Error),
     /// More CPUs than a core number can hold.
     #[error("{0} cores are too many")]
     TooManyCores(usize),

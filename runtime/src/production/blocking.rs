@@ -9,8 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_channel::oneshot;
 use rustix::thread::sched_setaffinity;
 
-use crate::launch::CpuSet;
-
 /// Threads of the pool: enough that one long derivation does not stop the folder syncs.
 const THREADS: usize = 3;
 
@@ -21,13 +19,9 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(super) struct BlockingPool(flume::Sender<Work>);
 
 impl BlockingPool {
-    pub fn start(cpus: &CpuSet) -> io::Result<Self> {
+    pub fn start(mask: rustix::thread::CpuSet) -> io::Result<Self> {
         // Unbounded on purpose: a submitter is a task that waits for its answer, so tasks bound the queue.
         let (sender, receiver) = flume::unbounded::<Work>();
-        let mut mask = rustix::thread::CpuSet::new();
-        for cpu in cpus.iter() {
-            mask.set(cpu);
-        }
         for index in 0..THREADS {
             let receiver = receiver.clone();
             std::thread::Builder::new().name(format!("blocking-{index}")).spawn(move || {

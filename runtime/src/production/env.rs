@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::blocking::BlockingPool;
 use super::file::GlommioFile;
 use super::net::{GlommioListener, GlommioStream};
+use super::pulse::note_activity;
 use crate::env::{CoreId, Env, Monotonic, OpenOptions, WallMicros};
 
 /// One core of this process.
@@ -121,6 +122,7 @@ impl Env for GlommioEnv {
     }
 
     fn spawn(&self, _name: &'static str, task: impl Future<Output = ()> + 'static) {
+        note_activity();
         glommio::spawn_local(task).detach();
     }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use glommio::io::{DmaFile, OpenOptions as DmaOptions};
 
+use super::pulse::note_activity;
 use crate::buffer::{AlignedBuf, BLOCK};
 use crate::env::{File, OpenOptions};
 
@@ -51,6 +52,7 @@ impl GlommioFile {
 impl File for GlommioFile {
     async fn write_at(&self, buffer: AlignedBuf, offset: u64) -> io::Result<AlignedBuf> {
         aligned(offset, buffer.len())?;
+        note_activity();
         let mut done = 0;
         while let Some(rest) = buffer.get(done..).filter(|rest| !rest.is_empty()) {
             let piece = rest.get(..PIECE).unwrap_or(rest);
@@ -69,6 +71,7 @@ impl File for GlommioFile {
 
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<AlignedBuf> {
         aligned(offset, len)?;
+        note_activity();
         let mut buffer = AlignedBuf::zeroed(len);
         let mut done = 0;
         while done < len {
@@ -89,6 +92,7 @@ impl File for GlommioFile {
     }
 
     async fn sync(&self) -> io::Result<()> {
+        note_activity();
         Ok(self.0.fdatasync().await?)
     }
 

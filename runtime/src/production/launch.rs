@@ -12,6 +12,7 @@ use rustix::thread::sched_getaffinity;
 
 use super::blocking::BlockingPool;
 use super::env::GlommioEnv;
+use super::pulse::Pulse;
 use crate::env::CoreId;
 use crate::launch::{CpuSet, JoinError, LaunchError};
 
@@ -20,7 +21,7 @@ use crate::launch::{CpuSet, JoinError, LaunchError};
 const IO_MEMORY: usize = 1 << 20;
 /// Entries of each of an executor's rings.
 const RING_DEPTH: usize = 256;
-/// A task that never yields is asked to after this time (`Env::yield_if_needed`).
+/// A task that never yields is asked to after this time (`Env::yield_if_needed`); until then no disk I/O is looked at.
 const TIME_SLICE: Duration = Duration::from_millis(2);
 
 thread_local! {
@@ -85,7 +86,7 @@ impl Cores {
 /// Starts one executor per CPU, pinned to it, and runs `body` on each with that core's environment.
 ///
 /// # Errors
-/// [`LaunchError`] when any executor or the blocking pool does not start; bodies that did start then still run until the
+/// [`LaunchError`] when any executor or another thread does not start; bodies that did start then still run until the
 /// process ends.
 pub fn launch<F, Fut>(cpus: &CpuSet, body: F) -> Result<Cores, LaunchError>
 where
@@ -93,13 +94,18 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     let core_count = u16::try_from(cpus.len()).map_err(|_| LaunchError::TooManyCores(cpus.len()))?;
-    let pool = BlockingPool::start(cpus).map_err(LaunchError::BlockingPool)?;
+    let mut mask = rustix::thread::CpuSet::new();
+    for cpu in cpus.iter() {
+        mask.set(cpu);
+    }
+    let pool = BlockingPool::start(mask).map_err(LaunchError::Thread)?;
+    let pulse = Pulse::start(mask).map_err(LaunchError::Thread)?;
     let mut handles = Vec::new();
     let mut pinned = Vec::new();
     for (core, cpu) in (0..core_count).zip(cpus.iter()) {
         let failed = |reason: String| LaunchError::Executor { cpu, reason };
         let (report, reported) = mpsc::sync_channel(1);
-        let (body, pool) = (body.clone(), pool.clone());
+        let (body, pool, pulse) = (body.clone(), pool.clone(), pulse.clone());
         let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name("core")
             .io_memory(IO_MEMORY)
@@ -109,7 +115,9 @@ where
                 abort_on_panic_here();
                 // The launcher waits for this message.
                 let _ = report.send(pinned_cpu());
+                pulse.join(CoreId(core));
                 body(GlommioEnv::new(CoreId(core), core_count, pool)).await;
+                pulse.leave(CoreId(core));
             })
             .map_err(|error| failed(error.to_string()))?;
         match reported.recv() {

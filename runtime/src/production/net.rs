@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
 
+use super::pulse::note_activity;
 use crate::env::Listener;
 
 /// A TCP connection without Nagle's delay. Errors of reads stay errors, never an end of stream (G15).
@@ -24,6 +25,7 @@ impl GlommioStream {
 
 impl AsyncRead for GlommioStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, target: &mut [u8]) -> Poll<io::Result<usize>> {
+        note_activity();
         Pin::new(&mut self.0).poll_read(context, target)
     }
 }
@@ -57,6 +59,7 @@ impl Listener for GlommioListener {
 
     async fn accept(&self) -> io::Result<(GlommioStream, SocketAddr)> {
         let stream = self.0.accept().await?;
+        note_activity();
         stream.set_nodelay(true)?;
         let peer = stream.peer_addr()?;
         Ok((GlommioStream(stream), peer))

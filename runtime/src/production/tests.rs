@@ -71,7 +71,30 @@ fn the_blocking_pool_stays_on_the_executors_cpus() {
 }
 
 #[test]
+fn wake_ups_between_busy_cores_are_never_lost_for_good() {
+    // G17: with its CPU contended, an executor soon parks although a task is runnable. Threads that only burn time contend for it.
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let burners: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = std::sync::Arc::clone(&stop);
+            std::thread::spawn(move || while !stop.load(std::sync::atomic::Ordering::Relaxed) {})
+        })
+        .collect();
+    for _ in 0..10 {
+        pass_a_thousand_items_between_cores();
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for burner in burners {
+        burner.join().unwrap();
+    }
+}
+
+#[test]
 fn queues_cross_cores() {
+    pass_a_thousand_items_between_cores();
+}
+
+fn pass_a_thousand_items_between_cores() {
     let all = CpuSet::all().unwrap();
     if all.len() < 2 {
         return;
