@@ -8,6 +8,7 @@
     reason = "the main function: it looks at the machine before the first executor starts and waits for signals"
 )]
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -54,7 +55,7 @@ pub fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal(reason, code)) => {
-            eprintln!("highwaterd: {reason}");
+            complain(&reason);
             ExitCode::from(code)
         }
     }
@@ -63,7 +64,7 @@ pub fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Refusal> {
     let config = Arc::new(config::load(args).map_err(Refusal::config)?);
     if args.print_config {
-        print!("{}", config::print(&config));
+        say(&config::print(&config));
         return Ok(());
     }
     let cpus = cpus(&config)?;
@@ -114,7 +115,7 @@ fn run(args: &Args) -> Result<(), Refusal> {
                 }
             }
             Event::Signal(signal) if stopping => {
-                eprintln!("highwaterd: second signal, stopping at once");
+                complain("second signal, stopping at once");
                 std::process::exit(128 + signal);
             }
             Event::Signal(signal) => {
@@ -126,7 +127,7 @@ fn run(args: &Args) -> Result<(), Refusal> {
             Event::Ended(Err(error)) => {
                 // The other cores wait for this one; there is nothing in flight before a start.
                 let code = if matches!(error, CoreError::Fixed { .. }) { EXIT_CONFIG } else { 1 };
-                eprintln!("highwaterd: {error}");
+                complain(&error.to_string());
                 std::process::exit(i32::from(code));
             }
         }
@@ -135,6 +136,17 @@ fn run(args: &Args) -> Result<(), Refusal> {
     drop(lock);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Standard output, which may be closed: that is no reason to stop.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Standard error, likewise.
+fn complain(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "highwaterd: {reason}");
 }
 
 fn cpus(config: &Config) -> Result<CpuSet, Refusal> {
@@ -151,7 +163,7 @@ fn check(config: &Config, cpus: &CpuSet) -> Result<(), Refusal> {
     let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     preflight::check(existing, cpus.len()).map_err(Refusal::config)?;
     free_address(config.http_addr)?;
-    println!("highwaterd: configuration, kernel and data folder are fine ({} cores: CPU {cpus})", cpus.len());
+    say(&format!("highwaterd: configuration, kernel and data folder are fine ({} cores: CPU {cpus})\n", cpus.len()));
     Ok(())
 }
 
@@ -192,7 +204,7 @@ fn announce(config: &Config, facts: Serving, data_dir: &Path, pinned: &[usize], 
         config: &settings_line(config),
         root_password,
     };
-    println!("{banner}");
+    say(&format!("{banner}\n"));
     tracing::info!(version = VERSION, url = banner::url(facts.http_addr), data_dir = %data_dir.display(), cores = pinned.len(), "ready");
 }
 
