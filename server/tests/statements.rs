@@ -1,0 +1,167 @@
+//! Statements over HTTP on a real server: what a new user does first, and what must outlive a crash.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests of a real process on a real folder"
+)]
+
+mod running;
+
+use running::{Answer, PASSWORD, Server};
+use serde_json::{Value, json};
+
+/// Runs statements that must succeed and gives the results.
+fn run(server: &Server, token: &str, sql: &str) -> Vec<Value> {
+    let answer = server.sql(token, sql);
+    assert_eq!(answer.status, 200, "{sql}: {answer:?}");
+    answer.json["results"].as_array().unwrap().clone()
+}
+
+/// The rows of a query that must succeed.
+fn rows(server: &Server, token: &str, sql: &str) -> Value {
+    run(server, token, sql)[0]["rows"].clone()
+}
+
+/// Runs a statement that must fail, and gives status, code and SQLSTATE.
+fn refused(answer: &Answer) -> (u16, String, String) {
+    let details: Value = answer.json["error"]["details"].as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
+    (answer.status, answer.code().to_owned(), details["sqlstate"].as_str().unwrap_or("").to_owned())
+}
+
+#[test]
+fn users_see_their_own_rows_and_everyone_the_public_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app");
+    run(&server, &root, "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, text TEXT NOT NULL)");
+    run(&server, &root, "CREATE SHARED TABLE app.news (id BIGINT PRIMARY KEY, title TEXT) WITH (ACCESS_LEVEL = 'PUBLIC')");
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'a1' ROLE user; CREATE USER bert WITH PASSWORD 'b1' ROLE user");
+    let (anna, bert) = (server.login("anna", "a1"), server.login("bert", "b1"));
+    run(&server, &anna, "INSERT INTO app.notes VALUES (1, 'of anna')");
+    run(&server, &bert, "INSERT INTO app.notes VALUES (1, 'of bert')");
+    run(&server, &root, "INSERT INTO app.news VALUES (1, 'for all')");
+    assert_eq!(rows(&server, &anna, "SELECT id, text FROM app.notes"), json!([["1", "of anna"]]));
+    assert_eq!(rows(&server, &bert, "SELECT text FROM app.notes"), json!([["of bert"]]));
+    assert_eq!(rows(&server, &root, "SELECT text FROM app.notes"), json!([]));
+    assert_eq!(rows(&server, &root, "EXECUTE AS 'anna' (SELECT text FROM app.notes)"), json!([["of anna"]]));
+    assert_eq!(rows(&server, &bert, "SELECT title FROM app.news"), json!([["for all"]]));
+    assert_eq!(refused(&server.sql(&bert, "INSERT INTO app.news VALUES (2, 'x')")), (403, "PERMISSION_DENIED".into(), "42501".into()));
+    assert_eq!(refused(&server.sql(&anna, "INSERT INTO app.notes VALUES (1, 'again')")).2, "23505");
+    assert_eq!(refused(&server.sql(&anna, "SELECT * FROM app.none")).1, "TABLE_NOT_FOUND");
+    let batch = server.sql(&anna, "INSERT INTO app.notes VALUES (2, 'kept'); INSERT INTO app.notes VALUES (2, 'not')");
+    assert!(batch.message().starts_with("Statement 2 failed: "), "{batch:?}");
+    assert_eq!(rows(&server, &anna, "SELECT COUNT(*) FROM app.notes"), json!([["2"]]));
+}
+
+#[test]
+fn a_new_password_or_role_or_no_user_any_more_ends_tokens_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--cores", "1"]);
+    let root = server.login("root", PASSWORD);
+    let me = |token: &str| server.get("/v1/api/auth/me", &[("authorization", &format!("Bearer {token}"))]).status;
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'one' ROLE service");
+    let first = server.login("anna", "one");
+    assert_eq!(me(&first), 200);
+    run(&server, &root, "ALTER USER anna SET PASSWORD 'two'");
+    assert_eq!(me(&first), 401);
+    assert_eq!(server.try_login("anna", "one").status, 401);
+    let second = server.login("anna", "two");
+    run(&server, &root, "ALTER USER anna SET ROLE user");
+    assert_eq!(refused(&server.sql(&second, "SELECT 1")).0, 401);
+    let third = server.login("anna", "two");
+    run(&server, &root, "DROP USER anna");
+    assert_eq!(me(&third), 401);
+    assert_eq!(server.try_login("anna", "two").status, 401);
+}
+
+#[test]
+fn a_request_id_makes_a_retry_apply_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY, hits BIGINT)");
+    run(&server, &root, "INSERT INTO app.n VALUES (1, 0)");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let id = ulid::Ulid((now << 80) | 7).to_string();
+    for _ in 0..3 {
+        let body = json!({"sql": "UPDATE app.n SET hits = hits + $1 WHERE id = 1", "params": [5], "request_id": id});
+        let answer = server.ask("/v1/api/sql", &root, &body);
+        assert_eq!((answer.status, &answer.json["results"][0]["row_count"]), (200, &json!(1)), "{answer:?}");
+    }
+    assert_eq!(rows(&server, &root, "SELECT hits FROM app.n"), json!([["5"]]));
+    let old = ulid::Ulid(((now - 11 * 60_000) << 80) | 7).to_string();
+    let late = server.ask("/v1/api/sql", &root, &json!({"sql": "UPDATE app.n SET hits = 0", "request_id": old}));
+    assert_eq!((late.status, late.code()), (409, "REQUEST_EXPIRED"));
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_kill_9_and_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]);
+    let mut root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY)");
+    for round in 0..3 {
+        for number in 0..20 {
+            run(&server, &root, &format!("INSERT INTO app.n VALUES ({})", round * 100 + number));
+        }
+        if round == 1 { server.stop() } else { server.kill() }
+        server = Server::start(folder.path(), &[]);
+        root = server.login("root", PASSWORD);
+        assert_eq!(rows(&server, &root, "SELECT COUNT(*) FROM app.n"), json!([[((round + 1) * 20).to_string()]]));
+    }
+}
+
+#[test]
+fn messages_are_consumed_and_acknowledged_over_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY); CREATE TOPIC app.events");
+    run(&server, &root, "ALTER TOPIC app.events ADD SOURCE app.n ON INSERT");
+    let consume = |start: Value, wait: u64| {
+        let body = json!({"topic_id": "app.events", "group_id": "g", "start": start, "limit": 2, "timeout_seconds": wait});
+        let answer = server.ask("/v1/api/topics/consume", &root, &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json
+    };
+    run(&server, &root, "INSERT INTO app.n VALUES (1), (2), (3)");
+    let first = consume(json!("Earliest"), 0);
+    assert_eq!(first["messages"].as_array().unwrap().len(), 2);
+    assert_eq!((&first["messages"][0]["offset"], &first["messages"][0]["op"]), (&json!(0), &json!("Insert")));
+    assert_eq!((&first["next_offset"], &first["has_more"]), (&json!(2), &json!(true)));
+    let ack = |upto: u64| {
+        let answer = server.ask("/v1/api/topics/ack", &root, &json!({"topic_id": "app.events", "group_id": "g", "upto_offset": upto}));
+        (answer.status, answer.json["acknowledged_offset"].clone())
+    };
+    assert_eq!(ack(1), (200, json!(1)));
+    assert_eq!(ack(0), (200, json!(1)), "offsets never move back");
+    assert_eq!(ack(99).0, 400, "nothing beyond the end can be acknowledged");
+    assert_eq!(consume(json!("Earliest"), 0)["messages"][0]["offset"], 2);
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'a' ROLE user");
+    let anna = server.login("anna", "a");
+    let forbidden = server.ask("/v1/api/topics/consume", &anna, &json!({"topic_id": "app.events"}));
+    assert_eq!((forbidden.status, forbidden.code()), (403, "FORBIDDEN"));
+
+    // A long poll ends with the message it waited for, long before its time is over.
+    let started = std::time::Instant::now();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| consume(json!("Latest"), 60));
+        run(&server, &root, "INSERT INTO app.n VALUES (4)");
+        assert_eq!(waiting.join().unwrap()["messages"][0]["offset"], 3);
+    });
+    assert!(started.elapsed().as_secs() < 50);
+}
+
+#[test]
+fn the_settings_are_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    let shown = rows(&server, &root, "SELECT value, category FROM system.settings WHERE name = 'auth.scram_iterations'");
+    assert_eq!(shown, json!([["4096", "auth"]]));
+}
