@@ -139,6 +139,25 @@ mod tests {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
+    /// Run with HIGHWATER_TEST_BLESS=1 to write the table anew.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "reads a page of the book")]
+    fn the_book_lists_every_setting() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+        let text = std::fs::read_to_string(&page).unwrap();
+        let (head, rest) = text.split_once("<!-- settings -->\n").unwrap();
+        let (_, tail) = rest.split_once("<!-- /settings -->").unwrap();
+        let wanted = format!("{head}<!-- settings -->\n\n{}\n<!-- /settings -->{tail}", reference_table());
+        if std::env::var_os("HIGHWATER_TEST_BLESS").is_some() {
+            std::fs::write(&page, &wanted).unwrap();
+        }
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert!(
+            text == wanted,
+            "docs/operations.md is not up to date: HIGHWATER_TEST_BLESS=1 cargo test -p highwater-server the_book"
+        );
+    }
+
     #[test]
     fn flags_win_over_the_environment_and_the_environment_over_the_file() {
         let file = "user_shards = 2\n[http]\naddr = '127.0.0.1:1'\nmax_body = '1MiB'\n";

@@ -1,19 +1,7 @@
 //! A server's life: first start, later starts, refusals, signals.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests of a real process on a real folder"
-)]
-
-mod running;
-
 use std::os::unix::fs::PermissionsExt as _;
 
-use running::{PASSWORD, Server, run};
+use crate::running::{PASSWORD, Server, run};
 
 #[test]
 fn a_first_start_makes_a_root_password_shows_it_once_and_keeps_it() {

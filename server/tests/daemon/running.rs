@@ -1,15 +1,4 @@
 //! A real `highwaterd` on a folder and a port of its own.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests of a real process on a real folder"
-)]
-
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -86,13 +75,14 @@ impl Server {
             folder.to_str().unwrap(),
             "--http-addr",
             "127.0.0.1:0",
-            "--cores",
-            "1",
             "--set",
             "auth.scram_iterations=4096",
         ];
         if !more.contains(&"--user-shards") {
             arguments.extend(["--user-shards", "2", "--shared-shards", "2"]);
+        }
+        if !more.contains(&"--cores") {
+            arguments.extend(["--cores", "1"]);
         }
         arguments.extend(more);
         let mut child = highwaterd(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

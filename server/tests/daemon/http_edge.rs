@@ -1,20 +1,8 @@
 //! The HTTP interface at its edges: who is let in, what is refused and how.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests of a real process on a real folder"
-)]
-
-mod running;
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use running::{PASSWORD, Server};
+use crate::running::{PASSWORD, Server};
 use serde_json::json;
 
 #[test]

@@ -1,17 +1,5 @@
 //! Statements over HTTP on a real server: what a new user does first, and what must outlive a crash.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests of a real process on a real folder"
-)]
-
-mod running;
-
-use running::{Answer, PASSWORD, Server};
+use crate::running::{Answer, PASSWORD, Server};
 use serde_json::{Value, json};
 
 /// Runs statements that must succeed and gives the results.
@@ -28,7 +16,8 @@ fn rows(server: &Server, token: &str, sql: &str) -> Value {
 
 /// Runs a statement that must fail, and gives status, code and SQLSTATE.
 fn refused(answer: &Answer) -> (u16, String, String) {
-    let details: Value = answer.json["error"]["details"].as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
+    let details: Value =
+        answer.json["error"]["details"].as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
     (answer.status, answer.code().to_owned(), details["sqlstate"].as_str().unwrap_or("").to_owned())
 }
 
@@ -39,7 +28,11 @@ fn users_see_their_own_rows_and_everyone_the_public_ones() {
     let root = server.login("root", PASSWORD);
     run(&server, &root, "CREATE NAMESPACE app");
     run(&server, &root, "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, text TEXT NOT NULL)");
-    run(&server, &root, "CREATE SHARED TABLE app.news (id BIGINT PRIMARY KEY, title TEXT) WITH (ACCESS_LEVEL = 'PUBLIC')");
+    run(
+        &server,
+        &root,
+        "CREATE SHARED TABLE app.news (id BIGINT PRIMARY KEY, title TEXT) WITH (ACCESS_LEVEL = 'PUBLIC')",
+    );
     run(&server, &root, "CREATE USER anna WITH PASSWORD 'a1' ROLE user; CREATE USER bert WITH PASSWORD 'b1' ROLE user");
     let (anna, bert) = (server.login("anna", "a1"), server.login("bert", "b1"));
     run(&server, &anna, "INSERT INTO app.notes VALUES (1, 'of anna')");
@@ -50,7 +43,10 @@ fn users_see_their_own_rows_and_everyone_the_public_ones() {
     assert_eq!(rows(&server, &root, "SELECT text FROM app.notes"), json!([]));
     assert_eq!(rows(&server, &root, "EXECUTE AS 'anna' (SELECT text FROM app.notes)"), json!([["of anna"]]));
     assert_eq!(rows(&server, &bert, "SELECT title FROM app.news"), json!([["for all"]]));
-    assert_eq!(refused(&server.sql(&bert, "INSERT INTO app.news VALUES (2, 'x')")), (403, "PERMISSION_DENIED".into(), "42501".into()));
+    assert_eq!(
+        refused(&server.sql(&bert, "INSERT INTO app.news VALUES (2, 'x')")),
+        (403, "PERMISSION_DENIED".into(), "42501".into())
+    );
     assert_eq!(refused(&server.sql(&anna, "INSERT INTO app.notes VALUES (1, 'again')")).2, "23505");
     assert_eq!(refused(&server.sql(&anna, "SELECT * FROM app.none")).1, "TABLE_NOT_FOUND");
     let batch = server.sql(&anna, "INSERT INTO app.notes VALUES (2, 'kept'); INSERT INTO app.notes VALUES (2, 'not')");
@@ -61,7 +57,8 @@ fn users_see_their_own_rows_and_everyone_the_public_ones() {
 #[test]
 fn a_new_password_or_role_or_no_user_any_more_ends_tokens_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &["--cores", "1"]);
+    let cores = std::thread::available_parallelism().unwrap().get().min(2).to_string();
+    let server = Server::start(folder.path(), &["--cores", &cores]);
     let root = server.login("root", PASSWORD);
     let me = |token: &str| server.get("/v1/api/auth/me", &[("authorization", &format!("Bearer {token}"))]).status;
     run(&server, &root, "CREATE USER anna WITH PASSWORD 'one' ROLE service");
@@ -109,7 +106,11 @@ fn what_was_acknowledged_is_there_after_kill_9_and_after_a_stop() {
         for number in 0..20 {
             run(&server, &root, &format!("INSERT INTO app.n VALUES ({})", round * 100 + number));
         }
-        if round == 1 { server.stop() } else { server.kill() }
+        if round == 1 {
+            server.stop()
+        } else {
+            server.kill()
+        }
         server = Server::start(folder.path(), &[]);
         root = server.login("root", PASSWORD);
         assert_eq!(rows(&server, &root, "SELECT COUNT(*) FROM app.n"), json!([[((round + 1) * 20).to_string()]]));
@@ -124,7 +125,8 @@ fn messages_are_consumed_and_acknowledged_over_http() {
     run(&server, &root, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY); CREATE TOPIC app.events");
     run(&server, &root, "ALTER TOPIC app.events ADD SOURCE app.n ON INSERT");
     let consume = |start: Value, wait: u64| {
-        let body = json!({"topic_id": "app.events", "group_id": "g", "start": start, "limit": 2, "timeout_seconds": wait});
+        let body =
+            json!({"topic_id": "app.events", "group_id": "g", "start": start, "limit": 2, "timeout_seconds": wait});
         let answer = server.ask("/v1/api/topics/consume", &root, &body);
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json
@@ -135,7 +137,11 @@ fn messages_are_consumed_and_acknowledged_over_http() {
     assert_eq!((&first["messages"][0]["offset"], &first["messages"][0]["op"]), (&json!(0), &json!("Insert")));
     assert_eq!((&first["next_offset"], &first["has_more"]), (&json!(2), &json!(true)));
     let ack = |upto: u64| {
-        let answer = server.ask("/v1/api/topics/ack", &root, &json!({"topic_id": "app.events", "group_id": "g", "upto_offset": upto}));
+        let answer = server.ask(
+            "/v1/api/topics/ack",
+            &root,
+            &json!({"topic_id": "app.events", "group_id": "g", "upto_offset": upto}),
+        );
         (answer.status, answer.json["acknowledged_offset"].clone())
     };
     assert_eq!(ack(1), (200, json!(1)));
@@ -162,6 +168,7 @@ fn the_settings_are_a_table() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let root = server.login("root", PASSWORD);
-    let shown = rows(&server, &root, "SELECT value, category FROM system.settings WHERE name = 'auth.scram_iterations'");
+    let shown =
+        rows(&server, &root, "SELECT value, category FROM system.settings WHERE name = 'auth.scram_iterations'");
     assert_eq!(shown, json!([["4096", "auth"]]));
 }

@@ -1,0 +1,15 @@
+//! Tests of the real `highwaterd`, each on a folder and a port of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests of a real process on a real folder"
+)]
+
+mod http_edge;
+mod running;
+mod start_and_stop;
+mod statements;
