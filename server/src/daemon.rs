@@ -9,11 +9,12 @@
 )]
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::auth;
 use crate::banner::{self, Banner};
@@ -168,10 +169,19 @@ fn check(config: &Config, cpus: &CpuSet) -> Result<(), Refusal> {
 }
 
 /// The address with its port resolved. The cores share the port (`SO_REUSEPORT`), and another server of the same user
-/// could too: only a bind without that option tells that the port is taken.
+/// could too: only a bind without that option tells that the port is taken. It also fails while connections of a server
+/// that was killed are still being closed by the kernel, which must not delay a restart: a port where nobody answers is free.
 fn free_address(addr: SocketAddr) -> Result<SocketAddr, Refusal> {
-    let bound = TcpListener::bind(addr).and_then(|listener| listener.local_addr());
-    bound.map_err(|reason| Refusal::other(format!("cannot listen on {addr}: {reason}{}", advice(addr, &reason))))
+    match TcpListener::bind(addr).and_then(|listener| listener.local_addr()) {
+        Ok(addr) => Ok(addr),
+        Err(reason) if reason.kind() == std::io::ErrorKind::AddrInUse && !somebody_listens(addr) => Ok(addr),
+        Err(reason) => Err(Refusal::other(format!("cannot listen on {addr}: {reason}{}", advice(addr, &reason)))),
+    }
+}
+
+fn somebody_listens(addr: SocketAddr) -> bool {
+    let answer = TcpStream::connect_timeout(&addr, Duration::from_millis(500));
+    !matches!(answer, Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 fn watch_signals(events: &mpsc::Sender<Event>) -> Result<(), Refusal> {

@@ -53,6 +53,7 @@ impl Service {
 
     /// The node is there: from now on requests are served.
     pub fn open(&self, node: Node) {
+        node.serves();
         self.0.node.replace(Some(node));
     }
 
@@ -124,8 +125,8 @@ impl Service {
             }
         };
         match route {
-            Route::Health => return Ok(self.health()),
-            Route::Ready => return Ok(self.ready()),
+            Route::Health => return Ok(self.health().await),
+            Route::Ready => return Ok(self.ready().await),
             Route::Login
             | Route::Refresh
             | Route::Me
@@ -141,8 +142,8 @@ impl Service {
             return Err(ApiError::new(ErrorCode::RateLimitExceeded, message));
         };
         match route {
-            Route::Health => Ok(self.health()),
-            Route::Ready => Ok(self.ready()),
+            Route::Health => Ok(self.health().await),
+            Route::Ready => Ok(self.ready().await),
             Route::Login => self.login(&node, request).await,
             Route::Refresh => self.refresh(&node, request).await,
             Route::Me => self.me(&node, request).await,
@@ -177,12 +178,16 @@ impl Service {
         }
     }
 
-    fn is_ready(&self) -> bool {
-        !self.0.stop.is_requested() && self.node().is_some()
+    /// Whether every core of the node takes work: the next connection may land on any of them.
+    async fn is_ready(&self) -> bool {
+        match self.node() {
+            Some(node) if !self.0.stop.is_requested() => node.all_cores_serve().await,
+            Some(_) | None => false,
+        }
     }
 
-    fn health(&self) -> Response {
-        let is_ready = self.is_ready();
+    async fn health(&self) -> Response {
+        let is_ready = self.is_ready().await;
         let answer = HealthAnswer {
             status: if is_ready { "healthy" } else { "unhealthy" }.into(),
             version: VERSION.into(),
@@ -192,8 +197,8 @@ impl Service {
         Response::json(if is_ready { 200 } else { 503 }, &answer)
     }
 
-    fn ready(&self) -> Response {
-        if self.is_ready() {
+    async fn ready(&self) -> Response {
+        if self.is_ready().await {
             return Response::json(200, &ReadyAnswer { status: "ready".into(), reason: None });
         }
         let status = if self.0.stop.is_requested() { "stopping" } else { "starting" };

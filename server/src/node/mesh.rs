@@ -137,6 +137,8 @@ pub(crate) enum Question {
     GroupStatus(ReplySlot<Vec<Row>>),
     /// Whether every group of this core leads and has replayed its log.
     Ready(ReplySlot<bool>),
+    /// Whether this core's front ends take requests.
+    Serving(ReplySlot<bool>),
 }
 
 /// Why a table read gave no rows.

@@ -79,6 +79,7 @@ struct Inner {
     catalog: RefCell<Arc<Catalog>>,
     catalog_changed: Signal,
     hosts: RefCell<BTreeMap<u32, Rc<StoreHost>>>,
+    serving: Cell<bool>,
     closing: Cell<bool>,
     in_flight: Cell<usize>,
     idle: Signal,
@@ -125,6 +126,21 @@ impl Node {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.cluster.get().is_some() && !self.0.closing.get()
+    }
+
+    /// This core's front ends take requests from now on.
+    pub fn serves(&self) {
+        self.0.serving.set(true);
+    }
+
+    /// Whether the front ends of every core take requests.
+    pub async fn all_cores_serve(&self) -> bool {
+        for port in &self.0.to {
+            if !matches!(ask_port(port, Question::Serving).await, Ok(true)) {
+                return false;
+            }
+        }
+        true
     }
 
     pub(crate) fn is_closing(&self) -> bool {

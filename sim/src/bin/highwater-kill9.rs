@@ -65,6 +65,7 @@ struct Known {
     /// Per (partition, offset): the key that was delivered there.
     delivered: Mutex<BTreeMap<(u32, i64), String>>,
     violations: Mutex<Vec<String>>,
+    lost: AtomicU64,
     retried: AtomicU64,
     acks: AtomicU64,
     stop: AtomicBool,
@@ -191,7 +192,6 @@ fn run(args: &Args) -> Result<bool, Failure> {
         let (low, high) = (args.life.first().copied().unwrap_or(150), args.life.get(1).copied().unwrap_or(900));
         std::thread::sleep(Duration::from_millis(low + random % (high.saturating_sub(low) + 1)));
         server.kill()?;
-        server.wait()?;
         let before = lock(&known.committed).clone();
         let started = Instant::now();
         server = start(args)?;
@@ -213,15 +213,15 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let totals = check_all(args, &known)?;
     restarts.sort();
     server.kill()?;
-    server.wait()?;
     std::fs::remove_dir_all(&args.data_dir)?;
 
     let violations = lock(&known.violations).len();
     println!(
-        "{} kills: {} rows, {} messages, {} retried under their request id, {} acks; restart median {} ms, longest {} ms; {} violation(s)",
+        "{} kills: {} rows, {} messages, {} lost answers, {} inserts retried under their request id, {} acks; restart median {} ms, longest {} ms; {} violation(s)",
         restarts.len(),
         totals.0,
         totals.1,
+        known.lost.load(Ordering::Relaxed),
         known.retried.load(Ordering::Relaxed),
         known.acks.load(Ordering::Relaxed),
         restarts.get(restarts.len() / 2).map_or(0, Duration::as_millis),
@@ -231,9 +231,30 @@ fn run(args: &Args) -> Result<bool, Failure> {
     Ok(violations == 0)
 }
 
-fn start(args: &Args) -> Result<Child, Failure> {
+/// A running server; killed when dropped, so that no failed run leaves one behind.
+struct Server(Child);
+
+impl Server {
+    fn kill(&mut self) -> Result<(), Failure> {
+        self.0.kill()?;
+        let status = self.0.wait()?;
+        if std::os::unix::process::ExitStatusExt::signal(&status) != Some(9) {
+            return Err(format!("the server had ended by itself, with {status}").into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(args: &Args) -> Result<Server, Failure> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(args.data_dir.with_extension("log"))?;
-    let mut child = Command::new(&args.server)
+    let child = Command::new(&args.server)
         .arg("--data-dir")
         .arg(&args.data_dir)
         .args(["--http-addr", &format!("127.0.0.1:{}", args.port), "--root-password", PASSWORD])
@@ -241,18 +262,20 @@ fn start(args: &Args) -> Result<Child, Failure> {
         .stderr(log)
         .spawn()
         .map_err(|error| format!("{}: {error}", args.server.display()))?;
+    let mut server = Server(child);
     let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(1))).build().new_agent();
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
-        if agent.get(format!("http://127.0.0.1:{}/ready", args.port)).call().is_ok() {
-            return Ok(child);
-        }
-        if let Some(status) = child.try_wait()? {
+        let ready = agent.get(format!("http://127.0.0.1:{}/ready", args.port)).call().is_ok();
+        // Looked at after the answer: another server on the port must not pass for this one.
+        if let Some(status) = server.0.try_wait()? {
             return Err(format!("the server ended with {status}; see {}", args.data_dir.with_extension("log").display()).into());
+        }
+        if ready {
+            return Ok(server);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let _ = child.kill();
     Err("the server was not ready after 60 s".into())
 }
 
@@ -299,7 +322,11 @@ fn write_rows(args: &Args, number: u32, known: &Known) {
                     break;
                 }
                 Reply::Refused(401, _) => client.token = None,
-                Reply::Refused(429 | 503, _) | Reply::Nothing => std::thread::sleep(Duration::from_millis(10)),
+                Reply::Nothing => {
+                    known.lost.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Reply::Refused(429 | 503, _) => std::thread::sleep(Duration::from_millis(10)),
                 Reply::Refused(status, answer) => {
                     known.violation(format!("{user} insert {id}, try {tries}: {status} {answer}"));
                     return;
