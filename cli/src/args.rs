@@ -125,7 +125,9 @@ impl Args {
         let url = self.url.trim_end_matches('/');
         match url.split_once("://") {
             Some(("http", rest)) if !rest.is_empty() => Ok(url.to_owned()),
-            Some(("https", _)) => Err(Failure::usage("https is not supported by this shell; use http on the same machine or a tunnel")),
+            Some(("https", _)) => {
+                Err(Failure::usage("https is not supported by this shell; use http on the same machine or a tunnel"))
+            }
             Some(_) | None => Err(Failure::Usage {
                 message: format!("{url:?} is no address of a server"),
                 hint: Some("an address looks like http://127.0.0.1:2900".into()),

@@ -58,7 +58,8 @@ pub(crate) fn parse(line: &str) -> Result<Command, String> {
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let words: Vec<&str> = rest.trim_end_matches(';').split_whitespace().collect();
-    let alone = |command: Command| if words.is_empty() { Ok(command) } else { Err(format!("\\{name} takes no argument")) };
+    let alone =
+        |command: Command| if words.is_empty() { Ok(command) } else { Err(format!("\\{name} takes no argument")) };
     match name.trim_end_matches(';') {
         "q" | "quit" => alone(Command::Quit),
         "?" | "h" | "help" => alone(Command::Help),
@@ -80,7 +81,11 @@ pub(crate) fn parse(line: &str) -> Result<Command, String> {
             [topic] => Ok(Command::Consume { topic: (*topic).to_owned(), group: None, from: Start::Latest }),
             [topic, group_or_from] => Ok(match parse_start(group_or_from) {
                 Ok(from) => Command::Consume { topic: (*topic).to_owned(), group: None, from },
-                Err(_) => Command::Consume { topic: (*topic).to_owned(), group: Some((*group_or_from).to_owned()), from: Start::Latest },
+                Err(_) => Command::Consume {
+                    topic: (*topic).to_owned(),
+                    group: Some((*group_or_from).to_owned()),
+                    from: Start::Latest,
+                },
             }),
             [topic, group, from] => {
                 let from = parse_start(from).map_err(|expected| format!("{from}: {expected}"))?;
@@ -151,8 +156,13 @@ mod tests {
         assert_eq!(parse("d"), Ok(Command::Tables));
         assert_eq!(parse("d App.T;"), describe(Some("app"), "t"));
         assert_eq!(parse("d \"T\""), describe(None, "T"));
-        assert_eq!(parse("as 'alice'  SELECT 1 ;"), Ok(Command::As { user: "alice".into(), statement: "SELECT 1".into() }));
-        let consume = |group: Option<&str>, from| Ok(Command::Consume { topic: "app.t".into(), group: group.map(str::to_owned), from });
+        assert_eq!(
+            parse("as 'alice'  SELECT 1 ;"),
+            Ok(Command::As { user: "alice".into(), statement: "SELECT 1".into() })
+        );
+        let consume = |group: Option<&str>, from| {
+            Ok(Command::Consume { topic: "app.t".into(), group: group.map(str::to_owned), from })
+        };
         assert_eq!(parse("consume app.t"), consume(None, Start::Latest));
         assert_eq!(parse("consume app.t earliest"), consume(None, Start::Earliest));
         assert_eq!(parse("consume app.t g"), consume(Some("g"), Start::Latest));

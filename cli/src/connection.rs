@@ -57,15 +57,23 @@ impl Connection {
     }
 
     fn log_in(&mut self) -> Result<(), Failure> {
-        let (status, body) = self.send("/v1/api/auth/login", &json!({"user": self.user, "password": self.password}), false)?;
-        let token = serde_json::from_str::<Value>(&body).ok().and_then(|answer| Some(answer.get("access_token")?.as_str()?.to_owned()));
+        let (status, body) =
+            self.send("/v1/api/auth/login", &json!({"user": self.user, "password": self.password}), false)?;
+        let token = serde_json::from_str::<Value>(&body)
+            .ok()
+            .and_then(|answer| Some(answer.get("access_token")?.as_str()?.to_owned()));
         match (status, token) {
             (200, Some(token)) => {
                 self.token = token;
                 Ok(())
             }
             (400 | 401 | 403 | 428 | 429, _) => Err(Failure::Login {
-                message: format!("login of {:?} at {} was refused: {}", self.user, self.base, OtherError::sentence(&body)),
+                message: format!(
+                    "login of {:?} at {} was refused: {}",
+                    self.user,
+                    self.base,
+                    OtherError::sentence(&body)
+                ),
                 hint: (status == 401).then(|| "see `highwater --help` for where the password is taken from".to_owned()),
             }),
             (status, _) => Err(self.strange(status, &body)),
@@ -114,7 +122,13 @@ impl Connection {
     }
 
     /// Acks everything of one partition at or below `upto`.
-    pub(crate) fn ack(&mut self, topic: &str, partition: u32, group: &str, upto: u64) -> Result<Result<(), TopicRefusal>, Failure> {
+    pub(crate) fn ack(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        group: &str,
+        upto: u64,
+    ) -> Result<Result<(), TopicRefusal>, Failure> {
         let request = json!({"topic_id": topic, "group_id": group, "partition_id": partition, "upto_offset": upto});
         let (status, body) = self.send_logged_in("/v1/api/topics/ack", &request)?;
         Ok(if status == 200 { Ok(()) } else { Err(TopicRefusal { status, message: OtherError::sentence(&body) }) })
@@ -133,7 +147,8 @@ impl Connection {
     fn send(&self, path: &str, request: &Value, with_token: bool) -> Result<(u16, String), Failure> {
         let failed = |error: ureq::Error| {
             let message = format!("no answer from {}: {}", self.base, plain(&error));
-            let hint = is_connect_error(&error).then(|| "is highwaterd running there? --url names another server".to_owned());
+            let hint =
+                is_connect_error(&error).then(|| "is highwaterd running there? --url names another server".to_owned());
             Failure::Connection { message, hint }
         };
         let mut sent = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");

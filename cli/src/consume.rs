@@ -36,7 +36,12 @@ pub(crate) struct Sink<'a> {
 }
 
 /// Follows until Ctrl-C, or until so many messages were printed.
-pub(crate) fn follow(connection: &mut Connection, what: &Follow, sink: &mut Sink<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
+pub(crate) fn follow(
+    connection: &mut Connection,
+    what: &Follow,
+    sink: &mut Sink<'_>,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     if sink.format == Format::Csv {
         sink.out.write_all(message_csv(None).as_bytes())?;
     }
@@ -67,7 +72,8 @@ pub(crate) fn follow(connection: &mut Connection, what: &Follow, sink: &mut Sink
             if left == 0 || interrupt.is_raised() {
                 return Ok(());
             }
-            let answer = read(connection, what, partition, Start::Offset(*position), left, wait)?.map_err(|refusal| refused(what, &refusal))?;
+            let answer = read(connection, what, partition, Start::Offset(*position), left, wait)?
+                .map_err(|refusal| refused(what, &refusal))?;
             left = take(connection, what, partition, &answer, left, sink)?;
             *position = answer.next_offset;
             is_idle &= answer.messages.is_empty() && !answer.has_more;
@@ -89,7 +95,14 @@ fn read(
 }
 
 /// Prints what came, acks it, and gives how many may still come.
-fn take(connection: &mut Connection, what: &Follow, partition: u32, answer: &ConsumeAnswer, left: u64, sink: &mut Sink<'_>) -> Result<u64, Failure> {
+fn take(
+    connection: &mut Connection,
+    what: &Follow,
+    partition: u32,
+    answer: &ConsumeAnswer,
+    left: u64,
+    sink: &mut Sink<'_>,
+) -> Result<u64, Failure> {
     for message in &answer.messages {
         let line = match sink.format {
             Format::Table => message_line(message, sink.style),

@@ -22,7 +22,10 @@ pub(crate) fn find(user: &str, given: Option<&str>, data_dir: &Path) -> Result<S
         Err(error) => {
             let shown = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
             Err(Failure::Usage {
-                message: format!("no password for root: none was given, and {} cannot be read: {error}", shown.display()),
+                message: format!(
+                    "no password for root: none was given, and {} cannot be read: {error}",
+                    shown.display()
+                ),
                 hint: Some(format!("{how}, or name the server's data folder with --data-dir or HIGHWATER_DATA_DIR")),
             })
         }

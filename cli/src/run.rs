@@ -45,7 +45,12 @@ fn try_run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         interrupt,
     };
     if let (true, Some(topic)) = (args.consume, &args.topic) {
-        return session.follow(&Follow { topic: topic.clone(), group: args.group.clone(), from: args.from, limit: args.limit });
+        return session.follow(&Follow {
+            topic: topic.clone(),
+            group: args.group.clone(),
+            from: args.from,
+            limit: args.limit,
+        });
     }
     if is_prompt {
         return shell::run(&mut session);
@@ -76,6 +81,8 @@ fn read_file(file: &Path) -> Result<String, Failure> {
 
 fn stdin() -> Result<String, Failure> {
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
     Ok(text)
 }

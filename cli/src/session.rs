@@ -72,7 +72,8 @@ impl Session<'_> {
         if self.format == Format::Json {
             let mut document = Map::new();
             document.insert("status".into(), "success".into());
-            document.extend(result.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+            document
+                .extend(result.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
             writeln!(self.out, "{}", Value::Object(document))?;
         }
         let result: StatementResult = serde_json::from_value(result.clone())

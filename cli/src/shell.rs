@@ -5,7 +5,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use reedline::{
-    FileBackedHistory, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, Signal, ValidationResult, Validator,
+    FileBackedHistory, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, Signal,
+    ValidationResult, Validator,
 };
 
 use crate::failure::Failure;
@@ -39,7 +40,9 @@ pub(crate) fn run(session: &mut Session<'_>) -> Result<(), Failure> {
                 match session.run(&input) {
                     Ok(flow) if flow.is_break() => return Ok(()),
                     Ok(_) => {}
-                    Err(failure) if failure.is_survivable() => eprint!("{}", failure_text(&failure, Style::of_stderr())),
+                    Err(failure) if failure.is_survivable() => {
+                        eprint!("{}", failure_text(&failure, Style::of_stderr()))
+                    }
                     Err(failure) => return Err(failure),
                 }
                 // The terminal may have been resized meanwhile.

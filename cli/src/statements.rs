@@ -78,7 +78,9 @@ fn end_of_statement(text: &str) -> (usize, bool) {
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         let skipped = match rest.as_bytes() {
             [b';', ..] => return (at, true),
-            [quote @ (b'\'' | b'"'), ..] => end_of_quoted(rest, char::from(*quote), at > 0 && is_escape_prefix(text, at)),
+            [quote @ (b'\'' | b'"'), ..] => {
+                end_of_quoted(rest, char::from(*quote), at > 0 && is_escape_prefix(text, at))
+            }
             [b'-', b'-', ..] => Some(rest.find('\n').unwrap_or(rest.len())),
             [b'/', b'*', ..] => end_of_comment(rest),
             [b'$', ..] if !ends_in_word(text, at) => end_of_dollar_quoted(rest),
@@ -112,7 +114,9 @@ fn end_of_quoted(rest: &str, quote: char, has_escapes: bool) -> Option<usize> {
 /// Whether the quote at `at` follows a lone `E`: then backslashes escape.
 fn is_escape_prefix(text: &str, at: usize) -> bool {
     let mut before = text.get(..at).unwrap_or("").chars().rev();
-    matches!(before.next(), Some('e' | 'E')) && before.next().is_none_or(|character| !is_word(character)) && text.as_bytes().get(at) == Some(&b'\'')
+    matches!(before.next(), Some('e' | 'E'))
+        && before.next().is_none_or(|character| !is_word(character))
+        && text.as_bytes().get(at) == Some(&b'\'')
 }
 
 fn is_word(character: char) -> bool {
@@ -151,7 +155,8 @@ fn end_of_dollar_quoted(rest: &str) -> Option<usize> {
     let Some(tag_len) = rest.get(1..).and_then(|after| after.find('$')) else { return Some(1) };
     let Some(tag) = rest.get(..tag_len + 2) else { return Some(1) };
     let name = tag.trim_matches('$');
-    let is_tag = name.chars().all(|character| character.is_alphanumeric() || character == '_') && !name.starts_with(|first: char| first.is_ascii_digit());
+    let is_tag = name.chars().all(|character| character.is_alphanumeric() || character == '_')
+        && !name.starts_with(|first: char| first.is_ascii_digit());
     if !is_tag {
         return Some(1);
     }
@@ -167,7 +172,8 @@ mod tests {
 
     #[test]
     fn statements_end_at_semicolons_outside_of_quotes_and_comments() {
-        let input = "SELECT ';', \"a;b\" /* ; /* ; */ ; */ -- ;\n, $$;$$, $x$ $$; $x$, $1; ; INSERT 'it''s;' ;SELECT E'\\';'";
+        let input =
+            "SELECT ';', \"a;b\" /* ; /* ; */ ; */ -- ;\n, $$;$$, $x$ $$; $x$, $1; ; INSERT 'it''s;' ;SELECT E'\\';'";
         assert_eq!(
             split(input),
             [
@@ -181,7 +187,10 @@ mod tests {
     #[test]
     fn a_line_that_starts_with_a_backslash_is_a_command() {
         let input = "-- first\n\\dt\nSELECT 1;\n  \\d app.t \n/* x */ SELECT\n\\not a command;";
-        assert_eq!(split(input), [Command("dt"), Statement("SELECT 1"), Command("d app.t"), Statement("SELECT\n\\not a command")]);
+        assert_eq!(
+            split(input),
+            [Command("dt"), Statement("SELECT 1"), Command("d app.t"), Statement("SELECT\n\\not a command")]
+        );
     }
 
     #[test]
@@ -189,7 +198,8 @@ mod tests {
         for complete in ["", "  -- c", "SELECT 1;", "\\dt", "\\d t\nSELECT 1; -- done", ";"] {
             assert!(is_complete(complete), "{complete}");
         }
-        for open in ["SELECT 1", "SELECT ';", "SELECT 1; SELECT", "/* ;", "SELECT $$;", "SELECT \"a;", "SELECT E'\\';"] {
+        for open in ["SELECT 1", "SELECT ';", "SELECT 1; SELECT", "/* ;", "SELECT $$;", "SELECT \"a;", "SELECT E'\\';"]
+        {
             assert!(!is_complete(open), "{open}");
         }
     }

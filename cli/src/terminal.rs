@@ -18,7 +18,8 @@ pub(crate) struct Style {
 impl Style {
     pub(crate) fn of_stdout() -> Self {
         let is_terminal = std::io::stdout().is_terminal();
-        let width = is_terminal.then(crossterm::terminal::size).and_then(Result::ok).map(|(columns, _)| usize::from(columns));
+        let width =
+            is_terminal.then(crossterm::terminal::size).and_then(Result::ok).map(|(columns, _)| usize::from(columns));
         Self { has_colour: is_terminal && wants_colour(), width: width.filter(|columns| *columns >= 20) }
     }
 

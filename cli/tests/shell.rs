@@ -88,7 +88,12 @@ fn serve(stream: TcpStream, seen: &Seen, answers: Answers) {
             answers(&path, &token, &body, number)
         };
         let answer = answer.to_string();
-        write!(writer, "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+        write!(
+            writer,
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        )
+        .unwrap();
     }
 }
 
@@ -107,10 +112,15 @@ fn plain(path: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
     if sql.starts_with("SELECT") {
         let rows = if sql.contains("missing") { json!([]) } else { json!([["7"]]) };
         let count = rows.as_array().unwrap().len();
-        success(json!({"schema": [{"name": "n", "data_type": "BigInt", "index": 0}], "rows": rows, "row_count": count, "as_user": "root"}))
+        success(
+            json!({"schema": [{"name": "n", "data_type": "BigInt", "index": 0}], "rows": rows, "row_count": count, "as_user": "root"}),
+        )
     } else if sql.starts_with("fail") {
         let details = "{\"sqlstate\":\"42601\",\"position\":1,\"end\":5,\"hint\":\"do not fail\"}";
-        (400, json!({"status": "error", "results": [], "took": 0.1, "error": {"code": "INVALID_SQL", "message": "it failed", "details": details}}))
+        (
+            400,
+            json!({"status": "error", "results": [], "took": 0.1, "error": {"code": "INVALID_SQL", "message": "it failed", "details": details}}),
+        )
     } else {
         success(json!({"row_count": 1, "message": "done"}))
     }
@@ -203,11 +213,20 @@ fn files_and_standard_input_are_scripts() {
 #[test]
 fn commands_of_the_prompt_work_as_arguments() {
     let server = Server::start(plain);
-    let outcome = highwater(&server.url, &["-c", "\\as alice INSERT 'x;y';", "-c", "\\d App.T", "-c", "\\timing", "-c", "\\x", "-c", "SELECT 1"], "");
+    let outcome = highwater(
+        &server.url,
+        &["-c", "\\as alice INSERT 'x;y';", "-c", "\\d App.T", "-c", "\\timing", "-c", "\\x", "-c", "SELECT 1"],
+        "",
+    );
     assert_eq!(outcome.code, 0, "{}", outcome.err);
     assert_eq!(server.statements()[0], "EXECUTE AS 'alice' (INSERT 'x;y')");
     assert!(server.statements()[1].contains("WHERE namespace_id = 'app' AND table_name = 't' ORDER BY ordinal"));
-    assert!(outcome.out.contains("timing is on") && outcome.out.contains("─[ 1 ]─") && outcome.out.contains("n │ 7\n") && outcome.out.contains("time: "));
+    assert!(
+        outcome.out.contains("timing is on")
+            && outcome.out.contains("─[ 1 ]─")
+            && outcome.out.contains("n │ 7\n")
+            && outcome.out.contains("time: ")
+    );
     let missing = highwater(&server.url, &["-c", "\\d missing"], "");
     assert!(missing.code == 1 && missing.err.contains("there is no table missing"), "{}", missing.err);
     assert_eq!(highwater(&server.url, &["-c", "\\nope"], "").code, 1);
@@ -221,7 +240,11 @@ fn the_password_is_found_beside_the_data() {
     assert_eq!(with_password(&server.url, &["-c", "x"], "", None, folder.path()).code, 0);
     let outcome = with_password(&server.url, &["-c", "x"], "", None, Path::new("/nonexistent"));
     assert_eq!(outcome.code, 2);
-    assert!(outcome.err.contains("/nonexistent/root-password") && outcome.err.contains("HIGHWATER_PASSWORD"), "{}", outcome.err);
+    assert!(
+        outcome.err.contains("/nonexistent/root-password") && outcome.err.contains("HIGHWATER_PASSWORD"),
+        "{}",
+        outcome.err
+    );
 }
 
 #[test]
@@ -230,7 +253,11 @@ fn a_refused_login_and_a_missing_server_have_their_own_codes() {
     let outcome = highwater(&server.url, &["-c", "SELECT 1"], "");
     assert!(outcome.code == 4 && outcome.err.contains("wrong user or password"), "{}", outcome.err);
     let outcome = highwater("http://127.0.0.1:1", &["-c", "SELECT 1"], "");
-    assert!(outcome.code == 3 && outcome.err.contains("127.0.0.1:1") && outcome.err.contains("highwaterd"), "{}", outcome.err);
+    assert!(
+        outcome.code == 3 && outcome.err.contains("127.0.0.1:1") && outcome.err.contains("highwaterd"),
+        "{}",
+        outcome.err
+    );
     assert_eq!(highwater("ftp://x", &["-c", "SELECT 1"], "").code, 2);
     assert_eq!(highwater(&server.url, &["--nonsense"], "").code, 2);
     let help = highwater(&server.url, &["--help"], "");
@@ -240,7 +267,10 @@ fn a_refused_login_and_a_missing_server_have_their_own_codes() {
 /// Refuses the first token.
 fn expiring(path: &str, token: &str, body: &Value, number: usize) -> (u16, Value) {
     if token == "Bearer t1" {
-        return (401, json!({"status": "error", "results": [], "took": 0, "error": {"code": "TOKEN_EXPIRED", "message": "expired"}}));
+        return (
+            401,
+            json!({"status": "error", "results": [], "took": 0, "error": {"code": "TOKEN_EXPIRED", "message": "expired"}}),
+        );
     }
     plain(path, token, body, number)
 }
@@ -277,7 +307,8 @@ fn topic(path: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
 #[test]
 fn a_topic_is_followed_over_all_partitions_up_to_the_limit() {
     let server = Server::start(topic);
-    let outcome = highwater(&server.url, &["--consume", "--topic", "app.events", "--from", "earliest", "--limit", "5"], "");
+    let outcome =
+        highwater(&server.url, &["--consume", "--topic", "app.events", "--from", "earliest", "--limit", "5"], "");
     assert_eq!(outcome.code, 0, "{}", outcome.err);
     let lines: Vec<&str> = outcome.out.lines().collect();
     assert_eq!(lines.len(), 5);
@@ -297,10 +328,13 @@ fn a_member_of_a_group_acks_what_was_printed() {
         r#"{"topic_id":"app.events","partition_id":0,"offset":0,"op":"Insert","key":"0","user":"u","timestamp_ms":0,"payload":{"a":1}}"#
     );
     let acks = server.paths("/v1/api/topics/ack");
-    assert_eq!(acks, [
-        json!({"topic_id": "app.events", "group_id": "g", "partition_id": 0, "upto_offset": 2}),
-        json!({"topic_id": "app.events", "group_id": "g", "partition_id": 1, "upto_offset": 0}),
-    ]);
+    assert_eq!(
+        acks,
+        [
+            json!({"topic_id": "app.events", "group_id": "g", "partition_id": 0, "upto_offset": 2}),
+            json!({"topic_id": "app.events", "group_id": "g", "partition_id": 1, "upto_offset": 0}),
+        ]
+    );
     let outcome = highwater(&server.url, &["--consume", "--topic", "app.nope"], "");
     assert!(outcome.code == 1 && outcome.err.contains("app.nope: no such topic"), "{}", outcome.err);
 }

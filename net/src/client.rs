@@ -107,7 +107,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Client<S> {
     ///
     /// # Errors
     /// As [`Self::request`].
-    pub async fn post_json(&mut self, path: &str, bearer: Option<&str>, body: impl Into<Bytes>) -> Result<Answer, ClientError> {
+    pub async fn post_json(
+        &mut self,
+        path: &str,
+        bearer: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, ClientError> {
         let authorization = bearer.map(|token| format!("Bearer {token}"));
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(authorization.as_deref().map(|value| ("authorization", value)));

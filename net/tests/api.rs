@@ -110,7 +110,8 @@ fn a_querys_answer_is_written_as_the_interface_says() {
         vec![Cell(Value::BigInt(i64::MAX)), Cell(Value::Decimal(Decimal::from_str("12.50").unwrap()))],
         vec![Cell(Value::BigInt(-1)), Cell(Value::Null)],
     ];
-    let answer = SqlAnswer::success(vec![StatementResult::rows(schema, rows, Some("root".into()))], 1.25, Some("t".into()));
+    let answer =
+        SqlAnswer::success(vec![StatementResult::rows(schema, rows, Some("root".into()))], 1.25, Some("t".into()));
     assert_eq!(
         json(&answer),
         concat!(
@@ -149,12 +150,17 @@ fn every_type_has_its_cell() {
 #[test]
 fn a_statement_that_is_no_query_answers_a_message() {
     let answer = SqlAnswer::<Cell>::success(vec![StatementResult::message("Inserted 2 row(s)", 2, None)], 0.5, None);
-    assert_eq!(json(&answer), r#"{"status":"success","results":[{"row_count":2,"message":"Inserted 2 row(s)"}],"took":0.5}"#);
+    assert_eq!(
+        json(&answer),
+        r#"{"status":"success","results":[{"row_count":2,"message":"Inserted 2 row(s)"}],"took":0.5}"#
+    );
 }
 
 #[test]
 fn an_error_says_where_and_what_to_do() {
-    let mut diag = Diag::new(SqlState::UNDEFINED_COLUMN, "column \"nmae\" does not exist").hint("did you mean \"name\"?").at(Span { start: 7, end: 11 });
+    let mut diag = Diag::new(SqlState::UNDEFINED_COLUMN, "column \"nmae\" does not exist")
+        .hint("did you mean \"name\"?")
+        .at(Span { start: 7, end: 11 });
     diag.suggestions.push("name".into());
     let error = ApiError::from(&diag).in_statement(2);
     assert_eq!(error.status(), 400);
@@ -190,7 +196,10 @@ fn numbers_keep_their_digits() {
     assert_eq!(value("1e3"), Ok(Value::Double(1000.0)));
     assert_eq!(value("1e400").unwrap_err().sqlstate, SqlState::OUT_OF_RANGE);
     let request = SqlRequest::decode(br#"{"sql":"x","params":[1234567890123456789012345.678, -0, null]}"#).unwrap();
-    assert_eq!(request.params, [Param::Number("1234567890123456789012345.678".into()), Param::Number("-0".into()), Param::Null]);
+    assert_eq!(
+        request.params,
+        [Param::Number("1234567890123456789012345.678".into()), Param::Number("-0".into()), Param::Null]
+    );
 }
 
 #[test]
@@ -200,12 +209,24 @@ fn requests_that_cannot_be_are_refused_with_a_reason() {
         format!("{} {}", error.code.as_str(), error.message)
     };
     assert_eq!(refused(b"{\"sql\":\"SEL"), "INVALID_INPUT the body ends in the middle of its JSON (line 1, column 11)");
-    assert_eq!(refused(b"{}"), "INVALID_INPUT the body is not what is expected here: missing field `sql` at line 1 column 2");
+    assert_eq!(
+        refused(b"{}"),
+        "INVALID_INPUT the body is not what is expected here: missing field `sql` at line 1 column 2"
+    );
     assert_eq!(refused(b"{\"sql\":\"\xff\"}"), "INVALID_INPUT the body is not valid UTF-8: byte 8 starts no character");
     assert_eq!(refused(b"{\"sql\":\" \\n\"}"), "EMPTY_SQL the SQL text is empty");
-    assert_eq!(refused(b"{\"sql\":1}"), "INVALID_INPUT the body is not what is expected here: invalid type: integer `1`, expected a string at line 1 column 8");
-    assert_eq!(refused(b"{\"sql\":\"x\",\"params\":[1,[2]]}"), "INVALID_PARAMETER parameter $2 is an array; send a JSON document as text");
-    assert_eq!(refused(b"{\"sql\":\"x\",\"params\":[{}]}"), "INVALID_PARAMETER parameter $1 is an object; send a JSON document as text");
+    assert_eq!(
+        refused(b"{\"sql\":1}"),
+        "INVALID_INPUT the body is not what is expected here: invalid type: integer `1`, expected a string at line 1 column 8"
+    );
+    assert_eq!(
+        refused(b"{\"sql\":\"x\",\"params\":[1,[2]]}"),
+        "INVALID_PARAMETER parameter $2 is an array; send a JSON document as text"
+    );
+    assert_eq!(
+        refused(b"{\"sql\":\"x\",\"params\":[{}]}"),
+        "INVALID_PARAMETER parameter $1 is an object; send a JSON document as text"
+    );
     let many = format!("{{\"sql\":\"x\",\"params\":[{}0]}}", "0,".repeat(MAX_PARAMS));
     assert_eq!(refused(many.as_bytes()), "INVALID_PARAMETER 51 parameters were given; at most 50 are allowed");
     let large = format!("{{\"sql\":\"x\",\"params\":[\"{}\"]}}", "x".repeat(MAX_PARAM_BYTES));
@@ -217,7 +238,10 @@ fn requests_that_cannot_be_are_refused_with_a_reason() {
 #[test]
 fn a_login_takes_either_name_and_nothing_unknown() {
     let login = |body: &str| LoginRequest::decode(body.as_bytes());
-    assert_eq!(login(r#"{"user":"root","password":"p"}"#).unwrap(), login(r#"{"username":"root","password":"p"}"#).unwrap());
+    assert_eq!(
+        login(r#"{"user":"root","password":"p"}"#).unwrap(),
+        login(r#"{"username":"root","password":"p"}"#).unwrap()
+    );
     for refused in [
         r#"{"user":"root","password":"p","remember":true}"#,
         r#"{"user":"root","username":"root","password":"p"}"#,
@@ -229,7 +253,10 @@ fn a_login_takes_either_name_and_nothing_unknown() {
         assert_eq!((error.error, error.response().status), (AuthCode::InvalidRequest, 400), "{refused}");
     }
     let error = AuthError { error: AuthCode::SetupRequired, message: "root has no password yet".into() };
-    assert_eq!((error.response().status, json(&error)), (428, r#"{"error":"setup_required","message":"root has no password yet"}"#.into()));
+    assert_eq!(
+        (error.response().status, json(&error)),
+        (428, r#"{"error":"setup_required","message":"root has no password yet"}"#.into())
+    );
     assert!(!format!("{:?}", login(r#"{"user":"root","password":"secret"}"#).unwrap()).contains("secret"));
 }
 
@@ -237,8 +264,12 @@ fn a_login_takes_either_name_and_nothing_unknown() {
 fn topic_requests_have_defaults_and_messages_carry_base64() {
     let request = ConsumeRequest::decode(br#"{"topic_id":"app.events"}"#).unwrap();
     assert_eq!((request.start, request.limit, request.partition_id, request.group_id), (Start::Latest, 100, 0, None));
-    let start = |text: &str| ConsumeRequest::decode(format!(r#"{{"topic_id":"t","start":{text}}}"#).as_bytes()).unwrap().start;
-    assert_eq!([start("\"Earliest\""), start("\"latest\""), start("{\"Offset\":5}")], [Start::Earliest, Start::Latest, Start::Offset(5)]);
+    let start =
+        |text: &str| ConsumeRequest::decode(format!(r#"{{"topic_id":"t","start":{text}}}"#).as_bytes()).unwrap().start;
+    assert_eq!(
+        [start("\"Earliest\""), start("\"latest\""), start("{\"Offset\":5}")],
+        [Start::Earliest, Start::Latest, Start::Offset(5)]
+    );
     assert!(ConsumeRequest::decode(br#"{"topic_id":"t","start":{"Offset":-1}}"#).is_err());
 
     let message = TopicMessage {
@@ -260,7 +291,10 @@ fn topic_requests_have_defaults_and_messages_carry_base64() {
 
     let ack = AckRequest::decode(br#"{"topic_id":"t","group_id":"g","upto_offset":3}"#).unwrap();
     assert_eq!((ack.partition_id, ack.upto_offset), (0, 3));
-    assert_eq!(json(&AckAnswer { success: true, acknowledged_offset: Some(3) }), r#"{"success":true,"acknowledged_offset":3}"#);
+    assert_eq!(
+        json(&AckAnswer { success: true, acknowledged_offset: Some(3) }),
+        r#"{"success":true,"acknowledged_offset":3}"#
+    );
     let error = TopicError::from(&Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "no"));
     assert_eq!((error.response().status, json(&error)), (403, r#"{"error":"no","code":"FORBIDDEN"}"#.into()));
 }

@@ -54,7 +54,10 @@ async fn serve(env: &InProcEnv, limits: Limits, shutdown: impl Future<Output = (
             let (env, ends, shutdown) = (task_env.clone(), Rc::clone(&task_ends), shutdown.clone());
             task_env.spawn("connection", async move {
                 let handler_env = env.clone();
-                let end = serve_connection(&env, stream, peer, &limits, shutdown, move |request| answer(handler_env.clone(), request)).await;
+                let end = serve_connection(&env, stream, peer, &limits, shutdown, move |request| {
+                    answer(handler_env.clone(), request)
+                })
+                .await;
                 ends.borrow_mut().push(end);
             });
         }
@@ -136,7 +139,10 @@ fn a_body_above_the_limit_is_refused_in_words() {
         let large = second.request(Method::POST, "/echo", &[], vec![b' '; 10 << 20]).await.unwrap();
         assert_eq!(large.status, 413, "ten megabytes too are read before they are refused");
 
-        let chunked = format!("POST /v1/api/topics/ack HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n", "x".repeat(2000));
+        let chunked = format!(
+            "POST /v1/api/topics/ack HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n",
+            "x".repeat(2000)
+        );
         let answer = raw(&env, chunked.as_bytes(), false).await;
         assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("INVALID_INPUT"), "{answer}");
     });
@@ -217,10 +223,13 @@ fn an_idle_connection_is_closed_without_complaint() {
 
 #[test]
 fn a_handler_may_take_its_time() {
-    with_server(Limits { idle_micros: 1_000_000, head_micros: 1_000_000, write_micros: 1_000_000, ..Limits::default() }, |env, _| async move {
-        let answer = client(&env).await.request(Method::GET, "/slow", &[], "").await.unwrap();
-        assert_eq!(answer.body, "at last");
-    });
+    with_server(
+        Limits { idle_micros: 1_000_000, head_micros: 1_000_000, write_micros: 1_000_000, ..Limits::default() },
+        |env, _| async move {
+            let answer = client(&env).await.request(Method::GET, "/slow", &[], "").await.unwrap();
+            assert_eq!(answer.body, "at last");
+        },
+    );
 }
 
 #[test]
@@ -328,7 +337,8 @@ impl AsyncWrite for Failing {
 fn an_error_of_a_stream_is_never_the_end_of_an_answer() {
     future::block_on(async {
         // A body without a length ends where the connection does: here a reset must not pass for that end.
-        let mut client = Client::new(Failing(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf of an ans"), "h").await.unwrap();
+        let mut client =
+            Client::new(Failing(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf of an ans"), "h").await.unwrap();
         assert!(client.request(Method::GET, "/", &[], "").await.is_err());
         assert!(client.is_closed());
         assert!(client.request(Method::GET, "/", &[], "").await.is_err(), "and asking again is an error too");

@@ -69,7 +69,11 @@ impl Config {
             return invalid("limits must be above zero");
         }
         if self.voters != [self.id] || !self.learners.is_empty() {
-            return Err(RaftError::UnsupportedMembership { group: self.group, voters: self.voters.len(), learners: self.learners.len() });
+            return Err(RaftError::UnsupportedMembership {
+                group: self.group,
+                voters: self.voters.len(),
+                learners: self.learners.len(),
+            });
         }
         Ok(())
     }

@@ -14,7 +14,9 @@ pub enum RaftError {
         reason: &'static str,
     },
     /// The membership is valid, and not supported: only a group whose one voter is this node is.
-    #[error("group {group}: a membership of {voters} voters and {learners} learners is not supported; only one voter, this node itself, is")]
+    #[error(
+        "group {group}: a membership of {voters} voters and {learners} learners is not supported; only one voter, this node itself, is"
+    )]
     UnsupportedMembership {
         /// The group.
         group: GroupId,

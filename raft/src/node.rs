@@ -85,7 +85,12 @@ impl RawNode {
     /// # Errors
     /// [`RaftError::InvalidConfig`], [`RaftError::UnsupportedMembership`], and [`RaftError::InconsistentStorage`] when log,
     /// hard state and applied index contradict each other: a log that was lost or cut must not be continued.
-    pub fn restart(config: Config, hard_state: HardState, bounds: LogBounds, applied: LogIndex) -> Result<Self, RaftError> {
+    pub fn restart(
+        config: Config,
+        hard_state: HardState,
+        bounds: LogBounds,
+        applied: LogIndex,
+    ) -> Result<Self, RaftError> {
         config.validate()?;
         let inconsistent = |reason: String| Err(RaftError::InconsistentStorage { group: config.group, reason });
         let (first, last) = (bounds.first_index(), bounds.last_index());
@@ -93,7 +98,11 @@ impl RawNode {
             return inconsistent(format!("the log claims to hold entries {first} to {last}"));
         }
         if hard_state.term < bounds.last_term() {
-            return inconsistent(format!("entry {last} is of term {}, the stored term is {}", bounds.last_term(), hard_state.term));
+            return inconsistent(format!(
+                "entry {last} is of term {}, the stored term is {}",
+                bounds.last_term(),
+                hard_state.term
+            ));
         }
         if last > LogIndex(0) && bounds.last_term() == Term(0) {
             return inconsistent(format!("entry {last} has no term"));
@@ -111,7 +120,10 @@ impl RawNode {
             return inconsistent(format!("entry {applied} is the last applied, the log starts at {first}"));
         }
         if hard_state.vote.is_some_and(|vote| vote != config.id) {
-            return inconsistent(format!("a sole voter's stored vote is for node {}", hard_state.vote.unwrap_or_default()));
+            return inconsistent(format!(
+                "a sole voter's stored vote is for node {}",
+                hard_state.vote.unwrap_or_default()
+            ));
         }
         let commit = hard_state.commit.max(applied);
         let mut node = Self {

@@ -100,7 +100,8 @@ impl RawNode {
         let vote_changed = self.vote_is_untold();
         let entries = self.log.give_entries(self.config.max_ready_bytes);
         let hard_state = HardState { term: self.term, vote: self.vote, commit: self.log.commit() };
-        let hard_state = (vote_changed || (!entries.is_empty() && hard_state != self.told_hard_state)).then_some(hard_state);
+        let hard_state =
+            (vote_changed || (!entries.is_empty() && hard_state != self.told_hard_state)).then_some(hard_state);
         if let Some(hard_state) = hard_state {
             self.told_hard_state = hard_state;
         }

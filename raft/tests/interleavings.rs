@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use highwater_raft::{
-    Config, Entry, EntryKind, GroupId, HardState, LogBounds, LogIndex, NodeId, RawNode, ReadContext, Ready, ReadyNumber, Term,
+    Config, Entry, EntryKind, GroupId, HardState, LogBounds, LogIndex, NodeId, RawNode, ReadContext, Ready,
+    ReadyNumber, Term,
 };
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
@@ -86,7 +87,9 @@ impl World {
         if let Some(hard_state) = ready.hard_state {
             assert!(hard_state.term >= self.hard_state.term, "a stored term never goes back");
             assert!(
-                hard_state.term > self.hard_state.term || self.hard_state.vote.is_none() || hard_state.vote == self.hard_state.vote,
+                hard_state.term > self.hard_state.term
+                    || self.hard_state.vote.is_none()
+                    || hard_state.vote == self.hard_state.vote,
                 "a stored vote of a term never changes"
             );
             self.hard_state = hard_state;
@@ -201,7 +204,10 @@ impl World {
         }
         let status = life.node.status();
         assert!(life.node.is_leader());
-        assert_eq!((status.applied, status.commit, status.uncommitted_bytes, status.waiting_reads), (status.last, status.last, 0, 0));
+        assert_eq!(
+            (status.applied, status.commit, status.uncommitted_bytes, status.waiting_reads),
+            (status.last, status.last, 0, 0)
+        );
         assert!(life.asked.is_empty(), "every read is answered");
     }
 }
@@ -219,7 +225,8 @@ fn no_interleaving_of_writes_applies_and_crashes_loses_or_changes_a_committed_en
         life = world.start(64);
         world.settle(&mut life);
         // One no-op per life, and nothing else new.
-        world.history.len() as u64 == committed + 1 && world.history.values().last().is_some_and(|entry| entry.kind == EntryKind::Noop)
+        world.history.len() as u64 == committed + 1
+            && world.history.values().last().is_some_and(|entry| entry.kind == EntryKind::Noop)
     }
     QuickCheck::new().tests(3_000).rng(Gen::new(300)).quickcheck(property as fn(Vec<Step>) -> bool);
 }
@@ -248,13 +255,20 @@ fn the_same_calls_leave_the_same_trace() {
 fn a_transition_is_one_line_of_json() {
     let lines = Rc::new(RefCell::new(Vec::new()));
     let sink = Rc::clone(&lines);
-    let mut node =
-        RawNode::restart(Config::sole_voter(NodeId(4), GroupId(2)), HardState::default(), LogBounds::empty(), LogIndex(0)).unwrap();
+    let mut node = RawNode::restart(
+        Config::sole_voter(NodeId(4), GroupId(2)),
+        HardState::default(),
+        LogBounds::empty(),
+        LogIndex(0),
+    )
+    .unwrap();
     node.set_trace(move |line| sink.borrow_mut().push(line.to_owned()));
     node.campaign();
     assert_eq!(
         lines.borrow().as_slice(),
-        [r#"{"event":"campaign","group":2,"node":4,"role":"candidate","term":1,"last":0,"persisted":0,"commit":0,"handed_over":0,"applied":0}"#]
+        [
+            r#"{"event":"campaign","group":2,"node":4,"role":"candidate","term":1,"last":0,"persisted":0,"commit":0,"handed_over":0,"applied":0}"#
+        ]
     );
 }
 

@@ -15,20 +15,32 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use highwater_raft::{
-    ConfChange, Config, Entry, GroupId, HardState, LogBounds, LogIndex, Message, MessageKind, NodeId, RawNode, ReadContext, Ready,
-    ReadyNumber, Term,
+    ConfChange, Config, Entry, GroupId, HardState, LogBounds, LogIndex, Message, MessageKind, NodeId, RawNode,
+    ReadContext, Ready, ReadyNumber, Term,
 };
 
 fn show_entries(out: &mut String, entries: &[Entry]) {
     for entry in entries {
-        let _ = writeln!(out, "  {}/{} {:?} {:?}", entry.index, entry.term, entry.kind, String::from_utf8_lossy(&entry.data));
+        let _ = writeln!(
+            out,
+            "  {}/{} {:?} {:?}",
+            entry.index,
+            entry.term,
+            entry.kind,
+            String::from_utf8_lossy(&entry.data)
+        );
     }
 }
 
 fn show_ready(ready: &Ready) -> String {
     let mut out = format!("ready {}{}\n", ready.number, if ready.must_sync { " must_sync" } else { "" });
     if let Some(soft_state) = ready.soft_state {
-        let _ = writeln!(out, "{} leader={}", soft_state.role.name(), soft_state.leader.map_or("-".into(), |leader| leader.to_string()));
+        let _ = writeln!(
+            out,
+            "{} leader={}",
+            soft_state.role.name(),
+            soft_state.leader.map_or("-".into(), |leader| leader.to_string())
+        );
     }
     if let Some(hard_state) = ready.hard_state {
         let vote = hard_state.vote.map_or("-".into(), |vote| vote.to_string());
@@ -81,7 +93,8 @@ fn run(node: &mut Option<RawNode>, line: &str) -> String {
             commit: LogIndex(number("commit", 0)),
         };
         let last = number("last", number("first", 1) - 1);
-        let bounds = LogBounds::with_last_term(LogIndex(number("first", 1))..=LogIndex(last), Term(number("last_term", 0)));
+        let bounds =
+            LogBounds::with_last_term(LogIndex(number("first", 1))..=LogIndex(last), Term(number("last_term", 0)));
         return answer(RawNode::restart(config, hard_state, bounds, LogIndex(number("applied", 0))), |started| {
             *node = Some(started);
             "ok\n".to_owned()
@@ -99,10 +112,14 @@ fn run(node: &mut Option<RawNode>, line: &str) -> String {
             done(())
         }
         "propose" => {
-            let data = options.get("data").map_or_else(|| vec![b'x'; number("size", 0) as usize], |text| text.as_bytes().to_vec());
+            let data = options
+                .get("data")
+                .map_or_else(|| vec![b'x'; number("size", 0) as usize], |text| text.as_bytes().to_vec());
             answer(node.propose(Bytes::from(data)), |index| format!("index {index}\n"))
         }
-        "propose_conf_change" => answer(node.propose_conf_change(ConfChange::AddVoter(NodeId(2))), |index| format!("index {index}\n")),
+        "propose_conf_change" => {
+            answer(node.propose_conf_change(ConfChange::AddVoter(NodeId(2))), |index| format!("index {index}\n"))
+        }
         "transfer" => answer(node.transfer_leader(NodeId(number("to", 1))), done),
         "read" => answer(node.read_index(ReadContext(number("context", 1))), done),
         "step" => answer(

@@ -21,9 +21,9 @@ pub fn authorize(bound: &Bound, role: Role, user: &str, catalog: &Catalog) -> Re
         Plan::Write(write) => may_write(write, role, catalog),
         Plan::Ddl(ddl) => may_define(ddl, role),
         Plan::User(plan) => may_change_user(plan, role, user, catalog),
-        Plan::Consume(plan) => at_least(Role::Service, role, || {
-            format!("CONSUME of topic {}.{}", plan.topic.namespace, plan.topic.name)
-        }),
+        Plan::Consume(plan) => {
+            at_least(Role::Service, role, || format!("CONSUME of topic {}.{}", plan.topic.namespace, plan.topic.name))
+        }
         Plan::Ack(plan) => {
             at_least(Role::Service, role, || format!("ACK of topic {}.{}", plan.topic.namespace, plan.topic.name))
         }
@@ -180,9 +180,11 @@ fn not_above(wanted: Role, role: Role, what: &str) -> Result<(), Diag> {
 
 fn target_not_above(name: &str, role: Role, catalog: &Catalog, what: &str) -> Result<(), Diag> {
     match catalog.users.get(name) {
-        Some(known) if known.role > role => {
-            Err(denied(format_args!("{what} of user \"{name}\" of role {}", role_name(known.role)), "a role at least as high", role))
-        }
+        Some(known) if known.role > role => Err(denied(
+            format_args!("{what} of user \"{name}\" of role {}", role_name(known.role)),
+            "a role at least as high",
+            role,
+        )),
         Some(_) | None => Ok(()),
     }
 }

@@ -29,7 +29,10 @@ enum State {
     Avg(Option<Sum>, i64),
     Extreme(Ordering, Option<Value>),
     /// Whether one value that equals `decisive` decides; what has been seen.
-    Bool { decisive: bool, result: Option<bool> },
+    Bool {
+        decisive: bool,
+        result: Option<bool>,
+    },
     StringAgg(Option<String>),
 }
 
@@ -177,7 +180,9 @@ impl State {
                 }
             }
             Self::Bool { decisive, result } => match value {
-                Value::Boolean(v) => *result = Some(if *v == *decisive { *decisive } else { result.unwrap_or(!*decisive) }),
+                Value::Boolean(v) => {
+                    *result = Some(if *v == *decisive { *decisive } else { result.unwrap_or(!*decisive) })
+                }
                 other => return Err(unfit("bool_and and bool_or", other)),
             },
             Self::StringAgg(text) => return append(text, value, args.get(1)),

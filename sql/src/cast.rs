@@ -79,7 +79,12 @@ pub fn digits(data_type: DataType) -> Option<(u8, u8)> {
         DataType::Int => Some((10, 0)),
         DataType::BigInt => Some((19, 0)),
         DataType::Decimal { precision, scale } => Some((precision.saturating_sub(scale), scale)),
-        DataType::Boolean | DataType::Double | DataType::Text | DataType::Bytes | DataType::Json | DataType::Timestamp => None,
+        DataType::Boolean
+        | DataType::Double
+        | DataType::Text
+        | DataType::Bytes
+        | DataType::Json
+        | DataType::Timestamp => None,
     }
 }
 
@@ -109,7 +114,9 @@ pub fn cast(value: Value, to: DataType, assignment: bool) -> Result<Value, Diag>
     }
     match to {
         DataType::Boolean => to_boolean(&value),
-        DataType::SmallInt => Ok(Value::SmallInt(i16::try_from(to_integer(&value, to)?).map_err(|_| out_of_range(&value, to))?)),
+        DataType::SmallInt => {
+            Ok(Value::SmallInt(i16::try_from(to_integer(&value, to)?).map_err(|_| out_of_range(&value, to))?))
+        }
         DataType::Int => Ok(Value::Int(i32::try_from(to_integer(&value, to)?).map_err(|_| out_of_range(&value, to))?)),
         DataType::BigInt => to_integer(&value, to).map(Value::BigInt),
         DataType::Double => to_double(&value).map(Value::Double),
@@ -288,7 +295,8 @@ pub(crate) fn to_text(value: &Value) -> String {
 fn to_bytes(value: &Value) -> Result<Value, Diag> {
     let Value::Text(text) = value else { return Err(cannot_value(value, DataType::Bytes)) };
     parse_bytes(text).map(Value::Bytes).ok_or_else(|| {
-        invalid(text, DataType::Bytes).hint("write \\x and an even number of hexadecimal digits, or text with \\\\ and \\ooo escapes")
+        invalid(text, DataType::Bytes)
+            .hint("write \\x and an even number of hexadecimal digits, or text with \\\\ and \\ooo escapes")
     })
 }
 
@@ -342,10 +350,11 @@ fn to_timestamp(value: &Value) -> Result<Value, Diag> {
     match value {
         Value::BigInt(micros) => Ok(Value::Timestamp(*micros)),
         Value::Text(text) => datetime::parse(text).map(Value::Timestamp).map_err(|error| match error {
-            TimestampError::Malformed => {
-                Diag::new(SqlState::INVALID_DATETIME, format!("invalid input syntax for type TIMESTAMP: \"{}\"", shown(text)))
-                    .hint("write it as 2026-01-02 03:04:05.123456, with an offset if it is not UTC")
-            }
+            TimestampError::Malformed => Diag::new(
+                SqlState::INVALID_DATETIME,
+                format!("invalid input syntax for type TIMESTAMP: \"{}\"", shown(text)),
+            )
+            .hint("write it as 2026-01-02 03:04:05.123456, with an offset if it is not UTC"),
             TimestampError::OutOfRange => {
                 Diag::new(SqlState::INVALID_DATETIME, format!("date or time field out of range: \"{}\"", shown(text)))
             }

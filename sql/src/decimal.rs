@@ -168,8 +168,11 @@ pub fn fit(value: Decimal, precision: u8, scale: u8) -> Result<Decimal, Diag> {
     let rounded = round_at(value, i32::from(scale), true)?;
     let limit = 10_u128.checked_pow(u32::from(precision)).unwrap_or(u128::MAX);
     if rounded.scale() != u32::from(scale) || rounded.mantissa().unsigned_abs() >= limit {
-        return Err(Diag::new(SqlState::OUT_OF_RANGE, format!("value {value} is out of range for DECIMAL({precision},{scale})"))
-            .detail(format!("at most {} digits may stand before the decimal point", precision.saturating_sub(scale))));
+        return Err(Diag::new(
+            SqlState::OUT_OF_RANGE,
+            format!("value {value} is out of range for DECIMAL({precision},{scale})"),
+        )
+        .detail(format!("at most {} digits may stand before the decimal point", precision.saturating_sub(scale))));
     }
     Ok(rounded)
 }

@@ -114,7 +114,9 @@ fn decode_value(data_type: DataType, rest: &mut &[u8]) -> Result<Value, KeyError
             }
             Value::Double(value)
         }
-        DataType::Decimal { scale, .. } => Value::Decimal(decimal::decode(scale, rest).ok_or(KeyError::Invalid(data_type))?),
+        DataType::Decimal { scale, .. } => {
+            Value::Decimal(decimal::decode(scale, rest).ok_or(KeyError::Invalid(data_type))?)
+        }
         DataType::Text => {
             let bytes = decode_bytes(rest).ok_or(truncated)?;
             Value::Text(String::from_utf8(bytes).map_err(|_| KeyError::Invalid(data_type))?)

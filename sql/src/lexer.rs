@@ -101,7 +101,8 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
             unclosed_comment(&token, text, start, end)?;
             continue;
         }
-        let place = Place { span: Span { start: start.character, end: end.character }, start: start.byte, end: end.byte };
+        let place =
+            Place { span: Span { start: start.character, end: end.character }, start: start.byte, end: end.byte };
         lexed.tokens.push(TokenWithSpan { token, span: token_span(place.span) });
         lexed.places.push(place);
     }
@@ -312,8 +313,11 @@ impl Shape {
             _ => false,
         };
         if !fits {
-            return Err(Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error: \"{token}\" closes nothing that is open"))
-                .at(lexed.span_at(index)));
+            return Err(Diag::new(
+                SqlState::SYNTAX_ERROR,
+                format!("syntax error: \"{token}\" closes nothing that is open"),
+            )
+            .at(lexed.span_at(index)));
         }
         self.chain = self.outer.pop().unwrap_or_default();
         self.chain.run += 1;
@@ -323,10 +327,11 @@ impl Shape {
     fn finish(&self, lexed: &Lexed<'_>) -> Result<(), Diag> {
         match self.open.last() {
             None => Ok(()),
-            Some((index, token)) => {
-                Err(Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error: the \"{token}\" that opens here is never closed"))
-                    .at(lexed.span_at(*index)))
-            }
+            Some((index, token)) => Err(Diag::new(
+                SqlState::SYNTAX_ERROR,
+                format!("syntax error: the \"{token}\" that opens here is never closed"),
+            )
+            .at(lexed.span_at(*index))),
         }
     }
 }
@@ -350,7 +355,10 @@ pub(crate) fn parser_failure(lexed: &Lexed<'_>, end: usize, error: ParserError) 
         }
         None => (message, None),
     };
-    let index = column.and_then(|column| column.checked_sub(1)).map_or(end, |character| lexed.index_of_char(character)).min(end);
+    let index = column
+        .and_then(|column| column.checked_sub(1))
+        .map_or(end, |character| lexed.index_of_char(character))
+        .min(end);
     let expected = sentence
         .strip_prefix("Expected: ")
         .map(|rest| rest.rsplit_once(", found: ").map_or(rest, |(expected, _)| expected).to_owned());
@@ -377,6 +385,7 @@ pub(crate) fn syntax_error(lexed: &Lexed<'_>, index: usize, end: usize, wanted: 
             .at(Span { start: last, end: last });
     }
     let near: String = lexed.text_of(index, index + 1).chars().take(60).collect();
-    let diag = Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{near}\"{rest}")).at(lexed.span_at(index));
+    let diag =
+        Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{near}\"{rest}")).at(lexed.span_at(index));
     if near == "?" { diag.hint("Parameters are $1, $2 ...") } else { diag }
 }

@@ -67,7 +67,9 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, Diag> {
     let lexed = lexer::lex(sql)?;
     if let Some(byte) = sql.find('\0') {
         let at = u32::try_from(sql.get(..byte).unwrap_or_default().chars().count()).unwrap_or(u32::MAX);
-        return Err(Diag::new(SqlState::INVALID_ENCODING, "the text holds a NUL character").at(Span { start: at, end: at + 1 }));
+        return Err(
+            Diag::new(SqlState::INVALID_ENCODING, "the text holds a NUL character").at(Span { start: at, end: at + 1 })
+        );
     }
     let mut statements = Vec::new();
     for (start, end) in lexer::split(&lexed)? {

@@ -48,8 +48,11 @@ impl Budget {
         self.rows += rows;
         self.bytes = self.bytes.saturating_add(bytes);
         if self.rows > self.limits.max_rows {
-            return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("the query holds more than {} {what}", self.limits.max_rows))
-                .hint("narrow it with WHERE, or read it in parts with LIMIT and a condition on the key"));
+            return Err(Diag::new(
+                SqlState::PROGRAM_LIMIT,
+                format!("the query holds more than {} {what}", self.limits.max_rows),
+            )
+            .hint("narrow it with WHERE, or read it in parts with LIMIT and a condition on the key"));
         }
         if self.bytes > self.limits.max_bytes {
             return Err(Diag::new(
@@ -81,7 +84,8 @@ struct OwnedContext {
 impl OwnedContext {
     /// Evaluates with this context, and remembers how many volatile values were given.
     fn with<T>(&mut self, step: impl FnOnce(&EvalContext<'_>) -> Result<T, Diag>) -> Result<T, Diag> {
-        let context = EvalContext::new(self.now, &self.user, self.role, &self.params, self.seed).resumed_at(self.ordinal);
+        let context =
+            EvalContext::new(self.now, &self.user, self.role, &self.params, self.seed).resumed_at(self.ordinal);
         let result = step(&context);
         self.ordinal = context.ordinal();
         result
@@ -206,7 +210,8 @@ fn accumulate(
     context: &EvalContext<'_>,
     budget: &mut Budget,
 ) -> Result<(), Diag> {
-    let key = aggregate.keys.iter().map(|key| evaluate(key, row, context).map(SortValue)).collect::<Result<GroupKey, _>>()?;
+    let key =
+        aggregate.keys.iter().map(|key| evaluate(key, row, context).map(SortValue)).collect::<Result<GroupKey, _>>()?;
     let accumulators = match groups.entry(key) {
         std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
         std::collections::btree_map::Entry::Vacant(entry) => {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    AccessLevel, CatalogVersion, Check, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table, TableKind, Topic,
+    AccessLevel, CatalogVersion, Check, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table,
+    TableKind, Topic,
 };
 use crate::expr::{AggregateCall, Expr};
 use crate::value::DataType;

@@ -103,7 +103,11 @@ pub fn decode_row(table: &Table, bytes: &[u8]) -> Result<(Row, u64), RowError> {
         let (Some(column), Some(slot)) = (table.columns.get(position), row.get_mut(position)) else { continue };
         match value.data_type() {
             Some(found) if !found.same_kind(&column.data_type) => {
-                return Err(RowError::Type { column: column.name.clone(), expected: column.data_type, found: found.wire_name() });
+                return Err(RowError::Type {
+                    column: column.name.clone(),
+                    expected: column.data_type,
+                    found: found.wire_name(),
+                });
             }
             _ if !slot.is_null() => return Err(RowError::Duplicate(id.0)),
             _ => *slot = value,
@@ -253,7 +257,9 @@ impl<'b> Reader<'b> {
             6 => {
                 let scale = u32::from(self.byte()?);
                 let mantissa = self.integer()?;
-                Value::Decimal(Decimal::try_from_i128_with_scale(mantissa, scale).map_err(|_| RowError::Invalid { at })?)
+                Value::Decimal(
+                    Decimal::try_from_i128_with_scale(mantissa, scale).map_err(|_| RowError::Invalid { at })?,
+                )
             }
             7 => Value::Text(self.text()?),
             8 => Value::Bytes(self.content()?.to_vec()),

@@ -22,7 +22,10 @@ pub(crate) struct ObjectName {
 impl ObjectName {
     /// The whole name's place.
     pub(crate) fn span(&self) -> Span {
-        Span { start: self.namespace.as_ref().map_or(self.name.span.start, |namespace| namespace.span.start), end: self.name.span.end }
+        Span {
+            start: self.namespace.as_ref().map_or(self.name.span.start, |namespace| namespace.span.start),
+            end: self.name.span.end,
+        }
     }
 }
 

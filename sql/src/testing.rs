@@ -110,7 +110,9 @@ pub(crate) struct AnyRow(pub(crate) Vec<Value>);
 
 impl Arbitrary for AnyRow {
     fn arbitrary(g: &mut Gen) -> Self {
-        let value = |data_type: DataType, g: &mut Gen| if u8::arbitrary(g) % 4 == 0 { Value::Null } else { arbitrary_value(data_type, g) };
+        let value = |data_type: DataType, g: &mut Gen| {
+            if u8::arbitrary(g) % 4 == 0 { Value::Null } else { arbitrary_value(data_type, g) }
+        };
         Self(TYPES.iter().map(|data_type| value(*data_type, g)).collect())
     }
 }

@@ -83,7 +83,8 @@ fn respaced(sql: &str, g: &mut Gen) -> String {
                 quote = Some('$');
                 out.push_str("$$");
             }
-            (None, ' ' | '\n') => out.push_str(g.choose(&[" ", "\t", "\r\n", "  ", " -- note; '\n", " /* a /* b */ ; */ ", "\n"]).unwrap()),
+            (None, ' ' | '\n') => out
+                .push_str(g.choose(&[" ", "\t", "\r\n", "  ", " -- note; '\n", " /* a /* b */ ; */ ", "\n"]).unwrap()),
             (None, ',' | '(' | ')') => {
                 let spaced = [format!(" {character} "), character.to_string()];
                 out.push_str(g.choose(&spaced).unwrap());
@@ -111,7 +112,15 @@ fn case_and_spacing_of_keywords_mean_nothing() {
     let catalog = fixture::catalog();
     let mut checked = 0;
     let plain = |bounds: Vec<Bound>| -> String {
-        bounds.iter().map(show::bound).collect::<String>().to_lowercase().split(" text ").next().unwrap_or_default().to_owned()
+        bounds
+            .iter()
+            .map(show::bound)
+            .collect::<String>()
+            .to_lowercase()
+            .split(" text ")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     let mut g = Gen::new(20);
     for _ in 0..3000 {
@@ -136,14 +145,128 @@ fn case_and_spacing_of_keywords_mean_nothing() {
 struct Soup(String);
 
 const WORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "LIMIT", "OFFSET", "INSERT", "INTO", "VALUES", "UPDATE", "SET", "DELETE",
-    "CREATE", "TABLE", "USER", "SHARED", "STREAM", "TOPIC", "NAMESPACE", "ALTER", "ADD", "DROP", "SOURCE", "ON", "CONSUME", "ACK",
-    "GROUP", "PARTITION", "PARTITIONS", "UPTO", "CLEAR", "SHOW", "DESCRIBE", "EXECUTE", "AS", "IF", "NOT", "EXISTS", "NULL", "PRIMARY",
-    "KEY", "DEFAULT", "CHECK", "CASE", "WHEN", "THEN", "ELSE", "END", "AND", "OR", "IN", "IS", "LIKE", "BETWEEN", "CAST", "TRUE",
-    "messages", "prices", "changes", "app", "system", "id", "body", "room", "price", "count", "sum", "now", "*", ",", "(", ")", ".",
-    ";", "=", "<", ">=", "<>", "+", "-", "/", "||", "->", "->>", "::", "'x'", "'5'", "5", "1.5", "1e3", "$1", "$2", "$99", "\"q\"", "?",
-    "[", "]", "{", "}", "X'00'", "E'\\n'", "INT", "TEXT", "DECIMAL(4,2)", "INTERVAL", "ARRAY", "WITH", "EXTRACT", "TRIM", "OVER", "FILTER",
-    "DISTINCT", "UNION", "JOIN", "é", "'ü", "/*", "*/", "--", "\n",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "BY",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "INSERT",
+    "INTO",
+    "VALUES",
+    "UPDATE",
+    "SET",
+    "DELETE",
+    "CREATE",
+    "TABLE",
+    "USER",
+    "SHARED",
+    "STREAM",
+    "TOPIC",
+    "NAMESPACE",
+    "ALTER",
+    "ADD",
+    "DROP",
+    "SOURCE",
+    "ON",
+    "CONSUME",
+    "ACK",
+    "GROUP",
+    "PARTITION",
+    "PARTITIONS",
+    "UPTO",
+    "CLEAR",
+    "SHOW",
+    "DESCRIBE",
+    "EXECUTE",
+    "AS",
+    "IF",
+    "NOT",
+    "EXISTS",
+    "NULL",
+    "PRIMARY",
+    "KEY",
+    "DEFAULT",
+    "CHECK",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "AND",
+    "OR",
+    "IN",
+    "IS",
+    "LIKE",
+    "BETWEEN",
+    "CAST",
+    "TRUE",
+    "messages",
+    "prices",
+    "changes",
+    "app",
+    "system",
+    "id",
+    "body",
+    "room",
+    "price",
+    "count",
+    "sum",
+    "now",
+    "*",
+    ",",
+    "(",
+    ")",
+    ".",
+    ";",
+    "=",
+    "<",
+    ">=",
+    "<>",
+    "+",
+    "-",
+    "/",
+    "||",
+    "->",
+    "->>",
+    "::",
+    "'x'",
+    "'5'",
+    "5",
+    "1.5",
+    "1e3",
+    "$1",
+    "$2",
+    "$99",
+    "\"q\"",
+    "?",
+    "[",
+    "]",
+    "{",
+    "}",
+    "X'00'",
+    "E'\\n'",
+    "INT",
+    "TEXT",
+    "DECIMAL(4,2)",
+    "INTERVAL",
+    "ARRAY",
+    "WITH",
+    "EXTRACT",
+    "TRIM",
+    "OVER",
+    "FILTER",
+    "DISTINCT",
+    "UNION",
+    "JOIN",
+    "é",
+    "'ü",
+    "/*",
+    "*/",
+    "--",
+    "\n",
 ];
 
 impl Arbitrary for Soup {
@@ -165,7 +288,14 @@ impl Arbitrary for Soup {
     fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
         let words: Vec<String> = self.0.split_inclusive(' ').map(str::to_owned).collect();
         Box::new((0..words.len()).map(move |left_out| {
-            Self(words.iter().enumerate().filter(|(index, _)| *index != left_out).map(|(_, word)| word.as_str()).collect())
+            Self(
+                words
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| *index != left_out)
+                    .map(|(_, word)| word.as_str())
+                    .collect(),
+            )
         }))
     }
 }
@@ -204,7 +334,12 @@ fn every_prefix_and_every_hole_of_a_statement_survives() {
         let characters: Vec<char> = sql.chars().collect();
         for cut in (0..characters.len()).step_by(7) {
             survives(&characters[..cut].iter().collect::<String>(), &catalog);
-            let hole: String = characters.iter().enumerate().filter(|(index, _)| !(cut..cut + 4).contains(index)).map(|(_, c)| c).collect();
+            let hole: String = characters
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| !(cut..cut + 4).contains(index))
+                .map(|(_, c)| c)
+                .collect();
             survives(&hole, &catalog);
         }
     }
@@ -235,7 +370,9 @@ fn nothing_nested_or_chained_overflows_a_small_stack() {
     on_a_small_stack(|| {
         let catalog = fixture::catalog();
         for depth in [49, 110, 290, 990, 10_000] {
-            let around = |open: &str, inside: &str, close: &str| format!("{}{inside}{}", open.repeat(depth), close.repeat(depth));
+            let around = |open: &str, inside: &str, close: &str| {
+                format!("{}{inside}{}", open.repeat(depth), close.repeat(depth))
+            };
             let texts = [
                 around("(", "1", ")"),
                 around("NOT ", "true", ""),
@@ -279,7 +416,10 @@ fn nothing_nested_or_chained_overflows_a_small_stack() {
                 survives(&format!("INSERT INTO messages (body) VALUES ({text})"), &catalog);
                 survives(&format!("UPDATE messages SET likes = {text}"), &catalog);
                 survives(&format!("CREATE TABLE t (a INT PRIMARY KEY DEFAULT {text}, CHECK ({text}))"), &catalog);
-                survives(&format!("ALTER TOPIC changes ADD SOURCE messages ON INSERT WHERE {text} PARTITION BY {text}"), &catalog);
+                survives(
+                    &format!("ALTER TOPIC changes ADD SOURCE messages ON INSERT WHERE {text} PARTITION BY {text}"),
+                    &catalog,
+                );
             }
             survives(&format!("SELECT * FROM {}", around("(SELECT * FROM ", "messages", ")")), &catalog);
             survives(&format!("SELECT * FROM {}", around("(", "messages", ")")), &catalog);

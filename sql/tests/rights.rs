@@ -39,7 +39,12 @@ fn who(sql: &str) -> [bool; 4] {
 
 #[test]
 fn everyone_reads_and_writes_the_own_rows_only() {
-    for sql in ["SELECT * FROM messages", "INSERT INTO messages (room, body) VALUES (1, 'x')", "DELETE FROM messages", "SELECT 1"] {
+    for sql in [
+        "SELECT * FROM messages",
+        "INSERT INTO messages (room, body) VALUES (1, 'x')",
+        "DELETE FROM messages",
+        "SELECT 1",
+    ] {
         assert_eq!(who(sql), [true; 4], "{sql}");
     }
 }
@@ -134,10 +139,19 @@ fn text(text: &str) -> ParamValue {
 
 #[test]
 fn parameters_become_values_of_the_inferred_types() {
-    let insert = "INSERT INTO prices (region, sku, day, price, extra, weight, active) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let insert =
+        "INSERT INTO prices (region, sku, day, price, extra, weight, active) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let values = coerced(
         insert,
-        vec![text("eu"), number("5"), text("7"), number("9.95"), text("{\"a\": 1}"), number("1e3"), ParamValue::Boolean(true)],
+        vec![
+            text("eu"),
+            number("5"),
+            text("7"),
+            number("9.95"),
+            text("{\"a\": 1}"),
+            number("1e3"),
+            ParamValue::Boolean(true),
+        ],
     )
     .unwrap();
     assert_eq!(
@@ -152,7 +166,10 @@ fn parameters_become_values_of_the_inferred_types() {
             Value::Boolean(true)
         ]
     );
-    assert_eq!(coerced("SELECT $1, $2::TIMESTAMP", vec![ParamValue::Null, number("17")]).unwrap(), vec![Value::Null, Value::Timestamp(17)]);
+    assert_eq!(
+        coerced("SELECT $1, $2::TIMESTAMP", vec![ParamValue::Null, number("17")]).unwrap(),
+        vec![Value::Null, Value::Timestamp(17)]
+    );
     assert_eq!(coerced("SELECT $1", vec![number("1.50")]).unwrap(), vec![Value::Text("1.50".to_owned())]);
 }
 
@@ -175,7 +192,10 @@ fn a_wrong_parameter_is_named() {
 fn the_number_of_parameters_must_fit() {
     let sql = "SELECT * FROM messages WHERE room = $1 AND likes > $2";
     let few = coerced(sql, vec![number("1")]).unwrap_err();
-    assert_eq!((few.sqlstate, few.message.as_str()), (SqlState::UNDEFINED_PARAMETER, "there is no value for parameter $2"));
+    assert_eq!(
+        (few.sqlstate, few.message.as_str()),
+        (SqlState::UNDEFINED_PARAMETER, "there is no value for parameter $2")
+    );
     let many = coerced(sql, vec![number("1"), number("1"), number("1")]).unwrap_err();
     assert_eq!(many.sqlstate, SqlState::TOO_MANY_ARGUMENTS);
     assert_eq!(coerced("SELECT 1", vec![]).unwrap(), Vec::<Value>::new());
@@ -184,8 +204,10 @@ fn the_number_of_parameters_must_fit() {
 #[test]
 fn a_statement_tells_what_it_is() {
     let statements = parse("select 1; Insert into t values (1) ; SHOW tables; execute as 'a' (delete from t)").unwrap();
-    let words: Vec<(&str, bool)> = statements.iter().map(|statement| (statement.keyword(), statement.is_query())).collect();
+    let words: Vec<(&str, bool)> =
+        statements.iter().map(|statement| (statement.keyword(), statement.is_query())).collect();
     assert_eq!(words, [("SELECT", true), ("INSERT", false), ("SHOW", true), ("DELETE", false)]);
-    let spans: Vec<(u32, u32)> = statements.iter().map(|statement| (statement.text_span.start, statement.text_span.end)).collect();
+    let spans: Vec<(u32, u32)> =
+        statements.iter().map(|statement| (statement.text_span.start, statement.text_span.end)).collect();
     assert_eq!(spans, [(0, 8), (10, 34), (37, 48), (50, 80)]);
 }

@@ -36,7 +36,8 @@ struct Database {
 impl Database {
     fn new() -> Self {
         let mut catalog = Catalog::default();
-        catalog.advance(CatalogVersion(1), &[CatalogDelta::PutNamespace(Namespace { name: "app".into(), created_at: 0 })]);
+        catalog
+            .advance(CatalogVersion(1), &[CatalogDelta::PutNamespace(Namespace { name: "app".into(), created_at: 0 })]);
         Self { catalog, rows: BTreeMap::new(), seq: 0, visited: 0 }
     }
 
@@ -87,9 +88,14 @@ impl Database {
     /// Keys and rows that the access names, `_seq` not yet among the values.
     fn scan(&self, table: &Table, access: &TableAccess) -> Result<Vec<(Vec<u8>, Row, u64)>, Diag> {
         let ranges = resolve_access(access, table, &context())?;
-        assert!(ranges.is_sorted() && ranges.windows(2).all(|pair| pair[0].end.as_ref().is_some_and(|end| *end <= pair[1].start)));
+        assert!(
+            ranges.is_sorted()
+                && ranges.windows(2).all(|pair| pair[0].end.as_ref().is_some_and(|end| *end <= pair[1].start))
+        );
         let stored = self.rows[&table.id].iter().filter(|(key, _)| ranges.iter().any(|range| range.contains(key)));
-        stored.map(|(key, bytes)| decode_row(table, bytes).map(|(row, seq)| (key.clone(), row, seq)).map_err(Diag::from)).collect()
+        stored
+            .map(|(key, bytes)| decode_row(table, bytes).map(|(row, seq)| (key.clone(), row, seq)).map_err(Diag::from))
+            .collect()
     }
 
     fn query(&mut self, plan: &QueryPlan) -> Result<Vec<Row>, Diag> {
@@ -99,10 +105,13 @@ impl Database {
             From::System(_) => panic!("this test has no system tables"),
             From::Table { table, access } => {
                 let found = self.scan(table, access)?;
-                found.into_iter().map(|(_, mut row, seq)| {
-                    row.push(Value::BigInt(i64::try_from(seq).unwrap()));
-                    row
-                }).collect()
+                found
+                    .into_iter()
+                    .map(|(_, mut row, seq)| {
+                        row.push(Value::BigInt(i64::try_from(seq).unwrap()));
+                        row
+                    })
+                    .collect()
             }
         };
         self.visited = 0;
@@ -144,7 +153,9 @@ impl Database {
             WriteKind::Update { assignments, access, filter } => {
                 let mut changed = 0;
                 for (key, row, _) in self.scan(&table, access)? {
-                    if let Some(filter) = filter && !is_true(filter, &row, &context)? {
+                    if let Some(filter) = filter
+                        && !is_true(filter, &row, &context)?
+                    {
                         continue;
                     }
                     let mut new = row.clone();
@@ -205,7 +216,10 @@ fn context() -> EvalContext<'static> {
 }
 
 fn shown(rows: &[Row]) -> String {
-    rows.iter().map(|row| row.iter().map(Value::to_string).collect::<Vec<_>>().join(" | ")).collect::<Vec<_>>().join("\n")
+    rows.iter()
+        .map(|row| row.iter().map(Value::to_string).collect::<Vec<_>>().join(" | "))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -244,8 +258,12 @@ impl Arbitrary for Condition {
 }
 
 fn condition(g: &mut Gen, depth: u8) -> String {
-    let number = |g: &mut Gen| (*g.choose(&["0", "1", "2", "3", "4", "-1", "2.5", "NULL", "9999999999", "1 + 1", "'3'"]).unwrap()).to_owned();
-    let text = |g: &mut Gen| (*g.choose(&["''", "'a'", "'ab'", "'b'", "'c'", "NULL", "'a' || 'b'", "'é'"]).unwrap()).to_owned();
+    let number = |g: &mut Gen| {
+        (*g.choose(&["0", "1", "2", "3", "4", "-1", "2.5", "NULL", "9999999999", "1 + 1", "'3'"]).unwrap()).to_owned()
+    };
+    let text = |g: &mut Gen| {
+        (*g.choose(&["''", "'a'", "'ab'", "'b'", "'c'", "NULL", "'a' || 'b'", "'é'"]).unwrap()).to_owned()
+    };
     let op = |g: &mut Gen| *g.choose(&["=", "<", "<=", ">", ">=", "<>"]).unwrap();
     let choice = u8::arbitrary(g) % if depth == 0 { 6 } else { 10 };
     match choice {

@@ -1,5 +1,9 @@
 //! The project's own commands. `cargo xtask test` runs everything that must hold on every commit.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a build tool: it starts programs and reads files")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a build tool: it starts programs and reads files"
+)]
 
 mod seeds;
 mod steps;

@@ -39,11 +39,8 @@ pub fn command(args: &[String]) -> Result<(), String> {
     let mut options = Options::default();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
-        let mut number = || {
-            rest.next()
-                .and_then(|value| value.parse::<u64>().ok())
-                .ok_or_else(|| format!("{arg} takes a number"))
-        };
+        let mut number =
+            || rest.next().and_then(|value| value.parse::<u64>().ok()).ok_or_else(|| format!("{arg} takes a number"));
         match arg.as_str() {
             "--from" => options.from = number()?,
             "--seeds" => options.seeds = number()?,
@@ -70,13 +67,21 @@ pub fn run(options: &Options) -> Result<(), String> {
     let mut found: Option<(u64, String)> = None;
     loop {
         let late = options.seconds.is_some_and(|limit| started.elapsed() >= Duration::from_secs(limit));
-        while running.len() < options.jobs && next < end && found.is_none() && !(late && next - options.from >= options.floor) {
+        while running.len() < options.jobs
+            && next < end
+            && found.is_none()
+            && !(late && next - options.from >= options.floor)
+        {
             let mut command = Command::new(&simulator);
             command.args(["run", "--json", "--seed", &next.to_string()]);
             if let Some(mutant) = options.mutant {
                 command.args(["--mutant", &mutant.to_string()]);
             }
-            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| format!("{}: {error}", simulator.display()))?;
+            let child = command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .map_err(|error| format!("{}: {error}", simulator.display()))?;
             running.push((next, child));
             next += 1;
         }
@@ -102,16 +107,25 @@ pub fn run(options: &Options) -> Result<(), String> {
             println!("{done} seeds, {} s", started.elapsed().as_secs());
         }
     }
-    println!("{done} seeds in {} s ({:.1} per minute)", started.elapsed().as_secs(), done as f64 * 60.0 / started.elapsed().as_secs_f64().max(0.001));
+    println!(
+        "{done} seeds in {} s ({:.1} per minute)",
+        started.elapsed().as_secs(),
+        done as f64 * 60.0 / started.elapsed().as_secs_f64().max(0.001)
+    );
     for (name, (sum, seeds)) in &totals {
-        println!("  {name:<28} {sum:>10} in all, in {seeds} seeds ({:.1} %)", *seeds as f64 * 100.0 / done.max(1) as f64);
+        println!(
+            "  {name:<28} {sum:>10} in all, in {seeds} seeds ({:.1} %)",
+            *seeds as f64 * 100.0 / done.max(1) as f64
+        );
     }
     match (found, options.mutant) {
         (Some((seed, what)), Some(mutant)) => {
             println!("mutant {mutant} found by seed {seed}, after {} seed(s):\n{what}", seed - options.from + 1);
             Ok(())
         }
-        (None, Some(mutant)) => Err(format!("mutant {mutant} was not found in {done} seeds: a defect of the simulator")),
+        (None, Some(mutant)) => {
+            Err(format!("mutant {mutant} was not found in {done} seeds: a defect of the simulator"))
+        }
         (Some((seed, what)), None) => Err(format!(
             "seed {seed} broke a promise; run it again with: {} run --seed {seed}\n{what}",
             simulator.display()
@@ -123,7 +137,9 @@ pub fn run(options: &Options) -> Result<(), String> {
 /// Adds a seed's counters: the sum, and in how many seeds it was above zero. The line's shape is the simulator's own, flat
 /// and without escapes inside `counters`.
 fn count(line: &str, totals: &mut BTreeMap<String, (u64, u64)>) {
-    let Some(counters) = line.split_once("\"counters\":{").and_then(|(_, rest)| rest.split_once('}')).map(|(inside, _)| inside) else {
+    let Some(counters) =
+        line.split_once("\"counters\":{").and_then(|(_, rest)| rest.split_once('}')).map(|(inside, _)| inside)
+    else {
         return;
     };
     for pair in counters.split(',') {

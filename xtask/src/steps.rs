@@ -20,9 +20,20 @@ pub fn test() -> Result<(), String> {
     step("one place for the backends", backend_switches)?;
     step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("tests", cargo(&["test", "--lib", "--bins", "--tests"]))?;
-    step("lints, simulation", simulation(&["clippy", "--lib", "--bins", "--tests", "--features", "highwater-sim/mutants"], &["--", "-D", "warnings"]))?;
-    step("tests, simulation", simulation(&["test", "--lib", "--bins", "--tests", "--features", "highwater-sim/mutants"], &[]))?;
-    step("simulated seeds", || seeds::run(&seeds::Options { seeds: 100_000, seconds: Some(300), floor: 100, ..seeds::Options::default() }))?;
+    step(
+        "lints, simulation",
+        simulation(
+            &["clippy", "--lib", "--bins", "--tests", "--features", "highwater-sim/mutants"],
+            &["--", "-D", "warnings"],
+        ),
+    )?;
+    step(
+        "tests, simulation",
+        simulation(&["test", "--lib", "--bins", "--tests", "--features", "highwater-sim/mutants"], &[]),
+    )?;
+    step("simulated seeds", || {
+        seeds::run(&seeds::Options { seeds: 100_000, seconds: Some(300), floor: 100, ..seeds::Options::default() })
+    })?;
     println!("\nall steps passed in {} s", started.elapsed().as_secs());
     Ok(())
 }
@@ -79,7 +90,11 @@ fn backend_switches() -> Result<(), String> {
         .map(str::to_owned)
         .collect();
     if files.len() > 3 {
-        return Err(format!("cfg(madsim) stands in {} files, at most three may know the backend: {}", files.len(), files.join(", ")));
+        return Err(format!(
+            "cfg(madsim) stands in {} files, at most three may know the backend: {}",
+            files.len(),
+            files.join(", ")
+        ));
     }
     println!("cfg(madsim) stands in: {}", files.join(", "));
     Ok(())

@@ -69,7 +69,8 @@ pub(crate) fn timestamp(micros: i64) -> String {
     let seconds = micros.div_euclid(1_000_000);
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
-    let mut text = format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
+    let mut text =
+        format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
     let fraction = micros.rem_euclid(1_000_000);
     if fraction != 0 {
         let _ = write!(text, ".{}", format!("{fraction:06}").trim_end_matches('0'));

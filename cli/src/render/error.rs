@@ -36,7 +36,11 @@ fn statement_error(statement: &str, error: &ErrorBody, style: Style) -> String {
     if let Some(hint) = &details.hint {
         out.push_str(&format!("{} {}\n", style.paint(BOLD, "hint:"), readable(hint)));
     } else if !details.suggestions.is_empty() {
-        out.push_str(&format!("{} did you mean {}?\n", style.paint(BOLD, "hint:"), readable(&details.suggestions.join(", "))));
+        out.push_str(&format!(
+            "{} did you mean {}?\n",
+            style.paint(BOLD, "hint:"),
+            readable(&details.suggestions.join(", "))
+        ));
     }
     out
 }
@@ -52,7 +56,8 @@ fn place(statement: &str, details: &ErrorDetails, style: Style) -> Option<String
     let end = details.end.and_then(|end| end.checked_sub(1)).unwrap_or(start + 1).max(start + 1);
     let mut before = 0;
     for (number, line) in statement.split('\n').enumerate() {
-        let characters: Vec<char> = line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+        let characters: Vec<char> =
+            line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
         // A place at the very end of the text lies just behind the last line.
         if start <= before + characters.len() {
             let column = start - before;
@@ -67,7 +72,9 @@ fn place(statement: &str, details: &ErrorDetails, style: Style) -> Option<String
 fn draw(number: usize, line: &[char], column: usize, until: usize, style: Style) -> String {
     let from = if line.len() > LINE_WIDTH { column.saturating_sub(LINE_WIDTH / 2) } else { 0 };
     let to = line.len().min(from + LINE_WIDTH);
-    let text = |from: usize, to: usize| line.get(from.min(line.len())..to.min(line.len())).unwrap_or_default().iter().collect::<String>();
+    let text = |from: usize, to: usize| {
+        line.get(from.min(line.len())..to.min(line.len())).unwrap_or_default().iter().collect::<String>()
+    };
     let cut = if from > 0 { "…" } else { "" };
     let shown = format!("{cut}{}{}", text(from, to), if to < line.len() { "…" } else { "" });
     let gutter = format!("{number:>3} | ");

@@ -155,7 +155,9 @@ pub(crate) fn table(result: &StatementResult, style: Style) -> String {
             Some((at, width)) => {
                 let (text, is_null) = row.get(*at).map_or(("", false), |drawn| (drawn.text.as_str(), drawn.is_null));
                 let is_number = grid.is_number.get(*at).copied().unwrap_or(false);
-                padded(&cell::fit(text, *width), *width, is_number, |text| if is_null { style.paint(DIM, text) } else { text.to_owned() })
+                padded(&cell::fit(text, *width), *width, is_number, |text| {
+                    if is_null { style.paint(DIM, text) } else { text.to_owned() }
+                })
             }
             None => " … ".to_owned(),
         });

@@ -16,7 +16,8 @@ fn wide(columns: usize) -> Style {
 }
 
 fn golden(name: &str, drawn: &[(&str, String)]) {
-    let drawn: String = drawn.iter().map(|(title, text)| format!("## {title}\n{}\n", text.replace('\x1b', "ESC"))).collect();
+    let drawn: String =
+        drawn.iter().map(|(title, text)| format!("## {title}\n{}\n", text.replace('\x1b', "ESC"))).collect();
     let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &drawn).unwrap();
@@ -50,7 +51,8 @@ fn messages() -> StatementResult {
 }
 
 fn many_columns() -> StatementResult {
-    let schema: Vec<_> = (0..9).map(|n| json!({"name": format!("column_{n}"), "data_type": "Text", "index": n})).collect();
+    let schema: Vec<_> =
+        (0..9).map(|n| json!({"name": format!("column_{n}"), "data_type": "Text", "index": n})).collect();
     let row: Vec<_> = (0..9).map(|n| format!("value {n} of the row, rather long")).collect();
     result(json!({"schema": schema, "rows": [row], "row_count": 1}))
 }
@@ -89,7 +91,13 @@ fn tables_fit_every_terminal() {
 
 #[test]
 fn expanded_rows() {
-    golden("expanded", &[("rows as lists", expanded(&messages(), PLAIN)), ("narrow terminals cut nothing", expanded(&many_columns(), wide(20)))]);
+    golden(
+        "expanded",
+        &[
+            ("rows as lists", expanded(&messages(), PLAIN)),
+            ("narrow terminals cut nothing", expanded(&many_columns(), wide(20))),
+        ],
+    );
 }
 
 #[test]
@@ -98,7 +106,12 @@ fn csv_files() {
 }
 
 fn error(details: serde_json::Value) -> Box<ErrorBody> {
-    Box::new(serde_json::from_value(json!({"code": "SQL_EXECUTION_ERROR", "message": "column \"nmae\" does not exist", "details": details})).unwrap())
+    Box::new(
+        serde_json::from_value(
+            json!({"code": "SQL_EXECUTION_ERROR", "message": "column \"nmae\" does not exist", "details": details}),
+        )
+        .unwrap(),
+    )
 }
 
 #[test]
@@ -111,17 +124,53 @@ fn errors() {
     golden(
         "errors",
         &[
-            ("a place, a hint", drawn("SELECT nmae FROM t", json!({"sqlstate": "42703", "position": 8, "end": 12, "hint": "did you mean \"name\"?"}))),
-            ("details as text", drawn("SELECT nmae FROM t", json!("{\"sqlstate\":\"42703\",\"position\":8,\"end\":12,\"suggestions\":[\"name\",\"names\"]}"))),
-            ("the third line", drawn("SELECT 'é日本',\n\t1,\n  日 nmae\nFROM t", json!({"sqlstate": "42703", "position": 23, "end": 27, "detail": "line one\nline two"}))),
+            (
+                "a place, a hint",
+                drawn(
+                    "SELECT nmae FROM t",
+                    json!({"sqlstate": "42703", "position": 8, "end": 12, "hint": "did you mean \"name\"?"}),
+                ),
+            ),
+            (
+                "details as text",
+                drawn(
+                    "SELECT nmae FROM t",
+                    json!("{\"sqlstate\":\"42703\",\"position\":8,\"end\":12,\"suggestions\":[\"name\",\"names\"]}"),
+                ),
+            ),
+            (
+                "the third line",
+                drawn(
+                    "SELECT 'é日本',\n\t1,\n  日 nmae\nFROM t",
+                    json!({"sqlstate": "42703", "position": 23, "end": 27, "detail": "line one\nline two"}),
+                ),
+            ),
             ("over two lines", drawn("SELECT nmae\nFROM t", json!({"sqlstate": "42703", "position": 8, "end": 16}))),
             ("at the end", drawn("SELECT", json!({"sqlstate": "42601", "position": 7, "end": 7}))),
             ("a long line", drawn(&long, json!({"sqlstate": "42703", "position": at, "end": at + 4}))),
             ("a place that is none", drawn("SELECT 1", json!({"sqlstate": "42703", "position": 99}))),
             ("details that are no JSON", drawn("SELECT 1", json!("Leader: http://n2:2900"))),
             ("no details", drawn("SELECT 1", json!(null))),
-            ("in colour", failure_text(&Failure::Statement { statement: "SELECT nmae".into(), error: error(json!({"sqlstate": "42703", "position": 8, "end": 12, "hint": "h"})) }, Style { has_colour: true, width: None })),
-            ("no connection", failure_text(&Failure::Connection { message: "no answer from http://127.0.0.1:2900: Connection refused".into(), hint: Some("is highwaterd running there? --url names another server".into()) }, PLAIN)),
+            (
+                "in colour",
+                failure_text(
+                    &Failure::Statement {
+                        statement: "SELECT nmae".into(),
+                        error: error(json!({"sqlstate": "42703", "position": 8, "end": 12, "hint": "h"})),
+                    },
+                    Style { has_colour: true, width: None },
+                ),
+            ),
+            (
+                "no connection",
+                failure_text(
+                    &Failure::Connection {
+                        message: "no answer from http://127.0.0.1:2900: Connection refused".into(),
+                        hint: Some("is highwaterd running there? --url names another server".into()),
+                    },
+                    PLAIN,
+                ),
+            ),
         ],
     );
 }
@@ -141,8 +190,10 @@ fn no_place_is_too_strange() {
 #[test]
 fn topic_messages() {
     let message = |payload: &str, key: Option<&str>, user: Option<&str>| -> TopicMessage {
-        serde_json::from_value(json!({"topic_id": "app.events", "partition_id": 3, "offset": 12, "payload": payload, "key": key,
-            "timestamp_ms": 1_795_309_323_000_i64, "user": user, "op": "Insert"}))
+        serde_json::from_value(
+            json!({"topic_id": "app.events", "partition_id": 3, "offset": 12, "payload": payload, "key": key,
+            "timestamp_ms": 1_795_309_323_000_i64, "user": user, "op": "Insert"}),
+        )
         .unwrap()
     };
     let all = [

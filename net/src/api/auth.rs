@@ -33,8 +33,13 @@ impl LoginRequest {
     pub fn decode(body: &[u8]) -> Result<Self, AuthError> {
         let invalid = |message: String| AuthError { error: AuthCode::InvalidRequest, message };
         let request: Self = decode_json(body).map_err(invalid)?;
-        if request.user.is_empty() || request.user.len() > MAX_CREDENTIAL_BYTES || request.password.len() > MAX_CREDENTIAL_BYTES {
-            return Err(invalid(format!("user must have 1 to {MAX_CREDENTIAL_BYTES} bytes, password at most {MAX_CREDENTIAL_BYTES}")));
+        if request.user.is_empty()
+            || request.user.len() > MAX_CREDENTIAL_BYTES
+            || request.password.len() > MAX_CREDENTIAL_BYTES
+        {
+            return Err(invalid(format!(
+                "user must have 1 to {MAX_CREDENTIAL_BYTES} bytes, password at most {MAX_CREDENTIAL_BYTES}"
+            )));
         }
         Ok(request)
     }

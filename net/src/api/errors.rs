@@ -220,7 +220,11 @@ impl ApiError {
 
 impl From<&Diag> for ApiError {
     fn from(diag: &Diag) -> Self {
-        Self { code: ErrorCode::of(diag.sqlstate), message: diag.message.clone(), details: Some(Box::new(ErrorDetails::from(diag))) }
+        Self {
+            code: ErrorCode::of(diag.sqlstate),
+            message: diag.message.clone(),
+            details: Some(Box::new(ErrorDetails::from(diag))),
+        }
     }
 }
 

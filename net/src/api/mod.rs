@@ -11,12 +11,14 @@ mod params;
 mod sql;
 mod topics;
 
-pub use auth::{MAX_CREDENTIAL_BYTES, AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, session_cookies};
+pub use auth::{AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, MAX_CREDENTIAL_BYTES, session_cookies};
 pub use cells::{Cell, TypeName, decode_cell};
 pub use errors::{ApiError, ErrorBody, ErrorCode, ErrorDetails, refusal_response};
 pub use health::{API_VERSION, HealthAnswer, ReadyAnswer};
 pub use params::Param;
-pub use sql::{Column, MAX_PARAM_BYTES, MAX_PARAMS, MAX_SQL_BYTES, SqlAnswer, SqlLimits, SqlRequest, StatementResult, Status};
+pub use sql::{
+    Column, MAX_PARAM_BYTES, MAX_PARAMS, MAX_SQL_BYTES, SqlAnswer, SqlLimits, SqlRequest, StatementResult, Status,
+};
 pub use topics::{AckAnswer, AckRequest, ConsumeAnswer, ConsumeRequest, Start, TopicCode, TopicError, TopicMessage};
 
 use serde::de::DeserializeOwned;
@@ -29,8 +31,12 @@ fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 /// serde_json's error as a sentence.
 fn describe(error: &serde_json::Error) -> String {
     match error.classify() {
-        serde_json::error::Category::Eof => format!("the body ends in the middle of its JSON (line {}, column {})", error.line(), error.column()),
-        serde_json::error::Category::Syntax | serde_json::error::Category::Io => format!("the body is not valid JSON: {error}"),
+        serde_json::error::Category::Eof => {
+            format!("the body ends in the middle of its JSON (line {}, column {})", error.line(), error.column())
+        }
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => {
+            format!("the body is not valid JSON: {error}")
+        }
         serde_json::error::Category::Data => format!("the body is not what is expected here: {error}"),
     }
 }

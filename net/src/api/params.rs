@@ -46,8 +46,11 @@ impl Param {
                 }
                 match digits.parse::<f64>() {
                     Ok(value) if value.is_finite() => Ok(Value::Double(value)),
-                    Ok(_) | Err(_) => Err(Diag::new(SqlState::OUT_OF_RANGE, format!("the number {} is out of range", shortened(&digits)))
-                        .hint("a number may have 28 digits, or lie within about 1.8e308")),
+                    Ok(_) | Err(_) => Err(Diag::new(
+                        SqlState::OUT_OF_RANGE,
+                        format!("the number {} is out of range", shortened(&digits)),
+                    )
+                    .hint("a number may have 28 digits, or lie within about 1.8e308")),
                 }
             }
         }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::cells::TypeName;
+use super::describe;
 use super::errors::{ApiError, ErrorBody, ErrorCode};
 use super::params::Param;
-use super::describe;
 
 /// Longest SQL text of a request in bytes.
 pub const MAX_SQL_BYTES: usize = 1 << 20;
@@ -75,7 +75,10 @@ impl SqlRequest {
     pub fn decode_within(body: &[u8], limits: &SqlLimits) -> Result<Self, ApiError> {
         let body = std::str::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
-            ApiError::new(ErrorCode::InvalidInput, format!("the body is not valid UTF-8: byte {at} starts no character"))
+            ApiError::new(
+                ErrorCode::InvalidInput,
+                format!("the body is not valid UTF-8: byte {at} starts no character"),
+            )
         })?;
         let raw: RawSqlRequest<'_> =
             serde_json::from_str(body).map_err(|error| ApiError::new(ErrorCode::InvalidInput, describe(&error)))?;
@@ -91,7 +94,11 @@ impl SqlRequest {
             let message = format!("{} parameters were given; at most {} are allowed", raw_params.len(), limits.params);
             return Err(ApiError::new(ErrorCode::InvalidParameter, message));
         }
-        let params = raw_params.iter().enumerate().map(|(at, raw)| Param::from_raw(raw, at + 1, limits.param_bytes)).collect::<Result<_, _>>()?;
+        let params = raw_params
+            .iter()
+            .enumerate()
+            .map(|(at, raw)| Param::from_raw(raw, at + 1, limits.param_bytes))
+            .collect::<Result<_, _>>()?;
         Ok(Self { sql: raw.sql.into_owned(), params, namespace_id: raw.namespace_id, request_id: raw.request_id })
     }
 

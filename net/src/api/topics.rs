@@ -212,7 +212,9 @@ impl From<&highwater_sql::diag::Diag> for TopicError {
         use highwater_sql::diag::SqlState;
         let code = match diag.sqlstate {
             SqlState::INSUFFICIENT_PRIVILEGE => TopicCode::Forbidden,
-            SqlState::UNDEFINED_OBJECT | SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_NAMESPACE => TopicCode::NotFound,
+            SqlState::UNDEFINED_OBJECT | SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_NAMESPACE => {
+                TopicCode::NotFound
+            }
             SqlState::REQUEST_EXPIRED | SqlState::OBJECT_STATE | SqlState::SERIALIZATION_FAILURE => TopicCode::Conflict,
             SqlState::OVERLOADED => TopicCode::RateLimited,
             SqlState::DISK_FULL

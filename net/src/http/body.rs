@@ -20,9 +20,15 @@ use super::watch::{Phase, Watch};
 ///
 /// A body above the limit is read on and thrown away for a while before it is refused: closing a socket with unread bytes
 /// resets it, and the client would never see why. A client that announced `Expect: 100-continue` is refused at once.
-pub(crate) async fn read_body<E: Env>(env: &E, limits: &Limits, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Refusal> {
+pub(crate) async fn read_body<E: Env>(
+    env: &E,
+    limits: &Limits,
+    headers: &HeaderMap,
+    mut body: Incoming,
+) -> Result<Bytes, Refusal> {
     let too_large = Refusal::BodyTooLarge { limit: limits.body_bytes };
-    let announced = headers.get("content-length").and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
+    let announced =
+        headers.get("content-length").and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     let is_announced_too_large = announced.is_some_and(|length| length > limits.body_bytes as u64);
     if is_announced_too_large && headers.contains_key("expect") {
         return Err(too_large);
@@ -47,7 +53,11 @@ pub(crate) async fn read_body<E: Env>(env: &E, limits: &Limits, headers: &Header
     };
     let late = async {
         env.sleep(limits.body_micros).await;
-        Err(if is_announced_too_large { too_large.clone() } else { Refusal::BodyTimeout { micros: limits.body_micros } })
+        Err(if is_announced_too_large {
+            too_large.clone()
+        } else {
+            Refusal::BodyTimeout { micros: limits.body_micros }
+        })
     };
     future::or(read, late).await
 }
@@ -78,7 +88,9 @@ impl<E: Env> hyper::body::Body for OutgoingBody<E> {
         match &mut self.body {
             Body::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Body::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Body::Chunks(chunks) => chunks.as_mut().poll_next(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+            Body::Chunks(chunks) => {
+                chunks.as_mut().poll_next(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+            }
         }
     }
 

@@ -12,7 +12,11 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 pub struct HyperIo<S>(pub S);
 
 impl<S: AsyncRead + Unpin> Read for HyperIo<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let target = buffer.initialize_unfilled();
         let room = target.len();
         let read = ready!(Pin::new(&mut self.0).poll_read(context, target))?;
@@ -38,7 +42,11 @@ impl<S: AsyncWrite + Unpin> Write for HyperIo<S> {
         Pin::new(&mut self.0).poll_close(context)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write_vectored(context, data)
     }
 }

@@ -43,7 +43,12 @@ impl Request {
     /// A cookie's value.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let pairs = self.headers.get_all("cookie").into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
+        let pairs = self
+            .headers
+            .get_all("cookie")
+            .into_iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'));
         pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 }
@@ -85,7 +90,12 @@ impl Response {
     /// A whole body of a content type.
     #[must_use]
     pub fn new(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: vec![("content-type", content_type.to_owned())], body: Body::Whole(body.into()), close: false }
+        Self {
+            status,
+            headers: vec![("content-type", content_type.to_owned())],
+            body: Body::Whole(body.into()),
+            close: false,
+        }
     }
 
     /// JSON. A value that cannot be encoded (none of [`crate::api`] is such) becomes a 500.
@@ -93,7 +103,9 @@ impl Response {
     pub fn json(status: u16, value: &impl serde::Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::new(status, "application/json", body),
-            Err(error) => Self::new(500, "text/plain; charset=utf-8", format!("the answer could not be encoded: {error}\n")),
+            Err(error) => {
+                Self::new(500, "text/plain; charset=utf-8", format!("the answer could not be encoded: {error}\n"))
+            }
         }
     }
 

@@ -179,7 +179,8 @@ where
 
 fn outgoing<E: Env>(env: &E, response: Response, watch: Rc<Watch<E>>) -> hyper::Response<OutgoingBody<E>> {
     let mut message = hyper::Response::new(OutgoingBody::new(response.body, watch));
-    *message.status_mut() = hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    *message.status_mut() =
+        hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = message.headers_mut();
     for (name, value) in response.headers {
         let name = HeaderName::from_static(name);

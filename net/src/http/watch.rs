@@ -35,8 +35,13 @@ pub(crate) struct Watch<E> {
 
 impl<E: Env> Watch<E> {
     pub(crate) fn start(env: E, limits: Limits) -> Rc<Self> {
-        let watch =
-            Self { env, limits, phase: Cell::new(Phase::Idle), phase_ends: Cell::new(None), write_ends: Cell::new(None) };
+        let watch = Self {
+            env,
+            limits,
+            phase: Cell::new(Phase::Idle),
+            phase_ends: Cell::new(None),
+            write_ends: Cell::new(None),
+        };
         watch.enter(Phase::Idle);
         Rc::new(watch)
     }
@@ -62,7 +67,9 @@ impl<E: Env> Watch<E> {
             }
             match (self.phase_ends.get(), self.phase.get()) {
                 (Some(at), Phase::Idle) if at <= now => return None,
-                (Some(at), Phase::Head | Phase::Busy) if at <= now => return Some("the request's head did not come in time"),
+                (Some(at), Phase::Head | Phase::Busy) if at <= now => {
+                    return Some("the request's head did not come in time");
+                }
                 (Some(_) | None, _) => {}
             }
             let next = [self.phase_ends.get(), self.write_ends.get()].into_iter().flatten().min();
@@ -80,7 +87,9 @@ impl<E: Env> Watch<E> {
     fn wrote<T>(&self, result: &Poll<T>) {
         let ends = match result {
             Poll::Ready(_) => None,
-            Poll::Pending => Some(self.write_ends.get().unwrap_or_else(|| self.env.now().after_micros(self.limits.write_micros))),
+            Poll::Pending => {
+                Some(self.write_ends.get().unwrap_or_else(|| self.env.now().after_micros(self.limits.write_micros)))
+            }
         };
         self.write_ends.set(ends);
     }
@@ -93,7 +102,11 @@ pub(crate) struct WatchedIo<S, E> {
 }
 
 impl<S: AsyncRead + Unpin, E: Env> Read for WatchedIo<S, E> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.io).poll_read(context, buffer);
         if result.is_ready() {
             self.watch.read_some();
@@ -121,7 +134,11 @@ impl<S: AsyncWrite + Unpin, E: Env> Write for WatchedIo<S, E> {
         result
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write_vectored(context, data);
         self.watch.wrote(&result);
         result

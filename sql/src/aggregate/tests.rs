@@ -50,8 +50,14 @@ fn sums_are_exact_and_refused_beyond_bigint() {
     assert_eq!(sum(&[i64::MAX, 1, -1]), i64::MAX.to_string());
     assert_eq!(sum(&[i64::MAX, 1]), "!22003");
     assert_eq!(shown(AggregateFunction::Sum, false, &decimals(&["0.1", "0.20", "1"])), "1.30");
-    assert_eq!(shown(AggregateFunction::Sum, false, &column(&[Value::Double(f64::MAX), Value::Double(f64::MAX)])), "!22003");
-    assert_eq!(shown(AggregateFunction::Sum, false, &column(&[Value::SmallInt(i16::MAX), Value::SmallInt(1)])), "32768");
+    assert_eq!(
+        shown(AggregateFunction::Sum, false, &column(&[Value::Double(f64::MAX), Value::Double(f64::MAX)])),
+        "!22003"
+    );
+    assert_eq!(
+        shown(AggregateFunction::Sum, false, &column(&[Value::SmallInt(i16::MAX), Value::SmallInt(1)])),
+        "32768"
+    );
 }
 
 #[test]
@@ -72,7 +78,14 @@ fn distinct_values_count_once() {
     assert_eq!(shown(AggregateFunction::Count, true, &ints(&[1, 2, 1, 2, 3])), "3");
     assert_eq!(shown(AggregateFunction::Sum, true, &ints(&[5, 5, 1])), "6");
     assert_eq!(shown(AggregateFunction::Count, true, &decimals(&["1.0", "1.00", "1"])), "1");
-    assert_eq!(shown(AggregateFunction::Count, true, &column(&[Value::Double(0.0), Value::Double(-0.0), Value::Double(f64::NAN), Value::Double(f64::NAN)])), "2");
+    assert_eq!(
+        shown(
+            AggregateFunction::Count,
+            true,
+            &column(&[Value::Double(0.0), Value::Double(-0.0), Value::Double(f64::NAN), Value::Double(f64::NAN)])
+        ),
+        "2"
+    );
 }
 
 #[test]
@@ -85,7 +98,9 @@ fn extremes_follow_the_order_of_their_type() {
 
 #[test]
 fn booleans_combine() {
-    let of = |function, values: &[bool]| shown(function, false, &column(&values.iter().map(|value| Value::Boolean(*value)).collect::<Vec<_>>()));
+    let of = |function, values: &[bool]| {
+        shown(function, false, &column(&values.iter().map(|value| Value::Boolean(*value)).collect::<Vec<_>>()))
+    };
     assert_eq!(of(AggregateFunction::BoolAnd, &[true, true]), "t");
     assert_eq!(of(AggregateFunction::BoolAnd, &[true, false, true]), "f");
     assert_eq!(of(AggregateFunction::BoolOr, &[false, false]), "f");

@@ -43,8 +43,7 @@ pub(super) fn access(table: &Table, filter: Option<&Expr>) -> TableAccess {
             }
         }
     }
-    let nothing_known =
-        prefixes.iter().any(Vec::is_empty) && range.lower.is_none() && range.upper.is_none();
+    let nothing_known = prefixes.iter().any(Vec::is_empty) && range.lower.is_none() && range.upper.is_none();
     if nothing_known {
         return TableAccess::Full;
     }

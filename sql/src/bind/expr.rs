@@ -88,7 +88,6 @@ impl Clause {
             Self::Offset => "an offset",
         }
     }
-
 }
 
 /// Binds expressions of one clause.
@@ -133,8 +132,10 @@ impl<'a, 'b> Binder<'a, 'b> {
     pub(super) fn condition(&mut self, expr: &ast::Expr) -> Result<Expr, Diag> {
         let open = self.open(expr)?;
         let clause = self.clause.name();
-        self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| format!("{clause} takes a BOOLEAN, not a value of type {from}"))
-            .map(|typed| typed.expr)
+        self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
+            format!("{clause} takes a BOOLEAN, not a value of type {from}")
+        })
+        .map(|typed| typed.expr)
     }
 
     fn settled(&mut self, open: Typed) -> Result<Typed, Diag> {
@@ -181,7 +182,11 @@ impl<'a, 'b> Binder<'a, 'b> {
                 self.params.infer(*index, wanted);
                 Expr::Param(*index, wanted)
             }
-            _ => return Err(open.place(Diag::new(SqlState::INDETERMINATE_DATATYPE, "the type of this expression is not known"))),
+            _ => {
+                return Err(
+                    open.place(Diag::new(SqlState::INDETERMINATE_DATATYPE, "the type of this expression is not known"))
+                );
+            }
         };
         Ok(Typed { expr, data_type: Some(wanted), ..open })
     }
@@ -241,12 +246,20 @@ impl<'a, 'b> Binder<'a, 'b> {
             return super::function::resolved(self, "current_role", Vec::new(), Some(name.span));
         }
         match self.scope.find(&name.value) {
-            Some((index, data_type)) => Ok(Typed::leaf(Expr::Column(index, data_type), Some(data_type), Some(name.span))),
-            None if ident.quote_style.is_none() && name.value == "default" => {
-                Err(Diag::new(SqlState::SYNTAX_ERROR, format!("DEFAULT cannot stand in {} like this", self.clause.name())).at(name.span))
+            Some((index, data_type)) => {
+                Ok(Typed::leaf(Expr::Column(index, data_type), Some(data_type), Some(name.span)))
             }
-            None if ident.quote_style.is_none() && matches!(name.value.as_str(), "localtimestamp" | "localtime" | "current_date") => {
-                Err(Diag::not_supported(name.value.to_uppercase()).hint("NOW() gives the time as a TIMESTAMP.").at(name.span))
+            None if ident.quote_style.is_none() && name.value == "default" => Err(Diag::new(
+                SqlState::SYNTAX_ERROR,
+                format!("DEFAULT cannot stand in {} like this", self.clause.name()),
+            )
+            .at(name.span)),
+            None if ident.quote_style.is_none()
+                && matches!(name.value.as_str(), "localtimestamp" | "localtime" | "current_date") =>
+            {
+                Err(Diag::not_supported(name.value.to_uppercase())
+                    .hint("NOW() gives the time as a TIMESTAMP.")
+                    .at(name.span))
             }
             None => {
                 let diag = self.scope.column(&name).err().unwrap_or_else(too_deep);
@@ -368,13 +381,14 @@ impl<'a, 'b> Binder<'a, 'b> {
     /// `left op right` with the casts that the operator needs.
     pub(super) fn operation(&mut self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diag> {
         let span = join(left.span, right.span);
-        let (left_type, right_type, data_type) = eval::resolve_operator(op, left.data_type, right.data_type).map_err(|error| {
-            let diag = Diag::from(error);
-            match span {
-                Some(span) => diag.at(span),
-                None => diag,
-            }
-        })?;
+        let (left_type, right_type, data_type) =
+            eval::resolve_operator(op, left.data_type, right.data_type).map_err(|error| {
+                let diag = Diag::from(error);
+                match span {
+                    Some(span) => diag.at(span),
+                    None => diag,
+                }
+            })?;
         let refusal = |from: DataType| format!("a value of type {from} does not fit this operator");
         let left = self.coerced(left, left_type, Coercion::Assignment, refusal)?;
         let right = self.coerced(right, right_type, Coercion::Assignment, refusal)?;
@@ -402,7 +416,12 @@ impl<'a, 'b> Binder<'a, 'b> {
                 let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
                     format!("NOT takes a BOOLEAN, not a value of type {from}")
                 })?;
-                made(Expr::Unary { op: UnaryOp::Not, expr: Box::new(inner.expr) }, Some(DataType::Boolean), inner.depth, inner.span)
+                made(
+                    Expr::Unary { op: UnaryOp::Not, expr: Box::new(inner.expr) },
+                    Some(DataType::Boolean),
+                    inner.depth,
+                    inner.span,
+                )
             }
             other => Err(refused(&format!("operator {other}"), operand)),
         }
@@ -413,7 +432,8 @@ impl<'a, 'b> Binder<'a, 'b> {
         match open.data_type {
             Some(data_type) if data_type.is_numeric() => Ok(open),
             Some(data_type) => {
-                let diag = Diag::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {sign} {data_type}"));
+                let diag =
+                    Diag::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {sign} {data_type}"));
                 Err(open.place(diag))
             }
             None => self.given(open, DataType::Double),
@@ -426,11 +446,16 @@ impl<'a, 'b> Binder<'a, 'b> {
         let span = open.span;
         let wanted = types::named(written, span.unwrap_or(Span { start: 0, end: 0 }))?;
         let to = wanted.data_type;
-        let cast = self.coerced(open, to, Coercion::Explicit, |from| format!("a value of type {from} cannot be cast to {to}"))?;
+        let cast = self
+            .coerced(open, to, Coercion::Explicit, |from| format!("a value of type {from} cannot be cast to {to}"))?;
         match wanted.max_chars {
             None => Ok(cast),
             Some(most) => {
-                let most = Typed::leaf(Expr::Literal(Value::BigInt(i64::from(most)), DataType::BigInt), Some(DataType::BigInt), span);
+                let most = Typed::leaf(
+                    Expr::Literal(Value::BigInt(i64::from(most)), DataType::BigInt),
+                    Some(DataType::BigInt),
+                    span,
+                );
                 super::function::resolved(self, "left", vec![cast, most], span)
             }
         }
@@ -447,7 +472,12 @@ impl<'a, 'b> Binder<'a, 'b> {
     #[inline(never)]
     fn is_null(&mut self, operand: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
         let operand = self.typed(operand)?;
-        made(Expr::IsNull { expr: Box::new(operand.expr), negated }, Some(DataType::Boolean), operand.depth, operand.span)
+        made(
+            Expr::IsNull { expr: Box::new(operand.expr), negated },
+            Some(DataType::Boolean),
+            operand.depth,
+            operand.span,
+        )
     }
 
     #[inline(never)]
@@ -456,7 +486,12 @@ impl<'a, 'b> Binder<'a, 'b> {
         let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
             format!("IS TRUE, FALSE and UNKNOWN take a BOOLEAN, not a value of type {from}")
         })?;
-        made(Expr::IsBool { expr: Box::new(inner.expr), value, negated }, Some(DataType::Boolean), inner.depth, inner.span)
+        made(
+            Expr::IsBool { expr: Box::new(inner.expr), value, negated },
+            Some(DataType::Boolean),
+            inner.depth,
+            inner.span,
+        )
     }
 
     #[inline(never)]
@@ -465,9 +500,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         let right = self.open(right)?;
         let pair = self.operation(BinaryOp::Equal, left, right)?;
         match pair.expr {
-            Expr::Binary { left, right, .. } => {
-                Ok(Typed { expr: Expr::IsDistinct { left, right, negated }, ..pair })
-            }
+            Expr::Binary { left, right, .. } => Ok(Typed { expr: Expr::IsDistinct { left, right, negated }, ..pair }),
             _ => Err(too_deep()),
         }
     }
@@ -483,10 +516,12 @@ impl<'a, 'b> Binder<'a, 'b> {
         let mut depth = operand.depth;
         let mut candidates = Vec::with_capacity(items.len());
         for item in items.drain(..) {
-            let (left, right, _) =
-                eval::resolve_operator(BinaryOp::Equal, operand.data_type, item.data_type).map_err(|error| item.place(error.into()))?;
+            let (left, right, _) = eval::resolve_operator(BinaryOp::Equal, operand.data_type, item.data_type)
+                .map_err(|error| item.place(error.into()))?;
             debug_assert_eq!(Some(left), operand.data_type, "comparison keeps the known side's type");
-            let item = self.coerced(item, right, Coercion::Implicit, |from| format!("a value of type {from} does not fit this IN list"))?;
+            let item = self.coerced(item, right, Coercion::Implicit, |from| {
+                format!("a value of type {from} does not fit this IN list")
+            })?;
             depth = depth.max(item.depth);
             candidates.push(item.expr);
         }
@@ -495,7 +530,13 @@ impl<'a, 'b> Binder<'a, 'b> {
     }
 
     #[inline(never)]
-    fn between(&mut self, operand: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Typed, Diag> {
+    fn between(
+        &mut self,
+        operand: &ast::Expr,
+        negated: bool,
+        low: &ast::Expr,
+        high: &ast::Expr,
+    ) -> Result<Typed, Diag> {
         let operand = self.open(operand)?;
         let low = self.open(low)?;
         let high = self.open(high)?;
@@ -537,7 +578,13 @@ impl<'a, 'b> Binder<'a, 'b> {
         };
         let depth = operand.depth.max(pattern.depth);
         let span = join(operand.span, pattern.span);
-        let expr = Expr::Like { expr: Box::new(operand.expr), pattern: Box::new(pattern.expr), escape, case_insensitive, negated };
+        let expr = Expr::Like {
+            expr: Box::new(operand.expr),
+            pattern: Box::new(pattern.expr),
+            escape,
+            case_insensitive,
+            negated,
+        };
         made(expr, Some(DataType::Boolean), depth, span)
     }
 
@@ -594,14 +641,21 @@ impl<'a, 'b> Binder<'a, 'b> {
             wanted = Some(match wanted {
                 None => data_type,
                 Some(so_far) => cast::common_type(&[so_far, data_type]).ok_or_else(|| {
-                    one.place(Diag::new(SqlState::DATATYPE_MISMATCH, format!("{what} has results of types {so_far} and {data_type}")))
+                    one.place(Diag::new(
+                        SqlState::DATATYPE_MISMATCH,
+                        format!("{what} has results of types {so_far} and {data_type}"),
+                    ))
                 })?,
             });
         }
         let wanted = wanted.unwrap_or(DataType::Text);
         let same = open
             .into_iter()
-            .map(|one| self.coerced(one, wanted, Coercion::Implicit, |from| format!("{what} has results of types {wanted} and {from}")))
+            .map(|one| {
+                self.coerced(one, wanted, Coercion::Implicit, |from| {
+                    format!("{what} has results of types {wanted} and {from}")
+                })
+            })
             .collect::<Result<Vec<_>, Diag>>()?;
         Ok((same, wanted))
     }
@@ -621,7 +675,10 @@ pub(super) fn made(expr: Expr, data_type: Option<DataType>, below: u32, span: Op
 }
 
 fn too_deep() -> Diag {
-    Diag::new(SqlState::PROGRAM_LIMIT, format!("the expression is deeper than {} operations", limits::MAX_EXPRESSION_DEPTH))
+    Diag::new(
+        SqlState::PROGRAM_LIMIT,
+        format!("the expression is deeper than {} operations", limits::MAX_EXPRESSION_DEPTH),
+    )
 }
 
 /// Casts that an operator put around its operands are no assignments.
@@ -641,7 +698,8 @@ fn one_char(value: &ast::ValueWithSpan) -> Result<char, Diag> {
         Some(span) => diag.at(span),
         None => diag,
     };
-    let text = literal::text_of(&value.value).ok_or_else(|| place(Diag::not_supported("ESCAPE with anything but a literal")))?;
+    let text = literal::text_of(&value.value)
+        .ok_or_else(|| place(Diag::not_supported("ESCAPE with anything but a literal")))?;
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {
         (Some(character), None) => Ok(character),

@@ -73,13 +73,22 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
 fn plain(argument: &FunctionArg, span: Option<Span>) -> Result<&ast::Expr, Diag> {
     match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
-        FunctionArg::Unnamed(_) => Err(at(Diag::new(SqlState::SYNTAX_ERROR, "\"*\" is an argument of count only"), span)),
-        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => Err(at(Diag::not_supported("a named argument"), span)),
+        FunctionArg::Unnamed(_) => {
+            Err(at(Diag::new(SqlState::SYNTAX_ERROR, "\"*\" is an argument of count only"), span))
+        }
+        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
+            Err(at(Diag::not_supported("a named argument"), span))
+        }
     }
 }
 
 /// The function of this name for arguments of these types, with the casts that it needs.
-pub(super) fn resolved(binder: &mut Binder<'_, '_>, name: &str, args: Vec<Typed>, span: Option<Span>) -> Result<Typed, Diag> {
+pub(super) fn resolved(
+    binder: &mut Binder<'_, '_>,
+    name: &str,
+    args: Vec<Typed>,
+    span: Option<Span>,
+) -> Result<Typed, Diag> {
     let types: Vec<Option<DataType>> = args.iter().map(|arg| arg.data_type).collect();
     let (function, wanted, data_type) = eval::resolve_function(name, &types).map_err(|error| at(error.into(), span))?;
     let mut depth = 0;
@@ -114,10 +123,16 @@ fn aggregate(
     let distinct = list.is_some_and(|list| list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
     let star = matches!(given, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
     if star && name != "count" {
-        return Err(at(Diag::new(SqlState::SYNTAX_ERROR, format!("{name}(*) does not exist, only count(*) does")), span));
+        return Err(at(
+            Diag::new(SqlState::SYNTAX_ERROR, format!("{name}(*) does not exist, only count(*) does")),
+            span,
+        ));
     }
     if name == "count" && given.is_empty() {
-        return Err(at(Diag::new(SqlState::SYNTAX_ERROR, "count needs an argument").hint("count(*) counts rows."), span));
+        return Err(at(
+            Diag::new(SqlState::SYNTAX_ERROR, "count needs an argument").hint("count(*) counts rows."),
+            span,
+        ));
     }
     if star && distinct {
         return Err(at(Diag::new(SqlState::SYNTAX_ERROR, "DISTINCT needs an expression, not \"*\""), span));
@@ -130,7 +145,8 @@ fn aggregate(
     let filter = function.filter.as_deref().map(|filter| binder.filter(filter)).transpose()?;
     binder.inside_aggregate = false;
     let types: Vec<Option<DataType>> = args.iter().map(|arg| arg.data_type).collect();
-    let (mut call, wanted, data_type) = eval::resolve_aggregate(name, &types).map_err(|error| at(error.into(), span))?;
+    let (mut call, wanted, data_type) =
+        eval::resolve_aggregate(name, &types).map_err(|error| at(error.into(), span))?;
     let mut exprs = Vec::with_capacity(args.len());
     let mut depth = 0;
     for (arg, wanted) in args.into_iter().zip(wanted) {
@@ -175,7 +191,8 @@ impl Binder<'_, '_> {
     }
 
     fn no_aggregates(&self, name: &str) -> Diag {
-        let diag = Diag::new(SqlState::GROUPING_ERROR, format!("the aggregate {name} cannot stand in {}", self.clause.name()));
+        let diag =
+            Diag::new(SqlState::GROUPING_ERROR, format!("the aggregate {name} cannot stand in {}", self.clause.name()));
         if self.clause == Clause::Where { diag.hint("WHERE looks at one row at a time.") } else { diag }
     }
 }
@@ -186,7 +203,8 @@ pub(super) fn special(binder: &mut Binder<'_, '_>, expr: &ast::Expr) -> Result<T
         ast::Expr::Extract { field, expr: operand, .. } => {
             let name = field_name(field).ok_or_else(|| refused(&format!("EXTRACT({field} ...)"), expr))?;
             let operand = binder.open(operand)?;
-            let field = Typed::leaf(Expr::Literal(Value::Text(name), DataType::Text), Some(DataType::Text), operand.span);
+            let field =
+                Typed::leaf(Expr::Literal(Value::Text(name), DataType::Text), Some(DataType::Text), operand.span);
             let span = operand.span;
             return resolved(binder, "extract", vec![field, operand], span);
         }
@@ -233,6 +251,8 @@ pub(super) fn special(binder: &mut Binder<'_, '_>, expr: &ast::Expr) -> Result<T
 fn field_name(field: &DateTimeField) -> Option<String> {
     match field {
         DateTimeField::Custom(ident) => name_of(ident).ok().map(|name| name.value),
-        other => Some(other.to_string().to_lowercase()).filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase())),
+        other => {
+            Some(other.to_string().to_lowercase()).filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))
+        }
     }
 }

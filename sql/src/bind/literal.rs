@@ -41,7 +41,8 @@ fn decimal(signed: &str, span: Option<Span>) -> Result<(Value, DataType), Diag> 
     if digits > usize::from(MAX_DECIMAL_DIGITS) {
         return Err(too_long());
     }
-    let written = if let Some(rest) = signed.strip_prefix('.') { format!("0.{rest}") } else { signed.replace("-.", "-0.") };
+    let written =
+        if let Some(rest) = signed.strip_prefix('.') { format!("0.{rest}") } else { signed.replace("-.", "-0.") };
     let written = written.strip_suffix('.').unwrap_or(&written);
     let number: Decimal = Decimal::from_str_exact(written).map_err(|_| too_long())?;
     let scale = u8::try_from(number.scale()).unwrap_or(MAX_DECIMAL_DIGITS).min(MAX_DECIMAL_DIGITS);
@@ -89,7 +90,9 @@ pub(super) fn literal(value: &ast::Value, span: Option<Span>) -> Result<Typed, D
         }
         ast::Value::Null => Ok(Typed::leaf(Expr::Literal(Value::Null, DataType::Text), None, span)),
         ast::Value::HexStringLiteral(digits) => match hex(digits) {
-            Some(bytes) => Ok(Typed::leaf(Expr::Literal(Value::Bytes(bytes), DataType::Bytes), Some(DataType::Bytes), span)),
+            Some(bytes) => {
+                Ok(Typed::leaf(Expr::Literal(Value::Bytes(bytes), DataType::Bytes), Some(DataType::Bytes), span))
+            }
             None => Err(place(Diag::new(SqlState::INVALID_TEXT, "X'...' holds pairs of hexadecimal digits"))),
         },
         _ => Err(place(Diag::not_supported("this form of literal"))),
@@ -97,8 +100,10 @@ pub(super) fn literal(value: &ast::Value, span: Option<Span>) -> Result<Typed, D
 }
 
 fn hex(digits: &str) -> Option<Vec<u8>> {
-    let nibbles: Vec<u8> =
-        digits.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    let nibbles: Vec<u8> = digits
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
     let (pairs, rest) = nibbles.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }

@@ -26,8 +26,8 @@ use crate::parse::Statement;
 use crate::plan::{Bound, Plan};
 use crate::statement::{Name, Stmt};
 use crate::suggest;
-pub use params::{ParamValue, coerce_params};
 use params::Params;
+pub use params::{ParamValue, coerce_params};
 
 /// What a statement is bound against.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,9 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
             Plan::Ddl(topic::create(name, *if_not_exists, *partitions, options, context)?)
         }
         Stmt::AddSource(source) => Plan::Ddl(topic::add_source(source, context)?),
-        Stmt::DropSource { topic, table, operation } => Plan::Ddl(topic::drop_source(topic, table, *operation, context)?),
+        Stmt::DropSource { topic, table, operation } => {
+            Plan::Ddl(topic::drop_source(topic, table, *operation, context)?)
+        }
         Stmt::ClearTopic { name } => Plan::Ddl(topic::clear(name, context)?),
         Stmt::DropTopic { name, if_exists } => Plan::Ddl(topic::drop(name, *if_exists, context)?),
         Stmt::CreateUser(create) => Plan::User(user::create(create)),
@@ -98,8 +100,11 @@ fn known_user(user: &Name, context: &BindContext<'_>) -> Result<(), Diag> {
         return Ok(());
     }
     if context.role == Role::User {
-        return Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied: EXECUTE AS another user needs role service or higher")
-            .at(user.span));
+        return Err(Diag::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            "permission denied: EXECUTE AS another user needs role service or higher",
+        )
+        .at(user.span));
     }
     Err(user::unknown(user, context))
 }

@@ -87,7 +87,14 @@ pub(super) fn relation<'a>(name: &ObjectName, context: &BindContext<'a>) -> Resu
     if name.namespace(context) == system::NAMESPACE {
         return system::by_name(&name.name.value).map(Relation::System).ok_or_else(|| {
             let known = system::TABLES.iter().map(|(name, _)| *name);
-            missing(SqlState::UNDEFINED_TABLE, "system table", &name.shown(context), &name.name.value, name.name.span, known)
+            missing(
+                SqlState::UNDEFINED_TABLE,
+                "system table",
+                &name.shown(context),
+                &name.name.value,
+                name.name.span,
+                known,
+            )
         });
     }
     table(name, context).map(Relation::Table)
@@ -104,15 +111,22 @@ pub(super) fn table<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<
     }
     let same_namespace =
         context.catalog.tables.values().filter(|table| table.namespace == namespace).map(|table| table.name.as_str());
-    let mut diag =
-        missing(SqlState::UNDEFINED_TABLE, "table", &name.shown(context), &name.name.value, name.span(), same_namespace);
+    let mut diag = missing(
+        SqlState::UNDEFINED_TABLE,
+        "table",
+        &name.shown(context),
+        &name.name.value,
+        name.span(),
+        same_namespace,
+    );
     if !namespace_exists(namespace, context) {
         diag = diag.detail(format!("There is no namespace \"{namespace}\"."));
     }
     if context.catalog.topic(namespace, &name.name.value).is_some() {
         diag = diag.hint("This is a topic: CONSUME FROM reads it.");
     }
-    let elsewhere = context.catalog.tables.values().filter(|table| table.namespace != namespace && table.name == name.name.value);
+    let elsewhere =
+        context.catalog.tables.values().filter(|table| table.namespace != namespace && table.name == name.name.value);
     diag.suggestions.extend(elsewhere.map(|table| format!("{}.{}", table.namespace, table.name)));
     diag.suggestions.truncate(5);
     Err(diag)
@@ -126,8 +140,14 @@ pub(super) fn topic<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<
     }
     let same_namespace =
         context.catalog.topics.values().filter(|topic| topic.namespace == namespace).map(|topic| topic.name.as_str());
-    let mut diag =
-        missing(SqlState::UNDEFINED_OBJECT, "topic", &name.shown(context), &name.name.value, name.span(), same_namespace);
+    let mut diag = missing(
+        SqlState::UNDEFINED_OBJECT,
+        "topic",
+        &name.shown(context),
+        &name.name.value,
+        name.span(),
+        same_namespace,
+    );
     if !namespace_exists(namespace, context) {
         diag = diag.detail(format!("There is no namespace \"{namespace}\"."));
     }
@@ -142,7 +162,11 @@ pub(super) fn namespace_for_new<'a>(name: &'a ObjectName, context: &BindContext<
     let namespace = name.namespace(context);
     let span = name.namespace.as_ref().map_or(name.name.span, |namespace| namespace.span);
     if RESERVED.contains(&namespace) {
-        return Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("namespace \"{namespace}\" belongs to the system")).at(span));
+        return Err(Diag::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("namespace \"{namespace}\" belongs to the system"),
+        )
+        .at(span));
     }
     if !namespace_exists(namespace, context) {
         return Err(missing_namespace(namespace, span, context));
@@ -153,15 +177,28 @@ pub(super) fn namespace_for_new<'a>(name: &'a ObjectName, context: &BindContext<
 /// CREATE NAMESPACE.
 pub(super) fn create_namespace(name: &Name, if_not_exists: bool) -> Result<Ddl, Diag> {
     if RESERVED.contains(&name.value.as_str()) || name.value.starts_with("pg_") {
-        return Err(Diag::new(SqlState::INVALID_NAME, format!("the name \"{}\" is reserved for the system", name.value)).at(name.span));
+        return Err(Diag::new(
+            SqlState::INVALID_NAME,
+            format!("the name \"{}\" is reserved for the system", name.value),
+        )
+        .at(name.span));
     }
     Ok(Ddl::CreateNamespace { name: name.value.clone(), if_not_exists })
 }
 
 /// DROP NAMESPACE.
-pub(super) fn drop_namespace(name: &Name, if_exists: bool, cascade: bool, context: &BindContext<'_>) -> Result<Ddl, Diag> {
+pub(super) fn drop_namespace(
+    name: &Name,
+    if_exists: bool,
+    cascade: bool,
+    context: &BindContext<'_>,
+) -> Result<Ddl, Diag> {
     if RESERVED.contains(&name.value.as_str()) || name.value == DEFAULT_NAMESPACE {
-        return Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("namespace \"{}\" cannot be dropped", name.value)).at(name.span));
+        return Err(Diag::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("namespace \"{}\" cannot be dropped", name.value),
+        )
+        .at(name.span));
     }
     if !if_exists && !namespace_exists(&name.value, context) {
         let mut diag = missing_namespace(&name.value, name.span, context);

@@ -14,14 +14,20 @@ impl<'a> Options<'a> {
     pub(super) fn checked(given: &'a [WithOption], known: &[&str], statement: &str) -> Result<Self, Diag> {
         for (index, option) in given.iter().enumerate() {
             if !known.contains(&option.name.value.as_str()) {
-                let diag = Diag::new(SqlState::INVALID_PARAMETER, format!("{statement} has no option \"{}\"", option.name.value))
-                    .hint(format!("Options are {}.", known.join(", ")))
-                    .at(option.name.span);
+                let diag = Diag::new(
+                    SqlState::INVALID_PARAMETER,
+                    format!("{statement} has no option \"{}\"", option.name.value),
+                )
+                .hint(format!("Options are {}.", known.join(", ")))
+                .at(option.name.span);
                 return Err(suggest::with_nearest(diag, &option.name.value, known.iter().copied()));
             }
             if given.iter().take(index).any(|earlier| earlier.name.value == option.name.value) {
-                return Err(Diag::new(SqlState::SYNTAX_ERROR, format!("option \"{}\" is given twice", option.name.value))
-                    .at(option.name.span));
+                return Err(Diag::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("option \"{}\" is given twice", option.name.value),
+                )
+                .at(option.name.span));
             }
         }
         Ok(Self { given })
@@ -56,7 +62,8 @@ impl<'a> Options<'a> {
         };
         match number.filter(|number| *number > 0 && i64::try_from(*number).is_ok()) {
             Some(number) => Ok(Some(number)),
-            None => Err(Diag::new(SqlState::INVALID_PARAMETER, format!("option {name} takes a whole number above 0")).at(option.span)),
+            None => Err(Diag::new(SqlState::INVALID_PARAMETER, format!("option {name} takes a whole number above 0"))
+                .at(option.span)),
         }
     }
 
@@ -64,7 +71,9 @@ impl<'a> Options<'a> {
     pub(super) fn duration(&self, name: &str) -> Result<Option<u64>, Diag> {
         let Some(option) = self.get(name) else { return Ok(None) };
         let micros = match &option.value {
-            OptionValue::Number(digits) => digits.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000)),
+            OptionValue::Number(digits) => {
+                digits.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000))
+            }
             OptionValue::Text(text) => duration(text),
             OptionValue::Word(_) => None,
         };

@@ -49,7 +49,8 @@ impl Params {
         };
         let Some(number) = written.strip_prefix('$').and_then(|digits| digits.parse::<u64>().ok()) else {
             return Err(place(
-                Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{written}\"")).hint("Parameters are $1, $2 ..."),
+                Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{written}\""))
+                    .hint("Parameters are $1, $2 ..."),
             ));
         };
         if !self.allowed {
@@ -93,8 +94,11 @@ pub fn coerce_params(bound: &Bound, params: Vec<ParamValue>) -> Result<Vec<Value
     let wanted = bound.parameters.len();
     let given = params.len();
     if given < wanted {
-        return Err(Diag::new(SqlState::UNDEFINED_PARAMETER, format!("there is no value for parameter ${}", given + 1))
-            .detail(format!("The statement has {wanted} parameters, {given} values were given.")));
+        return Err(Diag::new(
+            SqlState::UNDEFINED_PARAMETER,
+            format!("there is no value for parameter ${}", given + 1),
+        )
+        .detail(format!("The statement has {wanted} parameters, {given} values were given.")));
     }
     if given > wanted {
         return Err(Diag::new(

@@ -1,13 +1,15 @@
 //! SELECT over at most one table.
 
-use sqlparser::ast::{self, GroupByExpr, LimitClause, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned, TableFactor};
+use sqlparser::ast::{
+    self, GroupByExpr, LimitClause, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned, TableFactor,
+};
 
+use super::BindContext;
 use super::bounds;
 use super::expr::{AGGREGATE_BASE, Binder, Clause, Typed, refused};
 use super::names::{Relation, name_of, object_of, relation};
 use super::params::Params;
 use super::scope::{Scope, Source, Visible};
-use super::BindContext;
 use crate::cast::Coercion;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
@@ -146,7 +148,11 @@ fn from<'a>(select: &ast::Select, context: &BindContext<'a>) -> Result<Scope<'a>
 }
 
 /// The one table of a statement; `seq`: with `_seq` behind its columns.
-pub(super) fn one_table<'a>(from: &ast::TableWithJoins, context: &BindContext<'a>, seq: bool) -> Result<Scope<'a>, Diag> {
+pub(super) fn one_table<'a>(
+    from: &ast::TableWithJoins,
+    context: &BindContext<'a>,
+    seq: bool,
+) -> Result<Scope<'a>, Diag> {
     if let Some(join) = from.joins.first() {
         return Err(refuse_at("a join", join.span()));
     }
@@ -214,7 +220,9 @@ fn select_list(
                 let value = Binder::new(scope, params, Clause::Select, calls).typed(expr)?;
                 items.push(Item { name: name_of(alias)?.value, alias: true, source: unchanged(&value, scope), value });
             }
-            SelectItem::ExprWithAliases { .. } => return Err(refuse_at("several aliases of one expression", item.span())),
+            SelectItem::ExprWithAliases { .. } => {
+                return Err(refuse_at("several aliases of one expression", item.span()));
+            }
             SelectItem::Wildcard(options) => {
                 no_options(options)?;
                 let span = char_span(options.wildcard_token.0.span);
@@ -236,7 +244,10 @@ fn select_list(
             }
         }
         if items.len() > limits::MAX_COLUMNS {
-            return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("a result has at most {} columns", limits::MAX_COLUMNS)));
+            return Err(Diag::new(
+                SqlState::PROGRAM_LIMIT,
+                format!("a result has at most {} columns", limits::MAX_COLUMNS),
+            ));
         }
     }
     if items.is_empty() {
@@ -281,7 +292,9 @@ fn shown_name(expr: &ast::Expr) -> String {
         ast::Expr::Identifier(ident) => from_ident(ident),
         ast::Expr::CompoundIdentifier(parts) => parts.last().map_or_else(|| "?column?".to_owned(), from_ident),
         ast::Expr::Nested(inner) => shown_name(inner),
-        ast::Expr::Function(function) => object_of(&function.name).map_or_else(|_| "?column?".to_owned(), |name| name.name.value),
+        ast::Expr::Function(function) => {
+            object_of(&function.name).map_or_else(|_| "?column?".to_owned(), |name| name.name.value)
+        }
         ast::Expr::Cast { expr, data_type, .. } => match shown_name(expr) {
             unnamed if unnamed == "?column?" => data_type.to_string().to_lowercase(),
             named => named,
@@ -300,7 +313,10 @@ fn shown_name(expr: &ast::Expr) -> String {
 /// The item of this position, counted from 1.
 fn by_position<'i>(number: &str, items: &'i [Item], clause: &str, span: Option<Span>) -> Result<&'i Item, Diag> {
     number.parse::<usize>().ok().and_then(|number| items.get(number.checked_sub(1)?)).ok_or_else(|| {
-        let diag = Diag::new(SqlState::SYNTAX_ERROR, format!("{clause} position {number} is not in the SELECT list of {} columns", items.len()));
+        let diag = Diag::new(
+            SqlState::SYNTAX_ERROR,
+            format!("{clause} position {number} is not in the SELECT list of {} columns", items.len()),
+        );
         placed(diag, span)
     })
 }
@@ -324,7 +340,11 @@ fn by_alias<'i>(name: &str, items: &'i [Item], span: Span) -> Result<Option<&'i 
     for item in items.iter().filter(|item| item.name == name && item.name != "?column?") {
         match found {
             Some(first) if first.value.expr != item.value.expr => {
-                return Err(Diag::new(SqlState::AMBIGUOUS_COLUMN, format!("\"{name}\" names several columns of the SELECT list")).at(span));
+                return Err(Diag::new(
+                    SqlState::AMBIGUOUS_COLUMN,
+                    format!("\"{name}\" names several columns of the SELECT list"),
+                )
+                .at(span));
             }
             Some(_) => {}
             None => found = Some(item),
@@ -336,8 +356,11 @@ fn by_alias<'i>(name: &str, items: &'i [Item], span: Span) -> Result<Option<&'i 
 fn ordered(value: &Typed, clause: &str) -> Result<(), Diag> {
     match value.data_type {
         Some(data_type) if !data_type.is_comparable() => Err(placed(
-            Diag::new(SqlState::UNDEFINED_FUNCTION, format!("{clause} cannot take a value of type {data_type}: it has no order"))
-                .hint("Take a member out with ->> and cast it."),
+            Diag::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("{clause} cannot take a value of type {data_type}: it has no order"),
+            )
+            .hint("Take a member out with ->> and cast it."),
             value.span,
         )),
         _ => Ok(()),
@@ -354,7 +377,10 @@ fn group_by(group_by: &GroupByExpr, items: &[Item], scope: &Scope<'_>, params: &
     for expr in exprs {
         let value = group_key(expr, items, scope, params)?;
         if has_aggregate(&value.expr) {
-            return Err(placed(Diag::new(SqlState::GROUPING_ERROR, "an aggregate cannot stand in GROUP BY"), value.span));
+            return Err(placed(
+                Diag::new(SqlState::GROUPING_ERROR, "an aggregate cannot stand in GROUP BY"),
+                value.span,
+            ));
         }
         ordered(&value, "GROUP BY")?;
         if !keys.contains(&value.expr) {
@@ -475,7 +501,9 @@ pub(super) fn count(expr: &ast::Expr, params: &mut Params, word: &str) -> Result
     let mut none = Vec::new();
     let mut binder = Binder::new(&nothing, params, Clause::Limit, &mut none);
     let open = binder.open(expr)?;
-    let value = binder.coerced(open, DataType::BigInt, Coercion::Implicit, |from| format!("{word} takes a BIGINT, not a value of type {from}"))?;
+    let value = binder.coerced(open, DataType::BigInt, Coercion::Implicit, |from| {
+        format!("{word} takes a BIGINT, not a value of type {from}")
+    })?;
     let span = value.span;
     let folded = eval::fold(match value.data_type {
         Some(DataType::BigInt) => value.expr,
@@ -508,7 +536,9 @@ impl Grouped<'_> {
         Ok(match expr {
             Expr::Literal(..) | Expr::Param(..) => expr.clone(),
             Expr::Column(index, data_type) => match index.checked_sub(AGGREGATE_BASE) {
-                Some(call) => Expr::Column(u32::try_from(self.keys.len()).unwrap_or(u32::MAX).saturating_add(call), *data_type),
+                Some(call) => {
+                    Expr::Column(u32::try_from(self.keys.len()).unwrap_or(u32::MAX).saturating_add(call), *data_type)
+                }
                 None => return Err(self.outside(*index)),
             },
             Expr::Unary { op, expr } => Expr::Unary { op: *op, expr: boxed(expr)? },
@@ -545,7 +575,9 @@ impl Grouped<'_> {
             Expr::IsDistinct { left, right, negated } => {
                 Expr::IsDistinct { left: boxed(left)?, right: boxed(right)?, negated: *negated }
             }
-            Expr::IsBool { expr, value, negated } => Expr::IsBool { expr: boxed(expr)?, value: *value, negated: *negated },
+            Expr::IsBool { expr, value, negated } => {
+                Expr::IsBool { expr: boxed(expr)?, value: *value, negated: *negated }
+            }
         })
     }
 
@@ -561,7 +593,9 @@ fn visit(expr: &Expr, see: &mut dyn FnMut(&Expr)) {
     see(expr);
     match expr {
         Expr::Literal(..) | Expr::Column(..) | Expr::Param(..) => {}
-        Expr::Unary { expr, .. } | Expr::IsNull { expr, .. } | Expr::Cast { expr, .. } | Expr::IsBool { expr, .. } => visit(expr, see),
+        Expr::Unary { expr, .. } | Expr::IsNull { expr, .. } | Expr::Cast { expr, .. } | Expr::IsBool { expr, .. } => {
+            visit(expr, see)
+        }
         Expr::Binary { left, right, .. } | Expr::IsDistinct { left, right, .. } => {
             visit(left, see);
             visit(right, see);

@@ -50,7 +50,14 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// No columns.
     pub(super) fn nothing() -> Self {
-        Self { source: Source::Nothing, columns: Vec::new(), seq: false, qualifier: None, namespace: None, single_key: false }
+        Self {
+            source: Source::Nothing,
+            columns: Vec::new(),
+            seq: false,
+            qualifier: None,
+            namespace: None,
+            single_key: false,
+        }
     }
 
     /// A table's columns; `_seq` behind them when `seq`.
@@ -129,8 +136,9 @@ impl<'a> Scope<'a> {
 
     /// The refusal of a qualifier that is no relation of the statement.
     pub(super) fn unknown_qualifier(&self, name: &ObjectName) -> Diag {
-        let diag = Diag::new(SqlState::UNDEFINED_TABLE, format!("\"{}\" is not a table of this statement", name.name.value))
-            .at(name.span());
+        let diag =
+            Diag::new(SqlState::UNDEFINED_TABLE, format!("\"{}\" is not a table of this statement", name.name.value))
+                .at(name.span());
         suggest::with_nearest(diag, &name.name.value, self.qualifier.as_deref())
     }
 
@@ -153,7 +161,9 @@ impl<'a> Scope<'a> {
         let diag = Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")).at(span);
         match &self.source {
             Source::Nothing => diag.detail("There is no table here to take columns from."),
-            Source::Table(_) if name == SEQ => diag.detail("_seq is given when the change is committed; only SELECT reads it."),
+            Source::Table(_) if name == SEQ => {
+                diag.detail("_seq is given when the change is committed; only SELECT reads it.")
+            }
             Source::Table(_) | Source::System(_) | Source::Draft => {
                 let hidden = if self.seq { Some(SEQ) } else { None };
                 let known = self.columns.iter().map(|column| column.name.as_str()).chain(hidden);

@@ -12,7 +12,9 @@ use crate::system;
 pub(super) fn bind(show: &Show, context: &BindContext<'_>) -> Result<Bound, Diag> {
     let sql = query(show, context)?;
     let [statement] = parse(&sql)
-        .and_then(|statements| <[_; 1]>::try_from(statements).map_err(|_| Diag::new(SqlState::INTERNAL, "SHOW is one query")))
+        .and_then(|statements| {
+            <[_; 1]>::try_from(statements).map_err(|_| Diag::new(SqlState::INTERNAL, "SHOW is one query"))
+        })
         .map_err(|diag| Diag::new(SqlState::INTERNAL, format!("the query behind SHOW is wrong: {diag}")))?;
     bind_stmt(&statement.stmt, context).map_err(|diag| Diag::new(diag.sqlstate, diag.message))
 }
@@ -22,7 +24,8 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
     Ok(match show {
         Show::Namespaces => "SELECT name, table_count, created_at FROM system.namespaces ORDER BY name".to_owned(),
         Show::Tables { namespace: None } => {
-            "SELECT namespace_id, table_name, table_type FROM system.tables ORDER BY namespace_id, table_name".to_owned()
+            "SELECT namespace_id, table_name, table_type FROM system.tables ORDER BY namespace_id, table_name"
+                .to_owned()
         }
         Show::Tables { namespace: Some(namespace) } => format!(
             "SELECT namespace_id, table_name, table_type FROM system.tables WHERE namespace_id = {} ORDER BY table_name",
@@ -40,9 +43,11 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
                 quoted(name)
             )
         }
-        Show::Topics => "SELECT topic_id, name, partitions, retention_seconds, retention_max_bytes, routes, created_at \
+        Show::Topics => {
+            "SELECT topic_id, name, partitions, retention_seconds, retention_max_bytes, routes, created_at \
                          FROM system.topics ORDER BY topic_id"
-            .to_owned(),
+                .to_owned()
+        }
         Show::Users => "SELECT user_id, role, email, created_at FROM system.users ORDER BY user_id".to_owned(),
         Show::Jobs => "SELECT job_id, job_type, status, message, created_at, finished_at FROM system.jobs \
                        ORDER BY created_at DESC, job_id"
@@ -50,7 +55,11 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
         Show::Settings => "SELECT name, value, description FROM system.settings ORDER BY name".to_owned(),
         Show::Setting { name } => format!(
             "SELECT value AS \"{}\" FROM system.settings WHERE name = {}",
-            if name.value.chars().count() > limits::MAX_NAME_CHARS { "value".to_owned() } else { name.value.replace('"', "\"\"") },
+            if name.value.chars().count() > limits::MAX_NAME_CHARS {
+                "value".to_owned()
+            } else {
+                name.value.replace('"', "\"\"")
+            },
             quoted(&name.value)
         ),
     })

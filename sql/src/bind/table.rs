@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::BindContext;
 use super::expr::{Binder, Clause};
 use super::names::{namespace_for_new, table};
 use super::options::Options;
@@ -9,7 +10,6 @@ use super::params::Params;
 use super::scope::{SEQ, Scope, Visible};
 use super::types;
 use super::write::not_volatile;
-use super::BindContext;
 use crate::cast::Coercion;
 use crate::catalog::{AccessLevel, Check, Column, ColumnId, TableKind};
 use crate::diag::{Diag, Span, SqlState};
@@ -52,7 +52,9 @@ pub(super) fn create(create: &CreateTable, context: &BindContext<'_>) -> Result<
     let mut columns = columns(&specs)?;
     let primary_key = primary_key(create, &specs, &columns)?;
     for key in &primary_key {
-        let Some((column, spec)) = usize::try_from(*key).ok().and_then(|key| Some((columns.get_mut(key)?, specs.get(key)?))) else {
+        let Some((column, spec)) =
+            usize::try_from(*key).ok().and_then(|key| Some((columns.get_mut(key)?, specs.get(key)?)))
+        else {
             continue;
         };
         if let Some(span) = spec.constraints.iter().find_map(|constraint| match constraint {
@@ -62,13 +64,17 @@ pub(super) fn create(create: &CreateTable, context: &BindContext<'_>) -> Result<
             return Err(wrong(format!("the key column \"{}\" cannot be NULL", column.name), span));
         }
         if !column.data_type.is_comparable() {
-            return Err(wrong(format!("a column of type {} cannot be part of the key: it has no order", column.data_type), spec.type_span));
+            return Err(wrong(
+                format!("a column of type {} cannot be part of the key: it has no order", column.data_type),
+                spec.type_span,
+            ));
         }
         column.nullable = false;
     }
     let partition_columns = partition(create, traits.kind, &columns, &primary_key)?;
     for key in primary_key.iter().take(usize::try_from(partition_columns).unwrap_or(usize::MAX)) {
-        let default = usize::try_from(*key).ok().and_then(|key| Some((columns.get(key)?.default.as_ref()?, specs.get(key)?)));
+        let default =
+            usize::try_from(*key).ok().and_then(|key| Some((columns.get(key)?.default.as_ref()?, specs.get(key)?)));
         if let Some((default, spec)) = default {
             not_volatile(default, "the DEFAULT of a partition column", spec.name.span)?;
         }
@@ -115,7 +121,9 @@ fn traits(create: &CreateTable) -> Result<Traits, Diag> {
     };
     let ttl_seconds = options.count("ttl_seconds")?;
     match (kind, ttl_seconds, options.get("ttl_seconds")) {
-        (TableKind::User | TableKind::Shared, _, Some(option)) => Err(wrong("TTL_SECONDS is for STREAM tables", option.span)),
+        (TableKind::User | TableKind::Shared, _, Some(option)) => {
+            Err(wrong("TTL_SECONDS is for STREAM tables", option.span))
+        }
         (TableKind::Stream, None, _) => Err(wrong("a STREAM table needs TTL_SECONDS", create.name.span())
             .hint("Say how long its events are kept: WITH (TTL_SECONDS = 86400).")),
         _ => Ok(Traits { kind, access_level, ttl_seconds }),
@@ -124,16 +132,25 @@ fn traits(create: &CreateTable) -> Result<Traits, Diag> {
 
 fn columns(specs: &[&ColumnSpec]) -> Result<Vec<Column>, Diag> {
     if let Some(spec) = specs.get(limits::MAX_COLUMNS) {
-        return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("a table has at most {} columns", limits::MAX_COLUMNS)).at(spec.name.span));
+        return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("a table has at most {} columns", limits::MAX_COLUMNS))
+            .at(spec.name.span));
     }
     let mut columns: Vec<Column> = Vec::with_capacity(specs.len());
     let mut names = BTreeSet::new();
     for (spec, id) in specs.iter().zip(1_u32..) {
         if !names.insert(spec.name.value.as_str()) {
-            return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" is given twice", spec.name.value)).at(spec.name.span));
+            return Err(Diag::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{}\" is given twice", spec.name.value),
+            )
+            .at(spec.name.span));
         }
         if RESERVED_COLUMNS.contains(&spec.name.value.as_str()) {
-            return Err(Diag::new(SqlState::INVALID_NAME, format!("the column name \"{}\" is reserved", spec.name.value)).at(spec.name.span));
+            return Err(Diag::new(
+                SqlState::INVALID_NAME,
+                format!("the column name \"{}\" is reserved", spec.name.value),
+            )
+            .at(spec.name.span));
         }
         columns.push(column(spec, ColumnId(id))?);
     }
@@ -195,7 +212,8 @@ fn default_value(fragment: &Fragment, spec: &ColumnSpec, named: &types::Named) -
 fn position(name: &Name, columns: &[Column]) -> Result<u32, Diag> {
     let found = columns.iter().position(|column| column.name == name.value).and_then(|index| u32::try_from(index).ok());
     found.ok_or_else(|| {
-        let diag = Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{}\" does not exist", name.value)).at(name.span);
+        let diag =
+            Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{}\" does not exist", name.value)).at(name.span);
         suggest::with_nearest(diag, &name.value, columns.iter().map(|column| column.name.as_str()))
     })
 }
@@ -203,10 +221,12 @@ fn position(name: &Name, columns: &[Column]) -> Result<u32, Diag> {
 /// Key columns in key order: of the one PRIMARY KEY, at a column or of the table.
 fn primary_key(create: &CreateTable, specs: &[&ColumnSpec], columns: &[Column]) -> Result<Vec<u32>, Diag> {
     let mut key: Option<Vec<u32>> = None;
-    let mut found = |candidate: Vec<u32>, span: Span| match key.replace(candidate) {
-        None => Ok(()),
-        Some(_) => Err(wrong("PRIMARY KEY is given twice", span).hint("A key of several columns is written PRIMARY KEY (a, b).")),
-    };
+    let mut found =
+        |candidate: Vec<u32>, span: Span| match key.replace(candidate) {
+            None => Ok(()),
+            Some(_) => Err(wrong("PRIMARY KEY is given twice", span)
+                .hint("A key of several columns is written PRIMARY KEY (a, b).")),
+        };
     for (spec, index) in specs.iter().zip(0_u32..) {
         for constraint in &spec.constraints {
             if let ColumnConstraint::PrimaryKey(span) = constraint {
@@ -220,7 +240,11 @@ fn primary_key(create: &CreateTable, specs: &[&ColumnSpec], columns: &[Column]) 
         for name in names {
             let index = position(name, columns)?;
             if list.contains(&index) {
-                return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("key column \"{}\" is given twice", name.value)).at(name.span));
+                return Err(Diag::new(
+                    SqlState::DUPLICATE_COLUMN,
+                    format!("key column \"{}\" is given twice", name.value),
+                )
+                .at(name.span));
             }
             list.push(index);
         }
@@ -231,8 +255,11 @@ fn primary_key(create: &CreateTable, specs: &[&ColumnSpec], columns: &[Column]) 
             .hint("Add PRIMARY KEY to a column: id BIGINT PRIMARY KEY DEFAULT SNOWFLAKE_ID().")
     })?;
     if key.len() > limits::MAX_KEY_COLUMNS {
-        return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("a key has at most {} columns", limits::MAX_KEY_COLUMNS))
-            .at(create.elements_span));
+        return Err(Diag::new(
+            SqlState::PROGRAM_LIMIT,
+            format!("a key has at most {} columns", limits::MAX_KEY_COLUMNS),
+        )
+        .at(create.elements_span));
     }
     Ok(key)
 }
@@ -292,7 +319,8 @@ fn checks(create: &CreateTable, columns: &[Column]) -> Result<Vec<Check>, Diag> 
         if let Some(name) = name
             && !taken.insert(name.value.clone())
         {
-            return Err(Diag::new(SqlState::DUPLICATE_OBJECT, format!("constraint \"{}\" is given twice", name.value)).at(name.span));
+            return Err(Diag::new(SqlState::DUPLICATE_OBJECT, format!("constraint \"{}\" is given twice", name.value))
+                .at(name.span));
         }
     }
     let mut checks = Vec::with_capacity(written.len());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::BindContext;
 use super::expr::{Binder, Clause};
 use super::names::{self, namespace_for_new};
 use super::options::Options;
@@ -9,7 +10,6 @@ use super::params::Params;
 use super::query;
 use super::scope::Scope;
 use super::write::not_volatile;
-use super::BindContext;
 use crate::cast::Coercion;
 use crate::catalog::{Operation, PayloadMode, Source, Topic};
 use crate::diag::{Diag, Span, SqlState};
@@ -19,7 +19,8 @@ use crate::plan::{AckPlan, ConsumePlan, Ddl, StartPosition};
 use crate::statement::{AddSource, Consume, Fragment, Name, ObjectName, Start, WithOption};
 use crate::value::DataType;
 
-const PAYLOADS: &[(&str, PayloadMode)] = &[("key", PayloadMode::Key), ("full", PayloadMode::Full), ("diff", PayloadMode::Diff)];
+const PAYLOADS: &[(&str, PayloadMode)] =
+    &[("key", PayloadMode::Key), ("full", PayloadMode::Full), ("diff", PayloadMode::Diff)];
 
 const ACKS: &[(&str, bool)] = &[("auto", true), ("manual", false)];
 
@@ -48,7 +49,9 @@ pub(super) fn create(
     };
     let retention_seconds = match (options.duration("retention")?, options.get("retention")) {
         (Some(micros), Some(option)) if micros < 1_000_000 => {
-            return Err(Diag::new(SqlState::INVALID_PARAMETER, "the retention is shorter than a second").at(option.span));
+            return Err(
+                Diag::new(SqlState::INVALID_PARAMETER, "the retention is shorter than a second").at(option.span)
+            );
         }
         (micros, _) => micros.map(|micros| micros / 1_000_000),
     };
@@ -140,8 +143,11 @@ pub(super) fn drop_source(
         .iter()
         .any(|source| source.table == found.id && operation.is_none_or(|operation| operation == source.operation));
     if !has {
-        return Err(Diag::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{}.{}\" has no such source", topic.namespace, topic.name))
-            .at(table.span()));
+        return Err(Diag::new(
+            SqlState::UNDEFINED_OBJECT,
+            format!("topic \"{}.{}\" has no such source", topic.namespace, topic.name),
+        )
+        .at(table.span()));
     }
     Ok(Ddl::DropSource { topic: topic.id, table: found.id, operation })
 }
@@ -177,7 +183,9 @@ pub(super) fn consume(consume: &Consume, context: &BindContext<'_>, params: &mut
     let options = Options::checked(&consume.options, &["ack", "timeout"], "CONSUME")?;
     let ack = options.word("ack", ACKS)?;
     if let (Some((_, span)), None) = (ack, &consume.group) {
-        return Err(Diag::new(SqlState::INVALID_PARAMETER, "ack is for a CONSUME with a group").hint("Add GROUP 'name'.").at(span));
+        return Err(Diag::new(SqlState::INVALID_PARAMETER, "ack is for a CONSUME with a group")
+            .hint("Add GROUP 'name'.")
+            .at(span));
     }
     let timeout_micros = match (options.duration("timeout")?, options.get("timeout")) {
         (Some(micros), Some(option)) if micros > limits::MAX_CONSUME_WAIT_MICROS => {

@@ -13,8 +13,22 @@ pub(super) struct Named {
 }
 
 const NAMES: &[&str] = &[
-    "BIGINT", "BOOL", "BOOLEAN", "BYTEA", "BYTES", "DECIMAL", "DOUBLE", "INT", "INTEGER", "JSON", "JSONB", "NUMERIC", "SMALLINT",
-    "TEXT", "TIMESTAMP", "VARCHAR",
+    "BIGINT",
+    "BOOL",
+    "BOOLEAN",
+    "BYTEA",
+    "BYTES",
+    "DECIMAL",
+    "DOUBLE",
+    "INT",
+    "INTEGER",
+    "JSON",
+    "JSONB",
+    "NUMERIC",
+    "SMALLINT",
+    "TEXT",
+    "TIMESTAMP",
+    "VARCHAR",
 ];
 
 /// The type that was written.
@@ -32,7 +46,9 @@ pub(super) fn named(written: &ast::DataType, span: Span) -> Result<Named, Diag> 
             plain(decimal(info, span)?)
         }
         ast::DataType::Text => plain(DataType::Text),
-        ast::DataType::Varchar(length) | ast::DataType::CharacterVarying(length) | ast::DataType::CharVarying(length) => {
+        ast::DataType::Varchar(length)
+        | ast::DataType::CharacterVarying(length)
+        | ast::DataType::CharVarying(length) => {
             Ok(Named { data_type: DataType::Text, max_chars: characters(length.as_ref(), span)? })
         }
         ast::DataType::Bytea | ast::DataType::Bytes(None) => plain(DataType::Bytes),
@@ -49,11 +65,15 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
     let diag = Diag::not_supported(format_args!("type {word}")).at(span);
     let hint = match written {
         ast::DataType::Timestamp(Some(_), _) => Some("TIMESTAMP always has microseconds."),
-        ast::DataType::Timestamp(..) | ast::DataType::Datetime(_) => Some("TIMESTAMP is an instant in UTC; a text may carry an offset."),
+        ast::DataType::Timestamp(..) | ast::DataType::Datetime(_) => {
+            Some("TIMESTAMP is an instant in UTC; a text may carry an offset.")
+        }
         ast::DataType::Real | ast::DataType::Float(_) | ast::DataType::Float4 => Some("DOUBLE is binary64."),
         ast::DataType::TinyInt(_) => Some("SMALLINT is the smallest integer."),
         ast::DataType::Uuid => Some("TEXT DEFAULT UUID_V7() holds one."),
-        ast::DataType::Char(_) | ast::DataType::Character(_) | ast::DataType::String(_) => Some("Use TEXT or VARCHAR(n)."),
+        ast::DataType::Char(_) | ast::DataType::Character(_) | ast::DataType::String(_) => {
+            Some("Use TEXT or VARCHAR(n).")
+        }
         ast::DataType::Custom(name, _) if name.to_string().to_uppercase().ends_with("SERIAL") => {
             Some("BIGINT DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
         }
@@ -61,9 +81,11 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
     };
     let diag = match (hint, written) {
         (Some(hint), _) => return diag.hint(hint),
-        (None, ast::DataType::Custom(..)) => {
-            Diag::new(SqlState::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", written.to_string().to_lowercase())).at(span)
-        }
+        (None, ast::DataType::Custom(..)) => Diag::new(
+            SqlState::UNDEFINED_OBJECT,
+            format!("type \"{}\" does not exist", written.to_string().to_lowercase()),
+        )
+        .at(span),
         (None, _) => diag,
     };
     suggest::with_nearest(diag, &word, NAMES.iter().copied())
@@ -81,8 +103,12 @@ fn decimal(info: &ExactNumberInfo, span: Span) -> Result<DataType, Diag> {
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
     };
     match (u8::try_from(precision), u8::try_from(scale)) {
-        (Ok(precision @ 1..=MAX_DECIMAL_DIGITS), Ok(scale)) if scale <= precision => Ok(DataType::Decimal { precision, scale }),
-        (Ok(1..=MAX_DECIMAL_DIGITS), _) => wrong(format!("the scale of DECIMAL({precision},{scale}) is not between 0 and {precision}")),
+        (Ok(precision @ 1..=MAX_DECIMAL_DIGITS), Ok(scale)) if scale <= precision => {
+            Ok(DataType::Decimal { precision, scale })
+        }
+        (Ok(1..=MAX_DECIMAL_DIGITS), _) => {
+            wrong(format!("the scale of DECIMAL({precision},{scale}) is not between 0 and {precision}"))
+        }
         _ => wrong(format!("DECIMAL has 1 to {MAX_DECIMAL_DIGITS} digits, not {precision}")),
     }
 }
@@ -92,7 +118,9 @@ fn characters(length: Option<&CharacterLength>, span: Span) -> Result<Option<u32
         None => Ok(None),
         Some(CharacterLength::IntegerLength { length, unit: None }) => match u32::try_from(*length) {
             Ok(characters @ 1..=10_485_760) => Ok(Some(characters)),
-            _ => Err(Diag::new(SqlState::INVALID_PARAMETER, "the length of VARCHAR is between 1 and 10485760").at(span)),
+            _ => {
+                Err(Diag::new(SqlState::INVALID_PARAMETER, "the length of VARCHAR is between 1 and 10485760").at(span))
+            }
         },
         Some(_) => Err(Diag::not_supported("this form of VARCHAR").hint("Write VARCHAR(n).").at(span)),
     }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use sqlparser::ast::{self, SetExpr, Spanned};
 
+use super::BindContext;
 use super::bounds;
 use super::expr::{Binder, Clause};
 use super::names::{Relation, object_of, relation, single, table};
 use super::params::Params;
 use super::query::{one_table, refuse_at};
 use super::scope::{Scope, Source};
-use super::BindContext;
 use crate::cast::Coercion;
 use crate::catalog::{Column, ColumnId, Table, TableKind};
 use crate::diag::{Diag, Span, SqlState};
@@ -35,10 +35,9 @@ fn refuse_all(rows: &[(bool, &str)], place: impl FnOnce() -> sqlparser::tokenize
 /// The column of an INSERT's or UPDATE's list.
 fn target<'t>(name: &Name, table: &'t Table, scope: &Scope<'_>) -> Result<(usize, &'t Column), Diag> {
     let (index, _) = scope.column(name)?;
-    usize::try_from(index)
-        .ok()
-        .and_then(|index| table.columns.get(index).map(|column| (index, column)))
-        .ok_or_else(|| Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{}\" cannot be written", name.value)).at(name.span))
+    usize::try_from(index).ok().and_then(|index| table.columns.get(index).map(|column| (index, column))).ok_or_else(
+        || Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{}\" cannot be written", name.value)).at(name.span),
+    )
 }
 
 /// The word DEFAULT.
@@ -124,7 +123,8 @@ fn insert_columns<'t>(
         let name = single(written)?;
         let column = target(&name, table, scope)?;
         if columns.iter().any(|(index, _)| *index == column.0) {
-            return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" is given twice", name.value)).at(name.span));
+            return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" is given twice", name.value))
+                .at(name.span));
         }
         columns.push(column);
     }
@@ -132,7 +132,12 @@ fn insert_columns<'t>(
 }
 
 /// The rows of VALUES. Without a list of columns (`listed` false) a row may give the first columns only, as in PostgreSQL.
-fn values(query: &ast::Query, columns: &[(usize, &Column)], listed: bool, params: &mut Params) -> Result<Vec<Vec<Option<Expr>>>, Diag> {
+fn values(
+    query: &ast::Query,
+    columns: &[(usize, &Column)],
+    listed: bool,
+    params: &mut Params,
+) -> Result<Vec<Vec<Option<Expr>>>, Diag> {
     let SetExpr::Values(values) = query.body.as_ref() else {
         return Err(refuse_at("INSERT ... SELECT", query.span()));
     };
@@ -163,7 +168,8 @@ fn values(query: &ast::Query, columns: &[(usize, &Column)], listed: bool, params
             return Err(place().map_or(diag.clone(), |span| diag.at(span)));
         }
         if width > columns.len() || (listed && width < columns.len()) {
-            let diag = Diag::new(SqlState::SYNTAX_ERROR, format!("a row has {width} values for {} columns", columns.len()));
+            let diag =
+                Diag::new(SqlState::SYNTAX_ERROR, format!("a row has {width} values for {} columns", columns.len()));
             return Err(match row.content.get(columns.len()).and_then(|expr| char_span(expr.span())) {
                 Some(span) => diag.at(span),
                 None => place().map_or(diag.clone(), |span| diag.at(span)),
@@ -193,10 +199,12 @@ fn placement_is_known(
         let Some(column) = usize::try_from(*key).ok().and_then(|index| table.columns.get(index)) else { continue };
         let position = given.iter().position(|id| *id == column.id);
         for row in rows {
-            let value = position.and_then(|position| row.get(position)).and_then(Option::as_ref).or(column.default.as_ref());
+            let value =
+                position.and_then(|position| row.get(position)).and_then(Option::as_ref).or(column.default.as_ref());
             if value.is_some_and(eval::is_volatile) {
-                let diag = Diag::not_supported(format_args!("a volatile value of the partition column \"{}\"", column.name))
-                    .hint("The row's place follows from this column: give its value.");
+                let diag =
+                    Diag::not_supported(format_args!("a volatile value of the partition column \"{}\"", column.name))
+                        .hint("The row's place follows from this column: give its value.");
                 return Err(span.map_or(diag.clone(), |span| diag.at(span)));
             }
         }
@@ -205,11 +213,17 @@ fn placement_is_known(
 }
 
 /// The table of an UPDATE or DELETE, with its columns in sight.
-fn changed<'a>(from: &ast::TableWithJoins, verb: &str, context: &BindContext<'a>) -> Result<(&'a Arc<Table>, Scope<'a>), Diag> {
+fn changed<'a>(
+    from: &ast::TableWithJoins,
+    verb: &str,
+    context: &BindContext<'a>,
+) -> Result<(&'a Arc<Table>, Scope<'a>), Diag> {
     if let ast::TableFactor::Table { name, .. } = &from.relation
         && let Ok(Relation::System(_)) = relation(&object_of(name)?, context)
     {
-        return Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "system tables are read-only").at(object_of(name)?.span()));
+        return Err(
+            Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "system tables are read-only").at(object_of(name)?.span())
+        );
     }
     let scope = one_table(from, context, false)?;
     let Source::Table(table) = scope.source else {
@@ -222,11 +236,7 @@ fn changed<'a>(from: &ast::TableWithJoins, verb: &str, context: &BindContext<'a>
     Ok((table, scope))
 }
 
-fn filter(
-    condition: Option<&ast::Expr>,
-    scope: &Scope<'_>,
-    params: &mut Params,
-) -> Result<Option<Expr>, Diag> {
+fn filter(condition: Option<&ast::Expr>, scope: &Scope<'_>, params: &mut Params) -> Result<Option<Expr>, Diag> {
     let mut none = Vec::new();
     match condition {
         None => Ok(None),
@@ -264,7 +274,8 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
                 .at(name.span));
         }
         if assignments.iter().any(|(id, _)| *id == column.id) {
-            return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" is assigned twice", name.value)).at(name.span));
+            return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" is assigned twice", name.value))
+                .at(name.span));
         }
         let mut binder = Binder::new(&scope, params, Clause::Set, &mut none);
         assignments.push((column.id, stored(&mut binder, &assignment.value, column)?));

@@ -82,7 +82,11 @@ impl<'a> EvalContext<'a> {
     /// UUID_V7(): RFC 9562, hyphenated.
     pub(crate) fn uuid_v7(&self) -> String {
         let random = self.pseudorandom(self.next_ordinal());
-        let bits = self.id_millis() << 80 | 0x7 << 76 | ((random >> 64) & 0xfff) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1));
+        let bits = self.id_millis() << 80
+            | 0x7 << 76
+            | ((random >> 64) & 0xfff) << 64
+            | 0b10 << 62
+            | (random & ((1 << 62) - 1));
         let hex = format!("{bits:032x}");
         let mut text = String::with_capacity(36);
         for (at, digit) in hex.chars().enumerate() {

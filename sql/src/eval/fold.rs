@@ -17,9 +17,11 @@ pub fn data_type(expr: &Expr) -> DataType {
         Expr::Unary { op: UnaryOp::Minus, expr } => self::data_type(expr),
         Expr::Binary { data_type, .. } | Expr::Case { data_type, .. } | Expr::Function { data_type, .. } => *data_type,
         Expr::Cast { to, .. } => *to,
-        Expr::IsNull { .. } | Expr::InList { .. } | Expr::Like { .. } | Expr::IsDistinct { .. } | Expr::IsBool { .. } => {
-            DataType::Boolean
-        }
+        Expr::IsNull { .. }
+        | Expr::InList { .. }
+        | Expr::Like { .. }
+        | Expr::IsDistinct { .. }
+        | Expr::IsBool { .. } => DataType::Boolean,
     }
 }
 

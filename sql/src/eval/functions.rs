@@ -97,7 +97,9 @@ pub(super) fn call(
         | Function::UuidV7
         | Function::Ulid
         | Function::CurrentUser
-        | Function::CurrentRole => Err(Diag::new(SqlState::INTERNAL, "this function is decided before its arguments are")),
+        | Function::CurrentRole => {
+            Err(Diag::new(SqlState::INTERNAL, "this function is decided before its arguments are"))
+        }
     }
 }
 

@@ -48,7 +48,9 @@ pub(super) fn binary(
         BinaryOp::LessOrEqual => test(left, right, Ordering::is_le),
         BinaryOp::Greater => test(left, right, Ordering::is_gt),
         BinaryOp::GreaterOrEqual => test(left, right, Ordering::is_ge),
-        BinaryOp::And | BinaryOp::Or => Err(Diag::new(SqlState::INTERNAL, "AND and OR are decided before their right side is")),
+        BinaryOp::And | BinaryOp::Or => {
+            Err(Diag::new(SqlState::INTERNAL, "AND and OR are decided before their right side is"))
+        }
         BinaryOp::Concat => concat(left, right),
         BinaryOp::JsonGet => Ok(json_get(left, right)?.map_or(Value::Null, |found| Value::Json(found.to_owned()))),
         BinaryOp::JsonGetText => Ok(json_get(left, right)?.and_then(json::text).map_or(Value::Null, Value::Text)),
@@ -75,8 +77,11 @@ pub(super) fn ordering(left: &Value, right: &Value) -> Result<Option<Ordering>, 
     }
     compare(left, right).map(Some).ok_or_else(|| {
         let name = |value: &Value| value.data_type().map_or_else(String::new, |data_type| data_type.to_string());
-        Diag::new(SqlState::UNDEFINED_FUNCTION, format!("values of type {} and {} cannot be compared", name(left), name(right)))
-            .hint("cast one side; compare JSON by a member taken out with ->>")
+        Diag::new(
+            SqlState::UNDEFINED_FUNCTION,
+            format!("values of type {} and {} cannot be compared", name(left), name(right)),
+        )
+        .hint("cast one side; compare JSON by a member taken out with ->>")
     })
 }
 
@@ -136,11 +141,12 @@ fn integer(op: Arithmetic, left: &Value, right: &Value) -> Result<Value, Diag> {
         Arithmetic::Modulo => Some(l.checked_rem(r).unwrap_or(0)),
     };
     match (left, right) {
-        (Value::BigInt(_), _) | (_, Value::BigInt(_)) => result.map(Value::BigInt).ok_or_else(|| integer_overflow("BIGINT")),
-        (Value::Int(_), _) | (_, Value::Int(_)) => result
-            .and_then(|result| i32::try_from(result).ok())
-            .map(Value::Int)
-            .ok_or_else(|| integer_overflow("INT")),
+        (Value::BigInt(_), _) | (_, Value::BigInt(_)) => {
+            result.map(Value::BigInt).ok_or_else(|| integer_overflow("BIGINT"))
+        }
+        (Value::Int(_), _) | (_, Value::Int(_)) => {
+            result.and_then(|result| i32::try_from(result).ok()).map(Value::Int).ok_or_else(|| integer_overflow("INT"))
+        }
         _ => result
             .and_then(|result| i16::try_from(result).ok())
             .map(Value::SmallInt)
@@ -198,8 +204,11 @@ pub(super) fn checked_double(result: f64, infinite_allowed: bool, zero_allowed: 
 /// Refuses to make a text or bytes longer than any value may be.
 pub(super) fn check_length(bytes: usize) -> Result<(), Diag> {
     if bytes > MAX_VALUE_BYTES {
-        return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("a result of {bytes} bytes is beyond the limit of {MAX_VALUE_BYTES}"))
-            .hint("make shorter values"));
+        return Err(Diag::new(
+            SqlState::PROGRAM_LIMIT,
+            format!("a result of {bytes} bytes is beyond the limit of {MAX_VALUE_BYTES}"),
+        )
+        .hint("make shorter values"));
     }
     Ok(())
 }

@@ -60,12 +60,13 @@ impl From<FunctionError> for Diag {
                 diag
             }
             FunctionError::NotSupported { .. } => Self::new(SqlState::NOT_SUPPORTED, message),
-            FunctionError::NoMatch { known, .. } => {
-                Self::new(SqlState::UNDEFINED_FUNCTION, message).hint(format!("there is {}; add a CAST", known.join(", ")))
-            }
+            FunctionError::NoMatch { known, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
+                .hint(format!("there is {}; add a CAST", known.join(", "))),
             FunctionError::NoOperator { json: true, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
                 .hint("JSON has no order and no equality: take a member out with ->> and cast it"),
-            FunctionError::NoOperator { .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message).hint("add a CAST to one side"),
+            FunctionError::NoOperator { .. } => {
+                Self::new(SqlState::UNDEFINED_FUNCTION, message).hint("add a CAST to one side")
+            }
         }
     }
 }
@@ -233,8 +234,11 @@ fn common_of(params: &[Param], args: &[Option<DataType>]) -> Option<DataType> {
         params.iter().zip(args).filter(|(param, _)| wanted(param)).filter_map(|(_, arg)| *arg).collect()
     };
     let integers = params.contains(&Param::Integer);
-    let types =
-        marked(if integers { |param| *param == Param::Integer } else { |param| matches!(param, Param::Common | Param::CommonOrdered) });
+    let types = marked(if integers {
+        |param| *param == Param::Integer
+    } else {
+        |param| matches!(param, Param::Common | Param::CommonOrdered)
+    });
     if types.is_empty() {
         return Some(if integers { DataType::BigInt } else { DataType::Text });
     }
@@ -245,7 +249,9 @@ impl Param {
     /// The type to which the argument is cast; `None` when it cannot be.
     fn wanted(self, arg: Option<DataType>, common: DataType) -> Option<DataType> {
         match self {
-            Self::Is(wanted) => Some(wanted).filter(|wanted| arg.is_none_or(|arg| allowed(arg, *wanted, Coercion::Implicit))),
+            Self::Is(wanted) => {
+                Some(wanted).filter(|wanted| arg.is_none_or(|arg| allowed(arg, *wanted, Coercion::Implicit)))
+            }
             Self::Integer => match arg {
                 Some(arg) => Some(common).filter(|_| arg.is_integer()),
                 None => Some(common),

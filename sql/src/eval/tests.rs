@@ -39,9 +39,14 @@ fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
 }
 
 fn call(name: &str, args: Vec<Expr>) -> Result<Expr, FunctionError> {
-    let types: Vec<_> = args.iter().map(|arg| Some(data_type(arg)).filter(|_| !matches!(arg, Expr::Literal(Value::Null, _)))).collect();
+    let types: Vec<_> =
+        args.iter().map(|arg| Some(data_type(arg)).filter(|_| !matches!(arg, Expr::Literal(Value::Null, _)))).collect();
     let (function, casts, data_type) = resolve_function(name, &types)?;
-    let args = args.into_iter().zip(casts).map(|(arg, to)| Expr::Cast { expr: Box::new(arg), to, assignment: false }).collect();
+    let args = args
+        .into_iter()
+        .zip(casts)
+        .map(|(arg, to)| Expr::Cast { expr: Box::new(arg), to, assignment: false })
+        .collect();
     Ok(Expr::Function { function, args, data_type })
 }
 
@@ -61,7 +66,8 @@ fn parse_type(name: &str) -> DataType {
         "JSON" => DataType::Json,
         "TIMESTAMP" => DataType::Timestamp,
         other => {
-            let (precision, scale) = other.strip_prefix("DECIMAL(").unwrap().strip_suffix(')').unwrap().split_once(',').unwrap();
+            let (precision, scale) =
+                other.strip_prefix("DECIMAL(").unwrap().strip_suffix(')').unwrap().split_once(',').unwrap();
             DataType::Decimal { precision: precision.parse().unwrap(), scale: scale.parse().unwrap() }
         }
     }
@@ -109,9 +115,22 @@ fn functions_give_what_the_case_file_says() {
 #[test]
 fn operators_give_what_the_case_file_says() {
     let ops = [
-        BinaryOp::Add, BinaryOp::Subtract, BinaryOp::Multiply, BinaryOp::Divide, BinaryOp::Modulo, BinaryOp::Equal,
-        BinaryOp::NotEqual, BinaryOp::Less, BinaryOp::LessOrEqual, BinaryOp::Greater, BinaryOp::GreaterOrEqual, BinaryOp::And,
-        BinaryOp::Or, BinaryOp::Concat, BinaryOp::JsonGet, BinaryOp::JsonGetText,
+        BinaryOp::Add,
+        BinaryOp::Subtract,
+        BinaryOp::Multiply,
+        BinaryOp::Divide,
+        BinaryOp::Modulo,
+        BinaryOp::Equal,
+        BinaryOp::NotEqual,
+        BinaryOp::Less,
+        BinaryOp::LessOrEqual,
+        BinaryOp::Greater,
+        BinaryOp::GreaterOrEqual,
+        BinaryOp::And,
+        BinaryOp::Or,
+        BinaryOp::Concat,
+        BinaryOp::JsonGet,
+        BinaryOp::JsonGetText,
     ];
     let words = ["+", "-", "*", "/", "%", "=", "<>", "<", "<=", ">", ">=", "AND", "OR", "||", "->", "->>"];
     run_cases(include_str!("cases/operators.txt"), "operators.txt", |parts| {
@@ -134,13 +153,29 @@ fn casts_give_what_the_case_file_says() {
 #[test]
 fn like_follows_its_pattern() {
     let cases = [
-        ("abc", "abc", true), ("abc", "a%", true), ("abc", "_b_", true), ("abc", "c", false), ("", "%", true), ("", "_", false),
-        ("abc", "%%c", true), ("aXbXc", "a%X_", true), ("a%c", "a\\%c", true), ("abc", "a\\%c", false), ("a\\c", "a\\\\c", true),
-        ("žluť", "_lu_", true), ("mississippi", "%iss%ip%i", true), ("mississippi", "%iss%iss%iss%", false), ("ab", "a", false),
+        ("abc", "abc", true),
+        ("abc", "a%", true),
+        ("abc", "_b_", true),
+        ("abc", "c", false),
+        ("", "%", true),
+        ("", "_", false),
+        ("abc", "%%c", true),
+        ("aXbXc", "a%X_", true),
+        ("a%c", "a\\%c", true),
+        ("abc", "a\\%c", false),
+        ("a\\c", "a\\\\c", true),
+        ("žluť", "_lu_", true),
+        ("mississippi", "%iss%ip%i", true),
+        ("mississippi", "%iss%iss%iss%", false),
+        ("ab", "a", false),
     ];
     for (given, pattern, wanted) in cases {
         let like = |negated| Expr::Like {
-            expr: Box::new(text(given)), pattern: Box::new(text(pattern)), escape: None, case_insensitive: false, negated,
+            expr: Box::new(text(given)),
+            pattern: Box::new(text(pattern)),
+            escape: None,
+            case_insensitive: false,
+            negated,
         };
         assert_eq!(eval(&like(false)).unwrap(), Value::Boolean(wanted), "{given} LIKE {pattern}");
         assert_eq!(eval(&like(true)).unwrap(), Value::Boolean(!wanted), "{given} NOT LIKE {pattern}");
@@ -150,7 +185,13 @@ fn like_follows_its_pattern() {
 #[test]
 fn like_takes_another_escape_and_folds_case_when_asked() {
     let like = |given: &str, pattern: &str, escape, case_insensitive| {
-        eval(&Expr::Like { expr: Box::new(text(given)), pattern: Box::new(text(pattern)), escape, case_insensitive, negated: false })
+        eval(&Expr::Like {
+            expr: Box::new(text(given)),
+            pattern: Box::new(text(pattern)),
+            escape,
+            case_insensitive,
+            negated: false,
+        })
     };
     assert_eq!(like("50%", "50!%", Some('!'), false).unwrap(), Value::Boolean(true));
     assert_eq!(like("Straße", "STRASSE", None, true).unwrap(), Value::Boolean(false));
@@ -159,7 +200,13 @@ fn like_takes_another_escape_and_folds_case_when_asked() {
     assert_eq!(like("ΟΔΟΣ", "οδος", None, true).unwrap(), Value::Boolean(false));
     assert_eq!(like("ΟΔΟΣ", "οδοσ", None, true).unwrap(), Value::Boolean(true));
     assert_eq!(like("a", "a\\", None, false).unwrap_err().sqlstate, SqlState::INVALID_PARAMETER);
-    let unknown = Expr::Like { expr: Box::new(null()), pattern: Box::new(text("a")), escape: None, case_insensitive: false, negated: true };
+    let unknown = Expr::Like {
+        expr: Box::new(null()),
+        pattern: Box::new(text("a")),
+        escape: None,
+        case_insensitive: false,
+        negated: true,
+    };
     assert_eq!(eval(&unknown).unwrap(), Value::Null);
 }
 
@@ -181,7 +228,11 @@ fn logic_does_not_look_at_what_cannot_matter() {
     assert_eq!(eval(&binary(BinaryOp::And, boolean(false), fails())).unwrap(), Value::Boolean(false));
     assert_eq!(eval(&binary(BinaryOp::Or, boolean(true), fails())).unwrap(), Value::Boolean(true));
     assert_eq!(eval(&binary(BinaryOp::And, null(), fails())).unwrap_err().sqlstate, SqlState::DIVISION_BY_ZERO);
-    let case = Expr::Case { branches: vec![(boolean(true), int(1)), (fails(), int(2))], otherwise: None, data_type: DataType::Int };
+    let case = Expr::Case {
+        branches: vec![(boolean(true), int(1)), (fails(), int(2))],
+        otherwise: None,
+        data_type: DataType::Int,
+    };
     assert_eq!(eval(&case).unwrap(), Value::Int(1));
     let coalesce = call("coalesce", vec![boolean(true), fails()]).unwrap();
     assert_eq!(eval(&coalesce).unwrap(), Value::Boolean(true));
@@ -202,7 +253,9 @@ fn case_without_a_match_is_its_else_or_null() {
 fn tests_for_null_and_truth_are_never_null() {
     let is_null = |expr, negated| eval(&Expr::IsNull { expr: Box::new(expr), negated }).unwrap();
     assert_eq!((is_null(null(), false), is_null(int(1), true)), (Value::Boolean(true), Value::Boolean(true)));
-    let distinct = |left, right, negated| eval(&Expr::IsDistinct { left: Box::new(left), right: Box::new(right), negated }).unwrap();
+    let distinct = |left, right, negated| {
+        eval(&Expr::IsDistinct { left: Box::new(left), right: Box::new(right), negated }).unwrap()
+    };
     assert_eq!(distinct(null(), null(), false), Value::Boolean(false));
     assert_eq!(distinct(null(), int(1), false), Value::Boolean(true));
     assert_eq!(distinct(int(1), int(1), true), Value::Boolean(true));
@@ -239,14 +292,19 @@ fn the_context_answers_for_time_and_user() {
 fn volatile_values_are_fixed_by_time_seed_and_ordinal() {
     let context = context(&[]);
     let next = |name| evaluate(&call(name, Vec::new()).unwrap(), &[], &context).unwrap().to_string();
-    let found: Vec<String> = ["snowflake_id", "snowflake_id", "uuid_v7", "uuid_v7", "ulid", "ulid"].into_iter().map(next).collect();
+    let found: Vec<String> =
+        ["snowflake_id", "snowflake_id", "uuid_v7", "uuid_v7", "ulid", "ulid"].into_iter().map(next).collect();
     assert_eq!(context.ordinal(), 6);
     assert_eq!(found, VOLATILE_GOLDEN);
 }
 
 const VOLATILE_GOLDEN: [&str; 6] = [
-    "265314244226674403", "265314244226674404", "019b7ca9-8d03-7b48-81bb-8679a0b7b74c", "019b7ca9-8d03-7dea-95c3-09b5486dfb50",
-    "01KDYAK38312K0VXYPNVNKS387", "01KDYAK383ES39JC361YT8871C",
+    "265314244226674403",
+    "265314244226674404",
+    "019b7ca9-8d03-7b48-81bb-8679a0b7b74c",
+    "019b7ca9-8d03-7dea-95c3-09b5486dfb50",
+    "01KDYAK38312K0VXYPNVNKS387",
+    "01KDYAK383ES39JC361YT8871C",
 ];
 
 #[test]
@@ -314,14 +372,20 @@ fn an_untyped_number_beside_a_decimal_keeps_its_digits() {
     let price = DataType::Decimal { precision: 10, scale: 2 };
     let (_, other, _) = resolve_operator(BinaryOp::Equal, Some(price), None).unwrap();
     let compared = cast::cast(Value::Text("1.005".into()), other, false).unwrap();
-    assert_eq!(crate::value::compare(&Value::Decimal(decimal::parse("1.01").unwrap()), &compared), Some(std::cmp::Ordering::Greater));
+    assert_eq!(
+        crate::value::compare(&Value::Decimal(decimal::parse("1.01").unwrap()), &compared),
+        Some(std::cmp::Ordering::Greater)
+    );
 }
 
 #[test]
 fn operators_refuse_types_that_do_not_meet() {
     let refused = |op, left, right| Diag::from(resolve_operator(op, Some(left), Some(right)).unwrap_err());
     let diag = refused(BinaryOp::Equal, DataType::Text, DataType::Int);
-    assert_eq!((diag.sqlstate, diag.message.as_str()), (SqlState::UNDEFINED_FUNCTION, "operator does not exist: TEXT = INT"));
+    assert_eq!(
+        (diag.sqlstate, diag.message.as_str()),
+        (SqlState::UNDEFINED_FUNCTION, "operator does not exist: TEXT = INT")
+    );
     refused(BinaryOp::Equal, DataType::Json, DataType::Json);
     refused(BinaryOp::Add, DataType::Timestamp, DataType::Timestamp);
     refused(BinaryOp::And, DataType::Int, DataType::Boolean);

@@ -53,11 +53,15 @@ fn refuse_streaming(input: &Tokens<'_>) -> Result<(), nom::Err<super::input::Sto
 
 /// `EXECUTE AS [USER] 'u' ( statement )`
 pub(super) fn execute_as(input: Tokens<'_>) -> Parsed<'_, Stmt> {
-    if input.peek_word(1).is_some_and(|word| !word.eq_ignore_ascii_case("AS")) && !input.at_words(&["EXECUTE", "IMMEDIATE"]) {
+    if input.peek_word(1).is_some_and(|word| !word.eq_ignore_ascii_case("AS"))
+        && !input.at_words(&["EXECUTE", "IMMEDIATE"])
+    {
         let prepared = !matches!(input.peek(2), Some(Token::SingleQuotedString(_)));
         if prepared {
             return refuse(
-                Diag::not_supported("EXECUTE of a prepared statement").hint("Send parameters with the statement: $1, $2 ...").at(input.skip(2).so_far()),
+                Diag::not_supported("EXECUTE of a prepared statement")
+                    .hint("Send parameters with the statement: $1, $2 ...")
+                    .at(input.skip(2).so_far()),
             );
         }
     }
@@ -65,7 +69,8 @@ pub(super) fn execute_as(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         (word("EXECUTE"), word("AS"), opt(word("USER")), text("a user name in quotes")).parse(input)?;
     if user.value.is_empty() || user.value.len() > limits::MAX_USER_NAME_BYTES {
         return refuse(
-            Diag::new(SqlState::INVALID_NAME, format!("a user name has 1 to {} bytes", limits::MAX_USER_NAME_BYTES)).at(user.span),
+            Diag::new(SqlState::INVALID_NAME, format!("a user name has 1 to {} bytes", limits::MAX_USER_NAME_BYTES))
+                .at(user.span),
         );
     }
     let (inside, _) = open(rest)?;

@@ -71,7 +71,10 @@ impl<'a> Tokens<'a> {
 
     /// Whether unquoted words in any case stand here.
     pub(crate) fn at_words(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(ahead, word)| self.peek_word(ahead).is_some_and(|found| found.eq_ignore_ascii_case(word)))
+        words
+            .iter()
+            .enumerate()
+            .all(|(ahead, word)| self.peek_word(ahead).is_some_and(|found| found.eq_ignore_ascii_case(word)))
     }
 
     /// The tokens after the next `count`.

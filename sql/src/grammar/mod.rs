@@ -28,8 +28,10 @@ use input::{Furthest, Parsed, Tokens, refuse};
 use terminal::end;
 
 /// First words that have a grammar here.
-const STATEMENTS: &[&str] =
-    &["ACK", "ALTER", "CLEAR", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE", "INSERT", "SELECT", "SHOW", "UPDATE"];
+const STATEMENTS: &[&str] = &[
+    "ACK", "ALTER", "CLEAR", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE", "INSERT", "SELECT", "SHOW",
+    "UPDATE",
+];
 
 /// First words of statements that are known and not supported, with what to do instead where there is something.
 const NOT_SUPPORTED: &[(&str, &str)] = &[
@@ -186,9 +188,14 @@ fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
             &["RULE"],
         ],
     )?;
-    if input.at_words(&["STREAM"]) && !input.at_words(&["STREAM", "TABLE"]) && !matches!(input.peek(1), None | Some(Token::LParen)) {
+    if input.at_words(&["STREAM"])
+        && !input.at_words(&["STREAM", "TABLE"])
+        && !matches!(input.peek(1), None | Some(Token::LParen))
+    {
         return refuse(
-            Diag::not_supported("CREATE STREAM ... AS SELECT").hint("CREATE STREAM TABLE makes a table of events.").at(input.skip(1).so_far()),
+            Diag::not_supported("CREATE STREAM ... AS SELECT")
+                .hint("CREATE STREAM TABLE makes a table of events.")
+                .at(input.skip(1).so_far()),
         );
     }
     alt((namespace::create, table::create, topic::create, user::create)).parse(input)

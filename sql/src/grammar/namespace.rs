@@ -5,8 +5,8 @@ use nom::branch::alt;
 use nom::combinator::opt;
 
 use super::input::{Parsed, Tokens};
-use super::terminal::{if_exists, if_not_exists, name, word};
 use super::not_supported;
+use super::terminal::{if_exists, if_not_exists, name, word};
 use crate::diag::Span;
 use crate::statement::Stmt;
 

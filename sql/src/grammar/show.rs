@@ -21,7 +21,19 @@ fn of(input: Tokens<'_>) -> Parsed<'_, Span> {
 
 /// `NAMESPACES | SCHEMAS | TABLES [IN ns] | COLUMNS FROM t | TOPICS | USERS | JOBS | SETTINGS | ALL | setting`
 pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
-    for what in ["EXPORT", "VIEWS", "INDEXES", "LIVE", "SESSIONS", "CLUSTER", "CREATE", "STATS", "FUNCTIONS", "DATABASES", "GRANTS"] {
+    for what in [
+        "EXPORT",
+        "VIEWS",
+        "INDEXES",
+        "LIVE",
+        "SESSIONS",
+        "CLUSTER",
+        "CREATE",
+        "STATS",
+        "FUNCTIONS",
+        "DATABASES",
+        "GRANTS",
+    ] {
         if input.at_words(&[what]) && !matches!(input.peek(1), Some(Token::Period)) {
             return super::not_supported(&format!("SHOW {what}"), input.skip(1).so_far());
         }
@@ -41,7 +53,9 @@ pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     .parse(input)?;
     if rest.at_words(&["LIKE"]) || rest.at_words(&["WHERE"]) {
         return refuse(
-            Diag::not_supported("a filter in SHOW").hint("Query the system table: SELECT ... FROM system.tables WHERE ...").at(rest.here()),
+            Diag::not_supported("a filter in SHOW")
+                .hint("Query the system table: SELECT ... FROM system.tables WHERE ...")
+                .at(rest.here()),
         );
     }
     Ok((rest, Stmt::Show(show)))
@@ -57,7 +71,9 @@ fn setting(input: Tokens<'_>) -> Parsed<'_, Name> {
     if let ([one], Some(best)) = (parts.as_slice(), suggest::nearest(&value, NOUNS.iter().copied()).first())
         && strsim::damerau_levenshtein(&one.value.to_ascii_uppercase(), best) <= 2
     {
-        let diag = Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{value}\": SHOW knows no such list")).at(span);
+        let diag =
+            Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{value}\": SHOW knows no such list"))
+                .at(span);
         return refuse(suggest::with_nearest(diag, &value, NOUNS.iter().copied()));
     }
     Ok((rest, Name { value, span }))

@@ -8,11 +8,11 @@ use nom::sequence::preceded;
 use sqlparser::tokenizer::Token;
 
 use super::input::{Parsed, Tokens, refuse};
-use super::terminal::{
-    close, column_list, comma, data_type, expression_until, if_exists, if_not_exists, name, object, open, twice, with_options, word,
-    words,
-};
 use super::not_supported;
+use super::terminal::{
+    close, column_list, comma, data_type, expression_until, if_exists, if_not_exists, name, object, open, twice,
+    with_options, word, words,
+};
 use crate::catalog::TableKind;
 use crate::diag::{Diag, Span};
 use crate::statement::{ColumnConstraint, ColumnSpec, CreateTable, Fragment, Name, Stmt, TableElement};
@@ -28,7 +28,8 @@ fn kind(input: Tokens<'_>) -> Parsed<'_, (TableKind, Span)> {
 
 /// `[USER|SHARED|STREAM] TABLE [IF NOT EXISTS] name ( element, ... ) [PARTITION BY (...)] [WITH (...)]`
 pub(super) fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
-    let (rest, (kind, _, if_not_exists, name)) = (opt(kind), word("TABLE"), if_not_exists, object("a table name")).parse(input)?;
+    let (rest, (kind, _, if_not_exists, name)) =
+        (opt(kind), word("TABLE"), if_not_exists, object("a table name")).parse(input)?;
     if rest.at_words(&["AS"]) {
         return not_supported("CREATE TABLE ... AS SELECT", rest.here());
     }
@@ -98,7 +99,9 @@ fn is_constraint(input: &Tokens<'_>) -> bool {
 }
 
 fn unenforced(what: &str, span: Span) -> Diag {
-    Diag::not_supported(what).hint("What is not enforced is refused; keep it unique by the primary key, or check it in the application.").at(span)
+    Diag::not_supported(what)
+        .hint("What is not enforced is refused; keep it unique by the primary key, or check it in the application.")
+        .at(span)
 }
 
 fn is_table_constraint(input: &Tokens<'_>) -> bool {
@@ -164,9 +167,9 @@ fn column_constraint(input: Tokens<'_>, end: usize) -> Parsed<'_, ColumnConstrai
         if behind_name.at_words(&[word]) {
             let diag = match word {
                 "UNIQUE" | "REFERENCES" => unenforced(what, behind_name.here()),
-                "GENERATED" | "AUTO_INCREMENT" | "AUTOINCREMENT" | "IDENTITY" => {
-                    Diag::not_supported(what).hint("DEFAULT SNOWFLAKE_ID() gives rising unique numbers.").at(behind_name.here())
-                }
+                "GENERATED" | "AUTO_INCREMENT" | "AUTOINCREMENT" | "IDENTITY" => Diag::not_supported(what)
+                    .hint("DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
+                    .at(behind_name.here()),
                 _ => Diag::not_supported(what).at(behind_name.here()),
             };
             return refuse(diag);

@@ -175,12 +175,9 @@ fn with_option(input: Tokens<'_>) -> Parsed<'_, WithOption> {
     let (rest, mut name) = name("an option name")(input)?;
     name.value.make_ascii_lowercase();
     let (rest, _) = symbol(Token::Eq, "\"=\"")(rest)?;
-    let (rest, value) = alt((
-        text("an option value").map(|text| OptionValue::Text(text.value)),
-        option_number,
-        option_word,
-    ))
-    .parse(rest)?;
+    let (rest, value) =
+        alt((text("an option value").map(|text| OptionValue::Text(text.value)), option_number, option_word))
+            .parse(rest)?;
     Ok((rest, WithOption { name, value, span: input.span_to(&rest) }))
 }
 

@@ -7,7 +7,8 @@ use nom::sequence::preceded;
 
 use super::input::{Parsed, Tokens, refuse};
 use super::terminal::{
-    expression, if_exists, if_not_exists, integer, number_or_parameter, object, stop, text_or_name, twice, with_options, word, words,
+    expression, if_exists, if_not_exists, integer, number_or_parameter, object, stop, text_or_name, twice,
+    with_options, word, words,
 };
 use crate::catalog::Operation;
 use crate::diag::{Diag, Span, SqlState};
@@ -81,7 +82,8 @@ fn group(input: Tokens<'_>) -> Parsed<'_, Name> {
     let (rest, name) = preceded(word("GROUP"), text_or_name("a group name")).parse(input)?;
     if name.value.is_empty() || name.value.len() > limits::MAX_GROUP_NAME_BYTES {
         return refuse(
-            Diag::new(SqlState::INVALID_NAME, format!("a group name has 1 to {} bytes", limits::MAX_GROUP_NAME_BYTES)).at(name.span),
+            Diag::new(SqlState::INVALID_NAME, format!("a group name has 1 to {} bytes", limits::MAX_GROUP_NAME_BYTES))
+                .at(name.span),
         );
     }
     Ok((rest, name))
@@ -136,7 +138,8 @@ pub(super) fn consume(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     while !rest.is_empty() {
         let before = rest;
         let given;
-        (rest, given) = clause(rest).or_else(|error| if matches!(&error, nom::Err::Error(_)) { stop() } else { Err(error) })?;
+        (rest, given) =
+            clause(rest).or_else(|error| if matches!(&error, nom::Err::Error(_)) { stop() } else { Err(error) })?;
         let (clause, repeated) = match given {
             Clause::Partition(partition) => ("PARTITION", consume.partition.replace(partition).is_some()),
             Clause::Group(group) => ("GROUP", consume.group.replace(group).is_some()),
@@ -153,8 +156,13 @@ pub(super) fn consume(input: Tokens<'_>) -> Parsed<'_, Stmt> {
 
 /// `topic GROUP 'g' [PARTITION p] UPTO OFFSET n`
 pub(super) fn ack(input: Tokens<'_>) -> Parsed<'_, Stmt> {
-    let (rest, (topic, group, partition, _, upto)) =
-        (object("a topic name"), group, opt(partition), words(&["UPTO", "OFFSET"]), number_or_parameter("an offset or a parameter"))
-            .parse(input)?;
+    let (rest, (topic, group, partition, _, upto)) = (
+        object("a topic name"),
+        group,
+        opt(partition),
+        words(&["UPTO", "OFFSET"]),
+        number_or_parameter("an offset or a parameter"),
+    )
+        .parse(input)?;
     Ok((rest, Stmt::Ack { topic, group, partition, upto }))
 }

@@ -53,12 +53,14 @@ fn property(input: Tokens<'_>) -> Parsed<'_, AlterUser> {
 
 /// `USER [IF NOT EXISTS] name [WITH] [PASSWORD 'p'] [ROLE r] [EMAIL 'e']`
 pub(super) fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
-    let (mut rest, (_, if_not_exists, name, _)) = (word("USER"), if_not_exists, user_name, opt(word("WITH"))).parse(input)?;
+    let (mut rest, (_, if_not_exists, name, _)) =
+        (word("USER"), if_not_exists, user_name, opt(word("WITH"))).parse(input)?;
     let mut user = CreateUser { name, if_not_exists, password: None, role: None, email: None };
     while !rest.is_empty() {
         let before = rest;
         let given;
-        (rest, given) = property(rest).or_else(|error| if matches!(&error, nom::Err::Error(_)) { stop() } else { Err(error) })?;
+        (rest, given) =
+            property(rest).or_else(|error| if matches!(&error, nom::Err::Error(_)) { stop() } else { Err(error) })?;
         let (clause, repeated) = match given {
             AlterUser::Password(password) => ("PASSWORD", user.password.replace(password).is_some()),
             AlterUser::Role(role) => ("ROLE", user.role.replace(role).is_some()),
@@ -75,7 +77,8 @@ pub(super) fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
 pub(super) fn alter(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     let (rest, (_, name, _, change)) =
         (word("USER"), user_name, alt((word("SET"), word("WITH"))), property).parse(input)?;
-    if rest.at_words(&["SET"]) || rest.at_words(&["PASSWORD"]) || rest.at_words(&["ROLE"]) || rest.at_words(&["EMAIL"]) {
+    if rest.at_words(&["SET"]) || rest.at_words(&["PASSWORD"]) || rest.at_words(&["ROLE"]) || rest.at_words(&["EMAIL"])
+    {
         return not_supported("more than one change in ALTER USER", rest.here());
     }
     Ok((rest, Stmt::AlterUser { name, change }))

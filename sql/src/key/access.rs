@@ -1,8 +1,8 @@
 //! From the planner's bounds to ranges of key bytes.
 
 use super::{KeyError, encode_value};
-use crate::catalog::Table;
 use crate::cast;
+use crate::catalog::Table;
 use crate::diag::{Diag, SqlState};
 use crate::eval::{EvalContext, evaluate};
 use crate::expr::Expr;
@@ -89,9 +89,13 @@ pub fn resolve_access(access: &TableAccess, table: &Table, context: &EvalContext
 }
 
 fn key_types(table: &Table) -> Result<Vec<DataType>, Diag> {
-    let column = |at: &u32| usize::try_from(*at).ok().and_then(|at| table.columns.get(at)).map(|column| column.data_type);
+    let column =
+        |at: &u32| usize::try_from(*at).ok().and_then(|at| table.columns.get(at)).map(|column| column.data_type);
     table.primary_key.iter().map(column).collect::<Option<_>>().ok_or_else(|| {
-        Diag::new(SqlState::INTERNAL, format!("the key of table {}.{} names a column that it lacks", table.namespace, table.name))
+        Diag::new(
+            SqlState::INTERNAL,
+            format!("the key of table {}.{} names a column that it lacks", table.namespace, table.name),
+        )
     })
 }
 
@@ -168,7 +172,8 @@ impl From<KeyError> for Diag {
     fn from(error: KeyError) -> Self {
         let message = error.to_string();
         match error {
-            KeyError::Null => Self::new(SqlState::NOT_NULL_VIOLATION, message).hint("give a value, or a DEFAULT, for every key column"),
+            KeyError::Null => Self::new(SqlState::NOT_NULL_VIOLATION, message)
+                .hint("give a value, or a DEFAULT, for every key column"),
             KeyError::Unordered(_) => Self::new(SqlState::INVALID_TABLE_DEFINITION, message),
             KeyError::TooLong { .. } => {
                 Self::new(SqlState::PROGRAM_LIMIT, message).hint("use a shorter value, or a digest of it, as the key")

@@ -170,25 +170,35 @@ fn null_and_contradicting_bounds_give_no_range() {
     assert!(range(Some((int(5), true)), Some((int(4), true))).is_empty());
     assert!(range(Some((int(5), true)), Some((int(5), false))).is_empty());
     assert!(range(Some((int(5), false)), Some((int(5), true))).is_empty());
-    assert!(range(Some((int(5), false)), Some((int(6), false))).iter().all(|range| !range.contains(&key(&[5])) && !range.contains(&key(&[6]))));
+    assert!(
+        range(Some((int(5), false)), Some((int(6), false)))
+            .iter()
+            .all(|range| !range.contains(&key(&[5])) && !range.contains(&key(&[6])))
+    );
     assert_eq!(range(Some((int(5), true)), Some((int(5), true))), vec![KeyRange::point(key(&[5]))]);
 }
 
 #[test]
 fn overlapping_ranges_become_one() {
-    let between = |low, high| KeyBounds { equal: Vec::new(), lower: Some((int(low), true)), upper: Some((int(high), true)) };
+    let between =
+        |low, high| KeyBounds { equal: Vec::new(), lower: Some((int(low), true)), upper: Some((int(high), true)) };
     let found = ranges(&ONE, vec![between(5, 9), between(1, 6), equal(vec![int(7)]), between(20, 30)]);
     assert_eq!(found.len(), 2);
     assert!(found[0].contains(&key(&[1])) && found[0].contains(&key(&[9])) && !found[0].contains(&key(&[10])));
-    let found = ranges(&ONE, vec![KeyBounds { equal: vec![], lower: Some((int(5), true)), upper: None }, between(7, 8)]);
+    let found =
+        ranges(&ONE, vec![KeyBounds { equal: vec![], lower: Some((int(5), true)), upper: None }, between(7, 8)]);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].end, None);
 }
 
 #[test]
 fn bounds_are_cast_and_computed_before_they_are_encoded() {
-    let sum = Expr::Binary { op: BinaryOp::Add, left: Box::new(int(2)), right: Box::new(int(3)), data_type: DataType::Int };
-    assert_eq!(ranges(&[DataType::BigInt], vec![equal(vec![sum])]), vec![KeyRange::point(encode_key(&[Value::BigInt(5)]).unwrap())]);
+    let sum =
+        Expr::Binary { op: BinaryOp::Add, left: Box::new(int(2)), right: Box::new(int(3)), data_type: DataType::Int };
+    assert_eq!(
+        ranges(&[DataType::BigInt], vec![equal(vec![sum])]),
+        vec![KeyRange::point(encode_key(&[Value::BigInt(5)]).unwrap())]
+    );
 }
 
 quickcheck! {

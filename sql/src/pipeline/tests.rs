@@ -18,7 +18,14 @@ fn int(value: i64) -> Expr {
 }
 
 fn output(expr: Expr) -> OutputColumn {
-    OutputColumn { name: "c".into(), expr, data_type: DataType::Int, primary_key: false, not_null: false, unique: false }
+    OutputColumn {
+        name: "c".into(),
+        expr,
+        data_type: DataType::Int,
+        primary_key: false,
+        not_null: false,
+        unique: false,
+    }
 }
 
 fn plan(projection: Vec<Expr>) -> QueryPlan {
@@ -65,7 +72,12 @@ fn second(rows: &[Row]) -> Vec<i64> {
 #[test]
 fn filters_and_projects_in_order_of_arrival() {
     let mut plan = plan(vec![column(1)]);
-    plan.filter = Some(Expr::Binary { op: BinaryOp::Greater, left: Box::new(column(0)), right: Box::new(int(1)), data_type: DataType::Boolean });
+    plan.filter = Some(Expr::Binary {
+        op: BinaryOp::Greater,
+        left: Box::new(column(0)),
+        right: Box::new(int(1)),
+        data_type: DataType::Boolean,
+    });
     let (found, _) = run(&plan, &rows(&[(Some(1), 10), (Some(3), 30), (None, 40), (Some(2), 20)])).unwrap();
     assert_eq!(second(&found), [30, 20]);
 }
@@ -111,7 +123,10 @@ fn nulls_stand_where_they_are_told() {
 }
 
 fn aggregate(keys: Vec<Expr>, function: AggregateFunction, args: Vec<Expr>) -> Option<Aggregate> {
-    Some(Aggregate { keys, calls: vec![AggregateCall { function, args, distinct: false, data_type: DataType::BigInt }] })
+    Some(Aggregate {
+        keys,
+        calls: vec![AggregateCall { function, args, distinct: false, data_type: DataType::BigInt }],
+    })
 }
 
 #[test]
@@ -174,7 +189,12 @@ fn limit_and_offset_are_checked_at_the_start() {
 
 #[test]
 fn an_error_in_a_row_is_the_querys_error() {
-    let division = Expr::Binary { op: BinaryOp::Divide, left: Box::new(int(1)), right: Box::new(column(0)), data_type: DataType::BigInt };
+    let division = Expr::Binary {
+        op: BinaryOp::Divide,
+        left: Box::new(int(1)),
+        right: Box::new(column(0)),
+        data_type: DataType::BigInt,
+    };
     let mut pipeline = start(&plan(vec![division]), LIMITS).unwrap();
     assert_eq!(pipeline.push(&[Value::Int(0)]).unwrap_err().sqlstate, SqlState::DIVISION_BY_ZERO);
 }

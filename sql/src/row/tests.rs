@@ -62,7 +62,10 @@ fn damage_is_told_apart() {
     assert_eq!(with(&[1, 3, 0x80, 0x80, 0x80, 0x80, 0x10]), Err(RowError::Invalid { at: 11 }));
     assert_eq!(with(&[1, 3, 2, 1, 3, 2]), Err(RowError::Duplicate(1)));
     assert!(matches!(with(&[1, 4, 2]), Err(RowError::Type { found: "BigInt", .. })));
-    assert_eq!(with(&[9, 7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(RowError::Truncated { at: 21 }));
+    assert_eq!(
+        with(&[9, 7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+        Err(RowError::Truncated { at: 21 })
+    );
     assert_eq!(with(&[0xff; 20]), Err(RowError::Invalid { at: 9 }));
     assert_eq!(with(&[9, 6, 29, 0]), Err(RowError::Invalid { at: 10 }));
     assert_eq!(with(&[9, 7, 1, 0xff]), Err(RowError::Invalid { at: 11 }));

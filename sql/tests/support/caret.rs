@@ -10,7 +10,10 @@ pub fn draw(sql: &str, diag: &Diag) -> String {
         let start = usize::try_from(span.start).unwrap().min(characters.len());
         let end = usize::try_from(span.end).unwrap().clamp(start, characters.len());
         let line_start = characters[..start].iter().rposition(|character| *character == '\n').map_or(0, |at| at + 1);
-        let line_end = characters[start..].iter().position(|character| *character == '\n').map_or(characters.len(), |at| start + at);
+        let line_end = characters[start..]
+            .iter()
+            .position(|character| *character == '\n')
+            .map_or(characters.len(), |at| start + at);
         let line: String = characters[line_start..line_end].iter().collect();
         let width = end.min(line_end).saturating_sub(start).max(1);
         out.push_str(&format!("\n  {line}\n  {}{}", " ".repeat(start - line_start), "^".repeat(width)));

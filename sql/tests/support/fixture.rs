@@ -28,7 +28,13 @@ ALTER TOPIC app.log ADD SOURCE app.messages ON INSERT;
 /// Namespaces app and other, tables of every kind, two topics, a user of each role.
 pub fn catalog() -> Catalog {
     let mut catalog = Catalog::default();
-    for (name, role) in [("alice", Role::User), ("bob", Role::User), ("worker", Role::Service), ("admin", Role::Dba), ("root", Role::System)] {
+    for (name, role) in [
+        ("alice", Role::User),
+        ("bob", Role::User),
+        ("worker", Role::Service),
+        ("admin", Role::Dba),
+        ("root", Role::System),
+    ] {
         step(&mut catalog, CatalogDelta::PutUser(Arc::new(user(name, role))));
     }
     for statement in parse(DEFINITIONS).unwrap() {
@@ -51,7 +57,9 @@ pub fn perform(plan: Plan, catalog: &mut Catalog) {
                 step(catalog, delta);
             }
         }
-        Plan::User(UserPlan::Create { name, role, .. }) => step(catalog, CatalogDelta::PutUser(Arc::new(user(&name, role)))),
+        Plan::User(UserPlan::Create { name, role, .. }) => {
+            step(catalog, CatalogDelta::PutUser(Arc::new(user(&name, role))))
+        }
         _ => {}
     }
 }

@@ -2,7 +2,8 @@
 
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
-    Bound, ConsumePlan, Ddl, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess, TableSpec, WriteKind, WritePlan,
+    Bound, ConsumePlan, Ddl, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess, TableSpec, WriteKind,
+    WritePlan,
 };
 use highwater_sql::value::Value;
 
@@ -23,7 +24,14 @@ pub fn bound(bound: &Bound) -> String {
         Plan::User(plan) => format!("{plan:?}"),
         Plan::Consume(plan) => consume(plan),
         Plan::Ack(plan) => {
-            format!("ack {}.{} group {:?} partition {} upto {}", plan.topic.namespace, plan.topic.name, plan.group, plan.partition, expr(&plan.upto))
+            format!(
+                "ack {}.{} group {:?} partition {} upto {}",
+                plan.topic.namespace,
+                plan.topic.name,
+                plan.group,
+                plan.partition,
+                expr(&plan.upto)
+            )
         }
     });
     out
@@ -53,7 +61,11 @@ fn query(plan: &QueryPlan) -> String {
         lines.push(format!("filter {}", expr(filter)));
     }
     if let Some(aggregate) = &plan.aggregate {
-        lines.push(format!("group by [{}] calls [{}]", list(&aggregate.keys), aggregate.calls.iter().map(call).collect::<Vec<_>>().join(", ")));
+        lines.push(format!(
+            "group by [{}] calls [{}]",
+            list(&aggregate.keys),
+            aggregate.calls.iter().map(call).collect::<Vec<_>>().join(", ")
+        ));
     }
     lines.push(format!("output {}", plan.projection.iter().map(output).collect::<Vec<_>>().join(", ")));
     if !plan.order_by.is_empty() {
@@ -92,13 +104,21 @@ fn write(plan: &WritePlan) -> String {
     match &plan.kind {
         WriteKind::Insert { columns, rows } => {
             let ids: Vec<String> = columns.iter().map(|id| id.0.to_string()).collect();
-            let rows: Vec<String> =
-                rows.iter().map(|row| format!("\n  ({})", row.iter().map(value).collect::<Vec<_>>().join(", "))).collect();
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| format!("\n  ({})", row.iter().map(value).collect::<Vec<_>>().join(", ")))
+                .collect();
             format!("insert table {} columns [{}]{}", plan.table.0, ids.join(", "), rows.concat())
         }
         WriteKind::Update { assignments, access, filter } => {
             let set: Vec<String> = assignments.iter().map(|(id, to)| format!("{} = {}", id.0, value(to))).collect();
-            format!("update table {} {}\nset {}{}", plan.table.0, self::access(access), set.join(", "), condition(filter))
+            format!(
+                "update table {} {}\nset {}{}",
+                plan.table.0,
+                self::access(access),
+                set.join(", "),
+                condition(filter)
+            )
         }
         WriteKind::Delete { access, filter } => {
             format!("delete table {} {}{}", plan.table.0, self::access(access), condition(filter))
@@ -131,15 +151,20 @@ fn ddl(plan: &Ddl) -> String {
 fn table_spec(table: &TableSpec, if_not_exists: bool) -> String {
     let mut lines = vec![format!(
         "create table {}.{} {:?} {:?} key {:?} partition {} ttl {:?} if_not_exists {if_not_exists}",
-        table.namespace, table.name, table.kind, table.access_level, table.primary_key, table.partition_columns, table.ttl_seconds
+        table.namespace,
+        table.name,
+        table.kind,
+        table.access_level,
+        table.primary_key,
+        table.partition_columns,
+        table.ttl_seconds
     )];
     for column in &table.columns {
         let limit = column.max_chars.map_or_else(String::new, |most| format!(" at most {most}"));
         let null = if column.nullable { "" } else { " not null" };
-        let default = column
-            .default
-            .as_ref()
-            .map_or_else(String::new, |default| format!(" default {} text {:?}", expr(default), column.default_text.as_deref().unwrap_or_default()));
+        let default = column.default.as_ref().map_or_else(String::new, |default| {
+            format!(" default {} text {:?}", expr(default), column.default_text.as_deref().unwrap_or_default())
+        });
         lines.push(format!("  {} {} {}{limit}{null}{default}", column.id.0, column.name, column.data_type));
     }
     for check in &table.checks {
@@ -151,13 +176,17 @@ fn table_spec(table: &TableSpec, if_not_exists: bool) -> String {
 fn access(access: &TableAccess) -> String {
     match access {
         TableAccess::Full => "full".to_owned(),
-        TableAccess::Bounds(bounds) => format!("bounds [{}]", bounds.iter().map(bound_of).collect::<Vec<_>>().join("; ")),
+        TableAccess::Bounds(bounds) => {
+            format!("bounds [{}]", bounds.iter().map(bound_of).collect::<Vec<_>>().join("; "))
+        }
     }
 }
 
 fn bound_of(bounds: &KeyBounds) -> String {
     let side = |side: &Option<(Expr, bool)>, exclusive: &str, inclusive: &str| {
-        side.as_ref().map_or_else(String::new, |(value, closed)| format!(" {} {}", if *closed { inclusive } else { exclusive }, expr(value)))
+        side.as_ref().map_or_else(String::new, |(value, closed)| {
+            format!(" {} {}", if *closed { inclusive } else { exclusive }, expr(value))
+        })
     };
     format!("({}){}{}", list(&bounds.equal), side(&bounds.lower, ">", ">="), side(&bounds.upper, "<", "<="))
 }
@@ -194,7 +223,9 @@ pub fn expr(expr: &Expr) -> String {
         Expr::Unary { op: UnaryOp::Minus, expr } => format!("(- {})", e(expr)),
         Expr::Binary { op, left, right, data_type } => {
             let shown = match op {
-                BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => format!(":{data_type}"),
+                BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => {
+                    format!(":{data_type}")
+                }
                 _ => String::new(),
             };
             format!("({} {op:?}{shown} {})", e(left), e(right))
@@ -202,13 +233,26 @@ pub fn expr(expr: &Expr) -> String {
         Expr::IsNull { expr, negated } => format!("({} is {}null)", e(expr), not(*negated)),
         Expr::InList { expr, list, negated } => format!("({} {}in [{}])", e(expr), not(*negated), self::list(list)),
         Expr::Like { expr, pattern, escape, case_insensitive, negated } => {
-            format!("({} {}{} {} escape {escape:?})", e(expr), not(*negated), if *case_insensitive { "ilike" } else { "like" }, e(pattern))
+            format!(
+                "({} {}{} {} escape {escape:?})",
+                e(expr),
+                not(*negated),
+                if *case_insensitive { "ilike" } else { "like" },
+                e(pattern)
+            )
         }
         Expr::Case { branches, otherwise, data_type } => {
-            let branches: Vec<String> = branches.iter().map(|(when, then)| format!("{} => {}", e(when), e(then))).collect();
-            format!("case:{data_type}({}; {})", branches.join(", "), otherwise.as_ref().map_or_else(|| "-".to_owned(), |other| e(other)))
+            let branches: Vec<String> =
+                branches.iter().map(|(when, then)| format!("{} => {}", e(when), e(then))).collect();
+            format!(
+                "case:{data_type}({}; {})",
+                branches.join(", "),
+                otherwise.as_ref().map_or_else(|| "-".to_owned(), |other| e(other))
+            )
         }
-        Expr::Cast { expr, to, assignment } => format!("{}({} as {to})", if *assignment { "store" } else { "cast" }, e(expr)),
+        Expr::Cast { expr, to, assignment } => {
+            format!("{}({} as {to})", if *assignment { "store" } else { "cast" }, e(expr))
+        }
         Expr::Function { function, args, data_type } => format!("{function:?}({}):{data_type}", self::list(args)),
         Expr::IsDistinct { left, right, negated } => format!("({} is {}distinct {})", e(left), not(*negated), e(right)),
         Expr::IsBool { expr, value, negated } => format!("({} is {}{value:?})", e(expr), not(*negated)),

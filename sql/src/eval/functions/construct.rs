@@ -46,7 +46,8 @@ pub(super) fn sha256(value: &Value) -> Result<Value, Diag> {
 }
 
 fn unknown_format(format: &str) -> Diag {
-    Diag::new(SqlState::INVALID_PARAMETER, format!("unrecognized encoding: \"{format}\"")).hint("use hex, base64 or escape")
+    Diag::new(SqlState::INVALID_PARAMETER, format!("unrecognized encoding: \"{format}\""))
+        .hint("use hex, base64 or escape")
 }
 
 pub(super) fn encode(value: &Value, format: &str) -> Result<Value, Diag> {
@@ -106,8 +107,11 @@ pub(super) fn json_build_object(args: &Args<'_>) -> Result<Value, Diag> {
     for (at, pair) in args.values.chunks_exact(2).enumerate() {
         let [key, value] = pair else { continue };
         if key.is_null() {
-            return Err(Diag::new(SqlState::INVALID_PARAMETER, format!("argument {} of json_build_object is NULL", at * 2 + 1))
-                .hint("object keys cannot be NULL"));
+            return Err(Diag::new(
+                SqlState::INVALID_PARAMETER,
+                format!("argument {} of json_build_object is NULL", at * 2 + 1),
+            )
+            .hint("object keys cannot be NULL"));
         }
         if at > 0 {
             out.push(',');

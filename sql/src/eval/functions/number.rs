@@ -71,7 +71,9 @@ pub(super) fn modulo(left: &Value, right: &Value) -> Result<Value, Diag> {
     // The rest is no larger than either operand, so it fits the wider of their types.
     Ok(match (left, right) {
         (Value::BigInt(_), _) | (_, Value::BigInt(_)) => Value::BigInt(rest),
-        (Value::Int(_), _) | (_, Value::Int(_)) => Value::Int(i32::try_from(rest).map_err(|_| integer_overflow("INT"))?),
+        (Value::Int(_), _) | (_, Value::Int(_)) => {
+            Value::Int(i32::try_from(rest).map_err(|_| integer_overflow("INT"))?)
+        }
         _ => Value::SmallInt(i16::try_from(rest).map_err(|_| integer_overflow("SMALLINT"))?),
     })
 }
@@ -102,8 +104,12 @@ pub(super) fn power(base: f64, exponent: f64) -> Result<Value, Diag> {
         return Err(domain("a negative number raised to a non-integer power yields a complex result"));
     }
     let result = libm::pow(base, exponent);
-    checked_double(result, base.is_infinite() || exponent.is_infinite(), base == 0.0 || base.is_infinite() || exponent.is_infinite())
-        .map(Value::Double)
+    checked_double(
+        result,
+        base.is_infinite() || exponent.is_infinite(),
+        base == 0.0 || base.is_infinite() || exponent.is_infinite(),
+    )
+    .map(Value::Double)
 }
 
 pub(super) fn sqrt(value: f64) -> Result<Value, Diag> {

@@ -30,8 +30,10 @@ const ROUNDING: &[Signature] = &[
     fixed(&[DOUBLE], TO_DOUBLE),
     fixed(&[Param::Decimal, WHOLE], Output::First),
 ];
-const MODULO: &[Signature] =
-    &[fixed(&[Param::Decimal, Param::Decimal], Output::First), fixed(&[Param::Integer, Param::Integer], Output::Common)];
+const MODULO: &[Signature] = &[
+    fixed(&[Param::Decimal, Param::Decimal], Output::First),
+    fixed(&[Param::Integer, Param::Integer], Output::Common),
+];
 const OF_DOUBLE: &[Signature] = &[fixed(&[DOUBLE], TO_DOUBLE)];
 const TWO_DOUBLES: &[Signature] = &[fixed(&[DOUBLE, DOUBLE], TO_DOUBLE)];
 const LENGTH: &[Signature] = &[fixed(&[BYTES], TO_INT), fixed(&[TEXT], TO_INT)];
@@ -121,10 +123,33 @@ pub(super) const FUNCTIONS: &[(&str, Function, &[Signature])] = &[
 
 /// Functions and aggregates of the dialect that do not exist yet.
 pub(super) const NOT_YET: &[&str] = &[
-    "age", "array_agg", "cosine_distance", "date_bin", "format", "json_agg", "json_build_array", "jsonb_agg", "jsonb_set",
-    "l2_distance", "regexp_match", "regexp_matches", "regexp_replace", "row_to_json", "stddev", "stddev_pop", "stddev_samp",
-    "strpos", "to_char", "to_date", "to_json", "to_jsonb", "var_pop", "var_samp", "variance",
+    "age",
+    "array_agg",
+    "cosine_distance",
+    "date_bin",
+    "format",
+    "json_agg",
+    "json_build_array",
+    "jsonb_agg",
+    "jsonb_set",
+    "l2_distance",
+    "regexp_match",
+    "regexp_matches",
+    "regexp_replace",
+    "row_to_json",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "strpos",
+    "to_char",
+    "to_date",
+    "to_json",
+    "to_jsonb",
+    "var_pop",
+    "var_samp",
+    "variance",
 ];
 
 /// Every aggregate's name, sorted.
-pub(super) const AGGREGATES: &[&str] = &["avg", "bool_and", "bool_or", "count", "every", "max", "min", "string_agg", "sum"];
+pub(super) const AGGREGATES: &[&str] =
+    &["avg", "bool_and", "bool_or", "count", "every", "max", "min", "string_agg", "sum"];
