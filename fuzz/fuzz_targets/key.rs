@@ -1,5 +1,5 @@
 //! Keys: no bytes make the decoder panic, and bytes that are a key are the only bytes of that key.
-
+#![allow(clippy::disallowed_types, reason = "libFuzzer's macro opens files")]
 #![no_main]
 
 use highwater_fuzz::TYPES;

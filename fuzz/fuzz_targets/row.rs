@@ -1,5 +1,5 @@
 //! Stored rows: no bytes make the decoder panic, and what it reads is written again as a row that reads the same.
-
+#![allow(clippy::disallowed_types, reason = "libFuzzer's macro opens files")]
 #![no_main]
 
 use highwater_fuzz::table;
