@@ -9,20 +9,19 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use highwater_runtime::{AlignedBuf, BLOCK, Env, File};
+use highwater_runtime::{BLOCK, Env, File};
 
 use super::block::{self, Parsed};
 use super::group::GroupLog;
 use super::record;
 use super::segment::{self, ParsedSegment, SegmentHeader};
-use super::verdict::{self, Expected, Found, Later, Verdict, classify, inspect, may_be_later};
-use super::{BlockPlace, FreeSlot, Log, LogState, Segment};
+use super::verdict::{Expected, Found, Later, Verdict, classify, inspect, may_be_later};
+use super::Log;
+use super::scan::Scan;
+use super::state::{BlockPlace, FreeSlot, LogState, Segment};
 use crate::error::EngineError;
 use crate::ids::GroupId;
 use crate::options::StoreOptions;
-
-/// Bytes read at once while scanning.
-const WINDOW: usize = 1 << 20;
 
 /// What the manifest says about the log.
 pub(crate) struct LogClaims {
@@ -54,57 +53,6 @@ struct Candidate<F> {
     file: F,
     bytes: u64,
     header: ParsedSegment,
-}
-
-/// A sliding window over a segment.
-pub(crate) struct Scan<'a, F> {
-    file: &'a F,
-    path: &'a Path,
-    end: u64,
-    window: AlignedBuf,
-    /// Offset of the window in the file.
-    start: u64,
-    /// Bytes of the window that were read.
-    len: usize,
-}
-
-impl<'a, F: File> Scan<'a, F> {
-    pub(crate) fn new(file: &'a F, path: &'a Path, end: u64) -> Self {
-        Self { file, path, end, window: AlignedBuf::zeroed(BLOCK), start: 0, len: 0 }
-    }
-
-    /// Moves the window so that it holds `len` bytes at `at`.
-    async fn want(&mut self, at: u64, len: usize) -> Result<(), EngineError> {
-        if at >= self.start && at + len as u64 <= self.start + self.len as u64 {
-            return Ok(());
-        }
-        let read = WINDOW.max(len).min((self.end - at) as usize);
-        self.window = self.file.read_at(at, read).await.map_err(|e| EngineError::io("read", self.path, &e))?;
-        self.start = at;
-        self.len = read;
-        Ok(())
-    }
-
-    fn held(&self, at: u64, len: usize) -> Option<&[u8]> {
-        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
-        self.window.get(from..from.checked_add(len)?)
-    }
-
-    /// What lies at `at`: the header, and the whole block if its length stays within the segment.
-    pub(crate) async fn block(&mut self, at: u64) -> Result<(Parsed, Option<&[u8]>), EngineError> {
-        if at + BLOCK as u64 > self.end {
-            return Ok((Parsed::Blank, None));
-        }
-        self.want(at, BLOCK).await?;
-        let parsed = block::parse(self.held(at, BLOCK).unwrap_or_default());
-        let Parsed::Header(header) = parsed else { return Ok((parsed, None)) };
-        let len = header.block_bytes();
-        if at.saturating_add(len as u64) > self.end {
-            return Ok((parsed, None));
-        }
-        self.want(at, len).await?;
-        Ok((parsed, self.held(at, len)))
-    }
 }
 
 impl<E: Env> Log<E> {
@@ -448,17 +396,4 @@ fn check_whole<F>(folder: &Path, state: &LogState<F>, claims: &LogClaims) -> Res
         }
     }
     Ok(())
-}
-
-/// What a scan over a segment in memory finds; for offline inspection and fuzzing.
-#[must_use]
-pub fn scan_segment_bytes(bytes: &[u8]) -> Option<(usize, Found)> {
-    let ParsedSegment::Header(header) = SegmentHeader::parse(bytes.get(..BLOCK)?) else { return None };
-    let expected = Expected {
-        segment: header.segment,
-        salt: header.salt,
-        sequence: header.first,
-        previous: header.previous,
-    };
-    Some(verdict::scan_bytes(bytes.get(BLOCK..)?, expected))
 }

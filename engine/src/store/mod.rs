@@ -60,6 +60,8 @@ pub struct Store<E: Env> {
     next_table: Cell<u64>,
     /// The log's tail as the manifest has it.
     recorded_tail: Cell<u64>,
+    /// The newest segment of which the manifest knows a block.
+    recorded_head: Cell<u64>,
     flush_wake: Event,
     compact_wake: Event,
     seal_wake: Event,

@@ -31,12 +31,13 @@ impl Driver {
         Self::open_with(env, StoreOptions::small()).await
     }
 
-    /// Opens the store and applies every entry behind what the tables contain.
+    /// Opens the store and applies every committed entry behind what the tables contain.
     pub async fn open_with(env: InProcEnv, options: StoreOptions) -> Result<Self, EngineError> {
         let (store, recovery) = Store::open(env.clone(), Path::new(FOLDER), options).await?;
         let mut last = BTreeMap::new();
         for (group, found) in &recovery.groups {
-            for entry in store.entries(*group, found.applied.next(), found.last_index, usize::MAX).await? {
+            let committed = found.hard_state.commit.min(found.last_index);
+            for entry in store.entries(*group, found.applied.next(), committed, usize::MAX).await? {
                 store.write(*group, entry.index, WriteBatch::decode(entry.data.to_vec()).unwrap());
                 store.release_log(*group, entry.index);
             }

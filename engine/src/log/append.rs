@@ -1,0 +1,334 @@
+//! Writing the log: batches into blocks, blocks into segments, segments into files that were filled with zeros beforehand.
+//!
+//! A synchronous write over blocks that were written before is the fastest durable write there is: one system call, no
+//! change of the file's metadata.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
+
+use super::batch::{LogBatch, Part};
+use super::block::{BlockHeader, CHECKPOINT, HEADER, SEAL, block_bytes, seal_block};
+use super::group::GroupLog;
+use super::record::{self, Record};
+use super::segment::{self, SegmentHeader};
+use super::state::{BlockPlace, FreeSlot, Segment};
+use super::Log;
+use crate::error::EngineError;
+use crate::ids::{GroupId, Incarnation, LogIndex};
+
+/// Bytes written per call when a new segment is filled with zeros.
+const FILL_BYTES: usize = 1 << 20;
+/// A group whose log is at most this large is moved forward rather than let it hold an old segment.
+const RELOCATE_BYTES: u64 = 512 << 10;
+
+impl<E: Env> Log<E> {
+    /// How segment files are opened: every completed write is durable.
+    fn segment_options(env: &E) -> OpenOptions {
+        // Planted bug 4: appends return when the write has completed, not when it is durable.
+        if env.mutant(4) { OpenOptions::WRITE } else { OpenOptions::WRITE.synchronous() }
+    }
+
+    /// Writes a batch; every record is durable and visible when this returns.
+    pub(crate) async fn append(&self, batch: LogBatch) -> Result<(), EngineError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let limit = self.options.max_entry_bytes();
+        if batch.largest_entry() > limit {
+            return Err(EngineError::TooLarge { bytes: batch.largest_entry(), limit });
+        }
+        let _pass = self.gate.enter().await;
+        self.check_order(&batch)?;
+        self.write(batch).await
+    }
+
+    /// Refuses entries that would leave a gap in their group's log.
+    fn check_order(&self, batch: &LogBatch) -> Result<(), EngineError> {
+        let state = self.state.borrow();
+        let mut ends: BTreeMap<GroupId, (Incarnation, LogIndex, LogIndex)> = BTreeMap::new();
+        for pushed in &batch.records {
+            match &pushed.record {
+                Record::Entries { group, incarnation, first, entries } => {
+                    let held = ends.get(group).copied().or_else(|| {
+                        state.groups.get(group).map(|log| (log.incarnation, log.start, log.last()))
+                    });
+                    let (life, start, last) = held.unwrap_or((*incarnation, first.previous(), first.previous()));
+                    let (start, last) = if life == *incarnation { (start, last) } else { (first.previous(), first.previous()) };
+                    if *first <= start || *first > last.next() {
+                        return Err(EngineError::Gap { group: *group, first: *first, start, last });
+                    }
+                    let last = LogIndex(first.0 + entries.len() as u64 - 1);
+                    ends.insert(*group, (*incarnation, start, last));
+                }
+                Record::Start { group, incarnation, start, .. } => {
+                    ends.insert(*group, (*incarnation, *start, *start));
+                }
+                Record::HardState { .. } | Record::Relocated { .. } | Record::Checkpoint { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the batch's blocks. The caller holds the gate.
+    async fn write(&self, batch: LogBatch) -> Result<(), EngineError> {
+        if self.writing.get() {
+            return Err(EngineError::Closed);
+        }
+        let parts = batch.parts();
+        // Space for all of the batch is at hand before any of it is written, so that a full disk refuses the whole batch.
+        self.reserve(parts.iter().map(|part| block_bytes(part.bytes.len()) as u64)).await?;
+        self.writing.set(true);
+        let LogBatch { payload, records, .. } = batch;
+        let mut records = records.into_iter().map(|pushed| pushed.record);
+        for Part { bytes, records: count } in parts {
+            let start = bytes.start;
+            let bytes = payload.get(bytes).unwrap_or_default();
+            self.write_block(0, bytes, start, records.by_ref().take(count).collect()).await?;
+        }
+        self.writing.set(false);
+        Ok(())
+    }
+
+    /// Writes an empty block that proves everything before it durable, unless the log already ends with one.
+    pub(crate) async fn seal(&self) -> Result<(), EngineError> {
+        let _pass = self.gate.enter().await;
+        if self.writing.get() {
+            return Err(EngineError::Closed);
+        }
+        let room = {
+            let state = self.state.borrow();
+            state.sealed || state.active().is_none_or(|(_, segment)| segment.used + BLOCK as u64 > segment.bytes)
+        };
+        if room {
+            return Ok(());
+        }
+        self.writing.set(true);
+        self.write_block(SEAL, &[], 0, Vec::new()).await?;
+        self.writing.set(false);
+        Ok(())
+    }
+
+    /// Makes free slots ready for as many segments as blocks of these sizes need.
+    async fn reserve(&self, blocks: impl Iterator<Item = u64>) -> Result<(), EngineError> {
+        let mut needed = 0;
+        {
+            let state = self.state.borrow();
+            let mut room = state.active().map_or(0, |(_, segment)| segment.bytes - segment.used);
+            let fresh = self.options.segment_bytes - opening_bytes(&state.groups) as u64;
+            for block in blocks {
+                if block > room {
+                    needed += 1;
+                    room = fresh;
+                }
+                room = room.saturating_sub(block);
+            }
+        }
+        while self.state.borrow().free.len() < needed {
+            self.prepare_spare().await?;
+        }
+        Ok(())
+    }
+
+    async fn write_block(
+        &self,
+        flags: u16,
+        payload: &[u8],
+        payload_start: usize,
+        records: Vec<Record>,
+    ) -> Result<(), EngineError> {
+        let bytes = block_bytes(payload.len());
+        let fits = self.state.borrow().active().is_some_and(|(_, segment)| segment.used + bytes as u64 <= segment.bytes);
+        if !fits {
+            self.start_segment().await?;
+        }
+        let mut buffer = AlignedBuf::zeroed(bytes);
+        crate::codec::patch(&mut buffer, HEADER, payload);
+        let (file, path, id, offset, checksum) = {
+            let state = self.state.borrow();
+            let Some((id, segment)) = state.active() else { return Err(EngineError::Closed) };
+            let header = BlockHeader {
+                flags,
+                length: payload.len() as u32,
+                records: records.len() as u32,
+                segment: id,
+                sequence: state.sequence,
+                durable: state.sequence - 1,
+                previous: state.previous,
+                checksum: 0,
+            };
+            let checksum = seal_block(&mut buffer, &header, segment.salt);
+            (Rc::clone(&segment.file), segment.path.clone(), id, segment.used, checksum)
+        };
+        if let Err(error) = file.write_at(buffer, offset).await {
+            return self.stop("write to", &path, offset, &error).await;
+        }
+        let mut state = self.state.borrow_mut();
+        state.sequence += 1;
+        state.previous = checksum;
+        state.sealed = flags & SEAL != 0;
+        if let Some(segment) = state.segments.get_mut(&id) {
+            segment.used = offset + bytes as u64;
+        }
+        let place = BlockPlace { segment: id, offset, bytes, payload_start };
+        for record in records {
+            state.apply(record, &place, self.options.tail_cache_bytes);
+        }
+        self.appends.set(self.appends.get() + 1);
+        Ok(())
+    }
+
+    /// Takes a free slot and writes the header and the checkpoint of the next segment into it, in one write.
+    pub(crate) async fn start_segment(&self) -> Result<(), EngineError> {
+        let slot = loop {
+            if let Some(slot) = self.state.borrow_mut().free.pop() {
+                break slot;
+            }
+            self.prepare_spare().await?;
+        };
+        let salt = self.env.random();
+        let path = segment::path(&self.folder, slot.slot);
+        let (buffer, id, sequence, previous, checksum) = {
+            let state = self.state.borrow();
+            let id = state.active().map_or(1, |(id, _)| id + 1);
+            let header = SegmentHeader {
+                database: self.options.database_id,
+                store: self.options.store_id,
+                previous: state.previous,
+                segment: id,
+                salt,
+                first: state.sequence,
+                bytes: self.options.segment_bytes,
+                manifest: self.manifest_sequence.get(),
+            };
+            let payload = checkpoint(&state.groups);
+            let mut buffer = AlignedBuf::zeroed(BLOCK + block_bytes(payload.len()));
+            header.encode(&mut buffer);
+            crate::codec::patch(&mut buffer, BLOCK + HEADER, &payload);
+            let opening = BlockHeader {
+                flags: CHECKPOINT,
+                length: payload.len() as u32,
+                records: state.groups.len() as u32,
+                segment: id,
+                sequence: state.sequence,
+                durable: state.sequence - 1,
+                previous: state.previous,
+                checksum: 0,
+            };
+            let checksum = buffer.get_mut(BLOCK..).map_or(0, |block| seal_block(block, &opening, salt));
+            (buffer, id, state.sequence, state.previous, checksum)
+        };
+        let used = buffer.len() as u64;
+        if let Err(error) = slot.file.write_at(buffer, 0).await {
+            return self.stop("write to", &path, 0, &error).await;
+        }
+        let mut state = self.state.borrow_mut();
+        state.sequence = sequence + 1;
+        state.previous = checksum;
+        state.sealed = true;
+        let bytes = self.options.segment_bytes;
+        let segment =
+            Segment { slot: slot.slot, file: slot.file, path, salt, bytes, used, first: sequence, previous };
+        state.segments.insert(id, segment);
+        Ok(())
+    }
+
+    /// Creates and fills one more free segment.
+    pub(crate) async fn prepare_spare(&self) -> Result<(), EngineError> {
+        let _pass = self.spare_gate.enter().await;
+        let slot = {
+            let mut state = self.state.borrow_mut();
+            let slot = state.next_slot;
+            state.next_slot += 1;
+            slot
+        };
+        let path = segment::path(&self.folder, slot);
+        match self.fill(&path).await {
+            Ok(file) => {
+                self.state.borrow_mut().free.push(FreeSlot { slot, file: Rc::new(file) });
+                Ok(())
+            }
+            Err(error) => {
+                // What is there is no segment; whether it can be removed now or at the next start does not matter.
+                let _ = self.env.remove_file(&path).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fill(&self, path: &Path) -> Result<E::File, EngineError> {
+        let failed = |action, error| EngineError::io(action, path, &error);
+        let file = self.env.open(path, OpenOptions::CREATE).await.map_err(|e| failed("create", e))?;
+        let bytes = self.options.segment_bytes;
+        file.allocate(bytes).await.map_err(|e| failed("reserve space for", e))?;
+        let mut buffer = AlignedBuf::zeroed(FILL_BYTES.min(bytes as usize));
+        let mut offset = 0;
+        while offset < bytes {
+            if bytes - offset < buffer.len() as u64 {
+                buffer = AlignedBuf::zeroed((bytes - offset) as usize);
+            }
+            let len = buffer.len() as u64;
+            buffer = file.write_at(buffer, offset).await.map_err(|e| failed("fill", e))?;
+            offset += len;
+            self.env.yield_if_needed().await;
+        }
+        if let Err(error) = file.sync().await {
+            return self.stop("sync", path, 0, &error).await;
+        }
+        if let Err(error) = self.env.sync_dir(&self.folder).await {
+            return self.stop("sync", &self.folder, 0, &error).await;
+        }
+        self.env.open(path, Self::segment_options(&self.env)).await.map_err(|e| failed("open", e))
+    }
+
+    /// Opens a segment's file for the log's own writes.
+    pub(crate) async fn open_segment(env: &E, path: &Path) -> Result<E::File, EngineError> {
+        env.open(path, Self::segment_options(env)).await.map_err(|error| EngineError::io("open", path, &error))
+    }
+
+    async fn stop<T>(&self, action: &str, path: &Path, offset: u64, error: &std::io::Error) -> T {
+        let reason = format!(
+            "cannot {action} {} at byte {offset}: {error}; what is on the disk is unknown, so this node stops; \
+             it recovers from the disk's real state when it is started again",
+            path.display()
+        );
+        match self.env.fail_stop(&reason).await {}
+    }
+
+    /// Writes the whole log of a small group again at the head, so that it no longer holds old segments.
+    /// Returns whether the group was small enough.
+    pub(crate) async fn relocate(&self, group: GroupId) -> Result<bool, EngineError> {
+        let _pass = self.gate.enter().await;
+        let (incarnation, first, last) = {
+            let Some(log) = self.group(group) else { return Ok(true) };
+            if log.entry_count() == 0 {
+                return Ok(true);
+            }
+            if log.entry_bytes() > RELOCATE_BYTES.min(self.options.segment_bytes / 4) {
+                return Ok(false);
+            }
+            (log.incarnation, log.start.next(), log.last())
+        };
+        let entries = self.entries(group, first, last, usize::MAX).await?;
+        let mut batch = LogBatch::new();
+        batch.push_relocated(group, incarnation, first, entries.into_iter().map(|entry| (entry.term, entry.data)));
+        self.write(batch).await?;
+        Ok(true)
+    }
+}
+
+/// The checkpoint records of all groups.
+fn checkpoint(groups: &BTreeMap<GroupId, GroupLog>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for (group, log) in groups {
+        record::put_checkpoint(&mut payload, *group, log.incarnation, &log.hard_state, log.start, log.start_term);
+    }
+    payload
+}
+
+/// Bytes that a segment's header and checkpoint take.
+fn opening_bytes(groups: &BTreeMap<GroupId, GroupLog>) -> usize {
+    BLOCK + block_bytes(checkpoint(groups).len())
+}
