@@ -75,6 +75,16 @@ pub struct CorePart {
     everyone: Vec<Sender<()>>,
 }
 
+impl CorePart {
+    /// The same with stores of these sizes; every core of a node is given the same. Simulations take small ones, so that a
+    /// short run has flushes and compactions in it.
+    #[must_use]
+    pub fn with_store(mut self, store: highwater_engine::StoreOptions) -> Self {
+        self.setup.store = store;
+        self
+    }
+}
+
 /// Asks a node's cores to stop. Clones ask the same cores.
 #[derive(Clone)]
 pub struct Stopper(Vec<Sender<()>>);

@@ -1,0 +1,79 @@
+//! A client that adds 1 to counters that all share: a doubled or lost addition shows in the sum.
+
+use std::rc::Rc;
+
+use highwater_sim::model::Counter;
+use highwater_sim::plan::{Action, Manner};
+use serde_json::json;
+
+use super::session::{Reply, Session, changed, number};
+use super::setup;
+use super::shared::{Run, pause};
+
+/// Carries out an adder's operations.
+pub async fn add(run: Rc<Run>, number: usize) {
+    let user = setup::adder(number);
+    let mut session = setup::session(&run, &user);
+    for operation in run.plan.adders.get(number).into_iter().flatten() {
+        pause(operation.pause).await;
+        let outcome = match &operation.action {
+            Action::Add(counter) => add_one(&run, &mut session, *counter, operation.manner).await,
+            Action::Look(counter) => look(&run, &mut session, *counter).await,
+            _ => Ok(()),
+        };
+        if run.is_broken() {
+            return;
+        }
+        if let Err(reason) = outcome {
+            return run.violation(format!("{user}: {operation:?}: {reason}"));
+        }
+    }
+}
+
+fn counter<T>(run: &Run, id: i64, change: impl FnOnce(&mut Counter) -> T) -> T {
+    change(run.counters.borrow_mut().entry(id).or_default())
+}
+
+async fn add_one(run: &Rc<Run>, session: &mut Session, id: i64, manner: Manner) -> Result<(), String> {
+    let sql = "UPDATE w.counters SET n = n + 1 WHERE id = $1";
+    counter(run, id, |counter| counter.begun += 1);
+    let reply = match manner {
+        Manner::Retry | Manner::Impatient(_) => {
+            let request = session.request_id();
+            let patience = if let Manner::Impatient(patience) = manner { Some(patience) } else { None };
+            session.insist(sql, &json!([id]), Some(&request), patience).await
+        }
+        Manner::Once => session.sql(sql, &json!([id]), None, None).await,
+    };
+    match reply {
+        Reply::Done(answer) if changed(&answer) == 1 => {
+            run.acknowledge_write();
+            counter(run, id, |counter| counter.acknowledged += 1);
+            Ok(())
+        }
+        Reply::Done(answer) => Err(format!("{} rows were changed; it should be 1", changed(&answer))),
+        Reply::Refused { state, message } => Err(format!("it was refused: {state} {message}")),
+        Reply::NotNow => {
+            counter(run, id, |counter| counter.begun -= 1);
+            Ok(())
+        }
+        Reply::Lost | Reply::Open => {
+            run.mark("additions_unknown");
+            counter(run, id, |counter| counter.unknown += 1);
+            Ok(())
+        }
+    }
+}
+
+/// A read is linearizable: everything acknowledged before it is in it, nothing is that was not begun.
+async fn look(run: &Rc<Run>, session: &mut Session, id: i64) -> Result<(), String> {
+    let before = counter(run, id, |counter| *counter);
+    let rows = session.rows("SELECT n FROM w.counters WHERE id = $1", &json!([id])).await?;
+    let value = rows.first().map_or(i64::MIN, |row| number(row, 0));
+    let now = counter(run, id, |counter| *counter);
+    run.mark("reads_checked");
+    match u64::try_from(value) {
+        Ok(value) if now.may_read(&before, value) => Ok(()),
+        _ => Err(format!("counter {id} reads {value}; before: {before:?}, after: {now:?}")),
+    }
+}

@@ -1,0 +1,84 @@
+//! Ring 2: one machine with the real server code, clients on another, and what ends the first again and again.
+//!
+//! The **director** sets the database up, starts the clients of the plan, waits until they are done and every crash has come, then
+//! switches the faults off and has everything verified, before and after one more power cut. The **nemesis** runs beside it.
+
+mod adder;
+mod consumer;
+mod nemesis;
+mod report;
+mod session;
+mod setup;
+mod shared;
+mod verify;
+mod watcher;
+mod world;
+mod writer;
+
+use std::rc::Rc;
+
+use highwater_runtime::disk::Faults;
+use highwater_runtime::sim;
+use highwater_sim::plan::Plan;
+use madsim::runtime::{Handle, Runtime};
+
+pub use report::Report;
+use shared::{Phase, Run};
+
+/// Carries a seed's plan out and says whether every promise was kept.
+pub fn run(seed: u64, mutant: u32, trace: bool) -> Report {
+    highwater_runtime::choose_mutant(mutant);
+    let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+    sim::install(&runtime, Faults::none());
+    let run = Run::install(Plan::draw(seed), trace);
+    runtime.block_on(async {
+        let server = world::start_machine();
+        run.set_server(server);
+        Handle::current().create_node().name("clients").ip(world::CLIENTS).init(|| direct(shared::current())).build();
+        nemesis::haunt(&run).await;
+    });
+    report::of(&run)
+}
+
+/// Sends the server's log to standard error.
+pub fn log_to_stderr(level: &str) {
+    let level = level.parse().unwrap_or(tracing::Level::INFO);
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time().init();
+}
+
+async fn direct(run: Rc<Run>) {
+    if let Err(reason) = carry_out(&run).await {
+        run.violation(reason);
+    }
+    run.enter(Phase::Over);
+}
+
+async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
+    setup::database(run).await?;
+    run.switch_faults(true);
+    run.enter(Phase::Load);
+    for number in 0..run.plan.writers.len() {
+        run.client(writer::write(Rc::clone(run), number));
+    }
+    for number in 0..run.plan.adders.len() {
+        run.client(adder::add(Rc::clone(run), number));
+    }
+    for number in 0..highwater_sim::plan::CONSUMERS {
+        run.attendant(consumer::ack_by_hand(Rc::clone(run), number));
+    }
+    run.attendant(consumer::ack_at_once(Rc::clone(run)));
+    run.attendant(watcher::watch(Rc::clone(run)));
+    run.until(|run| run.clients() == 0).await;
+    run.enter(Phase::Rest);
+    run.until(Run::crashes_are_over).await;
+    run.switch_faults(false);
+    run.enter(Phase::Verify);
+    run.until(|run| run.attendants() == 0).await;
+    if run.is_broken() {
+        return Ok(());
+    }
+    verify::everything(run, "at the end").await?;
+    run.last_crash();
+    run.until(|run| run.crashes_are_over() && run.is_serving()).await;
+    verify::everything(run, "after one more power cut").await
+}

@@ -1,0 +1,76 @@
+//! The database that every run works on.
+
+use std::rc::Rc;
+
+use highwater_sim::model::{Counter, Rows};
+use highwater_sim::plan::{ADDERS, COUNTERS, PARTITIONS, WRITERS};
+use serde_json::json;
+
+use super::session::{Reply, Session};
+use super::shared::Run;
+use super::world::ROOT_PASSWORD;
+
+/// Name of a writer, by number.
+pub fn writer(number: usize) -> String {
+    format!("writer{number}")
+}
+
+/// Name of a client that adds to counters.
+pub fn adder(number: usize) -> String {
+    format!("adder{number}")
+}
+
+/// The user of the consumers.
+pub const READER: &str = "reader";
+
+/// A user's password.
+pub fn password(user: &str) -> String {
+    format!("the-password-of-{user}")
+}
+
+/// A session of root.
+pub fn root(run: &Rc<Run>, name: &str) -> Session {
+    Session::new(run, name, "root", ROOT_PASSWORD)
+}
+
+/// A session of a user of this module.
+pub fn session(run: &Rc<Run>, user: &str) -> Session {
+    Session::new(run, user, user, password(user))
+}
+
+/// Creates everything. The server may crash while it is born, not later.
+pub async fn database(run: &Rc<Run>) -> Result<(), String> {
+    run.until(Run::is_serving).await;
+    let mut root = root(run, "setup");
+    let mut statements = vec![
+        "CREATE NAMESPACE w".to_owned(),
+        "CREATE USER TABLE w.items (id BIGINT PRIMARY KEY, v BIGINT NOT NULL, body TEXT NOT NULL)".to_owned(),
+        "CREATE SHARED TABLE w.counters (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)".to_owned(),
+        format!("CREATE TOPIC w.events PARTITIONS {PARTITIONS}"),
+        "CREATE TOPIC w.counts PARTITIONS 2".to_owned(),
+        "ALTER TOPIC w.counts ADD SOURCE w.counters ON UPDATE WITH (payload = 'full')".to_owned(),
+    ];
+    for change in ["INSERT", "UPDATE", "DELETE"] {
+        statements.push(format!("ALTER TOPIC w.events ADD SOURCE w.items ON {change} WITH (payload = 'full')"));
+    }
+    for (users, role) in [((0..WRITERS).map(writer).collect(), "user"), ((0..ADDERS).map(adder).collect::<Vec<_>>(), "service")] {
+        for user in users {
+            statements.push(format!("CREATE USER {user} WITH PASSWORD '{}' ROLE {role}", password(&user)));
+            if role == "user" {
+                run.rows.borrow_mut().insert(user, Rows::default());
+            }
+        }
+    }
+    statements.push(format!("CREATE USER {READER} WITH PASSWORD '{}' ROLE service", password(READER)));
+    for id in 0..COUNTERS {
+        statements.push(format!("INSERT INTO w.counters (id, n) VALUES ({id}, 0)"));
+        run.counters.borrow_mut().insert(id, Counter::default());
+    }
+    for statement in statements {
+        match root.insist(&statement, &json!([]), None, None).await {
+            Reply::Done(_) => {}
+            other => return Err(format!("set-up: {statement}: {other:?}")),
+        }
+    }
+    Ok(())
+}

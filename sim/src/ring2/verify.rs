@@ -1,0 +1,133 @@
+//! The final look, with nothing failing any more: every promise that a client can check, on everything there is.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use highwater_sim::model::{Message, check_messages};
+use highwater_sim::plan::PARTITIONS;
+use serde_json::{Value, json};
+
+use super::consumer;
+use super::session::{Reply, Session, number};
+use super::setup;
+use super::shared::Run;
+use super::watcher;
+use super::writer;
+
+/// Rows, counters, messages, offsets and hash chains. `when` says which look this is.
+pub async fn everything(run: &Rc<Run>, when: &str) -> Result<(), String> {
+    run.tell("verify", || when.to_owned());
+    let users: Vec<String> = run.rows.borrow().keys().cloned().collect();
+    for user in users {
+        writer::check_all(run, &user).await.map_err(|reason| format!("{when}: {reason}"))?;
+    }
+    let mut root = setup::root(run, "verify");
+    counters(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))?;
+    events(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))?;
+    counts(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))?;
+    watcher::look(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))
+}
+
+async fn counters(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {
+    let rows = root.rows("SELECT id, n FROM w.counters ORDER BY id", &json!([])).await?;
+    let counters = run.counters.borrow().clone();
+    if rows.len() != counters.len() {
+        return Err(format!("there are {} counters, not {}", rows.len(), counters.len()));
+    }
+    for (row, (id, counter)) in rows.iter().zip(&counters) {
+        let value = u64::try_from(number(row, 1)).unwrap_or(u64::MAX);
+        if number(row, 0) != *id || !counter.may_end_at(value) {
+            return Err(format!("counter {id} stands at {value}; {counter:?}"));
+        }
+        // From here on the value is known.
+        if let Some(counter) = run.counters.borrow_mut().get_mut(id) {
+            counter.acknowledged = value;
+            counter.unknown = 0;
+        }
+    }
+    Ok(())
+}
+
+/// Every message of a topic, partition by partition.
+async fn read_topic(run: &Rc<Run>, root: &mut Session, topic: &str, partitions: u32) -> Result<Vec<(u32, Value)>, String> {
+    let mut all = Vec::new();
+    for partition in 0..partitions {
+        let mut next = 0_u64;
+        loop {
+            let body = json!({"topic_id": topic, "partition_id": partition, "start": {"Offset": next}, "limit": 200});
+            let answer = match root.post("/v1/api/topics/consume", &body, None).await {
+                Reply::Done(answer) => answer,
+                Reply::Refused { state, message } => return Err(format!("{topic} partition {partition}: {state} {message}")),
+                Reply::NotNow | Reply::Lost | Reply::Open if run.is_broken() => return Ok(all),
+                Reply::NotNow | Reply::Lost | Reply::Open => continue,
+            };
+            let messages = answer["messages"].as_array().cloned().unwrap_or_default();
+            let Some(last) = messages.last() else { break };
+            next = last["offset"].as_u64().unwrap_or(u64::MAX).saturating_add(1);
+            all.extend(messages.into_iter().map(|message| (partition, message)));
+        }
+    }
+    Ok(all)
+}
+
+fn payload(message: &Value) -> Value {
+    let bytes = consumer::decode(message["payload"].as_str().unwrap_or_default());
+    serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+}
+
+fn field(payload: &Value, name: &str) -> i64 {
+    let cell = &payload[name];
+    cell.as_i64().or_else(|| cell.as_str().and_then(|text| text.parse().ok())).unwrap_or(i64::MIN)
+}
+
+async fn events(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {
+    let raw = read_topic(run, root, "w.events", PARTITIONS).await?;
+    let mut messages = Vec::new();
+    for (partition, message) in raw {
+        let offset = message["offset"].as_u64().unwrap_or(u64::MAX);
+        run.deliver(partition, offset, &consumer::identity_of(&message));
+        let payload = payload(&message);
+        let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+        let message = Message {
+            partition,
+            offset,
+            user: text("user"),
+            change: text("op"),
+            key: field(&payload, "id"),
+            version: field(&payload, "v"),
+        };
+        if !writer::is_body(payload["body"].as_str().unwrap_or_default(), &message.user, message.key, message.version) {
+            return Err(format!("the payload of partition {partition} offset {offset} is {payload}"));
+        }
+        messages.push(message);
+    }
+    if !run.is_broken() {
+        let ends = run.delivered.borrow().len();
+        if ends != messages.len() {
+            return Err(format!("{ends} messages were delivered, {} are there: some are gone", messages.len()));
+        }
+        check_messages(&run.rows.borrow(), &messages)?;
+        run.mark_most("messages_checked", messages.len() as u64);
+    }
+    Ok(())
+}
+
+/// Each addition has one message, and they come in order: 1, 2, 3 ...
+async fn counts(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {
+    let mut last: BTreeMap<i64, i64> = BTreeMap::new();
+    for (partition, message) in read_topic(run, root, "w.counts", 2).await? {
+        let payload = payload(&message);
+        let (id, value) = (field(&payload, "id"), field(&payload, "n"));
+        let before = last.insert(id, value).unwrap_or(0);
+        if value != before + 1 {
+            return Err(format!("w.counts partition {partition}: counter {id} goes from {before} to {value}"));
+        }
+    }
+    for (id, counter) in run.counters.borrow().iter() {
+        let told = last.get(id).copied().unwrap_or(0);
+        if u64::try_from(told) != Ok(counter.acknowledged) && !run.is_broken() {
+            return Err(format!("counter {id} stands at {}; its messages end at {told}", counter.acknowledged));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Looks at the system tables again and again: committed offsets never go back, and a group's hash chain at an index is always the same.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::consumer::{BY_HAND, see_offset};
+use super::session::{Reply, Session, number, rows_of, text};
+use super::setup;
+use super::shared::{Phase, Run, pause};
+
+/// Looks until the load is over.
+pub async fn watch(run: Rc<Run>) {
+    let mut session = setup::root(&run, "watcher");
+    while run.phase() < Phase::Verify && !run.is_broken() {
+        pause(run.plan.watch_pause).await;
+        if let Err(reason) = look(&run, &mut session).await {
+            run.violation(reason);
+        }
+    }
+}
+
+/// One look at offsets and hash chains. Without an answer nothing is seen.
+pub async fn look(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
+    let marks = run.committed.borrow().clone();
+    let sql = format!("SELECT partition_id, last_acked_offset FROM system.topic_offsets WHERE group_id = '{BY_HAND}' AND topic_id = 'w.events'");
+    match session.sql(&sql, &json!([]), None, None).await {
+        Reply::Done(answer) => {
+            let rows = rows_of(&answer);
+            for (partition, mark) in &marks {
+                let row = rows.iter().find(|row| number(row, 0) == i64::from(*partition));
+                let committed = row.and_then(|row| u64::try_from(number(row, 1)).ok());
+                see_offset(run, *partition, Some(*mark), committed, "system.topic_offsets");
+            }
+        }
+        Reply::Refused { state, message } => return Err(format!("{sql} was refused: {state} {message}")),
+        Reply::NotNow | Reply::Lost | Reply::Open => return Ok(()),
+    }
+    let sql = "SELECT group_id, last_applied, state_hash FROM system.cluster_groups";
+    match session.sql(sql, &json!([]), None, None).await {
+        Reply::Done(answer) => see_chains(run, &rows_of(&answer)),
+        Reply::Refused { state, message } => Err(format!("{sql} was refused: {state} {message}")),
+        Reply::NotNow | Reply::Lost | Reply::Open => Ok(()),
+    }
+}
+
+fn see_chains(run: &Run, rows: &[Vec<Value>]) -> Result<(), String> {
+    let mut chains = run.chains.borrow_mut();
+    for row in rows {
+        let (group, applied) = (number(row, 0).unsigned_abs(), number(row, 1).unsigned_abs());
+        let chain = text(row, 2).to_owned();
+        let before = chains.insert((group, applied), chain.clone());
+        if let Some(before) = before {
+            if before != chain {
+                return Err(format!("group {group} at index {applied}: its hash chain was {before}, now it is {chain}"));
+            }
+            run.mark("hash_chains_compared");
+        }
+    }
+    Ok(())
+}
