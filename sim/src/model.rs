@@ -157,7 +157,11 @@ pub fn check_messages(users: &BTreeMap<String, Rows>, messages: &[Message]) -> R
             return Err(format!("{here}: nothing happened that it could tell of; it is doubled or invented"));
         };
         if happened.change.name() != change || happened.version != *version {
-            return Err(format!("{here}: the key's next change was {} to version {}", happened.change.name(), happened.version));
+            return Err(format!(
+                "{here}: the key's next change was {} to version {}",
+                happened.change.name(),
+                happened.version
+            ));
         }
         let last = statements.entry((user, *partition)).or_default();
         if happened.statement < *last {
@@ -221,7 +225,12 @@ mod tests {
     }
 
     fn good() -> Vec<Message> {
-        vec![message(0, "Insert", 1, 10), message(1, "Insert", 2, 10), message(2, "Update", 1, 11), message(3, "Delete", 1, 11)]
+        vec![
+            message(0, "Insert", 1, 10),
+            message(1, "Insert", 2, 10),
+            message(2, "Update", 1, 11),
+            message(3, "Delete", 1, 11),
+        ]
     }
 
     #[test]
@@ -264,7 +273,12 @@ mod tests {
     fn a_counter_is_between_what_was_acknowledged_and_what_was_begun() {
         let before = Counter { acknowledged: 3, unknown: 1, begun: 4 };
         let now = Counter { acknowledged: 4, unknown: 1, begun: 6 };
-        assert!(!now.may_read(&before, 2) && now.may_read(&before, 3) && now.may_read(&before, 6) && !now.may_read(&before, 7));
+        assert!(
+            !now.may_read(&before, 2)
+                && now.may_read(&before, 3)
+                && now.may_read(&before, 6)
+                && !now.may_read(&before, 7)
+        );
         assert!(now.may_end_at(4) && now.may_end_at(5) && !now.may_end_at(6) && !now.may_end_at(3));
     }
 }

@@ -270,10 +270,15 @@ impl fmt::Display for Plan {
                 crash.after_writes, crash.delay, crash.kind, crash.down, crash.during_recovery
             )?;
         }
-        let lists = self.writers.iter().map(|list| ("writer", list)).chain(self.adders.iter().map(|list| ("adder", list)));
+        let lists =
+            self.writers.iter().map(|list| ("writer", list)).chain(self.adders.iter().map(|list| ("adder", list)));
         for (number, (who, list)) in lists.enumerate() {
             for operation in list {
-                writeln!(f, "{who} {number} +{:>6} us  {:?}  {:?}", operation.pause, operation.action, operation.manner)?;
+                writeln!(
+                    f,
+                    "{who} {number} +{:>6} us  {:?}  {:?}",
+                    operation.pause, operation.action, operation.manner
+                )?;
             }
         }
         writeln!(
@@ -301,7 +306,11 @@ mod tests {
             let plan = Plan::draw(seed);
             assert!(plan.crashes.len() >= 3);
             let writes = |list: &Vec<Operation>| {
-                list.iter().filter(|operation| !matches!(operation.action, Action::Get(_) | Action::Scan(..) | Action::Look(_))).count()
+                list.iter()
+                    .filter(|operation| {
+                        !matches!(operation.action, Action::Get(_) | Action::Scan(..) | Action::Look(_))
+                    })
+                    .count()
             };
             let all: usize = plan.writers.iter().chain(&plan.adders).map(writes).sum();
             assert!(all > 280, "seed {seed}: {all}");

@@ -93,7 +93,9 @@ async fn ack(run: &Rc<Run>, session: &mut Session, consumer: &str, partition: u3
         }
         Reply::Refused { state, .. } if state == "CONFLICT" => run.mark("acks_of_lost_claims"),
         Reply::Refused { state, message } => {
-            run.violation(format!("{consumer}: ack of partition {partition} up to {upto} was refused: {state} {message}"));
+            run.violation(format!(
+                "{consumer}: ack of partition {partition} up to {upto} was refused: {state} {message}"
+            ));
         }
         // It is not repeated: another ack or the claim's end settles it.
         Reply::NotNow | Reply::Lost | Reply::Open => run.mark("acks_unknown"),
@@ -103,7 +105,9 @@ async fn ack(run: &Rc<Run>, session: &mut Session, consumer: &str, partition: u3
 /// A committed offset is never below one that anyone was told before it was asked for.
 pub fn see_offset(run: &Run, partition: u32, mark: Option<u64>, committed: Option<u64>, place: &str) {
     if committed < mark {
-        run.violation(format!("partition {partition}: {place} says {committed:?}, {mark:?} was committed before: the offset moved back"));
+        run.violation(format!(
+            "partition {partition}: {place} says {committed:?}, {mark:?} was committed before: the offset moved back"
+        ));
     }
     if let Some(committed) = committed {
         let mut marks = run.committed.borrow_mut();
@@ -128,7 +132,9 @@ pub async fn ack_at_once(run: Rc<Run>) {
         let id = session.request_id();
         let answer = match session.insist(&sql, &json!([]), Some(&id), None).await {
             Reply::Done(answer) => answer,
-            Reply::Refused { state, message } => return run.violation(format!("auto: consume was refused: {state} {message}")),
+            Reply::Refused { state, message } => {
+                return run.violation(format!("auto: consume was refused: {state} {message}"));
+            }
             Reply::NotNow | Reply::Lost | Reply::Open => return,
         };
         let rows = rows_of(&answer);
@@ -140,7 +146,9 @@ pub async fn ack_at_once(run: Rc<Run>) {
             run.deliver(partition, offset, &identity);
             run.mark("messages_at_once");
             if given.insert((partition, offset), identity).is_some() {
-                run.violation(format!("auto: partition {partition} offset {offset} was given twice to the group '{AT_ONCE}'"));
+                run.violation(format!(
+                    "auto: partition {partition} offset {offset} was given twice to the group '{AT_ONCE}'"
+                ));
             }
         }
     }
@@ -151,7 +159,9 @@ pub async fn ack_at_once(run: Rc<Run>) {
     for (partition, offset) in given.keys() {
         let due = next.entry(*partition).or_default();
         if offset != due {
-            run.violation(format!("auto: partition {partition} offset {due} was acked for the group '{AT_ONCE}' and never given to it"));
+            run.violation(format!(
+                "auto: partition {partition} offset {due} was acked for the group '{AT_ONCE}' and never given to it"
+            ));
             return;
         }
         *due += 1;

@@ -3,6 +3,8 @@
 //! The **director** sets the database up, starts the clients of the plan, waits until they are done and every crash has come, then
 //! switches the faults off and has everything verified, before and after one more power cut. The **nemesis** runs beside it.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, where what is missing reads as null")]
+
 mod adder;
 mod consumer;
 mod nemesis;
@@ -36,8 +38,8 @@ pub fn run(seed: u64, mutant: u32, trace: bool) -> Report {
         run.set_server(server);
         Handle::current().create_node().name("clients").ip(world::CLIENTS).init(|| direct(shared::current())).build();
         nemesis::haunt(&run).await;
-    });
-    report::of(&run)
+        report::of(&run)
+    })
 }
 
 /// Sends the server's log to standard error.

@@ -60,7 +60,11 @@ pub async fn haunt(run: &Run) {
         pause(LOOK).await;
         nemesis.look();
         if run.is_stuck() {
-            run.violation(format!("the run is stuck: it is in phase {:?}, {} clients are at work", run.phase(), run.clients()));
+            run.violation(format!(
+                "the run is stuck: it is in phase {:?}, {} clients are at work",
+                run.phase(),
+                run.clients()
+            ));
         }
     }
 }
@@ -120,8 +124,12 @@ impl Nemesis<'_> {
         }
         self.armed = None;
         let files = sim::with_disk(run.server(), |disk| disk.files());
-        run.mark_most("tables_at_most", files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "tbl")).count() as u64);
-        let newest = |file: &std::path::Path| file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok()).unwrap_or(0);
+        run.mark_most(
+            "tables_at_most",
+            files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "tbl")).count() as u64,
+        );
+        let newest =
+            |file: &std::path::Path| file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok()).unwrap_or(0);
         let tables = files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "tbl"));
         run.mark_most("tables_made", tables.map(|(path, _)| newest(path)).max().unwrap_or(0));
     }
@@ -152,7 +160,8 @@ impl Nemesis<'_> {
             run.set_crashes_over(true);
             return;
         };
-        let is_ripe = run.phase() == Phase::Rest || (run.phase() == Phase::Load && run.acknowledged() >= next.after_writes);
+        let is_ripe =
+            run.phase() == Phase::Rest || (run.phase() == Phase::Load && run.acknowledged() >= next.after_writes);
         if !is_ripe {
             return;
         }

@@ -23,7 +23,8 @@ const CRASHES: u64 = 3;
 
 /// The report of a run that is over. A run without enough in it broke no promise, but shows nothing: that is said too.
 pub fn of(run: &Run) -> Report {
-    let mut counters: BTreeMap<String, u64> = run.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    let mut counters: BTreeMap<String, u64> =
+        run.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     for (fault, count) in sim::fault_counts().iter() {
         counters.insert(fault.name().to_owned(), count);
     }
@@ -34,7 +35,8 @@ pub fn of(run: &Run) -> Report {
     let crashes = count("crashes_power") + count("crashes_process");
     let mut violation = run.first_violation();
     if violation.is_none() && (run.acknowledged() < WRITES || crashes < CRASHES) {
-        violation = Some(format!("the run shows too little: {} acknowledged writes, {crashes} crashes", run.acknowledged()));
+        violation =
+            Some(format!("the run shows too little: {} acknowledged writes, {crashes} crashes", run.acknowledged()));
     }
     Report { violation, seed: run.plan.seed, hash: sim::trace_hash(), counters }
 }

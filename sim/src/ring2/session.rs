@@ -78,7 +78,11 @@ impl Session {
         let millis = u128::try_from(self.env.wall().0 / 1000).unwrap_or(0);
         let random = (u128::from(self.rng.next()) << 64) | u128::from(self.rng.next());
         let low = random & 0x0000_0000_0000_0FFF_3FFF_FFFF_FFFF_FFFF;
-        let number = ((millis & 0xFFFF_FFFF_FFFF) << 80) | (0x7 << 76) | ((low >> 64) << 64) | (0b10 << 62) | (low & 0x3FFF_FFFF_FFFF_FFFF);
+        let number = ((millis & 0xFFFF_FFFF_FFFF) << 80)
+            | (0x7 << 76)
+            | ((low >> 64) << 64)
+            | (0b10 << 62)
+            | (low & 0x3FFF_FFFF_FFFF_FFFF);
         let hex = format!("{number:032x}");
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default().to_owned();
         format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
@@ -94,7 +98,13 @@ impl Session {
     }
 
     /// Sends a statement until it is done or refused for good: for reads, and for statements under a request id.
-    pub async fn insist(&mut self, sql: &str, params: &Value, request_id: Option<&str>, patience: Option<u64>) -> Reply {
+    pub async fn insist(
+        &mut self,
+        sql: &str,
+        params: &Value,
+        request_id: Option<&str>,
+        patience: Option<u64>,
+    ) -> Reply {
         let mut patience = patience;
         let mut tries = 0_u64;
         loop {
@@ -167,7 +177,11 @@ impl Session {
             Some(answer) => self.judge(answer),
             None => {
                 if !impatient {
-                    self.run.violation(format!("{}: no answer to {path} {body} within {} s", self.name, PATIENCE / 1_000_000));
+                    self.run.violation(format!(
+                        "{}: no answer to {path} {body} within {} s",
+                        self.name,
+                        PATIENCE / 1_000_000
+                    ));
                 }
                 self.run.mark("gave_up_on_an_answer");
                 Reply::Open
@@ -246,7 +260,8 @@ fn error_of(body: &Value) -> (String, String) {
         let code = body["code"].as_str().unwrap_or(text);
         return (code.to_owned(), body["message"].as_str().unwrap_or(text).to_owned());
     }
-    let details = error["details"].as_str().and_then(|details| serde_json::from_str::<Value>(details).ok()).unwrap_or_default();
+    let details =
+        error["details"].as_str().and_then(|details| serde_json::from_str::<Value>(details).ok()).unwrap_or_default();
     let state = details["sqlstate"].as_str().or_else(|| error["code"].as_str()).unwrap_or_default();
     (state.to_owned(), error["message"].as_str().unwrap_or_default().to_owned())
 }

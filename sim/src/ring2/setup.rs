@@ -53,7 +53,9 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
     for change in ["INSERT", "UPDATE", "DELETE"] {
         statements.push(format!("ALTER TOPIC w.events ADD SOURCE w.items ON {change} WITH (payload = 'full')"));
     }
-    for (users, role) in [((0..WRITERS).map(writer).collect(), "user"), ((0..ADDERS).map(adder).collect::<Vec<_>>(), "service")] {
+    for (users, role) in
+        [((0..WRITERS).map(writer).collect(), "user"), ((0..ADDERS).map(adder).collect::<Vec<_>>(), "service")]
+    {
         for user in users {
             statements.push(format!("CREATE USER {user} WITH PASSWORD '{}' ROLE {role}", password(&user)));
             if role == "user" {

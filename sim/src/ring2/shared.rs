@@ -278,7 +278,9 @@ impl Run {
         if let Some(before) = before
             && before != identity
         {
-            self.violation(format!("partition {partition} offset {offset} was delivered as {before}, now as {identity}"));
+            self.violation(format!(
+                "partition {partition} offset {offset} was delivered as {before}, now as {identity}"
+            ));
         }
     }
 }

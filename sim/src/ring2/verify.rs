@@ -49,7 +49,12 @@ async fn counters(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {
 }
 
 /// Every message of a topic, partition by partition.
-async fn read_topic(run: &Rc<Run>, root: &mut Session, topic: &str, partitions: u32) -> Result<Vec<(u32, Value)>, String> {
+async fn read_topic(
+    run: &Rc<Run>,
+    root: &mut Session,
+    topic: &str,
+    partitions: u32,
+) -> Result<Vec<(u32, Value)>, String> {
     let mut all = Vec::new();
     for partition in 0..partitions {
         let mut next = 0_u64;
@@ -57,7 +62,9 @@ async fn read_topic(run: &Rc<Run>, root: &mut Session, topic: &str, partitions: 
             let body = json!({"topic_id": topic, "partition_id": partition, "start": {"Offset": next}, "limit": 200});
             let answer = match root.post("/v1/api/topics/consume", &body, None).await {
                 Reply::Done(answer) => answer,
-                Reply::Refused { state, message } => return Err(format!("{topic} partition {partition}: {state} {message}")),
+                Reply::Refused { state, message } => {
+                    return Err(format!("{topic} partition {partition}: {state} {message}"));
+                }
                 Reply::NotNow | Reply::Lost | Reply::Open if run.is_broken() => return Ok(all),
                 Reply::NotNow | Reply::Lost | Reply::Open => continue,
             };

@@ -23,7 +23,9 @@ pub async fn watch(run: Rc<Run>) {
 /// One look at offsets and hash chains. Without an answer nothing is seen.
 pub async fn look(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
     let marks = run.committed.borrow().clone();
-    let sql = format!("SELECT partition_id, last_acked_offset FROM system.topic_offsets WHERE group_id = '{BY_HAND}' AND topic_id = 'w.events'");
+    let sql = format!(
+        "SELECT partition_id, last_acked_offset FROM system.topic_offsets WHERE group_id = '{BY_HAND}' AND topic_id = 'w.events'"
+    );
     match session.sql(&sql, &json!([]), None, None).await {
         Reply::Done(answer) => {
             let rows = rows_of(&answer);
@@ -52,7 +54,9 @@ fn see_chains(run: &Run, rows: &[Vec<Value>]) -> Result<(), String> {
         let before = chains.insert((group, applied), chain.clone());
         if let Some(before) = before {
             if before != chain {
-                return Err(format!("group {group} at index {applied}: its hash chain was {before}, now it is {chain}"));
+                return Err(format!(
+                    "group {group} at index {applied}: its hash chain was {before}, now it is {chain}"
+                ));
             }
             run.mark("hash_chains_compared");
         }

@@ -59,8 +59,10 @@ async fn live() {
     if let Err(error) = env.create_dir_all(Path::new(DATA)).await {
         return end(error.to_string());
     }
-    let (parts, _) = core_part::parts(&config, CORES, address(), DATA.into(), ROOT_PASSWORD.into());
-    let parts: Vec<_> = parts.into_iter().map(|part| Mutex::new(Some(part.with_store(StoreOptions::small())))).collect();
+    // The cores stop when nobody can stop them any more: it is kept for as long as they live.
+    let (parts, _stopper) = core_part::parts(&config, CORES, address(), DATA.into(), ROOT_PASSWORD.into());
+    let parts: Vec<_> =
+        parts.into_iter().map(|part| Mutex::new(Some(part.with_store(StoreOptions::small())))).collect();
     let parts = Arc::new(parts);
     let launched = launch(&CpuSet::numbered(usize::from(CORES)), move |env| {
         let part = parts.get(usize::from(env.core().0));

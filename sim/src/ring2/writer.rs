@@ -104,8 +104,10 @@ impl Writer {
             Action::Insert(keys) => {
                 let places: Vec<String> =
                     (0..keys.len()).map(|at| format!("(${}, ${}, ${})", at * 3 + 1, at * 3 + 2, at * 3 + 3)).collect();
-                let params: Vec<Value> =
-                    keys.iter().flat_map(|key| [json!(key), json!(version), json!(body(&self.user, *key, version))]).collect();
+                let params: Vec<Value> = keys
+                    .iter()
+                    .flat_map(|key| [json!(key), json!(version), json!(body(&self.user, *key, version))])
+                    .collect();
                 let taken = keys.iter().any(|key| present(*key).is_some());
                 Statement {
                     sql: format!("INSERT INTO w.items (id, v, body) VALUES {}", places.join(", ")),
@@ -118,7 +120,11 @@ impl Writer {
             Action::UpdateRange(from, to) => Statement {
                 sql: "UPDATE w.items SET v = $1, body = $2 WHERE id >= $3 AND id < $4".to_owned(),
                 params: json!([version, range_body(&self.user, version), from, to]),
-                changes: self.model(|rows| rows.range(*from, *to)).iter().map(|(key, _)| (Change::Update, *key, version)).collect(),
+                changes: self
+                    .model(|rows| rows.range(*from, *to))
+                    .iter()
+                    .map(|(key, _)| (Change::Update, *key, version))
+                    .collect(),
                 refused: None,
                 keys: (*from..*to).collect(),
             },
@@ -129,13 +135,15 @@ impl Writer {
                 refused: None,
                 keys: vec![*key],
             },
-            Action::Update(key) | Action::Get(key) | Action::Scan(key, _) | Action::Add(key) | Action::Look(key) => Statement {
-                sql: "UPDATE w.items SET v = $2, body = $3 WHERE id = $1".to_owned(),
-                params: json!([key, version, body(&self.user, *key, version)]),
-                changes: present(*key).iter().map(|_| (Change::Update, *key, version)).collect(),
-                refused: None,
-                keys: vec![*key],
-            },
+            Action::Update(key) | Action::Get(key) | Action::Scan(key, _) | Action::Add(key) | Action::Look(key) => {
+                Statement {
+                    sql: "UPDATE w.items SET v = $2, body = $3 WHERE id = $1".to_owned(),
+                    params: json!([key, version, body(&self.user, *key, version)]),
+                    changes: present(*key).iter().map(|_| (Change::Update, *key, version)).collect(),
+                    refused: None,
+                    keys: vec![*key],
+                }
+            }
         }
     }
 
@@ -187,7 +195,9 @@ impl Writer {
 
     /// The answer is lost for good: the rows tell whether the statement was applied, wholly or not at all.
     async fn look_up(&mut self, statement: Statement) -> Result<(), String> {
-        let (Some(from), Some(last)) = (statement.keys.iter().min(), statement.keys.iter().max()) else { return Ok(()) };
+        let (Some(from), Some(last)) = (statement.keys.iter().min(), statement.keys.iter().max()) else {
+            return Ok(());
+        };
         let sql = "SELECT id, v, body FROM w.items WHERE id >= $1 AND id < $2 ORDER BY id";
         let found = self.session.rows(sql, &json!([from, last + 1])).await;
         let Some(found) = self.unless_broken(found)? else { return Ok(()) };
@@ -213,7 +223,8 @@ impl Writer {
 /// Rows as they were read, against those that are expected; keys of which nothing is known are left out.
 pub fn compare(user: &str, model: &Rows, expected: &[(i64, i64)], found: &[Vec<Value>]) -> Result<(), String> {
     let known = |key: &i64| !model.is_unclear(*key);
-    let pairs: Vec<(i64, i64)> = found.iter().map(|row| (number(row, 0), number(row, 1))).filter(|(key, _)| known(key)).collect();
+    let pairs: Vec<(i64, i64)> =
+        found.iter().map(|row| (number(row, 0), number(row, 1))).filter(|(key, _)| known(key)).collect();
     let expected: Vec<(i64, i64)> = expected.iter().copied().filter(|(key, _)| known(key)).collect();
     if pairs != expected {
         return Err(format!("read (key, version) {pairs:?}; it should be {expected:?}"));
