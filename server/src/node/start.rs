@@ -10,7 +10,7 @@ use highwater_engine::{EngineError, GroupId, RecoveredGroup, Store, StoreOptions
 use highwater_runtime::queue::Receiver;
 use highwater_runtime::{Env, Rt};
 use highwater_sql::catalog::Catalog;
-use highwater_sql::diag::Diag;
+use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::command::{Command, MetaCommand};
 use highwater_state::StateError;
 use highwater_state::group::GroupState;
@@ -179,6 +179,12 @@ impl Node {
                 return Ok(());
             }
             if self.0.core.0 == 0 {
+                // A first start that ended before its first entry, then a start that was given no password.
+                if setup.root_password.is_empty() {
+                    let what = "the user root has no password yet; give one as HIGHWATER_ROOT_PASSWORD or with --root-password";
+                    let diag = Diag::new(SqlState::INVALID_PASSWORD, what);
+                    return Err(StartError::Bootstrap(diag));
+                }
                 let command = self.bootstrap_command(shape, setup).await;
                 self.propose(META, command, None, Admission::System).await.map_err(StartError::Bootstrap)?;
             } else {
@@ -251,7 +257,7 @@ async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
             continue;
         }
         if proposal.admission == Admission::Client && host.pending.borrow().len() >= MAX_PENDING {
-            let diag = Diag::new(highwater_sql::diag::SqlState::OVERLOADED, "too many writes wait on this core")
+            let diag = Diag::new(SqlState::OVERLOADED, "too many writes wait on this core")
                 .hint("Retry after a short pause.");
             proposal.reply.fill(Err(diag));
             continue;

@@ -38,6 +38,19 @@ fn a_given_root_password_is_not_written_down_and_outlives_a_crash() {
 }
 
 #[test]
+fn a_folder_that_never_got_its_first_entry_is_not_set_up_without_a_password() {
+    let folder = tempfile::tempdir().unwrap();
+    Server::start(folder.path(), &[]).stop();
+    // What a crash between making the shape and the first entry leaves.
+    std::fs::remove_dir_all(folder.path().join("store-0")).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (code, _, why) = run(&["--data-dir", path, "--http-addr", "127.0.0.1:0", "--cores", "1"]);
+    assert_eq!(code, 1);
+    assert!(why.contains("root has no password yet") && why.contains("--root-password"), "{why}");
+    Server::start(folder.path(), &[]).login("root", PASSWORD);
+}
+
+#[test]
 fn one_folder_and_one_port_have_one_server() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Server::start(one.path(), &[]);
