@@ -181,6 +181,8 @@ impl<E: Env> GroupState<E> {
         let mut finished = txn.finish();
         mark.chain = mark.link(index.0, finished.batch.bytes(), &stored::encode(&outcome));
         finished.batch.put(self.keys.scalar(MARK), stored::encode(&mark));
+        // Its snapshot would keep what this batch replaces.
+        drop(reader);
         self.store.write(GroupId(self.keys.group()), index, finished.batch);
 
         self.mark = mark;
