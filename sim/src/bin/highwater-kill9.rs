@@ -49,6 +49,9 @@ struct Args {
     /// Shortest and longest life of the server between kills, in milliseconds.
     #[arg(long, num_args = 2, default_values_t = [150, 900])]
     life: Vec<u64>,
+    /// Instead of killing: insert this many rows over one connection and compare with the device's count of flushes.
+    #[arg(long)]
+    count_flushes: Option<u64>,
     /// Seed of the kills' times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -168,6 +171,9 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<bool, Failure> {
     if args.data_dir.exists() {
         return Err(format!("{} exists; remove it or name another --data-dir", args.data_dir.display()).into());
+    }
+    if let Some(rows) = args.count_flushes {
+        return count_flushes(args, rows);
     }
     let known = Arc::new(Known::default());
     let mut random = args.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -387,6 +393,42 @@ fn consume(args: &Args, number: u32, known: &Known) {
             *mark = (*mark).max(committed);
         }
     }
+}
+
+/// Inserts over one connection; the device must have flushed at least once for every acknowledgement.
+fn count_flushes(args: &Args, rows: u64) -> Result<bool, Failure> {
+    let mut server = start(args)?;
+    let mut root = Client::new(args, "root", PASSWORD);
+    root.must("CREATE NAMESPACE k")?;
+    root.must("CREATE USER TABLE k.rows (id BIGINT PRIMARY KEY, body TEXT NOT NULL)")?;
+    let before = device_flushes(&args.data_dir)?;
+    let started = Instant::now();
+    for id in 0..rows {
+        root.must(&format!("INSERT INTO k.rows VALUES ({id}, 'one row, one flush')"))?;
+    }
+    let took = started.elapsed();
+    let flushes = device_flushes(&args.data_dir)?.saturating_sub(before);
+    server.kill()?;
+    std::fs::remove_dir_all(&args.data_dir)?;
+    println!(
+        "{rows} acknowledged inserts over one connection in {:.2} s ({:.0} per second), {flushes} flushes of the device",
+        took.as_secs_f64(),
+        rows as f64 / took.as_secs_f64()
+    );
+    Ok(flushes >= rows)
+}
+
+/// Flush requests that the block device under a folder has completed: field 16 of its `stat` (Documentation/block/stat).
+fn device_flushes(folder: &std::path::Path) -> Result<u64, Failure> {
+    let device = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(folder)?);
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    let mut entry = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"))?;
+    if entry.join("partition").exists() {
+        entry.pop();
+    }
+    let stat = std::fs::read_to_string(entry.join("stat"))?;
+    let field = stat.split_ascii_whitespace().nth(15).ok_or("this kernel does not count flushes")?;
+    Ok(field.parse()?)
 }
 
 /// After a restart no committed offset is lower than an answer said before the kill.
