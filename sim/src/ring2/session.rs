@@ -228,6 +228,9 @@ impl Session {
             }
         };
         let (state, message) = error_of(&body);
+        if answer.status >= 500 {
+            self.tell(|| format!("{} {state} {message}", answer.status));
+        }
         match answer.status {
             200 => Reply::Done(body),
             401 => {
