@@ -179,7 +179,10 @@ impl<E: Env> GroupState<E> {
         }
         let positions = self.positions.after(self.keys, txn.writes())?;
         let mut finished = txn.finish();
-        mark.chain = mark.link(index.0, finished.batch.bytes(), &stored::encode(&outcome));
+        // An entry that changed nothing (a refusal, a no-op) is no link: replicas that disagree about that have other effects.
+        if !finished.batch.is_empty() {
+            mark.chain = mark.link(index.0, finished.batch.bytes(), &stored::encode(&outcome));
+        }
         finished.batch.put(self.keys.scalar(MARK), stored::encode(&mark));
         // Its snapshot would keep what this batch replaces.
         drop(reader);

@@ -40,7 +40,7 @@ impl Mark {
         self.last_seq
     }
 
-    /// H(i) = XXH3-128 over H(i-1), i, the encoded effects and the encoded outcome, each part with its length.
+    /// For an entry with effects: H(i) = XXH3-128 over H(i-1), i, the encoded effects and the encoded outcome, each part with its length.
     pub fn link(&self, index: u64, effects: &[u8], outcome: &[u8]) -> u128 {
         let mut hash = Xxh3Default::new();
         hash.update(&self.chain.to_le_bytes());
