@@ -9,7 +9,8 @@ use highwater_engine::{LogIndex, Store, StoreOptions};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
 use highwater_sql::catalog::{
-    AccessLevel, CatalogDelta, CatalogVersion, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table, TableKind, Topic,
+    AccessLevel, CatalogDelta, CatalogVersion, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table,
+    TableKind, Topic,
 };
 use highwater_sql::expr::{BinaryOp, Expr};
 use highwater_sql::plan::{KeyBounds, TableAccess, WriteKind, WritePlan};
@@ -105,7 +106,10 @@ fn insert(first: u64, rows: u64) -> WriteKind {
             Some(literal(Value::Text("a message of a usual length for a chat".into()), DataType::Text)),
         ]
     };
-    WriteKind::Insert { columns: vec![ColumnId(1), ColumnId(2), ColumnId(3)], rows: (first..first + rows).map(row).collect() }
+    WriteKind::Insert {
+        columns: vec![ColumnId(1), ColumnId(2), ColumnId(3)],
+        rows: (first..first + rows).map(row).collect(),
+    }
 }
 
 fn update_one(id: u64) -> WriteKind {
@@ -126,7 +130,12 @@ struct Bench {
 impl Bench {
     fn new(with_topic: bool) -> Self {
         let mut sim = Sim::new(1, Faults::none());
-        let options = StoreOptions { memtable_bytes: 1 << 40, segment_bytes: 1 << 20, log_limit_bytes: 1 << 30, ..StoreOptions::default() };
+        let options = StoreOptions {
+            memtable_bytes: 1 << 40,
+            segment_bytes: 1 << 20,
+            log_limit_bytes: 1 << 30,
+            ..StoreOptions::default()
+        };
         let group = sim
             .run(|env| async move {
                 let (store, _) = Store::open(env, Path::new("/store"), options).await.ok()?;

@@ -14,8 +14,14 @@ const TABLE: &str = "CREATE USER TABLE app.messages (id BIGINT PRIMARY KEY, room
 const STATEMENTS: [(&str, &str); 4] = [
     ("lookup", "SELECT body FROM messages WHERE id = $1"),
     ("insert", "INSERT INTO messages (id, room, body) VALUES ($1, $2, $3)"),
-    ("grouped", "SELECT room, count(*) AS n, max(at) FROM messages WHERE at >= $1 AND body LIKE 'a%' GROUP BY room ORDER BY n DESC LIMIT 10"),
-    ("consume", "CONSUME FROM app.events PARTITION 3 GROUP 'g' FROM EARLIEST LIMIT 10 WITH (ack = 'manual', timeout = '5s')"),
+    (
+        "grouped",
+        "SELECT room, count(*) AS n, max(at) FROM messages WHERE at >= $1 AND body LIKE 'a%' GROUP BY room ORDER BY n DESC LIMIT 10",
+    ),
+    (
+        "consume",
+        "CONSUME FROM app.events PARTITION 3 GROUP 'g' FROM EARLIEST LIMIT 10 WITH (ack = 'manual', timeout = '5s')",
+    ),
 ];
 
 fn catalog() -> Catalog {
@@ -23,7 +29,8 @@ fn catalog() -> Catalog {
     let namespace = CatalogDelta::PutNamespace(Namespace { name: "app".into(), created_at: 0 });
     catalog.advance(CatalogVersion(1), &[namespace]);
     let context = BindContext { catalog: &catalog, namespace: "app", user: "root", role: Role::System };
-    let plan = parse(TABLE).ok().and_then(|statements| bind(statements.first()?, &context).ok()).map(|bound| bound.plan);
+    let plan =
+        parse(TABLE).ok().and_then(|statements| bind(statements.first()?, &context).ok()).map(|bound| bound.plan);
     let Some(Plan::Ddl(Ddl::CreateTable { table, .. })) = plan else { return catalog };
     let table = Table {
         id: ObjectId(1),

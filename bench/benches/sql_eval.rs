@@ -63,7 +63,8 @@ fn filter() -> Expr {
         case_insensitive: false,
         negated: false,
     };
-    let room = binary(BinaryOp::Equal, Expr::Column(1, DataType::BigInt), Expr::Literal(Value::BigInt(3), DataType::BigInt));
+    let room =
+        binary(BinaryOp::Equal, Expr::Column(1, DataType::BigInt), Expr::Literal(Value::BigInt(3), DataType::BigInt));
     binary(BinaryOp::And, room, like)
 }
 
@@ -76,7 +77,12 @@ fn grouped() -> QueryPlan {
         not_null: false,
         unique: false,
     };
-    let call = AggregateCall { function: AggregateFunction::CountStar, args: Vec::new(), distinct: false, data_type: DataType::BigInt };
+    let call = AggregateCall {
+        function: AggregateFunction::CountStar,
+        args: Vec::new(),
+        distinct: false,
+        data_type: DataType::BigInt,
+    };
     QueryPlan {
         from: From::Nothing,
         filter: None,

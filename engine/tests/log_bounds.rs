@@ -79,7 +79,9 @@ fn another_life_of_a_group_begins_with_an_empty_log_behind_its_start() {
         sim.crash(CrashKind::Power);
         sim.run(|env| async move {
             let (store, recovery) =
-                highwater_engine::Store::open(env, std::path::Path::new(support::FOLDER), StoreOptions::small()).await.unwrap();
+                highwater_engine::Store::open(env, std::path::Path::new(support::FOLDER), StoreOptions::small())
+                    .await
+                    .unwrap();
             let found = &recovery.groups[&UNCOMMITTED];
             assert_eq!((found.incarnation, found.first_index, found.last_index), (second, LogIndex(41), LogIndex(41)));
             assert_eq!(store.term_of(UNCOMMITTED, LogIndex(40)), Some(Term(6)));

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use highwater_engine::{
-    EngineError, GroupId, HardState, Incarnation, KeyRange, LogBatch, LogIndex, Direction, Store, StoreOptions, Term, WriteBatch,
+    Direction, EngineError, GroupId, HardState, Incarnation, KeyRange, LogBatch, LogIndex, Store, StoreOptions, Term,
+    WriteBatch,
 };
 use highwater_runtime::BLOCK;
 use highwater_runtime::disk::{CrashKind, Faults};
@@ -17,7 +18,10 @@ const LIFE: Incarnation = Incarnation(1);
 
 fn batch(first: u64, terms: &[u64]) -> LogBatch {
     let mut batch = LogBatch::new();
-    let entries = terms.iter().enumerate().map(|(i, term)| (Term(*term), Bytes::from(format!("entry {} of {term}", first + i as u64))));
+    let entries = terms
+        .iter()
+        .enumerate()
+        .map(|(i, term)| (Term(*term), Bytes::from(format!("entry {} of {term}", first + i as u64))));
     batch.push_entries(GROUP, LIFE, LogIndex(first), entries);
     batch
 }

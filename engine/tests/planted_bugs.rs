@@ -29,7 +29,9 @@ fn is_found(mutant: u32, seed: u64) -> bool {
     sim.crash(CrashKind::Power);
     sim.run(|env| async move {
         // Without a driver: what is in the tree is what the tables hold.
-        let Ok((store, recovery)) = Store::open(env, Path::new(FOLDER), StoreOptions::small()).await else { return true };
+        let Ok((store, recovery)) = Store::open(env, Path::new(FOLDER), StoreOptions::small()).await else {
+            return true;
+        };
         let found = &recovery.groups[&GROUP];
         if found.last_index.0 != 120 || store.verify().await.is_err() {
             return true;

@@ -36,7 +36,9 @@ impl Arbitrary for Step {
     fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
         match self {
             Self::Write(operations) => Box::new(operations.shrink().map(Self::Write)),
-            Self::Snapshot | Self::DropSnapshot | Self::Flush | Self::Check(..) | Self::Crash => quickcheck::empty_shrinker(),
+            Self::Snapshot | Self::DropSnapshot | Self::Flush | Self::Check(..) | Self::Crash => {
+                quickcheck::empty_shrinker()
+            }
         }
     }
 }

@@ -26,11 +26,17 @@ pub(crate) fn store<E: Env>(txn: &mut Txn<'_, E>, deltas: &[CatalogDelta]) -> Re
                 txn.put(keys.named_object(ObjectKind::Namespace, &namespace.name), stored::encode(namespace))?;
             }
             CatalogDelta::DropNamespace(name) => txn.delete(keys.named_object(ObjectKind::Namespace, name))?,
-            CatalogDelta::PutTable(table) => txn.put(keys.object(ObjectKind::Table, table.id), stored::encode(table))?,
+            CatalogDelta::PutTable(table) => {
+                txn.put(keys.object(ObjectKind::Table, table.id), stored::encode(table))?
+            }
             CatalogDelta::DropTable(id) => txn.delete(keys.object(ObjectKind::Table, *id))?,
-            CatalogDelta::PutTopic(topic) => txn.put(keys.object(ObjectKind::Topic, topic.id), stored::encode(topic))?,
+            CatalogDelta::PutTopic(topic) => {
+                txn.put(keys.object(ObjectKind::Topic, topic.id), stored::encode(topic))?
+            }
             CatalogDelta::DropTopic(id) => txn.delete(keys.object(ObjectKind::Topic, *id))?,
-            CatalogDelta::PutUser(user) => txn.put(keys.named_object(ObjectKind::User, &user.name), stored::encode(user))?,
+            CatalogDelta::PutUser(user) => {
+                txn.put(keys.named_object(ObjectKind::User, &user.name), stored::encode(user))?
+            }
             CatalogDelta::DropUser(name) => txn.delete(keys.named_object(ObjectKind::User, name))?,
         }
     }
@@ -38,7 +44,11 @@ pub(crate) fn store<E: Env>(txn: &mut Txn<'_, E>, deltas: &[CatalogDelta]) -> Re
 }
 
 /// Reads the whole catalog of a group.
-pub(crate) async fn load<E: Env>(reader: &Reader<E>, keys: Keys, version: CatalogVersion) -> Result<Catalog, StateError> {
+pub(crate) async fn load<E: Env>(
+    reader: &Reader<E>,
+    keys: Keys,
+    version: CatalogVersion,
+) -> Result<Catalog, StateError> {
     let group = keys.group();
     let mut catalog = Catalog { version, ..Catalog::default() };
     let span = keys.space(Space::Catalog);

@@ -54,7 +54,8 @@ mod tests {
     use crate::command::{Command, RequestHead, RequestId, WriteCommand};
 
     fn sample() -> Envelope {
-        let row = vec![Some(Expr::Literal(Value::BigInt(7), DataType::BigInt)), None, Some(Expr::Param(0, DataType::Text))];
+        let row =
+            vec![Some(Expr::Literal(Value::BigInt(7), DataType::BigInt)), None, Some(Expr::Param(0, DataType::Text))];
         Envelope {
             stamp: 1_767_225_600_000_000,
             seed: 5,
@@ -81,8 +82,8 @@ mod tests {
     fn an_entry_has_fixed_bytes() {
         let bytes = sample().encode();
         let golden = [
-            1, 128, 128, 130, 226, 136, 210, 163, 6, 5, 1, 3, 97, 110, 110, 0, 3, 1, 9, 1, 4, 3, 97, 110, 110, 128, 128, 1, 1, 0, 0, 1, 3, 1,
-            0, 4, 14, 3, 0, 1, 2, 0, 6, 1, 7, 1, 120,
+            1, 128, 128, 130, 226, 136, 210, 163, 6, 5, 1, 3, 97, 110, 110, 0, 3, 1, 9, 1, 4, 3, 97, 110, 110, 128,
+            128, 1, 1, 0, 0, 1, 3, 1, 0, 4, 14, 3, 0, 1, 2, 0, 6, 1, 7, 1, 120,
         ];
         assert_eq!(bytes, golden);
         assert_eq!(Envelope::decode(&bytes).unwrap(), sample());

@@ -10,7 +10,9 @@ pub enum StateError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// An entry came out of order: applying it would lose or double a change.
-    #[error("group {group}: entry {found} was given to apply, but {expected} is next; the node stops before anything is doubled or lost")]
+    #[error(
+        "group {group}: entry {found} was given to apply, but {expected} is next; the node stops before anything is doubled or lost"
+    )]
     OutOfOrder {
         /// The group.
         group: u32,

@@ -246,10 +246,12 @@ async fn expire<E: Env>(entry: &mut Entry<'_, E>) -> Result<(), StateError> {
     let (now, group) = (entry.now(), entry.txn.group());
     entry.txn.lift_limits();
     if entry.first_ends.session < now {
-        entry.first_ends.session = sessions::expire(&mut entry.txn, now).await.map_err(|abort| abort.into_error(group))?;
+        entry.first_ends.session =
+            sessions::expire(&mut entry.txn, now).await.map_err(|abort| abort.into_error(group))?;
     }
     if entry.first_ends.row <= now {
-        entry.first_ends.row = write::rows::expire(&mut entry.txn, now).await.map_err(|abort| abort.into_error(group))?;
+        entry.first_ends.row =
+            write::rows::expire(&mut entry.txn, now).await.map_err(|abort| abort.into_error(group))?;
     }
     Ok(())
 }
@@ -309,7 +311,11 @@ async fn take_catalog<E: Env>(
 }
 
 /// Makes the group's catalog the one that `deltas` lead to, and drops what they drop.
-pub(crate) async fn redefine<E: Env>(entry: &mut Entry<'_, E>, to: CatalogVersion, deltas: Vec<CatalogDelta>) -> Result<(), Abort> {
+pub(crate) async fn redefine<E: Env>(
+    entry: &mut Entry<'_, E>,
+    to: CatalogVersion,
+    deltas: Vec<CatalogDelta>,
+) -> Result<(), Abort> {
     entry.txn.lift_limits();
     catalog_objects::store(&mut entry.txn, &deltas)?;
     let (catalog, layout) = (Arc::clone(&entry.catalog), entry.layout);
@@ -327,8 +333,11 @@ pub(crate) async fn redefine<E: Env>(entry: &mut Entry<'_, E>, to: CatalogVersio
 /// A user whose password, role or existence changed after the edge looked is refused.
 fn check_rights(catalog: &Catalog, head: &RequestHead) -> Result<(), Diag> {
     let gone = |what: &str| {
-        Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: user \"{}\" {what}", head.principal))
-            .hint("Log in again."))
+        Err(Diag::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("permission denied: user \"{}\" {what}", head.principal),
+        )
+        .hint("Log in again."))
     };
     match catalog.users.get(&head.principal) {
         Some(user) if user.auth_epoch > head.auth_epoch => gone("has a new password or role since this login"),

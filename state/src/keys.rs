@@ -576,13 +576,12 @@ mod tests {
             let keys = Keys::new(s.group);
             let (mine, theirs) = (ObjectId(s.number), ObjectId(t.number));
             let key = keys.row(theirs, Some(&t.text), &t.bytes);
-            let inside = mine == theirs
-                && s.text == t.text
-                && start <= t.bytes
-                && end.as_ref().is_none_or(|end| t.bytes < *end);
+            let inside =
+                mine == theirs && s.text == t.text && start <= t.bytes && end.as_ref().is_none_or(|end| t.bytes < *end);
             keys.rows(mine, Some(&s.text), &start, end.as_deref()).contains(&key) == inside
                 && keys.rows_of_table(mine).contains(&key) == (mine == theirs)
-                && (keys.row_key_of(mine, Some(&s.text), &key) == Some(t.bytes.as_slice())) == (mine == theirs && s.text == t.text)
+                && (keys.row_key_of(mine, Some(&s.text), &key) == Some(t.bytes.as_slice()))
+                    == (mine == theirs && s.text == t.text)
         }
         QuickCheck::new().tests(2000).quickcheck(holds as fn(Subject, Subject, Vec<u8>, Option<Vec<u8>>) -> bool);
     }
@@ -610,8 +609,10 @@ mod tests {
             let consumers = keys.consumers(theirs, t.small, &t.text);
             keys.heads_of_topic(mine).contains(&keys.head(theirs, t.small)) == same_topic
                 && keys.messages_of_topic(mine).contains(&message) == same_topic
-                && keys.messages_from(mine, s.small, s.number).contains(&message) == (same_partition && t.number >= s.number)
-                && keys.messages_below(mine, s.small, s.number).contains(&message) == (same_partition && t.number < s.number)
+                && keys.messages_from(mine, s.small, s.number).contains(&message)
+                    == (same_partition && t.number >= s.number)
+                && keys.messages_below(mine, s.small, s.number).contains(&message)
+                    == (same_partition && t.number < s.number)
                 && keys.consumers_of_topic(mine).contains(&consumers) == same_topic
                 && keys.consumers_of_partition(mine, s.small).contains(&consumers) == same_partition
                 && keys.claims_of_topic(mine).contains(&claim) == same_topic
@@ -666,7 +667,10 @@ mod tests {
     #[test]
     fn the_layout_is_as_drawn() {
         let keys = Keys::new(0x0102_0304);
-        assert_eq!(keys.row(ObjectId(5), Some("a\0"), &[9]), [1, 2, 3, 4, 0x10, 0, 0, 0, 0, 0, 0, 0, 5, b'a', 0, 0xFF, 0, 1, 9]);
+        assert_eq!(
+            keys.row(ObjectId(5), Some("a\0"), &[9]),
+            [1, 2, 3, 4, 0x10, 0, 0, 0, 0, 0, 0, 0, 5, b'a', 0, 0xFF, 0, 1, 9]
+        );
         assert_eq!(keys.outbox(1, 2, 3), [1, 2, 3, 4, 0x40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 3]);
         assert_eq!(keys.head(ObjectId(1), 2), [1, 2, 3, 4, 0x30, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2]);
     }

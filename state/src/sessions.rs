@@ -40,7 +40,11 @@ struct Answer {
 ///
 /// # Errors
 /// A refusal of an id that is used for another statement, too old, or from the future.
-pub(crate) async fn recall<E: Env>(txn: &mut Txn<'_, E>, head: &RequestHead, log_time: Micros) -> Result<Option<Outcome>, Abort> {
+pub(crate) async fn recall<E: Env>(
+    txn: &mut Txn<'_, E>,
+    head: &RequestHead,
+    log_time: Micros,
+) -> Result<Option<Outcome>, Abort> {
     let Some(request) = head.request else { return Ok(None) };
     let key = txn.keys().session(&head.principal, request);
     if let Some(bytes) = txn.get(&key).await? {
@@ -59,9 +63,12 @@ pub(crate) async fn recall<E: Env>(txn: &mut Txn<'_, E>, head: &RequestHead, log
             .into());
     }
     if time > log_time.saturating_add(FUTURE_MICROS) {
-        return Err(Diag::new(SqlState::INVALID_PARAMETER, "the time in the request id is more than one minute in the future")
-            .hint("Check the client's clock; a request id is a ULID or UUIDv7 made when the request is first sent.")
-            .into());
+        return Err(Diag::new(
+            SqlState::INVALID_PARAMETER,
+            "the time in the request id is more than one minute in the future",
+        )
+        .hint("Check the client's clock; a request id is a ULID or UUIDv7 made when the request is first sent.")
+        .into());
     }
     Ok(None)
 }
@@ -86,7 +93,9 @@ pub(crate) fn remember<E: Env>(
 /// Removes ended answers, at most [`ENDED_PER_ENTRY`]. Gives the end of the first that stays; the maximum when there is none.
 pub(crate) async fn expire<E: Env>(txn: &mut Txn<'_, E>, log_time: Micros) -> Result<Micros, Abort> {
     let keys = txn.keys();
-    for (count, (key, _)) in txn.scan(&keys.space(Space::SessionEnd), ENDED_PER_ENTRY + 1).await?.into_iter().enumerate() {
+    for (count, (key, _)) in
+        txn.scan(&keys.space(Space::SessionEnd), ENDED_PER_ENTRY + 1).await?.into_iter().enumerate()
+    {
         let end = Keys::end_time(&key).unwrap_or(Micros::MIN);
         if end >= log_time || count == ENDED_PER_ENTRY {
             return Ok(end);

@@ -60,8 +60,11 @@ impl Usage {
         } else {
             return Ok(());
         };
-        Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("the statement {verb} more than {limit} {what}; nothing was changed"))
-            .hint("Split it: give ranges of the key in WHERE, or fewer rows in VALUES."))
+        Err(Diag::new(
+            SqlState::PROGRAM_LIMIT,
+            format!("the statement {verb} more than {limit} {what}; nothing was changed"),
+        )
+        .hint("Split it: give ranges of the key in WHERE, or fewer rows in VALUES."))
     }
 }
 

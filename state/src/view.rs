@@ -141,7 +141,8 @@ pub struct RowCursor<E: Env> {
 
 impl<E: Env> RowCursor<E> {
     fn new(view: GroupView<E>, table: Arc<Table>, user: Option<&str>, ranges: &[KeyRange]) -> Self {
-        let spans = ranges.iter().map(|range| (rows::span(view.keys(), &table, user, range), range.is_point())).collect();
+        let spans =
+            ranges.iter().map(|range| (rows::span(view.keys(), &table, user, range), range.is_point())).collect();
         Self { view, table, spans, open: None }
     }
 

@@ -82,7 +82,11 @@ fn delete_heavy(levels: &[Vec<TableMeta>]) -> Option<Compaction> {
     for (level, tables) in levels.iter().enumerate().skip(1).take(levels.len().saturating_sub(2)) {
         let heavy = tables.iter().find(|table| {
             let counted = table.entries.max(DELETE_HEAVY_ENTRIES);
-            table.deletes * 2 > counted && levels.iter().skip(level + 1).any(|below| overlapping(below, &table.start, &table.end).next().is_some())
+            table.deletes * 2 > counted
+                && levels
+                    .iter()
+                    .skip(level + 1)
+                    .any(|below| overlapping(below, &table.start, &table.end).next().is_some())
         });
         if let Some(table) = heavy {
             return describe(levels, level, vec![table]);
@@ -91,7 +95,11 @@ fn delete_heavy(levels: &[Vec<TableMeta>]) -> Option<Compaction> {
     None
 }
 
-fn overlapping<'a>(tables: &'a [TableMeta], start: &'a [u8], end: &'a [u8]) -> impl Iterator<Item = &'a TableMeta> + 'a {
+fn overlapping<'a>(
+    tables: &'a [TableMeta],
+    start: &'a [u8],
+    end: &'a [u8],
+) -> impl Iterator<Item = &'a TableMeta> + 'a {
     tables.iter().filter(move |table| table.overlaps(start, Some(end)))
 }
 
@@ -101,7 +109,8 @@ fn describe(levels: &[Vec<TableMeta>], from: usize, inputs: Vec<&TableMeta>) -> 
     let to = from + 1;
     let targets: Vec<u64> = overlapping(levels.get(to)?, start, end).map(|table| table.table).collect();
     // The range of what is merged, targets included.
-    let merged = || inputs.iter().copied().chain(levels.get(to).into_iter().flatten().filter(|t| targets.contains(&t.table)));
+    let merged =
+        || inputs.iter().copied().chain(levels.get(to).into_iter().flatten().filter(|t| targets.contains(&t.table)));
     let low = merged().map(|table| &table.start).min()?;
     let high = merged().map(|table| &table.end).max()?;
     let bottom = levels.iter().skip(to + 1).all(|below| overlapping(below, low, high).next().is_none());
@@ -154,7 +163,13 @@ mod tests {
 
     fn drawn(drawing: &str) -> String {
         pick(&levels(drawing), &options()).map_or("nothing".to_owned(), |c| {
-            let suffix = if c.trivial { " move" } else if c.bottom { " bottom" } else { "" };
+            let suffix = if c.trivial {
+                " move"
+            } else if c.bottom {
+                " bottom"
+            } else {
+                ""
+            };
             format!("L{} {:?} -> L{} {:?}{suffix}", c.from, c.inputs, c.to, c.targets)
         })
     }

@@ -72,7 +72,12 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
 
-    fn kept(snapshots: &[u64], bottom: bool, deletes: &[(&'static str, &'static str, u64)], versions: &[(&'static str, u64, bool)]) -> Vec<u64> {
+    fn kept(
+        snapshots: &[u64],
+        bottom: bool,
+        deletes: &[(&'static str, &'static str, u64)],
+        versions: &[(&'static str, u64, bool)],
+    ) -> Vec<u64> {
         let mut set = RangeTombstones::default();
         for (start, end, seq) in deletes {
             let (start, end) = (Bytes::from_static(start.as_bytes()), Bytes::from_static(end.as_bytes()));

@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
 
+use super::Log;
 use super::batch::{LogBatch, Part};
 use super::block::{BlockHeader, CHECKPOINT, HEADER, SEAL, block_bytes, seal_block};
 use super::group::GroupLog;
 use super::record::{self, Record};
 use super::segment::{self, SegmentHeader};
 use super::state::{BlockPlace, FreeSlot, Segment};
-use super::Log;
 use crate::error::EngineError;
 use crate::ids::{GroupId, Incarnation, LogIndex};
 
@@ -52,11 +52,13 @@ impl<E: Env> Log<E> {
         for pushed in &batch.records {
             match &pushed.record {
                 Record::Entries { group, incarnation, first, entries } => {
-                    let held = ends.get(group).copied().or_else(|| {
-                        state.groups.get(group).map(|log| (log.incarnation, log.start, log.last()))
-                    });
+                    let held = ends
+                        .get(group)
+                        .copied()
+                        .or_else(|| state.groups.get(group).map(|log| (log.incarnation, log.start, log.last())));
                     let (life, start, last) = held.unwrap_or((*incarnation, first.previous(), first.previous()));
-                    let (start, last) = if life == *incarnation { (start, last) } else { (first.previous(), first.previous()) };
+                    let (start, last) =
+                        if life == *incarnation { (start, last) } else { (first.previous(), first.previous()) };
                     if *first <= start || *first > last.next() {
                         return Err(EngineError::Gap { group: *group, first: *first, start, last });
                     }
@@ -140,7 +142,8 @@ impl<E: Env> Log<E> {
         records: Vec<Record>,
     ) -> Result<(), EngineError> {
         let bytes = block_bytes(payload.len());
-        let fits = self.state.borrow().active().is_some_and(|(_, segment)| segment.used + bytes as u64 <= segment.bytes);
+        let fits =
+            self.state.borrow().active().is_some_and(|(_, segment)| segment.used + bytes as u64 <= segment.bytes);
         if !fits {
             self.start_segment().await?;
         }
@@ -229,8 +232,7 @@ impl<E: Env> Log<E> {
         state.previous = checksum;
         state.sealed = true;
         let bytes = self.options.segment_bytes;
-        let segment =
-            Segment { slot: slot.slot, file: slot.file, path, salt, bytes, used, first: sequence, previous };
+        let segment = Segment { slot: slot.slot, file: slot.file, path, salt, bytes, used, first: sequence, previous };
         state.segments.insert(id, segment);
         Ok(())
     }

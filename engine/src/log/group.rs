@@ -161,11 +161,7 @@ mod tests {
     use super::*;
 
     fn at(segment: u64, term: u64) -> Indexed {
-        Indexed {
-            term: Term(term),
-            place: Place { segment, block: 0, block_bytes: 4096, at: 0, len: 1 },
-            cached: None,
-        }
+        Indexed { term: Term(term), place: Place { segment, block: 0, block_bytes: 4096, at: 0, len: 1 }, cached: None }
     }
 
     fn terms(log: &GroupLog) -> Vec<(u64, u64)> {

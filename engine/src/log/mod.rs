@@ -16,8 +16,8 @@ pub(crate) mod group;
 mod read;
 pub mod record;
 pub(crate) mod recovery;
-pub mod segment;
 pub(crate) mod scan;
+pub mod segment;
 mod state;
 pub mod verdict;
 
@@ -191,5 +191,4 @@ impl<E: Env> Log<E> {
         let state = self.state.borrow();
         (state.segments.len(), state.free.len())
     }
-
 }

@@ -114,7 +114,11 @@ impl<E: Env> Log<E> {
                 let found = verdict::inspect(parsed, block, &expected);
                 let (verdict::Found::Expected, block::Parsed::Header(header)) = (found, parsed) else {
                     if self.state.borrow().segments.contains_key(&segment) {
-                        return Err(EngineError::corruption(&path, at, "a block of the log does not match its checksum"));
+                        return Err(EngineError::corruption(
+                            &path,
+                            at,
+                            "a block of the log does not match its checksum",
+                        ));
                     }
                     break;
                 };

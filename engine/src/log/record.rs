@@ -206,11 +206,7 @@ fn read_group(reader: &mut Reader<'_>) -> Result<GroupId, Malformed> {
 }
 
 fn read_hard_state(reader: &mut Reader<'_>) -> Result<HardState, Malformed> {
-    Ok(HardState {
-        term: Term(reader.varint()?),
-        vote: reader.varint()?,
-        commit: LogIndex(reader.varint()?),
-    })
+    Ok(HardState { term: Term(reader.varint()?), vote: reader.varint()?, commit: LogIndex(reader.varint()?) })
 }
 
 fn read(reader: &mut Reader<'_>, payload: &Bytes) -> Result<Record, Malformed> {

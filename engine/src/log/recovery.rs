@@ -11,14 +11,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use highwater_runtime::{BLOCK, Env, File};
 
+use super::Log;
 use super::block::{self, Parsed};
 use super::group::GroupLog;
 use super::record;
-use super::segment::{self, ParsedSegment, SegmentHeader};
-use super::verdict::{Expected, Found, Later, Verdict, classify, inspect, may_be_later};
-use super::Log;
 use super::scan::Scan;
+use super::segment::{self, ParsedSegment, SegmentHeader};
 use super::state::{BlockPlace, FreeSlot, LogState, Segment};
+use super::verdict::{Expected, Found, Later, Verdict, classify, inspect, may_be_later};
 use crate::error::EngineError;
 use crate::ids::GroupId;
 use crate::options::StoreOptions;
@@ -107,11 +107,7 @@ impl<E: Env> Log<E> {
     }
 }
 
-async fn find<E: Env>(
-    env: &E,
-    folder: &Path,
-    options: &StoreOptions,
-) -> Result<Vec<Candidate<E::File>>, EngineError> {
+async fn find<E: Env>(env: &E, folder: &Path, options: &StoreOptions) -> Result<Vec<Candidate<E::File>>, EngineError> {
     let names = env.list_dir(folder).await.map_err(|error| EngineError::io("list", folder, &error))?;
     let mut candidates = Vec::new();
     for name in names {
@@ -127,7 +123,9 @@ async fn find<E: Env>(
             SegmentHeader::parse(&file.read_at(0, BLOCK).await.map_err(|e| failed("read", e))?)
         };
         match &header {
-            ParsedSegment::Header(found) if (found.database, found.store) != (options.database_id, options.store_id) => {
+            ParsedSegment::Header(found)
+                if (found.database, found.store) != (options.database_id, options.store_id) =>
+            {
                 return Err(EngineError::Foreign {
                     file: path,
                     expected: identity(options.database_id, options.store_id),
@@ -155,11 +153,7 @@ type Live<F> = (SegmentHeader, Candidate<F>);
 type Separated<F> = (Vec<Live<F>>, Vec<Candidate<F>>);
 
 /// Tells live segments, oldest first, from idle ones.
-fn separate<F>(
-    folder: &Path,
-    candidates: Vec<Candidate<F>>,
-    claims: &LogClaims,
-) -> Result<Separated<F>, EngineError> {
+fn separate<F>(folder: &Path, candidates: Vec<Candidate<F>>, claims: &LogClaims) -> Result<Separated<F>, EngineError> {
     let mut live: BTreeMap<u64, Live<F>> = BTreeMap::new();
     let mut idle = Vec::new();
     for candidate in candidates {
@@ -189,7 +183,8 @@ fn separate<F>(
     let mut expected = claims.tail;
     for (id, (_, candidate)) in &live {
         if claims.tail > 0 && *id != expected {
-            let what = format!("segment {expected} of the log is missing or its header is damaged; segment {id} exists");
+            let what =
+                format!("segment {expected} of the log is missing or its header is damaged; segment {id} exists");
             return Err(EngineError::corruption(&candidate.path, 0, what));
         }
         expected = id + 1;
@@ -254,12 +249,8 @@ async fn scan_segment<E: Env>(
     let mut scan = Scan::new(&candidate.file, path, candidate.bytes);
     let mut at = BLOCK as u64;
     loop {
-        let expected = Expected {
-            segment: header.segment,
-            salt: header.salt,
-            sequence: state.sequence,
-            previous: state.previous,
-        };
+        let expected =
+            Expected { segment: header.segment, salt: header.salt, sequence: state.sequence, previous: state.previous };
         let (parsed, block) = scan.block(at).await?;
         let found = inspect(parsed, block, &expected);
         if let (Found::Expected, Parsed::Header(seen), Some(block)) = (found, parsed, block) {
@@ -361,7 +352,10 @@ async fn check_idle<F: File>(idle: &[Candidate<F>], state: &LogState<F>) -> Resu
 }
 
 /// Whether the segment went on behind its opening block, which happens only after its header was durable.
-async fn has_blocks_after<F: File>(candidate: &Candidate<F>, opening: &block::BlockHeader) -> Result<bool, EngineError> {
+async fn has_blocks_after<F: File>(
+    candidate: &Candidate<F>,
+    opening: &block::BlockHeader,
+) -> Result<bool, EngineError> {
     let at = BLOCK as u64 + opening.block_bytes() as u64;
     if at + BLOCK as u64 > candidate.bytes {
         return Ok(false);

@@ -261,7 +261,9 @@ impl ManifestState {
             if self.levels.iter().flatten().any(|held| held.table == meta.table) {
                 return Err("an edit adds a table that exists");
             }
-            let Some(tables) = self.levels.get_mut(*level) else { return Err("an edit names a level that does not exist") };
+            let Some(tables) = self.levels.get_mut(*level) else {
+                return Err("an edit names a level that does not exist");
+            };
             if *level == 0 {
                 tables.insert(0, meta.clone());
                 continue;
@@ -309,7 +311,8 @@ mod tests {
 
     #[test]
     fn an_edit_has_fixed_bytes_and_comes_back() {
-        let mark = GroupMark { incarnation: Incarnation(1), flushed: LogIndex(5), start: LogIndex(4), start_term: Term(2) };
+        let mark =
+            GroupMark { incarnation: Incarnation(1), flushed: LogIndex(5), start: LogIndex(4), start_term: Term(2) };
         let edit = Edit {
             identity: Some((9, 1)),
             added: vec![(1, table(3, "a", "b"))],
@@ -331,7 +334,8 @@ mod tests {
     #[test]
     fn a_snapshot_restores_the_state_with_the_order_of_level_zero() {
         let mut state = ManifestState::new(1, 2);
-        let added = vec![(0, table(1, "a", "c")), (0, table(2, "a", "c")), (1, table(3, "c", "d")), (1, table(4, "a", "b"))];
+        let added =
+            vec![(0, table(1, "a", "c")), (0, table(2, "a", "c")), (1, table(3, "c", "d")), (1, table(4, "a", "b"))];
         state.apply(&Edit { added, log_tail: Some(3), ..Edit::default() }).unwrap();
         assert_eq!(state.levels[0].iter().map(|t| t.table).collect::<Vec<_>>(), [2, 1]);
         let mut again = ManifestState::new(0, 0);

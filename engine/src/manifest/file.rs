@@ -107,12 +107,7 @@ impl<E: Env> Manifest<E> {
     }
 
     /// Reads a manifest file. `None` when not even its first frame is whole.
-    async fn read(
-        env: &E,
-        folder: &Path,
-        number: u64,
-        id: (u64, u32),
-    ) -> Result<Option<Found<E::File>>, EngineError> {
+    async fn read(env: &E, folder: &Path, number: u64, id: (u64, u32)) -> Result<Option<Found<E::File>>, EngineError> {
         let path = path(folder, number);
         let failed = |action, error| EngineError::io(action, &path, &error);
         let file = env.open(&path, OpenOptions::WRITE.synchronous()).await.map_err(|e| failed("open", e))?;
@@ -126,7 +121,9 @@ impl<E: Env> Manifest<E> {
         let Some(last) = frames.last() else {
             return match end {
                 End::Clean => Ok(None),
-                End::Damaged(at) => Err(EngineError::corruption(&path, at as u64, "the manifest's beginning is damaged")),
+                End::Damaged(at) => {
+                    Err(EngineError::corruption(&path, at as u64, "the manifest's beginning is damaged"))
+                }
             };
         };
         if let End::Damaged(at) = end {

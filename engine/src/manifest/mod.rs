@@ -6,8 +6,8 @@
 //! Must never: hold an edit that names a file which is not durable, or go on after a failed write (the node stops).
 
 pub mod edit;
-pub mod frame;
 mod file;
+pub mod frame;
 
 pub(crate) use edit::{Edit, GroupMark, ManifestState, TableMeta};
 pub(crate) use file::{Manifest, sync_folder};

@@ -88,7 +88,8 @@ async fn seal_when_idle<E: Env>(weak: Weak<Store<E>>, wake: Event, env: E, quiet
     loop {
         wake.wait().await;
         loop {
-            let Some(before) = weak.upgrade().filter(|store| !store.closed.get()).map(|store| store.log.appends()) else {
+            let Some(before) = weak.upgrade().filter(|store| !store.closed.get()).map(|store| store.log.appends())
+            else {
                 return;
             };
             env.sleep(quiet_micros).await;

@@ -104,9 +104,8 @@ impl<E: Env> Store<E> {
             if !rule.keeps(&entry) {
                 continue;
             }
-            let full = table.take_if(|table| {
-                table.bytes() >= self.options.table_bytes && table.last_key() != Some(&entry.key)
-            });
+            let full = table
+                .take_if(|table| table.bytes() >= self.options.table_bytes && table.last_key() != Some(&entry.key));
             if let Some(full) = full {
                 let until = Some(&entry.key);
                 outputs.push(self.finish(full, rule.tombstones(cut.as_ref(), until)).await?);

@@ -13,9 +13,9 @@ use crate::log::group::GroupLog;
 use crate::manifest::{Edit, GroupMark, TableMeta, sync_folder};
 use crate::tree::memtable::Memtable;
 use crate::tree::source::Source;
+use crate::tree::table::Table;
 use crate::tree::table::format::Codec;
 use crate::tree::table::writer::{self, TableWriter};
-use crate::tree::table::Table;
 use crate::tree::version::Version;
 
 impl<E: Env> Store<E> {
@@ -204,7 +204,8 @@ impl<E: Env> Store<E> {
         edit.next_table = Some(self.next_table.get());
         let outcome = manifest.append(&edit).await;
         if outcome.is_ok() {
-            let open: Vec<Rc<Table<E>>> = self.version.borrow().tables().cloned().chain(added.iter().cloned()).collect();
+            let open: Vec<Rc<Table<E>>> =
+                self.version.borrow().tables().cloned().chain(added.iter().cloned()).collect();
             let next = Version::of(manifest.state(), &open, Rc::clone(&self.cache));
             let Some(next) = next else {
                 match self.env.fail_stop("the manifest names a table that is not open; this node stops").await {}

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use highwater_runtime::Env;
 
-pub use open::{Recovery, RecoveredGroup};
+pub use open::{RecoveredGroup, Recovery};
 
 use crate::batch::WriteBatch;
 use crate::error::EngineError;
@@ -292,7 +292,11 @@ impl<E: Env> Store<E> {
             memtable_bytes: memtables.active.bytes(),
             frozen_memtables: memtables.frozen.len(),
             tables: version.levels.iter().map(Vec::len).collect(),
-            table_bytes: version.levels.iter().map(|level| level.iter().map(|table| table.meta.bytes()).sum()).collect(),
+            table_bytes: version
+                .levels
+                .iter()
+                .map(|level| level.iter().map(|table| table.meta.bytes()).sum())
+                .collect(),
             log_segments,
             spare_segments,
             log_blocks: self.log.appends(),

@@ -13,10 +13,10 @@ use super::{Counters, Memtables, Store, Troubles};
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
 use crate::ids::{GroupId, Incarnation, LogIndex, Seq};
+use crate::log::Log;
 use crate::log::group::GroupLog;
 use crate::log::record::HardState;
 use crate::log::recovery::{LogClaims, LogReport};
-use crate::log::Log;
 use crate::manifest::{Edit, Manifest, ManifestState, sync_folder};
 use crate::options::StoreOptions;
 use crate::tree::cache::BlockCache;
@@ -89,8 +89,7 @@ impl<E: Env> Store<E> {
         let groups = log.with_groups(|groups| groups.iter().map(|(group, log)| (*group, recovered(log))).collect());
         let recovery = Recovery { groups, log: report, tables: tables.len(), orphans };
         let applied = recovery.groups.iter().map(|(group, found)| (*group, found.applied)).collect();
-        let memtables =
-            Memtables { active: Rc::default(), frozen: VecDeque::new(), earlier_marks: BTreeMap::new() };
+        let memtables = Memtables { active: Rc::default(), frozen: VecDeque::new(), earlier_marks: BTreeMap::new() };
         let store = Rc::new(Self {
             env,
             folder: dir.to_path_buf(),

@@ -1,9 +1,9 @@
 //! What a front end asks of the node and what it gets back, whatever the protocol.
 
 use highwater_runtime::Monotonic;
+use highwater_sql::bind::ParamValue;
 use highwater_sql::catalog::Role;
 use highwater_sql::diag::Diag;
-use highwater_sql::bind::ParamValue;
 use highwater_sql::value::{DataType, Row};
 use highwater_state::outcome::Message;
 

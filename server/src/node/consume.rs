@@ -14,8 +14,8 @@ use highwater_sql::access::authorize;
 use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Operation, TableKind, Topic};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
-use highwater_sql::plan::{AckPlan, Bound, ConsumePlan, Plan, StartPosition};
 use highwater_sql::expr::Expr;
+use highwater_sql::plan::{AckPlan, Bound, ConsumePlan, Plan, StartPosition};
 use highwater_sql::value::{DataType, Row, Value};
 use highwater_state::command::{AckCommand, Command, ConsumeCommand, RequestHead};
 use highwater_state::outcome::{Consumed, Message, Outcome};
@@ -59,14 +59,19 @@ impl Node {
         let limit = match asked {
             None => most,
             Some(asked) => u32::try_from(asked).ok().filter(|asked| *asked <= most).ok_or_else(|| {
-                Diag::new(SqlState::PROGRAM_LIMIT, format!("LIMIT {asked} is above the most messages of one consume, {most}"))
-                    .hint("Consume in several statements.")
+                Diag::new(
+                    SqlState::PROGRAM_LIMIT,
+                    format!("LIMIT {asked} is above the most messages of one consume, {most}"),
+                )
+                .hint("Consume in several statements.")
             })?,
         };
         let wanted = Wanted {
             head: run.head.clone(),
             topic: Arc::clone(&plan.topic),
-            partitions: plan.partition.map_or_else(|| (0..plan.topic.partitions).collect(), |partition| vec![partition]),
+            partitions: plan
+                .partition
+                .map_or_else(|| (0..plan.topic.partitions).collect(), |partition| vec![partition]),
             group: plan.group.clone(),
             start: plan.start,
             limit,
@@ -98,8 +103,18 @@ impl Node {
             _ => return Err(Diag::new(SqlState::DATATYPE_MISMATCH, "UPTO OFFSET takes a whole number").into()),
         };
         let consumer = run.identity.token_id.clone();
-        let committed =
-            self.ack_partition(&plan.topic, plan.partition, &plan.group, consumer, upto, run.head.clone(), Some(token), &run.catalog).await?;
+        let committed = self
+            .ack_partition(
+                &plan.topic,
+                plan.partition,
+                &plan.group,
+                consumer,
+                upto,
+                run.head.clone(),
+                Some(token),
+                &run.catalog,
+            )
+            .await?;
         let name = format!("{}.{}", plan.topic.namespace, plan.topic.name);
         let message = match committed {
             Some(committed) => format!(
@@ -173,14 +188,26 @@ impl Node {
             topic: Arc::clone(&topic),
             group: request.group.clone(),
             partition: request.partition,
-            upto: Expr::Literal(Value::BigInt(i64::try_from(request.upto_offset).unwrap_or(i64::MAX)), DataType::BigInt),
+            upto: Expr::Literal(
+                Value::BigInt(i64::try_from(request.upto_offset).unwrap_or(i64::MAX)),
+                DataType::BigInt,
+            ),
         });
         check(plan, &request.identity, &catalog)?;
         let head = head_of(&request.identity);
         let consumer = request.consumer_id.unwrap_or(request.identity.token_id);
         settle(
-            self.ack_partition(&topic, request.partition, &request.group, consumer, request.upto_offset, head, None, &catalog)
-                .await,
+            self.ack_partition(
+                &topic,
+                request.partition,
+                &request.group,
+                consumer,
+                request.upto_offset,
+                head,
+                None,
+                &catalog,
+            )
+            .await,
         )
     }
 
@@ -381,7 +408,8 @@ impl Node {
         let deadline = self.env().now().after_micros(SHIPPING_MICROS);
         let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
         for (core, port) in (0..cores).zip(&self.0.to) {
-            let here: Vec<u32> = sources.iter().copied().filter(|group| layout.store_of(*group) % cores == core).collect();
+            let here: Vec<u32> =
+                sources.iter().copied().filter(|group| layout.store_of(*group) % cores == core).collect();
             if here.is_empty() {
                 continue;
             }
@@ -391,7 +419,10 @@ impl Node {
             if !arrived {
                 return Err(Diag::new(
                     SqlState::TIMEOUT,
-                    format!("changes of topic \"{}.{}\" are still on their way to its partitions", topic.namespace, topic.name),
+                    format!(
+                        "changes of topic \"{}.{}\" are still on their way to its partitions",
+                        topic.namespace, topic.name
+                    ),
                 )
                 .hint("The node is overloaded; consume again."));
             }
@@ -461,14 +492,17 @@ fn head_of(identity: &Identity) -> RequestHead {
 }
 
 fn check(plan: Plan, identity: &Identity, catalog: &Catalog) -> Result<(), Diag> {
-    let bound = Bound { catalog_version: CatalogVersion(catalog.version.0), execute_as: None, parameters: Vec::new(), plan };
+    let bound =
+        Bound { catalog_version: CatalogVersion(catalog.version.0), execute_as: None, parameters: Vec::new(), plan };
     authorize(&bound, identity.role, &identity.user, catalog)
 }
 
 fn settle<T>(result: Result<T, Failure>) -> Result<T, Diag> {
     result.map_err(|failure| match failure {
         Failure::Diag(diag) => diag,
-        Failure::Stale => Diag::new(SqlState::SERIALIZATION_FAILURE, "the topic was redefined meanwhile").hint("Retry."),
+        Failure::Stale => {
+            Diag::new(SqlState::SERIALIZATION_FAILURE, "the topic was redefined meanwhile").hint("Retry.")
+        }
     })
 }
 

@@ -75,7 +75,12 @@ impl Node {
         answer.await.map_err(|_| super::outcome_unknown())?
     }
 
-    async fn define_to_the_end(&self, command: MetaCommand, everywhere: bool, user: String) -> Result<StatementResult, Diag> {
+    async fn define_to_the_end(
+        &self,
+        command: MetaCommand,
+        everywhere: bool,
+        user: String,
+    ) -> Result<StatementResult, Diag> {
         let _in_flight = self.enter()?;
         let applied = self.propose(META, Command::Meta(command), None, Admission::Client).await?;
         let (version, message, job) = match applied.outcome {

@@ -85,7 +85,11 @@ fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, ta
 }
 
 /// One append for all groups, beside it the application of what is committed already.
-async fn turn(host: &Rc<StoreHost>, replicas: &mut BTreeMap<u32, Replica>, _touched: BTreeSet<u32>) -> Result<(), String> {
+async fn turn(
+    host: &Rc<StoreHost>,
+    replicas: &mut BTreeMap<u32, Replica>,
+    _touched: BTreeSet<u32>,
+) -> Result<(), String> {
     let mut batch = LogBatch::default();
     let mut readies: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
     for (group, replica) in replicas.iter_mut() {
@@ -93,9 +97,7 @@ async fn turn(host: &Rc<StoreHost>, replicas: &mut BTreeMap<u32, Replica>, _touc
             readies.entry(*group).or_default().push(replica.take_ready(&mut batch));
         }
     }
-    let write = async {
-        if batch.is_empty() { Ok(()) } else { host.store.append(batch).await }
-    };
+    let write = async { if batch.is_empty() { Ok(()) } else { host.store.append(batch).await } };
     let apply = async {
         let mut all = Vec::new();
         for (group, ready) in &mut readies {

@@ -91,8 +91,11 @@ impl Node {
     /// The first failure, with the statement's number when there are several.
     pub async fn execute(&self, request: ExecuteRequest) -> Result<Answer, ExecuteError> {
         let _in_flight = self.enter()?;
-        let statements =
-            parse::parse(&request.sql).map_err(|diag| ExecuteError { diag, statement: None, kind: ErrorKind::Parse })?;
+        let statements = parse::parse(&request.sql).map_err(|diag| ExecuteError {
+            diag,
+            statement: None,
+            kind: ErrorKind::Parse,
+        })?;
         let of = |kind, diag| ExecuteError { diag, statement: None, kind };
         if statements.is_empty() {
             return Err(of(ErrorKind::Empty, Diag::new(SqlState::SYNTAX_ERROR, "the text holds no statement")));
@@ -105,8 +108,12 @@ impl Node {
             return Err(of(ErrorKind::Statement, diag.hint("Send it in parts.")));
         }
         if statements.len() > 1 && !request.params.is_empty() {
-            let diag = Diag::new(SqlState::INVALID_PARAMETER, "parameters are not allowed with more than one statement");
-            return Err(of(ErrorKind::ParamsWithBatch, diag.hint("Send one statement, or write the values as literals.")));
+            let diag =
+                Diag::new(SqlState::INVALID_PARAMETER, "parameters are not allowed with more than one statement");
+            return Err(of(
+                ErrorKind::ParamsWithBatch,
+                diag.hint("Send one statement, or write the values as literals."),
+            ));
         }
         let mut token = match &request.token {
             Some(text) => ReadToken::decode(text, self.cluster_id())?,
@@ -160,7 +167,13 @@ impl Node {
     }
 
     /// Binds and authorises. An object that this core does not know may be new: before saying so it asks meta.
-    async fn plan(&self, request: &ExecuteRequest, statement: &Statement, ordinal: u16, now: Micros) -> Result<Run, Diag> {
+    async fn plan(
+        &self,
+        request: &ExecuteRequest,
+        statement: &Statement,
+        ordinal: u16,
+        now: Micros,
+    ) -> Result<Run, Diag> {
         let mut catalog = self.catalog();
         let planned = match self.plan_with(&catalog, request, statement) {
             Err(diag) => {

@@ -14,8 +14,8 @@ use highwater_sql::value::{Micros, Row, Value};
 use highwater_state::command::Command;
 use highwater_state::jobs::Job;
 use highwater_state::outcome::{Consumed, Outcome};
-use highwater_state::topics::GroupOffset;
 use highwater_state::placement::Layout;
+use highwater_state::topics::GroupOffset;
 
 /// Proposals that may wait on one core.
 pub(crate) const PROPOSAL_QUEUE: usize = 4096;

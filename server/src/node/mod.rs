@@ -211,6 +211,9 @@ fn shutting_down() -> Diag {
 }
 
 fn outcome_unknown() -> Diag {
-    Diag::new(SqlState::OUTCOME_UNKNOWN, "the node stopped while the statement was under way; it may or may not have been applied")
-        .hint("Send it again with the same request_id to learn its outcome without applying it twice.")
+    Diag::new(
+        SqlState::OUTCOME_UNKNOWN,
+        "the node stopped while the statement was under way; it may or may not have been applied",
+    )
+    .hint("Send it again with the same request_id to learn its outcome without applying it twice.")
 }

@@ -18,7 +18,12 @@ use super::token::ReadToken;
 use super::write::groups_of_access;
 
 impl Node {
-    pub(super) async fn query(&self, run: &Run, plan: &QueryPlan, token: &mut ReadToken) -> Result<StatementResult, Failure> {
+    pub(super) async fn query(
+        &self,
+        run: &Run,
+        plan: &QueryPlan,
+        token: &mut ReadToken,
+    ) -> Result<StatementResult, Failure> {
         let rows = match &plan.from {
             From::Nothing => self.pipe(run, plan, std::iter::once(Vec::new()))?,
             From::System(table) => {

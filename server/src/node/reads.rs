@@ -80,8 +80,9 @@ fn view_of(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwate
 /// A read that failed on stored data: said once in the log, and to the client in one sentence.
 fn storage(node: &Node, error: &StateError) -> Diag {
     tracing::error!(core = node.env().core().0, %error, "a read failed");
-    Diag::new(SqlState::DATA_CORRUPTED, format!("stored data cannot be read: {error}"))
-        .hint("The data on disk is damaged or the disk fails; see the server's log and restore from a backup or a replica.")
+    Diag::new(SqlState::DATA_CORRUPTED, format!("stored data cannot be read: {error}")).hint(
+        "The data on disk is damaged or the disk fails; see the server's log and restore from a backup or a replica.",
+    )
 }
 
 async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> {
@@ -197,7 +198,13 @@ async fn group_offsets(node: &Node, group: u32) -> Result<Vec<GroupOffset>, Diag
     view.group_offsets().await.map_err(|error| storage(node, &error))
 }
 
-async fn await_shipped(node: &Node, sources: &[u32], destinations: &[u32], deadline: Monotonic, reply: ReplySlot<bool>) {
+async fn await_shipped(
+    node: &Node,
+    sources: &[u32],
+    destinations: &[u32],
+    deadline: Monotonic,
+    reply: ReplySlot<bool>,
+) {
     let mut wanted = Vec::new();
     for source in sources {
         let Some(host) = node.host_of(*source) else { continue };
@@ -226,7 +233,12 @@ async fn await_shipped(node: &Node, sources: &[u32], destinations: &[u32], deadl
     reply.fill(arrived);
 }
 
-async fn await_append(node: &Node, partitions: &[(u32, ObjectId, u32, u64)], deadline: Monotonic, reply: ReplySlot<()>) {
+async fn await_append(
+    node: &Node,
+    partitions: &[(u32, ObjectId, u32, u64)],
+    deadline: Monotonic,
+    reply: ReplySlot<()>,
+) {
     loop {
         let hosts = node.hosts();
         let seen: Vec<u64> = hosts.iter().map(|host| host.published.seen()).collect();

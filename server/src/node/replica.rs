@@ -13,8 +13,8 @@ use highwater_runtime::queue::ReplySlot;
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::value::Micros;
-use highwater_state::command::{Command, Envelope};
 use highwater_state::StateError;
+use highwater_state::command::{Command, Envelope};
 use highwater_state::group::GroupState;
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;
@@ -197,7 +197,11 @@ impl Replica {
     ///
     /// # Errors
     /// The group cannot go on: damaged storage or a broken invariant.
-    pub(crate) async fn apply(&mut self, store: &Rc<Store<Rt>>, committed: raft::Committed) -> Result<Effects, StateError> {
+    pub(crate) async fn apply(
+        &mut self,
+        store: &Rc<Store<Rt>>,
+        committed: raft::Committed,
+    ) -> Result<Effects, StateError> {
         let mut effects = Effects::default();
         if let Some(stored) = committed.stored() {
             let (mut next, last) = stored.into_inner();
@@ -241,7 +245,12 @@ impl Replica {
         StateError::Broken { group: self.group, what }
     }
 
-    async fn apply_entry(&mut self, index: raft::LogIndex, data: &Bytes, effects: &mut Effects) -> Result<(), StateError> {
+    async fn apply_entry(
+        &mut self,
+        index: raft::LogIndex,
+        data: &Bytes,
+        effects: &mut Effects,
+    ) -> Result<(), StateError> {
         let applied = self.state.apply(highwater_engine::LogIndex(index.0), data).await?;
         effects.outbox |= applied.outbox;
         effects.appended |= !applied.appended.is_empty();

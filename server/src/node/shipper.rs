@@ -57,7 +57,13 @@ pub(crate) async fn ship(node: Node, host: Rc<StoreHost>) {
     }
 }
 
-async fn ship_pair(node: &Node, host: &Rc<StoreHost>, source: u32, destination: u32, active: &RefCell<BTreeSet<(u32, u32)>>) {
+async fn ship_pair(
+    node: &Node,
+    host: &Rc<StoreHost>,
+    source: u32,
+    destination: u32,
+    active: &RefCell<BTreeSet<(u32, u32)>>,
+) {
     let mut untrimmed = 0_u32;
     loop {
         if host.closing.get() {

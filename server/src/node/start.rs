@@ -11,8 +11,8 @@ use highwater_runtime::queue::Receiver;
 use highwater_runtime::{Env, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
-use highwater_state::command::{Command, MetaCommand};
 use highwater_state::StateError;
+use highwater_state::command::{Command, MetaCommand};
 use highwater_state::group::GroupState;
 use highwater_state::placement::{Layout, META};
 
@@ -257,8 +257,8 @@ async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
             continue;
         }
         if proposal.admission == Admission::Client && host.pending.borrow().len() >= MAX_PENDING {
-            let diag = Diag::new(SqlState::OVERLOADED, "too many writes wait on this core")
-                .hint("Retry after a short pause.");
+            let diag =
+                Diag::new(SqlState::OVERLOADED, "too many writes wait on this core").hint("Retry after a short pause.");
             proposal.reply.fill(Err(diag));
             continue;
         }

@@ -19,7 +19,9 @@ impl Node {
             SystemTable::Users => users(&*self.newest_catalog().await?),
             SystemTable::Namespaces => namespaces(&*self.newest_catalog().await?),
             SystemTable::Tables => self.newest_catalog().await?.tables.values().map(|table| table_row(table)).collect(),
-            SystemTable::Columns => self.newest_catalog().await?.tables.values().flat_map(|table| column_rows(table)).collect(),
+            SystemTable::Columns => {
+                self.newest_catalog().await?.tables.values().flat_map(|table| column_rows(table)).collect()
+            }
             SystemTable::Topics => {
                 let catalog = self.newest_catalog().await?;
                 catalog.topics.values().map(|topic| topic_row(topic, &catalog)).collect()
@@ -125,7 +127,10 @@ fn table_row(table: &Table) -> Row {
     if table.kind == TableKind::Shared {
         options.insert("access_level".into(), json!(access));
         if table.partition_columns > 0 {
-            options.insert("partition_by".into(), json!(key_names(table).take(table.partition_columns as usize).collect::<Vec<_>>()));
+            options.insert(
+                "partition_by".into(),
+                json!(key_names(table).take(table.partition_columns as usize).collect::<Vec<_>>()),
+            );
         }
     }
     if let Some(ttl) = table.ttl_seconds {

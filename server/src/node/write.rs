@@ -18,7 +18,12 @@ use super::mesh::Admission;
 use super::token::ReadToken;
 
 impl Node {
-    pub(super) async fn write(&self, run: &Run, plan: &WritePlan, token: &mut ReadToken) -> Result<StatementResult, Failure> {
+    pub(super) async fn write(
+        &self,
+        run: &Run,
+        plan: &WritePlan,
+        token: &mut ReadToken,
+    ) -> Result<StatementResult, Failure> {
         let table = run.catalog.tables.get(&plan.table).ok_or(Failure::Stale)?;
         let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
         let group = match table.kind {
@@ -62,12 +67,19 @@ pub(super) fn unexpected(outcome: Outcome) -> Failure {
         | Outcome::Defined { .. }
         | Outcome::Consumed(_)
         | Outcome::Acked { .. }
-        | Outcome::Inbox { .. } => Failure::Diag(Diag::new(SqlState::INTERNAL, "the command was answered with another kind of outcome")),
+        | Outcome::Inbox { .. } => {
+            Failure::Diag(Diag::new(SqlState::INTERNAL, "the command was answered with another kind of outcome"))
+        }
     }
 }
 
 /// The one group that a write of a partitioned table touches.
-fn group_of_partitioned(layout: Layout, table: &Table, plan: &WritePlan, context: &EvalContext<'_>) -> Result<u32, Diag> {
+fn group_of_partitioned(
+    layout: Layout,
+    table: &Table,
+    plan: &WritePlan,
+    context: &EvalContext<'_>,
+) -> Result<u32, Diag> {
     let groups = match &plan.kind {
         WriteKind::Insert { columns, rows } => {
             let mut groups = Vec::with_capacity(rows.len());
@@ -88,19 +100,21 @@ fn group_of_partitioned(layout: Layout, table: &Table, plan: &WritePlan, context
             }
             groups
         }
-        WriteKind::Update { access, .. } | WriteKind::Delete { access, .. } => groups_of_access(layout, table, access, context)?
-            .ok_or_else(|| {
+        WriteKind::Update { access, .. } | WriteKind::Delete { access, .. } => {
+            groups_of_access(layout, table, access, context)?.ok_or_else(|| {
                 Diag::not_supported("a statement that writes several shards").hint(format!(
                     "The table is partitioned: give the value of {} in the WHERE clause.",
                     partition_columns(table).map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
                 ))
-            })?,
+            })?
+        }
     };
     let mut groups = groups.into_iter();
     let first = groups.next().unwrap_or_else(|| layout.table_group(table.id));
     if groups.any(|group| group != first) {
-        return Err(Diag::not_supported("a statement that writes several shards")
-            .hint("Send one statement per value of the partition columns; statements of a batch may go to different shards."));
+        return Err(Diag::not_supported("a statement that writes several shards").hint(
+            "Send one statement per value of the partition columns; statements of a batch may go to different shards.",
+        ));
     }
     Ok(first)
 }
@@ -141,9 +155,5 @@ fn group_of_values(layout: Layout, table: &Table, values: &[Value]) -> Result<u3
 
 fn partition_columns(table: &Table) -> impl Iterator<Item = &highwater_sql::catalog::Column> {
     let count = usize::try_from(table.partition_columns).unwrap_or(usize::MAX);
-    table
-        .primary_key
-        .iter()
-        .take(count)
-        .filter_map(|at| usize::try_from(*at).ok().and_then(|at| table.columns.get(at)))
+    table.primary_key.iter().take(count).filter_map(|at| usize::try_from(*at).ok().and_then(|at| table.columns.get(at)))
 }

@@ -207,7 +207,10 @@ fn run(args: &Args) -> Result<bool, Failure> {
         let inserted: usize = lock(&known.inserted).values().map(BTreeSet::len).sum();
         let acks = known.acks.load(Ordering::Relaxed);
         if round % 10 == 0 || round == args.rounds {
-            println!("kill {round}: {inserted} acknowledged inserts, {acks} acks, restart {} ms", restarts.last().map_or(0, Duration::as_millis));
+            println!(
+                "kill {round}: {inserted} acknowledged inserts, {acks} acks, restart {} ms",
+                restarts.last().map_or(0, Duration::as_millis)
+            );
         }
         if !lock(&known.violations).is_empty() {
             break;
@@ -276,7 +279,11 @@ fn start(args: &Args) -> Result<Server, Failure> {
         let ready = agent.get(format!("http://127.0.0.1:{}/ready", args.port)).call().is_ok();
         // Looked at after the answer: another server on the port must not pass for this one.
         if let Some(status) = server.0.try_wait()? {
-            return Err(format!("the server ended with {status}; see {}", args.data_dir.with_extension("log").display()).into());
+            return Err(format!(
+                "the server ended with {status}; see {}",
+                args.data_dir.with_extension("log").display()
+            )
+            .into());
         }
         if ready {
             return Ok(server);
@@ -300,7 +307,8 @@ fn set_up(args: &Args, root: &mut Client) -> Result<(), Failure> {
 
 /// A UUIDv7 of now: time in the top 48 bits, then this writer's own numbers.
 fn request_id(writer: u32, id: i64) -> String {
-    let millis = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let millis =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let tail = (u128::from(writer) << 48) | u128::try_from(id).unwrap_or(0);
     let number = ((millis & 0xFFFF_FFFF_FFFF) << 80) | (0x7 << 76) | (0b10 << 62) | (tail & 0x3FFF_FFFF_FFFF_FFFF);
     let hex = format!("{number:032x}");
@@ -368,7 +376,8 @@ fn consume(args: &Args, number: u32, known: &Known) {
         let mut last = None;
         for message in answer["messages"].as_array().into_iter().flatten() {
             let offset = message["offset"].as_i64().unwrap_or(-1);
-            let identity = format!("{}/{}", message["user"].as_str().unwrap_or("?"), message["key"].as_str().unwrap_or("?"));
+            let identity =
+                format!("{}/{}", message["user"].as_str().unwrap_or("?"), message["key"].as_str().unwrap_or("?"));
             if last.is_some_and(|last| offset <= last) {
                 known.violation(format!("partition {partition}: offset {offset} came after {last:?}"));
             }
@@ -443,7 +452,9 @@ fn check_offsets(args: &Args, before: &BTreeMap<u32, i64>, known: &Known) -> Res
     for (partition, committed) in before {
         let found = now.get(partition).copied().unwrap_or(-1);
         if found < *committed {
-            known.violation(format!("partition {partition}: committed offset {committed} was acknowledged, now it is {found}"));
+            known.violation(format!(
+                "partition {partition}: committed offset {committed} was acknowledged, now it is {found}"
+            ));
         }
     }
     Ok(())
@@ -463,7 +474,8 @@ fn check_all(args: &Args, known: &Known) -> Result<(usize, usize), Failure> {
         let user = format!("writer{number_of}");
         let mut client = Client::new(args, &user, &format!("writer-{number_of}-password"));
         let answer = client.must("SELECT id FROM k.rows ORDER BY id")?;
-        let ids: Vec<i64> = answer["results"][0]["rows"].as_array().into_iter().flatten().map(|row| number(&row[0])).collect();
+        let ids: Vec<i64> =
+            answer["results"][0]["rows"].as_array().into_iter().flatten().map(|row| number(&row[0])).collect();
         let present: BTreeSet<i64> = ids.iter().copied().collect();
         if present.len() != ids.len() {
             known.violation(format!("{user}: a row is there twice"));
@@ -483,7 +495,8 @@ fn check_all(args: &Args, known: &Known) -> Result<(usize, usize), Failure> {
     for partition in 0..PARTITIONS {
         let mut next = 0_i64;
         loop {
-            let body = json!({"topic_id": "k.events", "partition_id": partition, "start": {"Offset": next}, "limit": 500});
+            let body =
+                json!({"topic_id": "k.events", "partition_id": partition, "start": {"Offset": next}, "limit": 500});
             let Reply::Done(answer) = root.post("/v1/api/topics/consume", &body) else {
                 return Err("the topic cannot be read".into());
             };
@@ -494,11 +507,14 @@ fn check_all(args: &Args, known: &Known) -> Result<(usize, usize), Failure> {
                     known.violation(format!("partition {partition}: offset {offset} where {next} was due"));
                 }
                 next = offset + 1;
-                let identity = format!("{}/{}", message["user"].as_str().unwrap_or("?"), message["key"].as_str().unwrap_or("?"));
+                let identity =
+                    format!("{}/{}", message["user"].as_str().unwrap_or("?"), message["key"].as_str().unwrap_or("?"));
                 if let Some(before) = lock(&known.delivered).get(&(partition, offset))
                     && *before != identity
                 {
-                    known.violation(format!("partition {partition} offset {offset} was delivered as {before}, is {identity}"));
+                    known.violation(format!(
+                        "partition {partition} offset {offset} was delivered as {before}, is {identity}"
+                    ));
                 }
                 if let Some(first) = messages.insert(identity.clone(), (partition, offset)) {
                     known.violation(format!("{identity} has two messages: {first:?} and {:?}", (partition, offset)));

@@ -126,13 +126,25 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &MetaComman
     }
 }
 
-async fn bootstrap<E: Env>(entry: &mut Entry<'_, E>, identity: Identity, root_verifier: &str) -> Result<Outcome, Abort> {
+async fn bootstrap<E: Env>(
+    entry: &mut Entry<'_, E>,
+    identity: Identity,
+    root_verifier: &str,
+) -> Result<Outcome, Abort> {
     if entry.identity.is_some() {
-        return Err(Diag::new(SqlState::OBJECT_STATE, "the cluster has been bootstrapped already; nothing was changed").into());
+        return Err(Diag::new(
+            SqlState::OBJECT_STATE,
+            "the cluster has been bootstrapped already; nothing was changed",
+        )
+        .into());
     }
     let Layout { user_shards, shared_shards, stores } = identity.layout;
     if user_shards == 0 || shared_shards == 0 || stores == 0 || user_shards.checked_add(shared_shards).is_none() {
-        return Err(Diag::new(SqlState::INVALID_PARAMETER, "a cluster needs at least one user shard, one shared shard and one store").into());
+        return Err(Diag::new(
+            SqlState::INVALID_PARAMETER,
+            "a cluster needs at least one user shard, one shared shard and one store",
+        )
+        .into());
     }
     let (now, to) = (entry.now(), CatalogVersion(1));
     let namespace = |name: &str| CatalogDelta::PutNamespace(Namespace { name: name.to_owned(), created_at: now });

@@ -26,8 +26,11 @@ pub(super) fn check(what: &str, name: &str) -> Result<(), Diag> {
 /// Whether something can be made or changed in the namespace.
 pub(super) fn check_namespace(catalog: &Catalog, namespace: &str) -> Result<(), Diag> {
     if namespace == SYSTEM_NAMESPACE {
-        return Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("namespace \"{SYSTEM_NAMESPACE}\" is read-only"))
-            .hint("Use a namespace of your own: CREATE NAMESPACE app."));
+        return Err(Diag::new(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("namespace \"{SYSTEM_NAMESPACE}\" is read-only"),
+        )
+        .hint("Use a namespace of your own: CREATE NAMESPACE app."));
     }
     if catalog.namespaces.contains_key(namespace) {
         return Ok(());

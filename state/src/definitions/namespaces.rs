@@ -43,9 +43,12 @@ pub(super) fn drop(deciding: &Deciding<'_>, name: &str, if_exists: bool, cascade
         let more = held.len().saturating_sub(5);
         held.truncate(5);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        return Err(Diag::new(SqlState::DEPENDENT_OBJECTS, format!("namespace \"{name}\" cannot be dropped: it is not empty"))
-            .detail(format!("It holds {}{more}.", held.join(", ")))
-            .hint("Drop them first, or everything at once: DROP NAMESPACE ... CASCADE."));
+        return Err(Diag::new(
+            SqlState::DEPENDENT_OBJECTS,
+            format!("namespace \"{name}\" cannot be dropped: it is not empty"),
+        )
+        .detail(format!("It holds {}{more}.", held.join(", ")))
+        .hint("Drop them first, or everything at once: DROP NAMESPACE ... CASCADE."));
     }
     let mut deltas: Vec<CatalogDelta> = topics.iter().map(|topic| CatalogDelta::DropTopic(topic.id)).collect();
     for topic in catalog.topics.values().filter(|topic| topic.namespace != name) {

@@ -43,7 +43,10 @@ pub(super) fn create(deciding: &Deciding<'_>, spec: &TableSpec, if_not_exists: b
         created_at: deciding.now,
         updated_at: deciding.now,
     };
-    Ok(Decision::change(CatalogDelta::PutTable(Arc::new(table)), format!("Table '{namespace}.{name}' created successfully")))
+    Ok(Decision::change(
+        CatalogDelta::PutTable(Arc::new(table)),
+        format!("Table '{namespace}.{name}' created successfully"),
+    ))
 }
 
 fn invalid(spec: &TableSpec, why: impl std::fmt::Display) -> Diag {
@@ -52,13 +55,19 @@ fn invalid(spec: &TableSpec, why: impl std::fmt::Display) -> Diag {
 
 fn check_columns(spec: &TableSpec) -> Result<(), Diag> {
     if spec.columns.is_empty() || spec.columns.len() > MAX_COLUMNS {
-        return Err(invalid(spec, format_args!("has {} columns; from 1 to {MAX_COLUMNS} are allowed", spec.columns.len())));
+        return Err(invalid(
+            spec,
+            format_args!("has {} columns; from 1 to {MAX_COLUMNS} are allowed", spec.columns.len()),
+        ));
     }
     let (mut seen, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for column in &spec.columns {
         names::check("a column's name", &column.name)?;
         if column.name == "_seq" {
-            return Err(Diag::new(SqlState::INVALID_NAME, "a column cannot be named \"_seq\": every row has one already"));
+            return Err(Diag::new(
+                SqlState::INVALID_NAME,
+                "a column cannot be named \"_seq\": every row has one already",
+            ));
         }
         if !seen.insert(&column.name) {
             return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" is defined twice", column.name)));
@@ -76,12 +85,17 @@ fn check_key(spec: &TableSpec) -> Result<(), Diag> {
     }
     let mut seen = BTreeSet::new();
     for at in &spec.primary_key {
-        let Some(column) = spec.columns.get(*at as usize) else { return Err(invalid(spec, "has a key column that it lacks")) };
+        let Some(column) = spec.columns.get(*at as usize) else {
+            return Err(invalid(spec, "has a key column that it lacks"));
+        };
         if !seen.insert(*at) {
             return Err(invalid(spec, format_args!("has column \"{}\" twice in its key", column.name)));
         }
         if column.data_type == DataType::Json {
-            return Err(invalid(spec, format_args!("has the JSON column \"{}\" in its key; JSON has no order", column.name)));
+            return Err(invalid(
+                spec,
+                format_args!("has the JSON column \"{}\" in its key; JSON has no order", column.name),
+            ));
         }
     }
     Ok(())
@@ -96,7 +110,9 @@ fn check_kind(spec: &TableSpec) -> Result<(), Diag> {
     }
     match (spec.kind, spec.ttl_seconds) {
         (TableKind::Stream, Some(0)) => Err(invalid(spec, "has TTL_SECONDS = 0: its rows would end at once")),
-        (TableKind::User | TableKind::Shared, Some(_)) => Err(invalid(spec, "is no STREAM table: TTL_SECONDS is not for it")),
+        (TableKind::User | TableKind::Shared, Some(_)) => {
+            Err(invalid(spec, "is no STREAM table: TTL_SECONDS is not for it"))
+        }
         (TableKind::Stream, _) | (TableKind::User | TableKind::Shared, None) => Ok(()),
     }
 }
@@ -110,11 +126,15 @@ pub(super) fn drop(deciding: &Deciding<'_>, namespace: &str, name: &str, if_exis
         };
     };
     names::check_namespace(deciding.catalog, namespace)?;
-    let user = deciding.catalog.topics.values().find(|topic| topic.sources.iter().any(|source| source.table == table.id));
+    let user =
+        deciding.catalog.topics.values().find(|topic| topic.sources.iter().any(|source| source.table == table.id));
     if let Some(topic) = user {
         let (topic, table) = (format!("{}.{}", topic.namespace, topic.name), format!("{namespace}.{name}"));
-        return Err(Diag::new(SqlState::DEPENDENT_OBJECTS, format!("table \"{table}\" cannot be dropped: it is a source of topic \"{topic}\""))
-            .hint(format!("Drop the source first: ALTER TOPIC {topic} DROP SOURCE {table}.")));
+        return Err(Diag::new(
+            SqlState::DEPENDENT_OBJECTS,
+            format!("table \"{table}\" cannot be dropped: it is a source of topic \"{topic}\""),
+        )
+        .hint(format!("Drop the source first: ALTER TOPIC {topic} DROP SOURCE {table}.")));
     }
     Ok(Decision::change(CatalogDelta::DropTable(table.id), format!("Table '{namespace}.{name}' dropped successfully")))
 }

@@ -37,7 +37,9 @@ pub(super) fn create(deciding: &Deciding<'_>, spec: &Spec<'_>, if_not_exists: bo
     if partitions == 0 || partitions > MAX_PARTITIONS {
         return Err(Diag::new(
             SqlState::INVALID_PARAMETER,
-            format!("topic \"{namespace}.{name}\" cannot have {partitions} partitions; from 1 to {MAX_PARTITIONS} are allowed"),
+            format!(
+                "topic \"{namespace}.{name}\" cannot have {partitions} partitions; from 1 to {MAX_PARTITIONS} are allowed"
+            ),
         ));
     }
     if spec.retention_seconds == Some(0) || spec.retention_bytes == Some(0) {
@@ -77,18 +79,27 @@ fn word(operation: Operation) -> &'static str {
     }
 }
 
-pub(super) fn add_source(deciding: &Deciding<'_>, topic: ObjectId, table_version: u32, source: &Source) -> Result<Decision, Abort> {
+pub(super) fn add_source(
+    deciding: &Deciding<'_>,
+    topic: ObjectId,
+    table_version: u32,
+    source: &Source,
+) -> Result<Decision, Abort> {
     let topic = existing(deciding, topic)?;
     let table = match deciding.catalog.tables.get(&source.table) {
         Some(table) if table.version == table_version => table,
         // The source's expressions were bound to another definition of the table.
         Some(_) | None => return Err(Abort::Stale),
     };
-    let (topic_name, table_name) = (format!("{}.{}", topic.namespace, topic.name), format!("{}.{}", table.namespace, table.name));
+    let (topic_name, table_name) =
+        (format!("{}.{}", topic.namespace, topic.name), format!("{}.{}", table.namespace, table.name));
     if table.kind == TableKind::Stream && source.operation != Operation::Insert {
-        return Err(Diag::not_supported(format!("a source ON {} of STREAM table {table_name}", word(source.operation)))
-            .hint("A STREAM table is append-only: use ON INSERT.")
-            .into());
+        return Err(Diag::not_supported(format!(
+            "a source ON {} of STREAM table {table_name}",
+            word(source.operation)
+        ))
+        .hint("A STREAM table is append-only: use ON INSERT.")
+        .into());
     }
     if topic.sources.iter().any(|known| known.table == source.table && known.operation == source.operation) {
         let operation = word(source.operation);
@@ -100,7 +111,11 @@ pub(super) fn add_source(deciding: &Deciding<'_>, topic: ObjectId, table_version
         .into());
     }
     if topic.sources.len() >= MAX_SOURCES {
-        return Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("topic \"{topic_name}\" has {MAX_SOURCES} sources; more are not allowed")).into());
+        return Err(Diag::new(
+            SqlState::PROGRAM_LIMIT,
+            format!("topic \"{topic_name}\" has {MAX_SOURCES} sources; more are not allowed"),
+        )
+        .into());
     }
     let mut changed = Topic { updated_at: deciding.now, ..Topic::clone(topic) };
     changed.sources.push(source.clone());
@@ -118,15 +133,21 @@ pub(super) fn drop_source(
 ) -> Result<Decision, Abort> {
     let topic = existing(deciding, topic)?;
     let topic_name = format!("{}.{}", topic.namespace, topic.name);
-    let table_name = deciding.catalog.tables.get(&table).map_or_else(
-        || "(dropped)".to_owned(),
-        |table| format!("{}.{}", table.namespace, table.name),
-    );
-    let stays = |source: &Source| source.table != table || operation.is_some_and(|operation| operation != source.operation);
+    let table_name = deciding
+        .catalog
+        .tables
+        .get(&table)
+        .map_or_else(|| "(dropped)".to_owned(), |table| format!("{}.{}", table.namespace, table.name));
+    let stays =
+        |source: &Source| source.table != table || operation.is_some_and(|operation| operation != source.operation);
     let sources: Vec<Source> = topic.sources.iter().filter(|source| stays(source)).cloned().collect();
     if sources.len() == topic.sources.len() {
         let which = operation.map(|operation| format!(" ON {}", word(operation))).unwrap_or_default();
-        return Err(Diag::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{topic_name}\" has no source {table_name}{which}")).into());
+        return Err(Diag::new(
+            SqlState::UNDEFINED_OBJECT,
+            format!("topic \"{topic_name}\" has no source {table_name}{which}"),
+        )
+        .into());
     }
     let changed = Topic { sources, updated_at: deciding.now, ..Topic::clone(topic) };
     Ok(Decision::change(
@@ -150,9 +171,10 @@ pub(super) fn clear(deciding: &Deciding<'_>, topic: ObjectId) -> Result<Decision
 
 pub(super) fn drop(deciding: &Deciding<'_>, namespace: &str, name: &str, if_exists: bool) -> Result<Decision, Diag> {
     match deciding.catalog.topic(namespace, name) {
-        Some(topic) => {
-            Ok(Decision::change(CatalogDelta::DropTopic(topic.id), format!("Topic '{namespace}.{name}' dropped successfully")))
-        }
+        Some(topic) => Ok(Decision::change(
+            CatalogDelta::DropTopic(topic.id),
+            format!("Topic '{namespace}.{name}' dropped successfully"),
+        )),
         None if if_exists => Ok(Decision::nothing(format!("Topic '{namespace}.{name}' does not exist"))),
         None => Err(Diag::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{namespace}.{name}\" does not exist"))),
     }

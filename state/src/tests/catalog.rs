@@ -46,7 +46,10 @@ fn a_reopened_group_knows_everything_it_knew() {
             let reopened = GroupState::open(cluster.store.clone(), group, LAYOUT).await.unwrap().view();
             let known = cluster.groups[&group].view();
             assert_eq!(reopened.catalog(), known.catalog());
-            assert_eq!((reopened.applied(), reopened.log_time(), reopened.chain()), (known.applied(), known.log_time(), known.chain()));
+            assert_eq!(
+                (reopened.applied(), reopened.log_time(), reopened.chain()),
+                (known.applied(), known.log_time(), known.chain())
+            );
         }
     });
 }

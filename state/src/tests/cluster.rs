@@ -8,7 +8,9 @@ use bytes::Bytes;
 use highwater_engine::{GroupId, Incarnation, LogBatch, LogIndex, Store, StoreOptions, Term};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
-use highwater_sql::catalog::{AccessLevel, Check, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table, TableKind};
+use highwater_sql::catalog::{
+    AccessLevel, Check, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table, TableKind,
+};
 use highwater_sql::diag::Diag;
 use highwater_sql::expr::{BinaryOp, Expr};
 use highwater_sql::key::KeyRange;
@@ -57,7 +59,15 @@ pub fn with_tables<F: AsyncFnOnce(Cluster)>(body: F) {
 }
 
 pub fn column(id: u32, name: &str, data_type: DataType, nullable: bool) -> Column {
-    Column { id: ColumnId(id), name: name.into(), data_type, max_chars: None, nullable, default: None, default_text: None }
+    Column {
+        id: ColumnId(id),
+        name: name.into(),
+        data_type,
+        max_chars: None,
+        nullable,
+        default: None,
+        default_text: None,
+    }
 }
 
 pub fn literal(value: Value) -> Expr {
@@ -93,7 +103,9 @@ pub fn spec(name: &str, kind: TableKind) -> TableSpec {
 
 /// INSERT of `id` and `body`.
 pub fn insert(rows: &[(i64, &str)]) -> WriteKind {
-    let row = |(id, body): &(i64, &str)| vec![Some(literal(Value::BigInt(*id))), Some(literal(Value::Text((*body).to_owned())))];
+    let row = |(id, body): &(i64, &str)| {
+        vec![Some(literal(Value::BigInt(*id))), Some(literal(Value::Text((*body).to_owned())))]
+    };
     WriteKind::Insert { columns: vec![ColumnId(1), ColumnId(3)], rows: rows.iter().map(row).collect() }
 }
 
@@ -184,7 +196,12 @@ impl Cluster {
         if index.0 == 1 {
             batch.push_start(GroupId(group), Incarnation(1), LogIndex(0), Term(0));
         }
-        batch.push_entries(GroupId(group), Incarnation(1), index, std::iter::once((Term(1), Bytes::copy_from_slice(data))));
+        batch.push_entries(
+            GroupId(group),
+            Incarnation(1),
+            index,
+            std::iter::once((Term(1), Bytes::copy_from_slice(data))),
+        );
         self.store.append(batch).await.unwrap();
     }
 
@@ -200,7 +217,8 @@ impl Cluster {
             let known = self.groups[&group].view().catalog().clone();
             if known.version < newest.version {
                 let deltas = known.changes_to(&newest);
-                let taken = self.apply(group, Command::Catalog { to: newest.version, from: known.version, deltas }).await;
+                let taken =
+                    self.apply(group, Command::Catalog { to: newest.version, from: known.version, deltas }).await;
                 assert_eq!(taken, Outcome::Done);
                 assert_eq!(**self.groups[&group].view().catalog(), *newest);
             }
@@ -261,7 +279,8 @@ impl Cluster {
     pub async fn create_user(&mut self, name: &str, role: Role) {
         let head = self.head("root");
         let verifier = Some("SCRAM".into());
-        let command = MetaCommand::CreateUser { head, name: name.into(), verifier, role, email: None, if_not_exists: false };
+        let command =
+            MetaCommand::CreateUser { head, name: name.into(), verifier, role, email: None, if_not_exists: false };
         let outcome = self.meta(command).await;
         assert!(matches!(outcome, Outcome::Defined { .. }), "{outcome:?}");
     }

@@ -4,7 +4,10 @@ use highwater_sql::catalog::{Column, ColumnId, ObjectId, Operation, Role, TableK
 use highwater_sql::plan::{Ddl, TableSpec};
 use highwater_sql::value::DataType;
 
-use super::cluster::{Cluster, LAYOUT, SECOND, START, USERS, bootstrap, code, column, refused, run, source, spec, with_cluster, with_tables};
+use super::cluster::{
+    Cluster, LAYOUT, SECOND, START, USERS, bootstrap, code, column, refused, run, source, spec, with_cluster,
+    with_tables,
+};
 use crate::command::{Command, MetaCommand};
 use crate::definitions::{FIRST_OBJECT_ID, MAX_PARTITIONS};
 use crate::jobs::JobStatus;
@@ -88,7 +91,10 @@ fn every_definition_makes_one_version_and_says_what_happened() {
         let outcome = cluster.ddl("root", create_namespace("app", false)).await;
         let Outcome::Defined { version, message, job } = outcome else { panic!("{outcome:?}") };
         assert_eq!((version.0, message.as_str(), job), (2, "Namespace 'app' created successfully", None));
-        assert_eq!(cluster.define(create_table(spec("t", TableKind::User))).await, "Table 'app.t' created successfully");
+        assert_eq!(
+            cluster.define(create_table(spec("t", TableKind::User))).await,
+            "Table 'app.t' created successfully"
+        );
         assert_eq!(cluster.define(create_topic("events", 4)).await, "Created topic 'app.events' with 4 partition(s)");
         assert_eq!(cluster.groups[&META].view().catalog().version.0, 4);
         assert_eq!(cluster.groups[&USERS].view().catalog().version.0, 4);
@@ -258,7 +264,8 @@ fn a_source_is_added_once_and_only_if_its_table_is_as_planned() {
     with_tables(async |mut cluster| {
         let table = cluster.table("mine").id;
         let topic = cluster.create_topic(table, &[Operation::Insert]).await;
-        let add = |table, table_version, operation| Ddl::AddSource { topic, table_version, source: source(table, operation) };
+        let add =
+            |table, table_version, operation| Ddl::AddSource { topic, table_version, source: source(table, operation) };
         assert_eq!(code(cluster.ddl("root", add(table, 1, Operation::Insert)).await), "42710");
         for stale in [add(table, 2, Operation::Update), add(ObjectId(1), 1, Operation::Update)] {
             let at = cluster.groups[&META].view().catalog().version;
@@ -280,9 +287,13 @@ fn clearing_a_topic_is_a_job_that_ends_once() {
         assert!(id.starts_with("TC-") && id.len() == 29, "{id}");
         assert_eq!(cluster.groups[&USERS].view().catalog().topics[&topic].clear_count, 1);
         let job = cluster.groups[&META].view().jobs().await.unwrap().remove(0);
-        assert_eq!((job.id.as_str(), job.status, job.parameters.as_str()), (id.as_str(), JobStatus::Running, r#"{"topic_id":"app.events"}"#));
+        assert_eq!(
+            (job.id.as_str(), job.status, job.parameters.as_str()),
+            (id.as_str(), JobStatus::Running, r#"{"topic_id":"app.events"}"#)
+        );
         cluster.now += SECOND;
-        let finish = |failure: Option<&str>| MetaCommand::FinishJob { job: id.clone(), failure: failure.map(str::to_owned) };
+        let finish =
+            |failure: Option<&str>| MetaCommand::FinishJob { job: id.clone(), failure: failure.map(str::to_owned) };
         assert_eq!(cluster.meta(finish(None)).await, Outcome::Done);
         cluster.now += SECOND;
         assert_eq!(cluster.meta(finish(Some("late"))).await, Outcome::Done);
@@ -298,10 +309,22 @@ fn root_cannot_be_dropped_and_keeps_its_role() {
     with_tables(async |mut cluster| {
         cluster.create_user("sys", Role::System).await;
         let head = cluster.head("sys");
-        assert_eq!(code(cluster.meta(MetaCommand::DropUser { head: head.clone(), name: "root".into(), if_exists: false }).await), "55000");
-        let lose = MetaCommand::AlterUser { head: head.clone(), name: "root".into(), verifier: None, role: Some(Role::Dba), email: None };
+        assert_eq!(
+            code(
+                cluster.meta(MetaCommand::DropUser { head: head.clone(), name: "root".into(), if_exists: false }).await
+            ),
+            "55000"
+        );
+        let lose = MetaCommand::AlterUser {
+            head: head.clone(),
+            name: "root".into(),
+            verifier: None,
+            role: Some(Role::Dba),
+            email: None,
+        };
         assert_eq!(code(cluster.meta(lose).await), "55000");
-        let password = MetaCommand::AlterUser { head, name: "root".into(), verifier: Some("NEW".into()), role: None, email: None };
+        let password =
+            MetaCommand::AlterUser { head, name: "root".into(), verifier: Some("NEW".into()), role: None, email: None };
         assert!(matches!(cluster.meta(password).await, Outcome::Defined { .. }));
     });
 }
@@ -345,7 +368,9 @@ fn nobody_makes_or_changes_users_above_its_own_role() {
             assert_eq!(code(outcome), expected, "case {n}");
         }
         assert_eq!(code(cluster.meta(drop(&cluster, "dba", "dba")).await), "55000");
-        for command in [create(&cluster, "dba", Role::Dba), alter(&cluster, "ann", "ann", None), drop(&cluster, "dba", "ann")] {
+        for command in
+            [create(&cluster, "dba", Role::Dba), alter(&cluster, "ann", "ann", None), drop(&cluster, "dba", "ann")]
+        {
             let outcome = cluster.meta(command).await;
             assert!(matches!(outcome, Outcome::Defined { .. }), "{outcome:?}");
         }
@@ -369,7 +394,10 @@ fn an_auth_epoch_rises_with_password_and_role_but_not_with_an_address() {
             last = epoch(&cluster);
         }
         let ann = cluster.groups[&META].view().catalog().users["ann"].clone();
-        assert_eq!((ann.role, ann.verifier.as_deref(), ann.email.as_deref()), (Role::Service, Some("NEW"), Some("ann@example.org")));
+        assert_eq!(
+            (ann.role, ann.verifier.as_deref(), ann.email.as_deref()),
+            (Role::Service, Some("NEW"), Some("ann@example.org"))
+        );
     });
 }
 

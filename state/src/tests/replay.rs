@@ -13,7 +13,9 @@ use highwater_sql::plan::{Ddl, StartPosition, TableAccess, TableSpec};
 use highwater_sql::value::Value;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
-use super::cluster::{Cluster, LAYOUT, SECOND, SHARED, START, USERS, delete, ids, insert, literal, options, run, spec, update};
+use super::cluster::{
+    Cluster, LAYOUT, SECOND, SHARED, START, USERS, delete, ids, insert, literal, options, run, spec, update,
+};
 use crate::command::{AckCommand, Command, ConsumeCommand, MetaCommand, RequestId};
 use crate::group::GroupState;
 use crate::outcome::Outcome;
@@ -119,7 +121,8 @@ impl Cluster {
                 self.ddl("dba", Ddl::CreateTable { table, if_not_exists: n == 0 }).await;
             }
             Act::DropTable(n) => {
-                self.ddl("dba", Ddl::DropTable { namespace: "app".into(), name: format!("t{n}"), if_exists: n == 0 }).await;
+                self.ddl("dba", Ddl::DropTable { namespace: "app".into(), name: format!("t{n}"), if_exists: n == 0 })
+                    .await;
             }
             Act::ClearTopic => {
                 let topic = self.topic();
@@ -196,7 +199,8 @@ fn a_log_replayed_on_another_store_gives_equal_chains_and_contents() {
             }
             let other = Store::open(env.clone(), Path::new("/other"), options()).await.unwrap().0;
             let replica = replay(other, &cluster.entries, usize::from(reopen_every) + 1).await;
-            equal = replica.chains() == cluster.chains() && all_contents(&replica).await == all_contents(&cluster).await;
+            equal =
+                replica.chains() == cluster.chains() && all_contents(&replica).await == all_contents(&cluster).await;
         });
         equal
     }
@@ -244,7 +248,8 @@ fn a_chain_tells_that_an_entry_was_another() {
         cluster.act(&Act::Insert(0, 1, true)).await;
         let mut entries = cluster.entries.clone();
         let last = entries.get_mut(&USERS).unwrap();
-        let other = crate::command::Envelope { seed: 0, ..crate::command::Envelope::decode(last.last().unwrap()).unwrap() };
+        let other =
+            crate::command::Envelope { seed: 0, ..crate::command::Envelope::decode(last.last().unwrap()).unwrap() };
         *last.last_mut().unwrap() = crate::command::Envelope { stamp: other.stamp + 1000, ..other }.encode();
         let store = Store::open(env.clone(), Path::new("/other"), options()).await.unwrap().0;
         let replica = replay(store, &entries, 1000).await;

@@ -47,7 +47,10 @@ fn a_request_id_used_for_another_statement_is_refused() {
         let id = cluster.id_at(0, 1);
         cluster.request("ann", "mine", id, 5, insert(&[(1, "a")])).await;
         let diag = refused(cluster.request("ann", "mine", id, 6, insert(&[(2, "b")])).await);
-        assert_eq!((diag.sqlstate.as_str(), diag.message.as_str()), ("22023", "this request id was used for another statement"));
+        assert_eq!(
+            (diag.sqlstate.as_str(), diag.message.as_str()),
+            ("22023", "this request id was used for another statement")
+        );
         assert_eq!(cluster.rows("ann", "mine").await, ["1:a:7"]);
     });
 }
@@ -185,7 +188,9 @@ fn a_new_password_or_role_ends_older_logins() {
         let old = cluster.write_command("svc", "ours", insert(&[(1, "a")]));
         let head = cluster.head("root");
         let name = "svc".to_owned();
-        cluster.meta(MetaCommand::AlterUser { head, name, verifier: Some("NEW".into()), role: None, email: None }).await;
+        cluster
+            .meta(MetaCommand::AlterUser { head, name, verifier: Some("NEW".into()), role: None, email: None })
+            .await;
         let diag = refused(cluster.apply(super::cluster::SHARED, Command::Write(old)).await);
         assert_eq!(diag.sqlstate.as_str(), "42501");
         assert_eq!(diag.hint.as_deref(), Some("Log in again."));

@@ -85,8 +85,13 @@ async fn agrees(env: &InProcEnv, folder: &str, steps: Vec<Step>) -> bool {
                     }
                 }
                 Step::Scan(from, to, limit) => {
-                    let found: Vec<(Vec<u8>, Vec<u8>)> =
-                        txn.scan(&span(from, to), limit).await.unwrap().iter().map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+                    let found: Vec<(Vec<u8>, Vec<u8>)> = txn
+                        .scan(&span(from, to), limit)
+                        .await
+                        .unwrap()
+                        .iter()
+                        .map(|(k, v)| (k.to_vec(), v.to_vec()))
+                        .collect();
                     let inside = model.now.iter().filter(|(key, _)| span(from, to).contains(key));
                     let expected: Vec<_> = inside.take(limit).map(|(k, v)| (k.clone(), v.clone())).collect();
                     if found != expected {

@@ -32,8 +32,12 @@ fn rows_are_those_of_the_ranges_in_their_order() {
     with_tables(async |mut cluster| {
         cluster.write("ann", "mine", insert(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")])).await;
         let (view, table) = (cluster.groups[&USERS].view(), cluster.table("mine"));
-        let ranges =
-            [KeyRange { start: key(3), end: None }, KeyRange::point(key(1)), KeyRange::point(key(9)), KeyRange { start: key(2), end: Some(key(3)) }];
+        let ranges = [
+            KeyRange { start: key(3), end: None },
+            KeyRange::point(key(1)),
+            KeyRange::point(key(9)),
+            KeyRange { start: key(2), end: Some(key(3)) },
+        ];
         let mut cursor = view.rows(&table, Some("ann"), &ranges).await;
         let mut found = Vec::new();
         while let Some((row, _)) = cursor.next().await.unwrap() {
@@ -59,10 +63,17 @@ fn a_message_exists_if_and_only_if_its_change_does() {
         cluster.ship(USERS).await;
         let view = cluster.groups[&SHARED].view();
         let consumed = view.messages(topic, 0, StartPosition::Earliest, 100, 1 << 20).await.unwrap();
-        let seen: Vec<_> =
-            consumed.messages.iter().map(|message| (message.offset, message.operation, message.key.as_deref().unwrap())).collect();
-        let expected =
-            [(0, Operation::Insert, "1"), (1, Operation::Insert, "2"), (2, Operation::Update, "1"), (3, Operation::Delete, "2")];
+        let seen: Vec<_> = consumed
+            .messages
+            .iter()
+            .map(|message| (message.offset, message.operation, message.key.as_deref().unwrap()))
+            .collect();
+        let expected = [
+            (0, Operation::Insert, "1"),
+            (1, Operation::Insert, "2"),
+            (2, Operation::Update, "1"),
+            (3, Operation::Delete, "2"),
+        ];
         assert_eq!(seen, expected);
     });
 }

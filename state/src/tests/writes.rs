@@ -6,7 +6,10 @@ use highwater_sql::expr::{BinaryOp, Expr, Function};
 use highwater_sql::plan::{Ddl, TableAccess, WriteKind};
 use highwater_sql::value::{DataType, Value};
 
-use super::cluster::{Cluster, LAYOUT, SECOND, SHARED, START, USERS, binary, code, delete, ids, insert, literal, refused, spec, update, with_tables};
+use super::cluster::{
+    Cluster, LAYOUT, SECOND, SHARED, START, USERS, binary, code, delete, ids, insert, literal, refused, spec, update,
+    with_tables,
+};
 use crate::command::Command;
 use crate::outcome::Outcome;
 
@@ -36,7 +39,8 @@ fn the_word_default_gives_the_default() {
         let zero = update(TableAccess::Full, 4, literal(Value::Int(0)));
         assert_eq!(cluster.write("ann", "mine", zero).await, Outcome::Written(1));
         assert_eq!(cluster.rows("ann", "mine").await, ["1:NULL:0"]);
-        let again = WriteKind::Update { assignments: vec![(ColumnId(4), None)], access: TableAccess::Full, filter: None };
+        let again =
+            WriteKind::Update { assignments: vec![(ColumnId(4), None)], access: TableAccess::Full, filter: None };
         assert_eq!(cluster.write("ann", "mine", again).await, Outcome::Written(1));
         assert_eq!(cluster.rows("ann", "mine").await, ["1:NULL:7"]);
     });
@@ -88,7 +92,10 @@ fn rules_of_a_row_are_enforced_on_insert_and_on_update() {
         }
         cluster.write("ann", "mine", insert(&[(1, "a")])).await;
         for (column, value, sqlstate, _) in cases {
-            assert_eq!(code(cluster.write("ann", "mine", update(TableAccess::Full, column, literal(value))).await), sqlstate);
+            assert_eq!(
+                code(cluster.write("ann", "mine", update(TableAccess::Full, column, literal(value))).await),
+                sqlstate
+            );
         }
         assert_eq!(cluster.rows("ann", "mine").await, ["1:a:7"]);
     });
@@ -106,7 +113,10 @@ fn a_null_key_is_refused_by_its_columns_name() {
     with_tables(async |mut cluster| {
         let kind = WriteKind::Insert { columns: vec![], rows: vec![vec![]] };
         let diag = refused(cluster.write("ann", "mine", kind).await);
-        assert_eq!((diag.sqlstate.as_str(), diag.message.as_str()), ("23502", "column \"id\" of table app.mine cannot be NULL"));
+        assert_eq!(
+            (diag.sqlstate.as_str(), diag.message.as_str()),
+            ("23502", "column \"id\" of table app.mine cannot be NULL")
+        );
     });
 }
 
@@ -139,11 +149,15 @@ fn update_and_delete_touch_the_keys_of_their_access_that_the_filter_takes() {
 fn an_update_of_keys_shifts_them_or_is_refused_whole() {
     with_tables(async |mut cluster| {
         cluster.write("ann", "mine", insert(&[(1, "a"), (2, "b"), (3, "c")])).await;
-        let plus = |by| binary(BinaryOp::Add, Expr::Column(0, DataType::BigInt), literal(Value::BigInt(by)), DataType::BigInt);
+        let plus =
+            |by| binary(BinaryOp::Add, Expr::Column(0, DataType::BigInt), literal(Value::BigInt(by)), DataType::BigInt);
         assert_eq!(cluster.write("ann", "mine", update(TableAccess::Full, 1, plus(1))).await, Outcome::Written(3));
         assert_eq!(cluster.rows("ann", "mine").await, ["2:a:7", "3:b:7", "4:c:7"]);
         assert_eq!(code(cluster.write("ann", "mine", update(ids(2, 2), 1, plus(1))).await), "23505");
-        assert_eq!(code(cluster.write("ann", "mine", update(TableAccess::Full, 1, literal(Value::BigInt(9)))).await), "23505");
+        assert_eq!(
+            code(cluster.write("ann", "mine", update(TableAccess::Full, 1, literal(Value::BigInt(9)))).await),
+            "23505"
+        );
         assert_eq!(cluster.rows("ann", "mine").await, ["2:a:7", "3:b:7", "4:c:7"]);
     });
 }
@@ -158,7 +172,11 @@ fn an_error_in_an_expression_changes_nothing() {
             binary(BinaryOp::Subtract, Expr::Column(0, DataType::BigInt), literal(Value::BigInt(2)), DataType::BigInt),
             DataType::BigInt,
         );
-        let kind = WriteKind::Update { assignments: vec![(ColumnId(1), Some(divide))], access: TableAccess::Full, filter: None };
+        let kind = WriteKind::Update {
+            assignments: vec![(ColumnId(1), Some(divide))],
+            access: TableAccess::Full,
+            filter: None,
+        };
         assert_eq!(code(cluster.write("ann", "mine", kind).await), "22012");
         assert_eq!(cluster.rows("ann", "mine").await, ["1:a:7", "2:b:7"]);
     });
@@ -195,7 +213,8 @@ fn now_is_log_time_and_volatile_values_come_from_the_seed() {
         let rows = vec![vec![Some(id.clone())], vec![Some(id)]];
         let kind = WriteKind::Insert { columns: vec![ColumnId(1)], rows };
         assert_eq!(cluster.write("ann", "mine", kind).await, Outcome::Written(2));
-        let ids: Vec<i64> = cluster.rows_with_seq("ann", "mine").await.iter().map(|(row, _)| row[0].as_i64().unwrap()).collect();
+        let ids: Vec<i64> =
+            cluster.rows_with_seq("ann", "mine").await.iter().map(|(row, _)| row[0].as_i64().unwrap()).collect();
         assert!(ids.iter().all(|id| (id >> 22) * 1000 + 1_704_067_200_000_000 == START), "{ids:?}");
         assert_ne!(ids[0], ids[1]);
     });
@@ -213,9 +232,13 @@ fn a_shared_table_is_written_by_service_and_up() {
 #[test]
 fn nobody_acts_as_a_user_of_its_own_or_a_higher_role() {
     with_tables(async |mut cluster| {
-        for (actor, target, expected) in
-            [("svc", "ann", None), ("dba", "svc", None), ("root", "dba", None), ("ann", "bob", Some("42501")), ("svc", "dba", Some("42501"))]
-        {
+        for (actor, target, expected) in [
+            ("svc", "ann", None),
+            ("dba", "svc", None),
+            ("root", "dba", None),
+            ("ann", "bob", Some("42501")),
+            ("svc", "dba", Some("42501")),
+        ] {
             let mut command = cluster.write_command(actor, "mine", insert(&[(1, actor)]));
             command.user = target.into();
             let outcome = cluster.apply(USERS, Command::Write(command)).await;
@@ -253,7 +276,9 @@ fn a_write_that_came_to_the_wrong_group_changes_nothing() {
 fn rows_of_several_partitions_in_one_statement_are_not_supported() {
     super::cluster::run(async |env| {
         let mut cluster = Cluster::with_tables(&env).await;
-        cluster.create_table(highwater_sql::plan::TableSpec { partition_columns: 1, ..spec("parted", TableKind::Shared) }).await;
+        cluster
+            .create_table(highwater_sql::plan::TableSpec { partition_columns: 1, ..spec("parted", TableKind::Shared) })
+            .await;
         // The same table in a cluster of many shards: group 2 holds some of the keys only.
         let layout = crate::placement::Layout { shared_shards: 8, ..LAYOUT };
         let mut group = crate::group::GroupState::open(cluster.store.clone(), SHARED, layout).await.unwrap();

@@ -22,7 +22,9 @@ pub(super) async fn apply<E: Env>(
     let table = statement.table;
     for id in columns {
         if !table.columns.iter().any(|column| column.id == *id) {
-            return Err(Diag::new(SqlState::INTERNAL, "the statement names a column that its table does not have").into());
+            return Err(
+                Diag::new(SqlState::INTERNAL, "the statement names a column that its table does not have").into()
+            );
         }
     }
     let mut changes = statement.changes(Operation::Insert);

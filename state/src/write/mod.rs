@@ -51,8 +51,7 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         TableKind::Shared => None,
     };
     let context = EvalContext::new(entry.now(), &command.user, command.head.role, &command.params, entry.seed);
-    let statement =
-        Statement { catalog: &catalog, layout: &layout, table, user, context, group: entry.txn.group() };
+    let statement = Statement { catalog: &catalog, layout: &layout, table, user, context, group: entry.txn.group() };
     statement.check_group()?;
     let changed = match &command.plan.kind {
         WriteKind::Insert { columns, rows } => insert::apply(entry, &statement, columns, rows).await?,
@@ -76,7 +75,10 @@ fn may_write(command: &WriteCommand, table: &Table, catalog: &Catalog) -> Result
         let needed = if needed == Role::Dba { "dba" } else { "service" };
         return Err(Diag::new(
             SqlState::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied: writing SHARED table {}.{} needs role {needed} or higher", table.namespace, table.name),
+            format!(
+                "permission denied: writing SHARED table {}.{} needs role {needed} or higher",
+                table.namespace, table.name
+            ),
         ));
     }
     let (actor, target) = (&command.head.principal, &command.user);
@@ -88,7 +90,10 @@ fn may_write(command: &WriteCommand, table: &Table, catalog: &Catalog) -> Result
     if actor == target || role == Role::System || above {
         return Ok(());
     }
-    Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: user \"{actor}\" cannot act as user \"{target}\"")))
+    Err(Diag::new(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("permission denied: user \"{actor}\" cannot act as user \"{target}\""),
+    ))
 }
 
 impl Statement<'_> {
@@ -105,7 +110,9 @@ impl Statement<'_> {
         let (namespace, name, group) = (&self.table.namespace, &self.table.name, self.group);
         Err(Diag::new(
             SqlState::INTERNAL,
-            format!("a write of table {namespace}.{name} came to group {group}, but its rows live in group {home}; nothing was changed"),
+            format!(
+                "a write of table {namespace}.{name} came to group {group}, but its rows live in group {home}; nothing was changed"
+            ),
         ))
     }
 
@@ -116,7 +123,8 @@ impl Statement<'_> {
             return Ok(());
         }
         let values: Vec<Value> = rules::key_values(self.table, row).take(leading).cloned().collect();
-        let encoded = highwater_sql::key::encode_key(&values).map_err(|error| rules::key_refusal(self.table, row, &error))?;
+        let encoded =
+            highwater_sql::key::encode_key(&values).map_err(|error| rules::key_refusal(self.table, row, &error))?;
         if self.layout.partitioned_group(self.table.id, &encoded) == self.group {
             return Ok(());
         }
@@ -136,7 +144,10 @@ struct Changes<'a> {
 
 impl<'a> Statement<'a> {
     fn changes(&self, operation: Operation) -> Changes<'a> {
-        Changes { derivation: Derivation::of(self.catalog, self.layout, self.table, operation), outgoing: Outgoing::new() }
+        Changes {
+            derivation: Derivation::of(self.catalog, self.layout, self.table, operation),
+            outgoing: Outgoing::new(),
+        }
     }
 }
 
@@ -151,6 +162,10 @@ impl Changes<'_> {
 
     /// Puts what was derived into the outbox, in the same batch as the rows.
     async fn send<E: Env>(self, entry: &mut Entry<'_, E>, statement: &Statement<'_>) -> Result<(), Abort> {
-        if self.outgoing.is_empty() { Ok(()) } else { outbox::append(&mut entry.txn, statement.catalog, self.outgoing).await }
+        if self.outgoing.is_empty() {
+            Ok(())
+        } else {
+            outbox::append(&mut entry.txn, statement.catalog, self.outgoing).await
+        }
     }
 }

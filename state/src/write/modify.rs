@@ -73,8 +73,10 @@ fn not_append_only(statement: &Statement<'_>, word: &str) -> Result<(), Diag> {
     let table = statement.table;
     match table.kind {
         TableKind::User | TableKind::Shared => Ok(()),
-        TableKind::Stream => Err(Diag::not_supported(format!("{word} of STREAM table {}.{}", table.namespace, table.name))
-            .hint("A STREAM table is append-only; its rows go after TTL_SECONDS.")),
+        TableKind::Stream => {
+            Err(Diag::not_supported(format!("{word} of STREAM table {}.{}", table.namespace, table.name))
+                .hint("A STREAM table is append-only; its rows go after TTL_SECONDS."))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use highwater_sql::value::{Micros, Row};
 
 use crate::error::{Abort, StateError};
 use crate::group::Entry;
-use crate::keys::{Keys, KeySpan, Space};
+use crate::keys::{KeySpan, Keys, Space};
 use crate::mark::time_of_seq;
 use crate::reader::Reader;
 use crate::txn::Txn;

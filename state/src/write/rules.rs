@@ -15,13 +15,17 @@ const SHOWN_CHARS: usize = 100;
 /// # Errors
 /// 23502, 22001, 23514, what evaluating a CHECK gives, and XX000 for a value of another type than its column's.
 pub(crate) fn checked(table: &Table, row: Row, context: &EvalContext<'_>) -> Result<Row, Diag> {
-    let row: Row = table.columns.iter().zip(row).map(|(column, value)| fit(table, column, value)).collect::<Result<_, _>>()?;
+    let row: Row =
+        table.columns.iter().zip(row).map(|(column, value)| fit(table, column, value)).collect::<Result<_, _>>()?;
     for check in &table.checks {
         // NULL passes.
         if evaluate(&check.expr, &row, context)? == Value::Boolean(false) {
             return Err(Diag::new(
                 SqlState::CHECK_VIOLATION,
-                format!("the row violates check constraint \"{}\" of table {}.{}", check.name, table.namespace, table.name),
+                format!(
+                    "the row violates check constraint \"{}\" of table {}.{}",
+                    check.name, table.namespace, table.name
+                ),
             )
             .detail(format!("CHECK ({})", check.text)));
         }
@@ -74,13 +78,16 @@ pub(crate) fn key_refusal(table: &Table, row: &Row, error: &KeyError) -> Diag {
     let name = format!("{}.{}", table.namespace, table.name);
     match error {
         KeyError::Null => {
-            let null = table.primary_key.iter().zip(key_values(table, row)).find(|(_, value)| matches!(value, Value::Null));
+            let null =
+                table.primary_key.iter().zip(key_values(table, row)).find(|(_, value)| matches!(value, Value::Null));
             match null.and_then(|(at, _)| table.columns.get(*at as usize)) {
                 Some(column) => null_refusal(table, column),
                 None => Diag::new(SqlState::NOT_NULL_VIOLATION, format!("a key column of table {name} cannot be NULL")),
             }
         }
-        KeyError::TooLong { .. } => Diag::new(SqlState::PROGRAM_LIMIT, format!("the row does not fit table {name}: {error}")),
+        KeyError::TooLong { .. } => {
+            Diag::new(SqlState::PROGRAM_LIMIT, format!("the row does not fit table {name}: {error}"))
+        }
         KeyError::Unordered(_) | KeyError::Truncated(_) | KeyError::Invalid(_) | KeyError::TrailingBytes(_) => {
             Diag::new(SqlState::INTERNAL, format!("the key of table {name} cannot be made: {error}"))
         }
@@ -89,8 +96,12 @@ pub(crate) fn key_refusal(table: &Table, row: &Row, error: &KeyError) -> Diag {
 
 /// The refusal for a key that another row has.
 pub(crate) fn duplicate(table: &Table, row: &Row) -> Diag {
-    let names: Vec<&str> =
-        table.primary_key.iter().filter_map(|at| table.columns.get(*at as usize)).map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = table
+        .primary_key
+        .iter()
+        .filter_map(|at| table.columns.get(*at as usize))
+        .map(|column| column.name.as_str())
+        .collect();
     let values: Vec<String> = key_values(table, row).map(shown).collect();
     Diag::new(SqlState::UNIQUE_VIOLATION, format!("duplicate key in table {}.{}", table.namespace, table.name))
         .detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))

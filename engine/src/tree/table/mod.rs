@@ -15,9 +15,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
 
+use super::Lookup;
 use super::cache::BlockCache;
 use super::tombstone::RangeTombstones;
-use super::Lookup;
 use crate::error::EngineError;
 use crate::gate::Event;
 use crate::ids::Seq;
@@ -93,8 +93,12 @@ impl<E: Env> Table<E> {
     ) -> Result<Rc<Self>, EngineError> {
         let path = writer::path(folder, meta.table);
         let failed = |action, error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => EngineError::corruption(&path, 0, "the manifest names this table, but it is missing"),
-            std::io::ErrorKind::UnexpectedEof => EngineError::corruption(&path, meta.footer_at, "the file ends too early"),
+            std::io::ErrorKind::NotFound => {
+                EngineError::corruption(&path, 0, "the manifest names this table, but it is missing")
+            }
+            std::io::ErrorKind::UnexpectedEof => {
+                EngineError::corruption(&path, meta.footer_at, "the file ends too early")
+            }
             _ => EngineError::io(action, &path, &error),
         };
         let file = env.open(&path, OpenOptions::READ).await.map_err(|error| failed("open", error))?;
@@ -102,14 +106,19 @@ impl<E: Env> Table<E> {
         let malformed = |base: u64, error: &crate::codec::Malformed| EngineError::malformed(&path, base, error);
         let (footer, checksum) = Footer::decode(&end).map_err(|error| malformed(meta.footer_at, &error))?;
         if checksum != meta.checksum || footer.table != meta.table {
-            return Err(EngineError::corruption(&path, meta.footer_at, "this is not the table that the manifest names"));
+            return Err(EngineError::corruption(
+                &path,
+                meta.footer_at,
+                "this is not the table that the manifest names",
+            ));
         }
         let index = read(&file, &path, &footer.index).await?;
         let index = format::decode_index(&index).map_err(|error| malformed(footer.index.offset, &error))?;
         let filter = read(&file, &path, &footer.filter).await?;
         let filter = Filter::decode(filter).map_err(|error| malformed(footer.filter.offset, &error))?;
         let deletes = read(&file, &path, &footer.tombstones).await?;
-        let deletes = format::decode_tombstones(&deletes).map_err(|error| malformed(footer.tombstones.offset, &error))?;
+        let deletes =
+            format::decode_tombstones(&deletes).map_err(|error| malformed(footer.tombstones.offset, &error))?;
         let mut tombstones = RangeTombstones::default();
         for tombstone in &deletes {
             tombstones.add(tombstone, &|_, _| true);
@@ -194,9 +203,8 @@ impl<E: Env> Table<E> {
                 block.interval(interval, &mut versions).map_err(|error| self.malformed_block(number, &error))?;
             }
             for entry in versions {
-                let ordered = last.as_ref().is_none_or(|(key, seq)| {
-                    *key < entry.key || (*key == entry.key && *seq > entry.seq)
-                });
+                let ordered =
+                    last.as_ref().is_none_or(|(key, seq)| *key < entry.key || (*key == entry.key && *seq > entry.seq));
                 let inside = entry.key >= self.meta.start && entry.key < self.meta.end;
                 if !ordered || !inside {
                     let offset = self.index.get(number).map_or(0, |entry| entry.pointer.offset);
