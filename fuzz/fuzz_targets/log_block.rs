@@ -1,5 +1,6 @@
 //! Any bytes as a segment of the log: the scan ends, and what it accepts decodes.
 #![no_main]
+#![allow(clippy::disallowed_types, reason = "what the macro expands to; fuzzing is not simulated")]
 
 use highwater_engine::log::block::{BlockHeader, CHECKPOINT, HEADER, block_bytes, checksum, seal_block};
 use highwater_engine::log::verdict::{Expected, scan_bytes};

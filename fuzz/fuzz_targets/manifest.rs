@@ -1,5 +1,6 @@
 //! Any bytes as a manifest: the scan ends, and an edit that decodes encodes to something that decodes to it.
 #![no_main]
+#![allow(clippy::disallowed_types, reason = "what the macro expands to; fuzzing is not simulated")]
 
 use highwater_engine::manifest::edit::{Edit, ManifestState};
 use highwater_engine::manifest::frame::scan;
