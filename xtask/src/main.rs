@@ -5,6 +5,7 @@
     reason = "a build tool: it starts programs and reads files"
 )]
 
+mod book;
 mod seeds;
 mod steps;
 

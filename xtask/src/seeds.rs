@@ -4,10 +4,14 @@
 //! "counters":{name: number}}` and exits 0 (held), 1 (violation) or else (defect of the simulator).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::steps;
+
+/// How many of the first seeds are run a second time.
+const RUN_TWICE: u64 = 10;
 
 /// What to run.
 pub struct Options {
@@ -65,6 +69,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let mut done = 0_u64;
     let mut totals: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut found: Option<(u64, String)> = None;
+    let mut first_lines: BTreeMap<u64, String> = BTreeMap::new();
     loop {
         let late = options.seconds.is_some_and(|limit| started.elapsed() >= Duration::from_secs(limit));
         while running.len() < options.jobs
@@ -97,6 +102,9 @@ pub fn run(options: &Options) -> Result<(), String> {
             println!("{line}");
         }
         count(line, &mut totals);
+        if seed - options.from < RUN_TWICE {
+            first_lines.insert(seed, line.to_owned());
+        }
         if !output.status.success() && found.as_ref().is_none_or(|(known, _)| seed < *known) {
             let errors = String::from_utf8_lossy(&output.stderr);
             let tail: Vec<&str> = errors.lines().rev().take(12).collect();
@@ -118,6 +126,9 @@ pub fn run(options: &Options) -> Result<(), String> {
             *seeds as f64 * 100.0 / done.max(1) as f64
         );
     }
+    if found.is_none() && options.mutant.is_none() {
+        run_again(&simulator, &first_lines)?;
+    }
     match (found, options.mutant) {
         (Some((seed, what)), Some(mutant)) => {
             println!("mutant {mutant} found by seed {seed}, after {} seed(s):\n{what}", seed - options.from + 1);
@@ -132,6 +143,23 @@ pub fn run(options: &Options) -> Result<(), String> {
         )),
         (None, None) => Ok(()),
     }
+}
+
+/// The same seeds in new processes must give the same lines, trace hash included: else no failure could be replayed.
+fn run_again(simulator: &Path, first_lines: &BTreeMap<u64, String>) -> Result<(), String> {
+    for (seed, first) in first_lines {
+        let output = Command::new(simulator)
+            .args(["run", "--json", "--seed", &seed.to_string()])
+            .output()
+            .map_err(|error| format!("seed {seed}: {error}"))?;
+        let second = String::from_utf8_lossy(&output.stdout);
+        let second = second.lines().last().unwrap_or_default();
+        if first != second {
+            return Err(format!("seed {seed} is not deterministic: two processes gave\n{first}\n{second}"));
+        }
+    }
+    println!("{} seeds run twice: equal to the last bit of the trace hash", first_lines.len());
+    Ok(())
 }
 
 /// Adds a seed's counters: the sum, and in how many seeds it was above zero. The line's shape is the simulator's own, flat
