@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::auth;
 use crate::banner::{self, Banner};
@@ -27,6 +27,9 @@ use clap::Parser as _;
 use highwater_runtime::{CpuSet, Env as _, preflight};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+/// How long a port may still be held by a server that was just killed.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What ends a start: what to say and the exit code.
 struct Refusal(String, u8);
@@ -170,13 +173,30 @@ fn check(config: &Config, cpus: &CpuSet) -> Result<(), Refusal> {
 
 /// The address with its port resolved. The cores share the port (`SO_REUSEPORT`), and another server of the same user
 /// could too: only a bind without that option tells that the port is taken. It also fails while connections of a server
-/// that was killed are still being closed by the kernel, which must not delay a restart: a port where nobody answers is free.
+/// that was killed are still being closed by the kernel, which must not delay a restart: a port where nobody answers is
+/// free. The kernel takes down a dead process's io_uring, and with it the listener, a moment after the process is gone:
+/// a taken port is looked at again for [`PORT_PATIENCE`].
 fn free_address(addr: SocketAddr) -> Result<SocketAddr, Refusal> {
-    match TcpListener::bind(addr).and_then(|listener| listener.local_addr()) {
-        Ok(addr) => Ok(addr),
-        Err(reason) if reason.kind() == std::io::ErrorKind::AddrInUse && !somebody_listens(addr) => Ok(addr),
-        Err(reason) => Err(Refusal::other(format!("cannot listen on {addr}: {reason}{}", advice(addr, &reason)))),
+    let patience = Instant::now() + PORT_PATIENCE;
+    loop {
+        match TcpListener::bind(addr).and_then(|listener| listener.local_addr()) {
+            Ok(addr) => return Ok(addr),
+            Err(reason) if reason.kind() == std::io::ErrorKind::AddrInUse => {
+                if !somebody_listens(addr) {
+                    return Ok(addr);
+                }
+                if Instant::now() >= patience {
+                    return Err(cannot_listen(addr, &reason));
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(reason) => return Err(cannot_listen(addr, &reason)),
+        }
     }
+}
+
+fn cannot_listen(addr: SocketAddr, reason: &std::io::Error) -> Refusal {
+    Refusal::other(format!("cannot listen on {addr}: {reason}{}", advice(addr, reason)))
 }
 
 fn somebody_listens(addr: SocketAddr) -> bool {
