@@ -62,13 +62,19 @@ fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, ta
     let pressure = host.store.pressure();
     for proposal in taken {
         if let (Admission::Client, Some(pressure)) = (proposal.admission, &pressure) {
-            let state = match pressure {
-                Pressure::DiskFull { .. } => SqlState::DISK_FULL,
-                Pressure::Failed { .. } => SqlState::DATA_CORRUPTED,
-                Pressure::Memtables { .. } | Pressure::LevelZero { .. } | Pressure::Log { .. } => SqlState::OVERLOADED,
+            let (state, hint) = match pressure {
+                Pressure::DiskFull { .. } => {
+                    (SqlState::DISK_FULL, "Reads go on. Free disk space; writes then go on by themselves.")
+                }
+                Pressure::Failed { .. } => (
+                    SqlState::DATA_CORRUPTED,
+                    "Reads go on, and the step is tried again. If this stays, the disk fails or is damaged: see the server's log.",
+                ),
+                Pressure::Memtables { .. } | Pressure::LevelZero { .. } | Pressure::Log { .. } => {
+                    (SqlState::OVERLOADED, "Retry after a short pause.")
+                }
             };
-            let diag = Diag::new(state, format!("writes are refused for now: {pressure}"))
-                .hint("Reads go on. Retry after a pause; free disk space if it is full.");
+            let diag = Diag::new(state, format!("writes are refused for now: {pressure}")).hint(hint);
             proposal.reply.fill(Err(diag));
             continue;
         }

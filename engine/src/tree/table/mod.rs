@@ -67,15 +67,28 @@ impl AsRef<[u8]> for Owned {
     }
 }
 
+/// Why a read up to `end` failed. A short read is damage only if the file really is shorter; else the device did not deliver,
+/// and may the next time.
+async fn failed_read<F: File>(file: &F, path: &Path, end: u64, error: &std::io::Error) -> EngineError {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof
+        && let Ok(len) = file.len().await
+        && len < end
+    {
+        return EngineError::corruption(path, len, "the file ends too early");
+    }
+    EngineError::io("read", path, error)
+}
+
 /// Reads what a pointer names and checks it.
 async fn read<F: File>(file: &F, path: &Path, pointer: &Pointer) -> Result<Bytes, EngineError> {
     let from = pointer.offset / BLOCK as u64 * BLOCK as u64;
     let inside = (pointer.offset - from) as usize;
     let len = (inside + pointer.stored as usize).next_multiple_of(BLOCK);
-    let buffer = file.read_at(from, len.max(BLOCK)).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => EngineError::corruption(path, pointer.offset, "the file ends too early"),
-        _ => EngineError::io("read", path, &error),
-    })?;
+    let len = len.max(BLOCK);
+    let buffer = match file.read_at(from, len).await {
+        Ok(buffer) => buffer,
+        Err(error) => return Err(failed_read(file, path, from + len as u64, &error).await),
+    };
     let stored = Bytes::from_owner(Owned(buffer)).slice(inside..inside + pointer.stored as usize);
     if crc32fast::hash(&stored) != pointer.checksum {
         return Err(EngineError::corruption(path, pointer.offset, "a block does not match its checksum"));
@@ -96,13 +109,13 @@ impl<E: Env> Table<E> {
             std::io::ErrorKind::NotFound => {
                 EngineError::corruption(&path, 0, "the manifest names this table, but it is missing")
             }
-            std::io::ErrorKind::UnexpectedEof => {
-                EngineError::corruption(&path, meta.footer_at, "the file ends too early")
-            }
             _ => EngineError::io(action, &path, &error),
         };
         let file = env.open(&path, OpenOptions::READ).await.map_err(|error| failed("open", error))?;
-        let end = file.read_at(meta.footer_at, BLOCK).await.map_err(|error| failed("read", error))?;
+        let end = match file.read_at(meta.footer_at, BLOCK).await {
+            Ok(end) => end,
+            Err(error) => return Err(failed_read(&file, &path, meta.footer_at + BLOCK as u64, &error).await),
+        };
         let malformed = |base: u64, error: &crate::codec::Malformed| EngineError::malformed(&path, base, error);
         let (footer, checksum) = Footer::decode(&end).map_err(|error| malformed(meta.footer_at, &error))?;
         if checksum != meta.checksum || footer.table != meta.table {
