@@ -45,6 +45,12 @@ impl<E: Env> Log<E> {
         self.write(batch).await
     }
 
+    /// Gets the space that a batch needs at hand.
+    pub(crate) async fn make_room(&self, batch: &LogBatch) -> Result<(), EngineError> {
+        let _pass = self.gate.enter().await;
+        self.reserve(batch.parts().iter().map(|part| block_bytes(part.bytes.len()) as u64)).await
+    }
+
     /// Refuses entries that would leave a gap in their group's log.
     fn check_order(&self, batch: &LogBatch) -> Result<(), EngineError> {
         let state = self.state.borrow();

@@ -108,6 +108,15 @@ fn add(counter: &Cell<u64>, by: u64) {
 }
 
 impl<E: Env> Store<E> {
+    /// Gets the disk space that [`Self::append`] of this batch will need; the same as it would itself, but leaves the batch with
+    /// the caller, who can wait for space.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`]: nothing has changed, try again when there is space.
+    pub async fn make_room(&self, batch: &LogBatch) -> Result<(), EngineError> {
+        self.log.make_room(batch).await
+    }
+
     /// Makes a batch of log records durable; they are when this returns. One append at a time is written; others wait.
     ///
     /// # Errors

@@ -4,11 +4,11 @@
 //! what the turn before committed. Answers are given after the state they describe is published, so a read that starts
 //! after an answer sees it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_lite::future;
-use highwater_engine::{LogBatch, Pressure};
+use highwater_engine::{EngineError, LogBatch, Pressure};
 use highwater_raft::Ready;
 use highwater_runtime::{Env, Rt};
 use highwater_sql::diag::{Diag, SqlState};
@@ -19,6 +19,8 @@ use super::replica::{Effects, Replica};
 
 /// Proposals that one turn takes at most: bounds the size of one log write.
 const TURN: usize = 1024;
+/// Pause before a log without disk space is tried again, in microseconds.
+const NO_SPACE_MICROS: u64 = 200_000;
 
 /// Drives the groups of a store until the host closes and nothing is left to do.
 pub(crate) async fn drive(env: Rt, host: Rc<StoreHost>, mut replicas: BTreeMap<u32, Replica>) {
@@ -35,8 +37,8 @@ pub(crate) async fn drive(env: Rt, host: Rc<StoreHost>, mut replicas: BTreeMap<u
             host.work.changed_since(seen).await;
             continue;
         }
-        let touched = propose(&env, &host, &mut replicas, taken);
-        if let Err(reason) = turn(&host, &mut replicas, touched).await {
+        propose(&env, &host, &mut replicas, taken);
+        if let Err(reason) = turn(&env, &host, &mut replicas).await {
             env.fail_stop(&reason).await;
         }
         if !host.ready.get() && replicas.values().all(Replica::is_ready) {
@@ -56,9 +58,8 @@ fn take_pending(host: &StoreHost) -> Vec<Proposal> {
     pending.drain(..count).collect()
 }
 
-fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, taken: Vec<Proposal>) -> BTreeSet<u32> {
+fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, taken: Vec<Proposal>) {
     let now = env.wall().0;
-    let mut touched = BTreeSet::new();
     let pressure = host.store.pressure();
     for proposal in taken {
         if let (Admission::Client, Some(pressure)) = (proposal.admission, &pressure) {
@@ -83,19 +84,13 @@ fn propose(env: &Rt, host: &StoreHost, replicas: &mut BTreeMap<u32, Replica>, ta
             proposal.reply.fill(Err(diag));
             continue;
         };
-        touched.insert(proposal.group);
         let seed = (u128::from(env.random()) << 64) | u128::from(env.random());
         replica.propose(proposal, now, seed);
     }
-    touched
 }
 
 /// One append for all groups, beside it the application of what is committed already.
-async fn turn(
-    host: &Rc<StoreHost>,
-    replicas: &mut BTreeMap<u32, Replica>,
-    _touched: BTreeSet<u32>,
-) -> Result<(), String> {
+async fn turn(env: &Rt, host: &Rc<StoreHost>, replicas: &mut BTreeMap<u32, Replica>) -> Result<(), String> {
     let mut batch = LogBatch::default();
     let mut readies: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
     for (group, replica) in replicas.iter_mut() {
@@ -103,7 +98,13 @@ async fn turn(
             readies.entry(*group).or_default().push(replica.take_ready(&mut batch));
         }
     }
-    let write = async { if batch.is_empty() { Ok(()) } else { host.store.append(batch).await } };
+    let write = async {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        until_there_is_room(env, host, &batch).await?;
+        host.store.append(batch).await
+    };
     let apply = async {
         let mut all = Vec::new();
         for (group, ready) in &mut readies {
@@ -138,6 +139,24 @@ async fn turn(
         }
     }
     Ok(())
+}
+
+/// A full disk must not cost what was already proposed: the batch waits here, new client writes are refused meanwhile.
+async fn until_there_is_room(env: &Rt, host: &StoreHost, batch: &LogBatch) -> Result<(), EngineError> {
+    loop {
+        match host.store.make_room(batch).await {
+            Err(error @ EngineError::NoSpace { .. }) => {
+                if !host.disk_full.replace(true) {
+                    tracing::error!(%error, "no space for the log: writes wait until there is some");
+                }
+                env.sleep(NO_SPACE_MICROS).await;
+            }
+            outcome => {
+                host.disk_full.set(false);
+                return outcome;
+            }
+        }
+    }
 }
 
 /// Wakes who waits, then answers.

@@ -38,6 +38,8 @@ pub(crate) struct StoreHost {
     pub(crate) arrivals: Signal,
     /// Every group leads and has replayed its log.
     pub(crate) ready: Cell<bool>,
+    /// The log waits for disk space.
+    pub(crate) disk_full: Cell<bool>,
     /// No more proposals are taken.
     pub(crate) closing: Cell<bool>,
     /// The driver has ended.
@@ -58,6 +60,7 @@ impl StoreHost {
             shipped: RefCell::default(),
             arrivals: Signal::default(),
             ready: Cell::new(false),
+            disk_full: Cell::new(false),
             closing: Cell::new(false),
             stopped: Signal::default(),
         }

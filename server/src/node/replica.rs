@@ -31,6 +31,8 @@ pub(crate) struct Replica {
     group: u32,
     raft: raft::RawNode,
     state: GroupState<Rt>,
+    /// Bytes of the largest entry that the store's log takes.
+    max_entry: usize,
     incarnation: Incarnation,
     waiting: BTreeMap<u64, ReplySlot<Result<Applied, Diag>>>,
     /// The newest catalog that is in the log, applied or not: what the next catalog entry starts from.
@@ -57,6 +59,7 @@ impl Replica {
     pub(crate) fn restart(
         group: u32,
         seed: u64,
+        max_entry: usize,
         recovered: &RecoveredGroup,
         last_term: Option<highwater_engine::Term>,
         state: GroupState<Rt>,
@@ -86,6 +89,7 @@ impl Replica {
             group,
             raft,
             state,
+            max_entry,
             incarnation: recovered.incarnation,
             waiting: BTreeMap::new(),
             logged_catalog,
@@ -143,12 +147,18 @@ impl Replica {
         let envelope = Envelope { stamp: self.last_stamp, seed, command };
         let data = envelope.encode();
         let size = data.len();
-        self.raft.propose(Bytes::from(data)).map_err(|error| match error {
-            raft::ProposeError::EntryTooLarge { limit, .. } => Diag::new(
+        let too_large = |limit: usize| {
+            Diag::new(
                 SqlState::PROGRAM_LIMIT,
                 format!("the statement needs a log entry of {size} bytes; the limit is {limit}"),
             )
-            .hint("Split the statement into smaller ones."),
+            .hint("Split the statement into smaller ones.")
+        };
+        if size > self.max_entry {
+            return Err(too_large(self.max_entry));
+        }
+        self.raft.propose(Bytes::from(data)).map_err(|error| match error {
+            raft::ProposeError::EntryTooLarge { limit, .. } => too_large(limit),
             raft::ProposeError::TooManyUncommittedBytes { .. } => {
                 Diag::new(SqlState::OVERLOADED, "too many bytes wait to be written").hint("Retry after a short pause.")
             }

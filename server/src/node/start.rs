@@ -135,6 +135,7 @@ impl Node {
     async fn open_store(&self, store: u32, shape: &Shape, setup: &NodeSetup) -> Result<(), StartError> {
         let folder = setup.data_dir.join(format!("store-{store}"));
         let options = StoreOptions { database_id: shape.database_id, store_id: store, ..setup.store.clone() };
+        let max_entry = options.max_entry_bytes();
         let (opened, recovery) = Store::open(self.0.env.clone(), &folder, options)
             .await
             .map_err(|source| StartError::Store { store, source })?;
@@ -146,7 +147,7 @@ impl Node {
             let new = RecoveredGroup::default();
             let recovered = recovery.groups.get(&GroupId(group)).unwrap_or(&new);
             let last_term = opened.term_of(GroupId(group), recovered.last_index);
-            let replica = Replica::restart(group, self.0.env.random(), recovered, last_term, state)
+            let replica = Replica::restart(group, self.0.env.random(), max_entry, recovered, last_term, state)
                 .map_err(|diag| StartError::Replica { group, diag })?;
             replicas.insert(group, replica);
         }
@@ -254,6 +255,12 @@ async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
         };
         if host.closing.get() {
             proposal.reply.fill(Err(super::shutting_down()));
+            continue;
+        }
+        if proposal.admission == Admission::Client && host.disk_full.get() {
+            let diag = Diag::new(SqlState::DISK_FULL, "writes are refused for now: there is no space for the log")
+                .hint("Reads go on. Free disk space; writes then go on by themselves.");
+            proposal.reply.fill(Err(diag));
             continue;
         }
         if proposal.admission == Admission::Client && host.pending.borrow().len() >= MAX_PENDING {
