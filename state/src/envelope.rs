@@ -90,6 +90,37 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_value_and_type_can_be_read_back() {
+        use highwater_sql::catalog::ColumnId;
+        use highwater_sql::expr::Expr;
+        use highwater_sql::value::DataType;
+        let decimal: Value = Value::Decimal("-1234567890.0123456789".parse().unwrap());
+        let values = [
+            (Value::Null, DataType::Text),
+            (Value::Boolean(true), DataType::Boolean),
+            (Value::SmallInt(i16::MIN), DataType::SmallInt),
+            (Value::Int(i32::MAX), DataType::Int),
+            (Value::BigInt(i64::MIN), DataType::BigInt),
+            (Value::Double(-0.1), DataType::Double),
+            (decimal, DataType::Decimal { precision: 20, scale: 10 }),
+            (Value::Text("ü".into()), DataType::Text),
+            (Value::Bytes(vec![0, 255]), DataType::Bytes),
+            (Value::Json("{\"a\":1.50}".into()), DataType::Json),
+            (Value::Timestamp(-1), DataType::Timestamp),
+        ];
+        for (value, data_type) in values {
+            let mut envelope = sample();
+            let Command::Write(write) = &mut envelope.command else { unreachable!("the sample is a write") };
+            write.params = vec![value.clone()];
+            write.plan.kind = WriteKind::Insert {
+                columns: vec![ColumnId(1)],
+                rows: vec![vec![Some(Expr::Literal(value.clone(), data_type))]],
+            };
+            assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope), "{value:?}");
+        }
+    }
+
+    #[test]
     fn an_unknown_version_is_refused() {
         let mut bytes = sample().encode();
         bytes[0] = 2;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use highwater_runtime::queue::{self, ReplySlot};
 use highwater_runtime::{Env, Monotonic};
 use highwater_sql::access::authorize;
-use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Operation, TableKind, Topic};
+use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Operation, Topic};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::expr::Expr;
@@ -19,6 +19,7 @@ use highwater_sql::plan::{AckPlan, Bound, ConsumePlan, Plan, StartPosition};
 use highwater_sql::value::{DataType, Row, Value};
 use highwater_state::command::{AckCommand, Command, ConsumeCommand, RequestHead};
 use highwater_state::outcome::{Consumed, Message, Outcome};
+use highwater_state::placement::META;
 
 use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultColumn, StatementResult};
 use super::execute::{Failure, Run};
@@ -30,7 +31,7 @@ use super::{Node, ask_port};
 
 /// How long what the sources have may take to arrive in the partitions before a consume gives up, in microseconds.
 const SHIPPING_MICROS: u64 = 10_000_000;
-/// How often a waiting group looks for messages whose claim has expired, in microseconds.
+/// How often a waiting consume looks again by itself, for messages whose claim has expired, in microseconds.
 const EXPIRY_LOOK_MICROS: u64 = 1_000_000;
 
 /// One consume, whatever it came by.
@@ -56,6 +57,19 @@ impl Node {
         let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
         let asked = plan.limit.as_ref().map(|expr| row_count(expr, &context)).transpose()?.flatten();
         let most = self.settings().max_consume_messages;
+        if asked == Some(0) {
+            return Err(Diag::new(SqlState::INVALID_PARAMETER, "LIMIT of a CONSUME is at least 1")
+                .hint("Leave LIMIT out to consume all that is there.")
+                .into());
+        }
+        let longest = self.settings().max_consume_wait_micros;
+        if plan.timeout_micros > longest {
+            return Err(Diag::new(
+                SqlState::INVALID_PARAMETER,
+                format!("a CONSUME waits at most {} seconds (topics.max_wait)", longest / 1_000_000),
+            )
+            .into());
+        }
         let limit = match asked {
             None => most,
             Some(asked) => u32::try_from(asked).ok().filter(|asked| *asked <= most).ok_or_else(|| {
@@ -271,11 +285,13 @@ impl Node {
         loop {
             self.until_shipped(&wanted.topic, &wanted.partitions).await?;
             let last_look = self.env().now() >= wanted.deadline || self.is_closing();
-            let found = match &wanted.group {
-                None => self.look(wanted, &mut positions).await?,
+            let (found, answered) = match &wanted.group {
+                None => (self.look(wanted, &mut positions).await?, false),
                 Some(group) => self.claim(wanted, group, catalog, last_look, token).await?,
             };
-            if last_look || found.iter().any(|(_, consumed)| !consumed.messages.is_empty()) {
+            // What was proposed under a request id is that request's answer, for its retries too: nothing can follow it.
+            let final_answer = answered && wanted.head.request.is_some();
+            if last_look || final_answer || found.iter().any(|(_, consumed)| !consumed.messages.is_empty()) {
                 return Ok(found);
             }
             self.until_appended(wanted, &found, &positions).await?;
@@ -312,8 +328,9 @@ impl Node {
         Ok(found)
     }
 
-    /// Claims for a group. Partitions without anything to give are passed over without a log entry, but a retried request
-    /// must find the answers of its first try: with a request id the last look proposes to all.
+    /// Claims for a group; also says whether anything was proposed under the request's id. Partitions without anything to give
+    /// are passed over without a log entry, but a retried request must find the answers of its first try: with a request id
+    /// the last look proposes to all.
     async fn claim(
         &self,
         wanted: &Wanted,
@@ -321,15 +338,77 @@ impl Node {
         catalog: Option<&Arc<Catalog>>,
         last_look: bool,
         token: &mut ReadToken,
-    ) -> Result<Vec<(u32, Consumed)>, Failure> {
+    ) -> Result<(Vec<(u32, Consumed)>, bool), Failure> {
         let retryable = wanted.head.request.is_some();
+        let mut standings = self.standings(wanted, consumer_group).await?;
+        if retryable && standings.iter().any(|(_, _, standing)| !standing.known) {
+            // The group's start is stored first and under no id, so that the id's answer is one with messages.
+            for (partition, group, _) in standings.iter().filter(|(_, _, standing)| !standing.known) {
+                let head = RequestHead { request: None, ..wanted.head.clone() };
+                let command =
+                    consume_command(wanted, head, consumer_group, *partition, 0, 0, self.settings().visibility_micros);
+                self.propose(*group, command, catalog.cloned(), Admission::Client).await?;
+            }
+            standings = self.standings(wanted, consumer_group).await?;
+        }
+        let idle = |standing: Standing| Consumed {
+            messages: Vec::new(),
+            next_offset: standing.next_offset,
+            has_more: standing.deliverable,
+        };
+        let mut found = Vec::new();
+        if retryable && !last_look && !standings.iter().any(|(_, _, standing)| standing.deliverable) {
+            found.extend(standings.into_iter().map(|(partition, _, standing)| (partition, idle(standing))));
+            return Ok((found, false));
+        }
+        let (mut left, mut bytes) = (wanted.limit, self.settings().max_consume_bytes);
+        for (partition, group, standing) in standings {
+            // Where nothing more is wanted, a new group must still get its start: the first consume reaches all partitions.
+            let full = left == 0 || bytes == 0;
+            if standing.known && (full || !(standing.deliverable || retryable)) {
+                found.push((partition, idle(standing)));
+                continue;
+            }
+            let limit = if full { 0 } else { left };
+            let visibility = self.settings().visibility_micros;
+            let command =
+                consume_command(wanted, wanted.head.clone(), consumer_group, partition, limit, bytes, visibility);
+            let outcome = match self.propose(group, command, catalog.cloned(), Admission::Client).await {
+                Ok(applied) => {
+                    token.saw(group, applied.index);
+                    Ok(applied.outcome)
+                }
+                Err(diag) => Err(Failure::Diag(diag)),
+            };
+            match outcome {
+                Ok(Outcome::Consumed(consumed)) => {
+                    left = left.saturating_sub(u32::try_from(consumed.messages.len()).unwrap_or(u32::MAX));
+                    bytes = bytes.saturating_sub(size_of_payloads(&consumed.messages));
+                    found.push((partition, consumed));
+                }
+                // Messages in hand are claimed or acked already: a later partition's failure must not take them away.
+                Ok(_) | Err(_) if found.iter().any(|(_, consumed)| !consumed.messages.is_empty()) => {
+                    tracing::debug!(partition, "a partition was left out of a consume that has messages of others");
+                    left = 0;
+                    found.push((partition, idle(standing)));
+                }
+                Ok(other) => return Err(unexpected(other)),
+                Err(failure) => return Err(failure),
+            }
+        }
+        found.sort_by_key(|(partition, _)| *partition);
+        Ok((found, true))
+    }
+
+    /// How the group stands in each wanted partition. Where it begins differs from consume to consume, so that a small LIMIT
+    /// does not starve the later partitions; a retry begins where its first try did.
+    async fn standings(&self, wanted: &Wanted, consumer_group: &str) -> Result<Vec<(u32, u32, Standing)>, Diag> {
         let count = wanted.partitions.len().max(1);
-        // Where to begin differs from consume to consume, so that a small LIMIT does not starve the later partitions.
         let first = match wanted.head.request {
             Some(request) => usize::try_from(request.id % count as u128).unwrap_or(0),
             None => usize::try_from(self.env().random() % count as u64).unwrap_or(0),
         };
-        let mut standings = Vec::new();
+        let mut standings = Vec::with_capacity(count);
         for partition in wanted.partitions.iter().cycle().skip(first).take(count) {
             let group = self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation);
             let read = StandingRead {
@@ -341,66 +420,14 @@ impl Node {
             let standing = self.ask(group, |reply| Question::Standing(read, reply)).await??;
             standings.push((*partition, group, standing));
         }
-        let idle = |standing: Standing| Consumed {
-            messages: Vec::new(),
-            next_offset: standing.next_offset,
-            has_more: standing.deliverable,
-        };
-        let mut found = Vec::new();
-        if retryable && !last_look && !standings.iter().any(|(_, _, standing)| standing.deliverable) {
-            found.extend(standings.into_iter().map(|(partition, _, standing)| (partition, idle(standing))));
-            return Ok(found);
-        }
-        let (mut left, mut bytes) = (wanted.limit, self.settings().max_consume_bytes);
-        for (partition, group, standing) in standings {
-            // Where nothing more is wanted, a new group must still get its start: the first consume reaches all partitions.
-            let full = left == 0 || bytes == 0;
-            if standing.known && (full || !(standing.deliverable || retryable)) {
-                found.push((partition, idle(standing)));
-                continue;
-            }
-            let command = Command::Consume(ConsumeCommand {
-                head: wanted.head.clone(),
-                topic: wanted.topic.id,
-                partition,
-                group: consumer_group.to_owned(),
-                start: wanted.start,
-                limit: if full { 0 } else { left },
-                max_bytes: bytes,
-                auto_ack: wanted.auto_ack,
-                consumer_id: wanted.consumer_id.clone(),
-                visibility_micros: self.settings().visibility_micros,
-            });
-            let applied = self.propose(group, command, catalog.cloned(), Admission::Client).await?;
-            match applied.outcome {
-                Outcome::Consumed(consumed) => {
-                    token.saw(group, applied.index);
-                    left = left.saturating_sub(u32::try_from(consumed.messages.len()).unwrap_or(u32::MAX));
-                    bytes = bytes.saturating_sub(size_of_payloads(&consumed.messages));
-                    found.push((partition, consumed));
-                }
-                other => return Err(unexpected(other)),
-            }
-        }
-        found.sort_by_key(|(partition, _)| *partition);
-        Ok(found)
+        Ok(standings)
     }
 
     /// Waits until what the topic's sources had for these partitions has arrived there.
     async fn until_shipped(&self, topic: &Topic, partitions: &[u32]) -> Result<(), Diag> {
-        let catalog = self.catalog();
         let layout = self.layout();
-        let mut sources: Vec<u32> = Vec::new();
-        for source in &topic.sources {
-            let Some(table) = catalog.tables.get(&source.table) else { continue };
-            match table.kind {
-                TableKind::User | TableKind::Stream => sources.extend(layout.user_groups()),
-                TableKind::Shared if table.partition_columns == 0 => sources.push(layout.table_group(table.id)),
-                TableKind::Shared => sources.extend(layout.shared_groups()),
-            }
-        }
-        sources.sort_unstable();
-        sources.dedup();
+        // Every data group may have records: a source that was dropped since, or its table, still has what was acknowledged.
+        let sources: Vec<u32> = layout.groups().filter(|group| *group != META).collect();
         let mut destinations: Vec<u32> =
             partitions.iter().map(|partition| layout.topic_group(topic.id, *partition, topic.incarnation)).collect();
         destinations.sort_unstable();
@@ -437,10 +464,8 @@ impl Node {
         found: &[(u32, Consumed)],
         positions: &BTreeMap<u32, StartPosition>,
     ) -> Result<(), Diag> {
-        let deadline = match wanted.group {
-            Some(_) => wanted.deadline.min(self.env().now().after_micros(EXPIRY_LOOK_MICROS)),
-            None => wanted.deadline,
-        };
+        // Never longer than a moment: waits that nobody needs any more (the client left, another core answered) end soon.
+        let deadline = wanted.deadline.min(self.env().now().after_micros(EXPIRY_LOOK_MICROS));
         let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
         let mut by_core: BTreeMap<u32, Vec<(u32, ObjectId, u32, u64)>> = BTreeMap::new();
         for partition in &wanted.partitions {
@@ -475,6 +500,29 @@ impl Node {
         let read = MessagesRead { group, topic, partition, start: StartPosition::Latest, limit: 1, max_bytes: 1 };
         Ok(self.ask(group, |reply| Question::Messages(read, reply)).await??.next_offset)
     }
+}
+
+fn consume_command(
+    wanted: &Wanted,
+    head: RequestHead,
+    group: &str,
+    partition: u32,
+    limit: u32,
+    max_bytes: u32,
+    visibility_micros: u64,
+) -> Command {
+    Command::Consume(ConsumeCommand {
+        head,
+        topic: wanted.topic.id,
+        partition,
+        group: group.to_owned(),
+        start: wanted.start,
+        limit,
+        max_bytes,
+        auto_ack: wanted.auto_ack,
+        consumer_id: wanted.consumer_id.clone(),
+        visibility_micros,
+    })
 }
 
 fn size_of_payloads(messages: &[Message]) -> u32 {

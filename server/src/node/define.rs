@@ -98,6 +98,25 @@ impl Node {
         Ok(StatementResult::Message { message, row_count: 0, as_user: user })
     }
 
+    /// What the last life decided and did not carry to its end: every group takes the newest catalog, jobs that still run are
+    /// finished by that.
+    pub(super) async fn finish_definitions(&self) {
+        let finish = async {
+            let catalog = self.newest_catalog().await?;
+            self.spread(&catalog).await?;
+            for job in self.ask(META, Question::Jobs).await?? {
+                if job.finished_at.is_none() {
+                    let command = Command::Meta(MetaCommand::FinishJob { job: job.id, failure: None });
+                    self.propose(META, command, None, Admission::System).await?;
+                }
+            }
+            Ok::<(), Diag>(())
+        };
+        if let Err(diag) = finish.await {
+            tracing::warn!(%diag, "definitions of the last life are taken up again at the next start");
+        }
+    }
+
     /// Every core of this node knows the newest catalog, at least `version`, once this returns.
     async fn publish(&self, version: CatalogVersion) -> Result<Arc<Catalog>, Diag> {
         let catalog = self.newest_catalog().await?;

@@ -19,6 +19,8 @@ use super::replica::{Effects, Replica};
 
 /// Proposals that one turn takes at most: bounds the size of one log write.
 const TURN: usize = 1024;
+/// Turns after which the views of idle groups are renewed.
+const RENEW_VIEWS: u64 = 64;
 /// Pause before a log without disk space is tried again, in microseconds.
 const NO_SPACE_MICROS: u64 = 200_000;
 
@@ -29,7 +31,8 @@ pub(crate) async fn drive(env: Rt, host: Rc<StoreHost>, mut replicas: BTreeMap<u
     }
     loop {
         let seen = host.work.seen();
-        let taken = take_pending(&host);
+        // Not before the log is replayed: what is logged must follow from the catalog that the log leads to.
+        let taken = if host.ready.get() { take_pending(&host) } else { Vec::new() };
         if taken.is_empty() && !replicas.values().any(Replica::has_ready) {
             if host.closing.get() {
                 break;
@@ -125,6 +128,13 @@ async fn turn(env: &Rt, host: &Rc<StoreHost>, replicas: &mut BTreeMap<u32, Repli
                 host.raft.borrow_mut().insert(*group, replica.status());
             }
         }
+        // A view holds a snapshot of the whole store: those of idle groups are renewed, or nothing deleted is ever freed.
+        host.turns.set(host.turns.get().wrapping_add(1));
+        if host.turns.get().is_multiple_of(RENEW_VIEWS) {
+            for (group, replica) in replicas.iter() {
+                host.publish(*group, replica.state().view());
+            }
+        }
         announce(host, all);
         Ok::<(), String>(())
     };
@@ -145,7 +155,7 @@ async fn turn(env: &Rt, host: &Rc<StoreHost>, replicas: &mut BTreeMap<u32, Repli
 async fn until_there_is_room(env: &Rt, host: &StoreHost, batch: &LogBatch) -> Result<(), EngineError> {
     loop {
         match host.store.make_room(batch).await {
-            Err(error @ EngineError::NoSpace { .. }) => {
+            Err(error @ EngineError::NoSpace { .. }) if !host.draining.get() => {
                 if !host.disk_full.replace(true) {
                     tracing::error!(%error, "no space for the log: writes wait until there is some");
                 }

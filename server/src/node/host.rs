@@ -40,6 +40,10 @@ pub(crate) struct StoreHost {
     pub(crate) ready: Cell<bool>,
     /// The log waits for disk space.
     pub(crate) disk_full: Cell<bool>,
+    /// The node is shutting down: nothing may wait for long any more.
+    pub(crate) draining: Cell<bool>,
+    /// Turns of the driver.
+    pub(crate) turns: Cell<u64>,
     /// No more proposals are taken.
     pub(crate) closing: Cell<bool>,
     /// The driver has ended.
@@ -61,6 +65,8 @@ impl StoreHost {
             arrivals: Signal::default(),
             ready: Cell::new(false),
             disk_full: Cell::new(false),
+            draining: Cell::new(false),
+            turns: Cell::new(0),
             closing: Cell::new(false),
             stopped: Signal::default(),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_runtime::{CoreId, Monotonic};
-use highwater_sql::catalog::{Catalog, ObjectId, Role};
+use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Role};
 use highwater_sql::diag::Diag;
 use highwater_sql::plan::{QueryPlan, StartPosition};
 use highwater_sql::value::{Micros, Row, Value};
@@ -68,6 +68,8 @@ pub(crate) struct TableRead {
     pub(crate) role: Role,
     /// The statement's start: NOW().
     pub(crate) now: Micros,
+    /// The catalog it was planned with.
+    pub(crate) catalog: CatalogVersion,
     /// Applied index that a token asks for.
     pub(crate) at_least: u64,
     /// Run the whole query here, or only its filter.

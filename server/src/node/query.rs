@@ -75,6 +75,11 @@ impl Node {
             let found = self.read_group(run, &plan, group, part, token.mark(group)).await?;
             token.saw(group, found.index);
             gathered.extend(found.rows);
+            if gathered.len() > self.settings().pipeline.max_rows {
+                return Err(Diag::new(SqlState::PROGRAM_LIMIT, "the query gathers too many rows from its shards")
+                    .hint("Narrow the WHERE clause, or read in pages with LIMIT over key ranges.")
+                    .into());
+            }
         }
         // The groups have filtered; the rest is done here, over all of them.
         let rest = QueryPlan { filter: None, ..plan.as_ref().clone() };
@@ -96,6 +101,7 @@ impl Node {
             user: run.user.clone(),
             role: run.role,
             now: run.now,
+            catalog: run.catalog.version,
             at_least,
             part,
         };

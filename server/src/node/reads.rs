@@ -98,7 +98,7 @@ async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> 
     // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
     match view.catalog().tables.get(&table.id) {
         Some(known) if known.version == table.version => {}
-        None if view.catalog().version < node.catalog().version => {}
+        None if view.catalog().version < read.catalog => {}
         Some(known) if known.version < table.version => {}
         Some(_) | None => return Err(ReadRefusal::StaleCatalog),
     }

@@ -154,6 +154,11 @@ impl Replica {
             )
             .hint("Split the statement into smaller ones.")
         };
+        // What is in the log must be readable for ever: an entry that cannot be decoded here must never get there.
+        if let Err(error) = Envelope::decode(&data) {
+            return Err(Diag::new(SqlState::INTERNAL, format!("the statement cannot be logged: {error}"))
+                .hint("This is a defect of Highwater; nothing was changed."));
+        }
         if size > self.max_entry {
             return Err(too_large(self.max_entry));
         }

@@ -116,6 +116,10 @@ impl Node {
         }
         node.until_all_ready().await?;
         node.bootstrap_if_new(&shape, &setup).await?;
+        if core.0 == 0 {
+            let finisher = node.clone();
+            env.spawn("unfinished definitions", async move { finisher.finish_definitions().await });
+        }
         Ok(node)
     }
 
@@ -223,6 +227,7 @@ impl Node {
     pub async fn shutdown(&self) {
         self.0.closing.set(true);
         for host in self.hosts() {
+            host.draining.set(true);
             host.published.notify();
         }
         while self.0.in_flight.get() > 0 {

@@ -2,7 +2,7 @@
 
 use highwater_sql::catalog::{Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
-use highwater_sql::eval::{EvalContext, evaluate};
+use highwater_sql::eval::{self, EvalContext, evaluate};
 use highwater_sql::expr::Expr;
 use highwater_sql::key::encode_key;
 use highwater_sql::plan::{TableAccess, WriteKind, WritePlan};
@@ -91,6 +91,16 @@ fn group_of_partitioned(
                         Some(Some(expr)) => Some(expr),
                         Some(None) | None => column.default.as_ref(),
                     };
+                    if expr.is_some_and(|expr| {
+                        !eval::is_immutable(expr) && !matches!(expr, Expr::Param(..) | Expr::Cast { .. })
+                    }) {
+                        // The shard would be chosen by one clock and checked by another.
+                        return Err(Diag::not_supported(format!(
+                            "a value of partition column \"{}\" that depends on the time or the user",
+                            column.name
+                        ))
+                        .hint("Give the value as a literal or a parameter."));
+                    }
                     values.push(match expr {
                         Some(expr) => evaluate(expr, &[], context)?,
                         None => Value::Null,

@@ -172,3 +172,39 @@ fn the_settings_are_a_table() {
         rows(&server, &root, "SELECT value, category FROM system.settings WHERE name = 'auth.scram_iterations'");
     assert_eq!(shown, json!([["4096", "auth"]]));
 }
+
+#[test]
+fn every_type_survives_the_log_the_topic_and_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(
+        &server,
+        &root,
+        "CREATE TABLE every (id DECIMAL(10,2) PRIMARY KEY DEFAULT 0.5, b BOOLEAN, s SMALLINT, i INT, l BIGINT, d DOUBLE DEFAULT 1.5 \
+         CHECK (d > 0.25), e DECIMAL(12,4) CHECK (e < 1000.5), t TEXT, y BYTES, j JSON, w TIMESTAMP)",
+    );
+    run(&server, &root, "CREATE TOPIC all_of_it");
+    run(
+        &server,
+        &root,
+        "ALTER TOPIC all_of_it ADD SOURCE every ON INSERT WHERE d > 0.75 AND e > 1.25 WITH (payload = 'full')",
+    );
+    let values = "true, -32768, 2147483647, -9223372036854775808, 2.25, 9.95, 'text', '\\x00ff', '{\"a\":1.50}', '2026-01-02 03:04:05.678'";
+    run(&server, &root, &format!("INSERT INTO every VALUES (1.5, {values})"));
+    run(&server, &root, "INSERT INTO every (e) VALUES (7.5)");
+    run(&server, &root, "UPDATE every SET d = d * 1.5, e = e + 0.05, i = i - 1 WHERE id = 1.5 AND d > 0.5");
+    run(&server, &root, "DELETE FROM every WHERE d < 0.001 OR e = 7.25");
+    let query = "SELECT * FROM every ORDER BY id";
+    let before = rows(&server, &root, query);
+    assert_eq!(before[1][0], json!("1.50"));
+    assert_eq!(before[1][5], json!(3.375));
+    assert_eq!(before[1][6], json!("10.0000"));
+    let messages = rows(&server, &root, "CONSUME FROM all_of_it FROM EARLIEST");
+    assert_eq!(messages.as_array().unwrap().len(), 2);
+    server.kill();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    assert_eq!(rows(&server, &root, query), before);
+    assert_eq!(rows(&server, &root, "CONSUME FROM all_of_it FROM EARLIEST"), messages);
+}
