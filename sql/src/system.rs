@@ -47,6 +47,20 @@ pub const TABLES: &[(&str, SystemTable)] = &[
     ("users", SystemTable::Users),
 ];
 
+/// System tables of the dialect that this release does not have: refused by name rather than unknown.
+pub const PLANNED: &[&str] = &[
+    "audit_log",
+    "cluster",
+    "live",
+    "server_logs",
+    "sessions",
+    "stats",
+    "transactions",
+    "view_errors",
+    "view_progress",
+    "views",
+];
+
 const USERS: &[SystemColumn] = &[
     key("user_id", DataType::Text),
     given("role", DataType::Text),

@@ -85,6 +85,11 @@ fn missing_namespace(name: &str, span: Span, context: &BindContext<'_>) -> Diag 
 /// The table or system table of this name.
 pub(super) fn relation<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<Relation<'a>, Diag> {
     if name.namespace(context) == system::NAMESPACE {
+        if system::PLANNED.contains(&name.name.value.as_str()) {
+            return Err(
+                Diag::not_supported(format_args!("the system table \"{}\"", name.shown(context))).at(name.name.span)
+            );
+        }
         return system::by_name(&name.name.value).map(Relation::System).ok_or_else(|| {
             let known = system::TABLES.iter().map(|(name, _)| *name);
             missing(

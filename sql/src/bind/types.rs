@@ -74,6 +74,9 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
         ast::DataType::Char(_) | ast::DataType::Character(_) | ast::DataType::String(_) => {
             Some("Use TEXT or VARCHAR(n).")
         }
+        ast::DataType::Custom(name, _) if matches!(name.to_string().to_uppercase().as_str(), "EMBEDDING" | "FILE") => {
+            Some("This release has no such columns; BYTES and JSON hold what fits in a row.")
+        }
         ast::DataType::Custom(name, _) if name.to_string().to_uppercase().ends_with("SERIAL") => {
             Some("BIGINT DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
         }
