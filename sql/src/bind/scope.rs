@@ -158,6 +158,9 @@ impl<'a> Scope<'a> {
     }
 
     fn unknown_column(&self, name: &str, span: Span) -> Diag {
+        if name == "rowkey" {
+            return Diag::not_supported("ROWKEY").at(span).hint("Name the key columns.");
+        }
         let diag = Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")).at(span);
         match &self.source {
             Source::Nothing => diag.detail("There is no table here to take columns from."),

@@ -64,6 +64,11 @@ impl From<FunctionError> for Diag {
                 .hint(format!("there is {}; add a CAST", known.join(", "))),
             FunctionError::NoOperator { json: true, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
                 .hint("JSON has no order and no equality: take a member out with ->> and cast it"),
+            FunctionError::NoOperator { call, .. }
+                if call.starts_with("TIMESTAMP + ") || call.starts_with("TIMESTAMP - ") =>
+            {
+                Self::not_supported(format_args!("arithmetic with timestamps and intervals ({call})"))
+            }
             FunctionError::NoOperator { .. } => {
                 Self::new(SqlState::UNDEFINED_FUNCTION, message).hint("add a CAST to one side")
             }
