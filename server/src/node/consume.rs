@@ -386,6 +386,8 @@ impl Node {
                     bytes = bytes.saturating_sub(size_of_payloads(&consumed.messages));
                     found.push((partition, consumed));
                 }
+                // This partition's messages may be acked all the same; under the same id, a retry is given them, and the others' again.
+                Err(failure) if retryable => return Err(failure),
                 // Messages in hand are claimed or acked already: a later partition's failure must not take them away.
                 Ok(_) | Err(_) if found.iter().any(|(_, consumed)| !consumed.messages.is_empty()) => {
                     tracing::debug!(partition, "a partition was left out of a consume that has messages of others");
