@@ -12,11 +12,12 @@ use crate::compaction::retention::Retention;
 use crate::error::EngineError;
 use crate::manifest::{Edit, TableMeta, sync_folder};
 use crate::tree::cursor::Direction;
+use crate::tree::run::RunFeed;
 use crate::tree::source::Source;
 use crate::tree::table::Table;
 use crate::tree::table::format::Codec;
 use crate::tree::table::writer::{self, TableWriter};
-use crate::tree::version::{RunFeed, Version};
+use crate::tree::version::Version;
 
 /// Tables on this level and below are compressed.
 const COMPRESSED_FROM: usize = 2;

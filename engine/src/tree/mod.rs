@@ -9,6 +9,7 @@
 pub(crate) mod cache;
 pub(crate) mod cursor;
 pub(crate) mod memtable;
+pub(crate) mod run;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 pub mod table;

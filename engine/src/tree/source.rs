@@ -8,7 +8,7 @@ use highwater_runtime::Env;
 use super::Entry;
 use super::cursor::{Direction, Span};
 use super::memtable::{Memtable, VersionKey};
-use super::version::RunFeed;
+use super::run::RunFeed;
 use crate::error::EngineError;
 use crate::ids::Seq;
 
