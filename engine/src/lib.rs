@@ -15,6 +15,7 @@ mod batch;
 pub mod codec;
 mod compaction;
 mod error;
+mod figures;
 mod gate;
 mod ids;
 pub mod log;
@@ -26,6 +27,7 @@ pub mod tree;
 
 pub use batch::{Operation, Operations, WriteBatch};
 pub use error::EngineError;
+pub use figures::{Figure, FigureKind};
 pub use ids::{GroupId, Incarnation, LogIndex, Term};
 pub use log::LogEntry;
 pub use log::batch::LogBatch;

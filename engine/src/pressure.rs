@@ -61,6 +61,10 @@ pub struct StoreStats {
     pub spare_segments: usize,
     /// Blocks appended to the log since the store was opened.
     pub log_blocks: u64,
+    /// Bytes of those blocks, padding included.
+    pub log_bytes: u64,
+    /// Encoded bytes of the batches that took effect in the tree since the store was opened.
+    pub taken_bytes: u64,
     /// Memtables flushed since the store was opened.
     pub flushes: u64,
     /// Compactions done since the store was opened, trivial moves included.

@@ -186,6 +186,7 @@ impl<E: Env> Log<E> {
             state.apply(record, &place, self.options.tail_cache_bytes);
         }
         self.appends.set(self.appends.get() + 1);
+        self.appended_bytes.set(self.appended_bytes.get() + bytes as u64);
         Ok(())
     }
 

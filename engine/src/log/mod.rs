@@ -61,6 +61,8 @@ pub(crate) struct Log<E: Env> {
     /// Newest manifest edit known durable.
     manifest_sequence: Cell<u64>,
     appends: Cell<u64>,
+    /// Bytes of the blocks written since the store was opened.
+    appended_bytes: Cell<u64>,
 }
 
 impl<E: Env> Log<E> {
@@ -81,6 +83,7 @@ impl<E: Env> Log<E> {
             writing: Cell::new(false),
             manifest_sequence: Cell::new(manifest_sequence),
             appends: Cell::new(0),
+            appended_bytes: Cell::new(0),
         }
     }
 
@@ -92,6 +95,11 @@ impl<E: Env> Log<E> {
     /// Number of blocks written since the store was opened; tells whether the log is idle.
     pub(crate) fn appends(&self) -> u64 {
         self.appends.get()
+    }
+
+    /// Bytes of the blocks written since the store was opened, padding included.
+    pub(crate) fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.get()
     }
 
     /// Sequence of the last durable block.

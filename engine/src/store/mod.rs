@@ -101,6 +101,7 @@ struct Counters {
     flushed: Cell<u64>,
     compactions: Cell<u64>,
     written_bytes: Cell<u64>,
+    taken_bytes: Cell<u64>,
 }
 
 fn add(counter: &Cell<u64>, by: u64) {
@@ -191,6 +192,7 @@ impl<E: Env> Store<E> {
     /// Lets a batch take effect in the tree at once, together with the group's applied index. It becomes durable by a later
     /// flush; until then the log is its redo record.
     pub fn write(&self, group: GroupId, applied: LogIndex, batch: WriteBatch) {
+        add(&self.counters.taken_bytes, batch.byte_size() as u64);
         let mut memtables = self.memtables.borrow_mut();
         let mut seq = self.last_seq.get();
         let needed = |old, new| self.snapshots.between(old, new);
@@ -309,6 +311,8 @@ impl<E: Env> Store<E> {
             log_segments,
             spare_segments,
             log_blocks: self.log.appends(),
+            log_bytes: self.log.appended_bytes(),
+            taken_bytes: self.counters.taken_bytes.get(),
             flushes: self.counters.flushed.get(),
             compactions: self.counters.compactions.get(),
             written_bytes: self.counters.written_bytes.get(),

@@ -1,0 +1,206 @@
+//! A store's figures under the names that `/metrics` and `system.stats` show them by.
+//!
+//! One list for all who show figures. It is made by taking [`StoreStats`] apart field by field, so a field that is added
+//! there and not named here does not compile.
+
+use crate::pressure::StoreStats;
+
+/// How a figure moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FigureKind {
+    /// It only rises, from 0 when the store is opened.
+    Counter,
+    /// It is as it is at the moment.
+    Gauge,
+}
+
+/// One figure of a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Its name in lower case with underscores, without the product's prefix and without `_total`.
+    pub name: &'static str,
+    /// What it counts: `bytes`, `blocks`, `tables`, `ratio` and so on.
+    pub unit: &'static str,
+    /// What it means, as a phrase without a full stop.
+    pub help: &'static str,
+    /// How it moves.
+    pub kind: FigureKind,
+    /// The level of the tree that it speaks of; `None` for the store as a whole.
+    pub level: Option<usize>,
+    /// The value; whole numbers are exact up to 2^53.
+    pub value: f64,
+}
+
+/// What counts of things and bytes can be made from.
+trait Number: Copy {
+    fn value(self) -> f64;
+}
+
+impl Number for u64 {
+    fn value(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Number for usize {
+    fn value(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Number for f64 {
+    fn value(self) -> f64 {
+        self
+    }
+}
+
+/// The list under construction.
+struct List(Vec<Figure>);
+
+impl List {
+    fn put(
+        &mut self,
+        kind: FigureKind,
+        name: &'static str,
+        unit: &'static str,
+        value: impl Number,
+        help: &'static str,
+    ) {
+        self.0.push(Figure { name, unit, help, kind, level: None, value: value.value() });
+    }
+
+    fn counter(&mut self, name: &'static str, unit: &'static str, value: impl Number, help: &'static str) {
+        self.put(FigureKind::Counter, name, unit, value, help);
+    }
+
+    fn gauge(&mut self, name: &'static str, unit: &'static str, value: impl Number, help: &'static str) {
+        self.put(FigureKind::Gauge, name, unit, value, help);
+    }
+
+    /// A gauge of each level.
+    fn levels(&mut self, name: &'static str, unit: &'static str, values: &[impl Number], help: &'static str) {
+        let of = |(level, value): (usize, &_)| {
+            let value = Number::value(*value);
+            Figure { name, unit, help, kind: FigureKind::Gauge, level: Some(level), value }
+        };
+        self.0.extend(values.iter().enumerate().map(of));
+    }
+}
+
+/// How often `of` is contained in `whole`; 0 when there is nothing to compare with.
+fn ratio(whole: f64, of: f64) -> f64 {
+    if of > 0.0 { whole / of } else { 0.0 }
+}
+
+impl StoreStats {
+    /// Every figure, in a fixed order; those of levels once for each level. Amplification is derived from the others: of
+    /// writing since the store was opened, of space at the moment.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        let Self {
+            memtable_bytes,
+            frozen_memtables,
+            tables,
+            table_bytes,
+            log_segments,
+            spare_segments,
+            log_blocks,
+            log_bytes,
+            taken_bytes,
+            flushes,
+            compactions,
+            written_bytes,
+            cache_hits,
+            cache_misses,
+        } = self;
+        let mut list = List(Vec::new());
+        list.gauge("memtable_bytes", "bytes", *memtable_bytes, "bytes in the active memtable");
+        list.gauge("memtable_frozen", "memtables", *frozen_memtables, "frozen memtables that wait for their flush");
+        list.levels("level_tables", "tables", tables, "tables of the level");
+        list.levels("level_bytes", "bytes", table_bytes, "bytes of the tables of the level");
+        list.gauge("log_segments", "segments", *log_segments, "segments that hold the log");
+        list.gauge("log_spare_segments", "segments", *spare_segments, "segments that are ready to be reused");
+        list.counter(
+            "log_blocks",
+            "blocks",
+            *log_blocks,
+            "blocks written to the log, each of them one synchronous write",
+        );
+        list.counter("log_bytes", "bytes", *log_bytes, "bytes written to the log, padding included");
+        list.counter(
+            "write_taken_bytes",
+            "bytes",
+            *taken_bytes,
+            "encoded bytes of the batches that took effect in the tree",
+        );
+        list.counter("flush_memtables", "memtables", *flushes, "memtables that became tables");
+        list.counter("compaction_runs", "compactions", *compactions, "compactions done, trivial moves included");
+        list.counter(
+            "table_written_bytes",
+            "bytes",
+            *written_bytes,
+            "bytes written to tables by flushes and compactions",
+        );
+        list.counter("cache_hits", "reads", *cache_hits, "block reads answered from memory");
+        list.counter("cache_misses", "reads", *cache_misses, "block reads that went to the disk");
+
+        let written = (log_bytes + written_bytes).value();
+        let help = "bytes written to log and tables per byte taken, since the store was opened";
+        list.gauge("write_amplification", "ratio", ratio(written, taken_bytes.value()), help);
+        let all: u64 = table_bytes.iter().sum();
+        let deepest = table_bytes.iter().rev().find(|bytes| **bytes > 0).copied().unwrap_or(0);
+        let help = "bytes of all tables per byte of the deepest level that holds any";
+        list.gauge("space_amplification", "ratio", ratio(all.value(), deepest.value()), help);
+        list.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    fn example() -> StoreStats {
+        StoreStats {
+            tables: vec![2, 0, 3],
+            table_bytes: vec![10, 0, 40],
+            log_bytes: 60,
+            written_bytes: 40,
+            taken_bytes: 50,
+            ..StoreStats::default()
+        }
+    }
+
+    #[test]
+    fn every_figure_has_a_name_of_its_own_and_says_what_it_is() {
+        let figures = example().figures();
+        let mut seen = std::collections::BTreeSet::new();
+        for figure in &figures {
+            assert!(seen.insert((figure.name, figure.level)), "{} twice", figure.name);
+            assert!(figure.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", figure.name);
+            assert!(
+                !figure.help.is_empty() && !figure.help.ends_with('.') && !figure.unit.is_empty(),
+                "{}",
+                figure.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_field_is_shown() {
+        let shown: std::collections::BTreeSet<&str> = example().figures().iter().map(|figure| figure.name).collect();
+        let fields = format!("{:?}", StoreStats::default()).matches(": ").count();
+        assert_eq!(shown.len(), fields + 2, "the fields, and amplification of writing and of space");
+    }
+
+    #[test]
+    fn levels_are_told_apart_and_amplification_is_derived() {
+        let figures = example().figures();
+        let value = |name: &str, level| figures.iter().find(|f| f.name == name && f.level == level).unwrap().value;
+        assert_eq!((value("level_tables", Some(0)), value("level_tables", Some(2))), (2.0, 3.0));
+        assert_eq!(value("write_amplification", None), 2.0);
+        assert_eq!(value("space_amplification", None), 1.25);
+        let empty = StoreStats::default().figures();
+        assert!(empty.iter().all(|figure| figure.value == 0.0), "nothing is divided by nothing");
+    }
+}
