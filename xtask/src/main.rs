@@ -6,6 +6,7 @@
 )]
 
 mod book;
+mod layouts;
 mod seeds;
 mod steps;
 
@@ -25,6 +26,7 @@ usage: cargo xtask <command>
       --mutant N            switch a planted bug on and count the seeds until it is found
       --json                one JSON line per seed
   kill9 [--rounds N]        a real server under load, killed again and again; every acknowledgement is checked (100)
+  layouts [--write]         whether docs/internals/engine.md shows the layouts that the engine's code draws; --write takes them over
   fuzz [--seconds N] [T]    coverage-guided fuzzing of every target, or of T (120 each); needs cargo-fuzz and a C++ compiler
 ";
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "test" => steps::test(),
         "sim" => seeds::command(&rest),
         "kill9" => steps::kill9(&rest),
+        "layouts" => layouts::command(&rest),
         "fuzz" => steps::fuzz(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

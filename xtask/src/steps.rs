@@ -19,6 +19,7 @@ pub fn test() -> Result<(), String> {
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
     step("one place for the backends", backend_switches)?;
     step("the book's links", crate::book::check)?;
+    step("the book's layouts", || crate::layouts::check(Path::new(".")))?;
     step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("tests", cargo(&["test", "--lib", "--bins", "--tests"]))?;
     step(
