@@ -34,6 +34,7 @@ pub(crate) async fn all<E: Env>(env: E, folder: &Path) {
     allocation_reads_as_zero(&env, folder).await;
     synchronous_handles(&env, folder).await;
     names(&env, folder).await;
+    hard_links(&env, folder).await;
     streams(&env).await;
     connecting_to_nobody_is_refused(&env).await;
     blocking_work(&env).await;
@@ -188,6 +189,30 @@ async fn names<E: Env>(env: &E, folder: &Path) {
     assert_eq!(env.rename(&dir.join("two"), &dir.join("one")).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(env.list_dir(&dir.join("none")).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(env.list_dir(&dir).await.unwrap(), [PathBuf::from("three")]);
+}
+
+async fn hard_links<E: Env>(env: &E, folder: &Path) {
+    let (dir, other) = (folder.join("links"), folder.join("links").join("other"));
+    env.create_dir_all(&other).await.unwrap();
+    let (first, second) = (dir.join("first"), other.join("second"));
+    let file = env.open(&first, OpenOptions::CREATE).await.unwrap();
+    file.write_at(pattern(4), 0).await.unwrap();
+    env.hard_link(&first, &second).await.unwrap();
+    env.sync_dir(&other).await.unwrap();
+    let linked = env.open(&second, OpenOptions::READ).await.unwrap();
+    assert!(*linked.read_at(0, BLOCK).await.unwrap() == *pattern(4), "both names are of one file");
+    file.write_at(pattern(5), 0).await.unwrap();
+    assert!(*linked.read_at(0, BLOCK).await.unwrap() == *pattern(5), "what one writes the other reads");
+    env.remove_file(&first).await.unwrap();
+    drop((file, linked));
+    assert_eq!(env.list_dir(&dir).await.unwrap(), Vec::<PathBuf>::new());
+    let kept = env.open(&second, OpenOptions::READ).await.unwrap();
+    assert!(*kept.read_at(0, BLOCK).await.unwrap() == *pattern(5), "the bytes live until the last name is gone");
+    assert_eq!(env.hard_link(&first, &dir.join("third")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let nowhere = dir.join("none").join("file");
+    assert_eq!(env.hard_link(&second, &nowhere).await.unwrap_err().kind(), ErrorKind::NotFound);
+    env.open(&first, OpenOptions::CREATE).await.unwrap();
+    assert_eq!(env.hard_link(&second, &first).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
 }
 
 async fn streams<E: Env>(env: &E) {

@@ -10,7 +10,7 @@
 //!   never a smaller success.
 //! * Writes submitted together may complete in any order. What a completed [`File::sync`] covers is durable, nothing else;
 //!   on a handle opened with [`OpenOptions::synchronous`] every completed write is durable by itself.
-//! * A created, renamed or removed name is durable after [`Env::sync_dir`] of its folder, not before.
+//! * A created, linked, renamed or removed name is durable after [`Env::sync_dir`] of its folder, not before.
 //! * Dropping a future of a write leaves the range undefined: log writes live in tasks that nobody cancels.
 
 use std::future::Future;
@@ -196,7 +196,14 @@ pub trait Env: Clone + 'static {
     /// # Errors
     /// Any I/O error.
     fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>>;
-    /// Removes a file.
+    /// Gives a file a second name in the same file system; the bytes live until the last name and handle are gone. Every name is
+    /// equal: writes through one are seen through the other.
+    ///
+    /// # Errors
+    /// `NotFound` for the file or the new name's folder, `AlreadyExists` when the new name is taken, `CrossesDevices` when it
+    /// lies in another file system; any other I/O error. Nothing was changed then.
+    fn hard_link(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Removes a file's name.
     ///
     /// # Errors
     /// Any I/O error.

@@ -54,6 +54,26 @@ impl Disk {
         Ok(())
     }
 
+    /// Gives a file a second name; durable, as any new name, when its folder is synced. Takes no space of its own.
+    ///
+    /// # Errors
+    /// `NotFound` for the file or the new name's folder; `AlreadyExists`; `StorageFull` by rate; a stale incarnation.
+    pub fn hard_link(&mut self, life: Incarnation, from: &Path, to: &Path) -> io::Result<()> {
+        self.fence(life)?;
+        let (from, path) = (normal(from), normal(to));
+        let inode = self.directory.visible.get(&from).copied().ok_or_else(|| not_found(&from))?;
+        if !self.directory.has_folder(&folder(&path)) {
+            return Err(not_found(&folder(&path)));
+        }
+        if self.directory.visible.contains_key(&path) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("file exists: {}", path.display())));
+        }
+        self.space(0)?;
+        let sequence = self.next_sequence();
+        self.directory.change(sequence, NameChange::Create { path, inode });
+        Ok(())
+    }
+
     /// Removes a file's name; open handles stay usable.
     ///
     /// # Errors

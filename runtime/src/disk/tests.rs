@@ -372,3 +372,26 @@ fn tearing_keeps_the_sectors_that_were_not_chosen() {
     let sectors: Vec<u8> = disk.contents(Path::new("/f")).unwrap().chunks(512).map(|sector| sector[0]).collect();
     assert_eq!(sectors, [2, 1, 2, 1, 1, 1, 1, 1]);
 }
+
+#[test]
+fn a_linked_file_lives_while_any_name_survives_and_a_link_is_at_risk_until_its_folder_is_synced() {
+    let mut disk = Disk::new(1, Faults::none());
+    disk.put(Path::new("/d/a"), &[7; BLOCK]);
+    let life = disk.incarnation();
+    disk.create_dir_all(life, Path::new("/e")).unwrap();
+    disk.hard_link(life, Path::new("/d/a"), Path::new("/e/b")).unwrap();
+    assert_eq!(disk.used(), BLOCK_U64, "a second name takes no space");
+    disk.remove_file(life, Path::new("/d/a")).unwrap();
+    let mut seen = BTreeSet::new();
+    for after in disk.outcomes(CrashKind::Power, 16) {
+        let bytes = ["/d/a", "/e/b"].map(|path| first_bytes(&after, path));
+        assert!(bytes.iter().flatten().all(|fill| *fill == [7]), "a name that survives has the bytes");
+        seen.insert(bytes.map(|bytes| bytes.is_some()));
+    }
+    assert_eq!(seen.len(), 4, "unsynced, both the link and the removal may or may not survive");
+    let point = disk.sync_point();
+    disk.sync_dir(life, Path::new("/e"), point).unwrap();
+    for after in disk.outcomes(CrashKind::Power, 16) {
+        assert_eq!(first_bytes(&after, "/e/b"), Some(vec![7]));
+    }
+}

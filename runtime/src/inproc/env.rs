@@ -187,6 +187,11 @@ impl Env for InProcEnv {
         self.world.io("rename", text(from), text(to), move |disk| disk.rename(life, &old, &new)).await
     }
 
+    async fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (life, old, new) = (self.life, from.to_path_buf(), to.to_path_buf());
+        self.world.io("hard_link", text(from), text(to), move |disk| disk.hard_link(life, &old, &new)).await
+    }
+
     async fn remove_file(&self, path: &Path) -> io::Result<()> {
         let (life, owned) = (self.life, path.to_path_buf());
         self.world.io("remove_file", text(path), 0, move |disk| disk.remove_file(life, &owned)).await

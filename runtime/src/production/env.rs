@@ -202,6 +202,11 @@ impl Env for GlommioEnv {
         self.on_pool(move || fs::rename(from, to)).await
     }
 
+    async fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (from.to_path_buf(), to.to_path_buf());
+        self.on_pool(move || fs::hard_link(from, to)).await
+    }
+
     async fn remove_file(&self, path: &Path) -> io::Result<()> {
         let path = path.to_path_buf();
         self.on_pool(move || fs::remove_file(path)).await

@@ -244,6 +244,11 @@ impl Env for MadsimEnv {
         self.io("rename", text(from), text(to), move |disk| disk.rename(life, &old, &new)).await
     }
 
+    async fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (life, old, new) = (self.life, from.to_path_buf(), to.to_path_buf());
+        self.io("hard_link", text(from), text(to), move |disk| disk.hard_link(life, &old, &new)).await
+    }
+
     async fn remove_file(&self, path: &Path) -> io::Result<()> {
         let (life, owned) = (self.life, path.to_path_buf());
         self.io("remove_file", text(path), 0, move |disk| disk.remove_file(life, &owned)).await
