@@ -5,17 +5,20 @@
 //!   kind 1 put           body = value length varint | value
 //!   kind 2 delete        body is empty
 //!   kind 3 delete range  key is the start (inclusive), body = end length varint | end (exclusive)
+//!   kind 4 put expiring  body = value length varint | value | log time in microseconds at which it has expired, varint
 //! ```
 //!
 //! Operations take effect in order. The encoding has no padding and one form only, so equal batches hash equally.
 
 use bytes::Bytes;
 
-use crate::codec::{Malformed, Reader, put_prefixed};
+use crate::codec::{Malformed, Reader, put_prefixed, put_varint};
+use crate::ids::Expiry;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const DELETE_RANGE: u8 = 3;
+const PUT_EXPIRING: u8 = 4;
 
 /// Writes that take effect together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,15 @@ pub enum Operation {
         key: Bytes,
         /// Its value.
         value: Bytes,
+    },
+    /// The key has this value until its group's log time reaches a moment.
+    PutExpiring {
+        /// The key.
+        key: Bytes,
+        /// Its value.
+        value: Bytes,
+        /// When the value has expired; never [`Expiry::NEVER`].
+        expires_at: Expiry,
     },
     /// The key has no value from now on.
     Delete {
@@ -66,6 +78,19 @@ impl WriteBatch {
         self.encoded.push(PUT);
         put_prefixed(&mut self.encoded, key.as_ref());
         put_prefixed(&mut self.encoded, value.as_ref());
+        self.len += 1;
+    }
+
+    /// Sets a key's value until its group's log time reaches `expires_at`. From then on readers treat the value as absent (they are
+    /// told when it expires), and compaction removes it once the store knows that time (`Store::advance_clock`).
+    pub fn put_expiring(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, expires_at: Expiry) {
+        if expires_at == Expiry::NEVER {
+            return self.put(key, value);
+        }
+        self.encoded.push(PUT_EXPIRING);
+        put_prefixed(&mut self.encoded, key.as_ref());
+        put_prefixed(&mut self.encoded, value.as_ref());
+        put_varint(&mut self.encoded, expires_at.0);
         self.len += 1;
     }
 
@@ -139,6 +164,7 @@ enum Kind {
     Put,
     Delete,
     DeleteRange,
+    PutExpiring,
 }
 
 type Span = std::ops::Range<usize>;
@@ -150,20 +176,29 @@ fn span(reader: &mut Reader<'_>) -> Result<Span, Malformed> {
     Ok(start..start + len)
 }
 
-fn read_operation(reader: &mut Reader<'_>) -> Result<(Kind, Span, Span), Malformed> {
+fn read_operation(reader: &mut Reader<'_>) -> Result<(Kind, Span, Span, Expiry), Malformed> {
     let error = reader.error("an unknown kind of operation");
     let kind = match reader.u8()? {
         PUT => Kind::Put,
         DELETE => Kind::Delete,
         DELETE_RANGE => Kind::DeleteRange,
+        PUT_EXPIRING => Kind::PutExpiring,
         _ => return Err(error),
     };
     let key = span(reader)?;
     let body = match kind {
-        Kind::Put | Kind::DeleteRange => span(reader)?,
+        Kind::Put | Kind::DeleteRange | Kind::PutExpiring => span(reader)?,
         Kind::Delete => 0..0,
     };
-    Ok((kind, key, body))
+    let mut expires_at = Expiry::NEVER;
+    if matches!(kind, Kind::PutExpiring) {
+        let never = reader.error("an expiring value that never expires");
+        expires_at = Expiry(reader.varint()?);
+        if expires_at == Expiry::NEVER {
+            return Err(never);
+        }
+    }
+    Ok((kind, key, body, expires_at))
 }
 
 /// Iterator over a batch's operations.
@@ -182,11 +217,12 @@ impl Iterator for Operations {
             return None;
         }
         // The bytes were made or checked by this module, so reading them cannot fail.
-        let (kind, key, body) = read_operation(&mut reader).ok()?;
+        let (kind, key, body, expires_at) = read_operation(&mut reader).ok()?;
         self.at = reader.position();
         let key = self.encoded.slice(key);
         Some(match kind {
             Kind::Put => Operation::Put { key, value: self.encoded.slice(body) },
+            Kind::PutExpiring => Operation::PutExpiring { key, value: self.encoded.slice(body), expires_at },
             Kind::Delete => Operation::Delete { key },
             Kind::DeleteRange => Operation::DeleteRange { start: key, end: self.encoded.slice(body) },
         })
@@ -204,8 +240,9 @@ mod tests {
         batch.put(b"k", b"vv");
         batch.delete(b"d");
         batch.delete_range(b"a", b"b");
-        assert_eq!(batch.bytes(), b"\x01\x01k\x02vv\x02\x01d\x03\x01a\x01b");
-        assert_eq!((batch.len(), batch.byte_size()), (3, 14));
+        batch.put_expiring(b"e", b"x", Expiry(300));
+        assert_eq!(batch.bytes(), b"\x01\x01k\x02vv\x02\x01d\x03\x01a\x01b\x04\x01e\x01x\xac\x02");
+        assert_eq!((batch.len(), batch.byte_size()), (4, 21));
         assert_eq!(WriteBatch::decode(batch.encode()).unwrap(), batch);
         let operations: Vec<_> = batch.into_operations().collect();
         assert_eq!(
@@ -214,6 +251,11 @@ mod tests {
                 Operation::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"vv") },
                 Operation::Delete { key: Bytes::from_static(b"d") },
                 Operation::DeleteRange { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"b") },
+                Operation::PutExpiring {
+                    key: Bytes::from_static(b"e"),
+                    value: Bytes::from_static(b"x"),
+                    expires_at: Expiry(300)
+                },
             ]
         );
     }
@@ -226,5 +268,7 @@ mod tests {
             assert!(WriteBatch::decode(batch.bytes()[..end].to_vec()).is_err());
         }
         assert!(WriteBatch::decode(vec![9]).is_err());
+        let never = [b"\x04\x01k\0".to_vec(), vec![0xff; 9], vec![1]].concat();
+        assert!(WriteBatch::decode(never).is_err(), "a value that never expires has one form only");
     }
 }

@@ -32,6 +32,15 @@ impl LogIndex {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
+/// When a value has expired: microseconds of its group's log time. A value is expired once the log time is at or above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Expiry(pub u64);
+
+impl Expiry {
+    /// The value does not expire.
+    pub const NEVER: Self = Self(u64::MAX);
+}
+
 /// The order of writes within one store's tree; every operation of a batch takes the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Seq(pub(crate) u64);

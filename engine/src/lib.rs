@@ -28,7 +28,7 @@ pub mod tree;
 pub use batch::{Operation, Operations, WriteBatch};
 pub use error::EngineError;
 pub use figures::{Figure, FigureKind};
-pub use ids::{GroupId, Incarnation, LogIndex, Term};
+pub use ids::{Expiry, GroupId, Incarnation, LogIndex, Term};
 pub use log::LogEntry;
 pub use log::batch::LogBatch;
 pub use log::record::HardState;

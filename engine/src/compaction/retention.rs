@@ -89,6 +89,7 @@ mod tests {
             key: Bytes::from_static(key.as_bytes()),
             seq: Seq(*seq),
             value: put.then(Bytes::new),
+            expires_at: crate::ids::Expiry::NEVER,
         };
         versions.iter().map(entry).filter(|entry| rule.keeps(entry)).map(|entry| entry.seq.0).collect()
     }

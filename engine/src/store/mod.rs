@@ -26,7 +26,7 @@ pub use open::{RecoveredGroup, Recovery};
 use crate::batch::WriteBatch;
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
-use crate::ids::{GroupId, LogIndex, Seq, Term};
+use crate::ids::{Expiry, GroupId, LogIndex, Seq, Term};
 use crate::log::batch::LogBatch;
 use crate::log::record::HardState;
 use crate::log::{Log, LogEntry};
@@ -220,13 +220,22 @@ impl<E: Env> Store<E> {
         View { memtables, version: Rc::clone(&self.version.borrow()) }
     }
 
-    /// The value of a key at a snapshot.
+    /// The value of a key at a snapshot; one that has expired is given like any other.
     ///
     /// # Errors
     /// [`EngineError::Corruption`] or [`EngineError::Io`] when a table cannot be read.
     pub async fn get(&self, key: &[u8], at: &Snapshot) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.get_expiring(key, at).await?.map(|(value, _)| value))
+    }
+
+    /// As [`Self::get`], with the log time at which the value has expired ([`Expiry::NEVER`] for most). Hiding expired values is the
+    /// caller's: only he knows at which log time of the group he reads.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_expiring(&self, key: &[u8], at: &Snapshot) -> Result<Option<(Bytes, Expiry)>, EngineError> {
         match self.get_in_memory(key, at.seq()) {
-            Lookup::Found(value) => return Ok(Some(value)),
+            Lookup::Found(value, expires_at) => return Ok(Some((value, expires_at))),
             Lookup::Deleted => return Ok(None),
             Lookup::Unknown => {}
         }

@@ -200,7 +200,12 @@ mod tests {
 
     fn block() -> Block {
         let mut builder = BlockBuilder::default();
-        builder.push(&Entry { key: Bytes::from_static(b"k"), seq: Seq(1), value: Some(Bytes::from(vec![0; 900])) });
+        builder.push(&Entry {
+            key: Bytes::from_static(b"k"),
+            seq: Seq(1),
+            value: Some(Bytes::from(vec![0; 900])),
+            expires_at: crate::ids::Expiry::NEVER,
+        });
         Block::decode(Bytes::from(builder.finish())).unwrap()
     }
 

@@ -14,7 +14,7 @@ use super::snapshot::Snapshot;
 use super::source::Source;
 use super::version::Version;
 use crate::error::EngineError;
-use crate::ids::Seq;
+use crate::ids::{Expiry, Seq};
 
 /// The order in which a cursor gives keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,11 +102,21 @@ impl<E: Env> Cursor<E> {
         Self { sources, view, span, direction, at: snapshot.seq(), _snapshot: snapshot.clone() }
     }
 
-    /// The next key with its value, `None` behind the last. A cursor whose `next` was abandoned half-way must be dropped.
+    /// The next key with its value, `None` behind the last; values that have expired are given like others. A cursor whose `next`
+    /// was abandoned half-way must be dropped.
     ///
     /// # Errors
     /// [`EngineError::Corruption`] or [`EngineError::Io`] when a table cannot be read.
     pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, EngineError> {
+        Ok(self.next_expiring().await?.map(|(key, value, _)| (key, value)))
+    }
+
+    /// As [`Self::next`], with the log time at which the value has expired ([`Expiry::NEVER`] for most). Hiding expired values is
+    /// the caller's: only he knows at which log time he reads.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_expiring(&mut self) -> Result<Option<(Bytes, Bytes, Expiry)>, EngineError> {
         loop {
             self.fill().await?;
             let Some(key) = self.front() else { return Ok(None) };
@@ -119,7 +129,7 @@ impl<E: Env> Cursor<E> {
                 && let Some(value) = newest.value
                 && !self.is_range_deleted(&key, newest.seq)
             {
-                return Ok(Some((newest.key, value)));
+                return Ok(Some((newest.key, value, newest.expires_at)));
             }
         }
     }

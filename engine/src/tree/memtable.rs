@@ -14,7 +14,7 @@ use super::cursor::Direction;
 use super::tombstone::{RangeTombstones, Tombstone};
 use super::{Entry, Lookup};
 use crate::batch::Operation;
-use crate::ids::{GroupId, LogIndex, Seq};
+use crate::ids::{Expiry, GroupId, LogIndex, Seq};
 
 /// What an entry costs in memory besides its bytes, about.
 const ENTRY_OVERHEAD: usize = 128;
@@ -28,7 +28,7 @@ pub(crate) struct VersionKey {
 /// Recent writes, with the applied index that each group had reached with them.
 #[derive(Debug, Default)]
 pub(crate) struct Memtable {
-    map: RefCell<BTreeMap<VersionKey, Option<Bytes>>>,
+    map: RefCell<BTreeMap<VersionKey, (Option<Bytes>, Expiry)>>,
     tombstones: RefCell<RangeTombstones>,
     applied: RefCell<BTreeMap<GroupId, LogIndex>>,
     bytes: Cell<usize>,
@@ -41,12 +41,17 @@ impl Memtable {
         let cost = match operation {
             Operation::Put { key, value } => {
                 let cost = key.len() + value.len();
-                self.map.borrow_mut().insert(VersionKey { key, seq: Reverse(seq) }, Some(value));
+                self.map.borrow_mut().insert(VersionKey { key, seq: Reverse(seq) }, (Some(value), Expiry::NEVER));
+                cost
+            }
+            Operation::PutExpiring { key, value, expires_at } => {
+                let cost = key.len() + value.len() + size_of::<Expiry>();
+                self.map.borrow_mut().insert(VersionKey { key, seq: Reverse(seq) }, (Some(value), expires_at));
                 cost
             }
             Operation::Delete { key } => {
                 let cost = key.len();
-                self.map.borrow_mut().insert(VersionKey { key, seq: Reverse(seq) }, None);
+                self.map.borrow_mut().insert(VersionKey { key, seq: Reverse(seq) }, (None, Expiry::NEVER));
                 cost
             }
             Operation::DeleteRange { start, end } => {
@@ -94,7 +99,7 @@ impl Memtable {
         let from = VersionKey { key: key.clone(), seq: Reverse(at) };
         let map = self.map.borrow();
         let newest = map.range(from..).next().filter(|(version, _)| version.key == *key);
-        let version = newest.map(|(version, value)| (version.seq.0, value.clone()));
+        let version = newest.map(|(version, (value, expires_at))| (version.seq.0, value.clone(), *expires_at));
         Lookup::of(version, self.tombstones.borrow().covering(key, at))
     }
 
@@ -115,9 +120,10 @@ impl Memtable {
         let high = span.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(first(end)));
         let map = self.map.borrow();
         let mut last = None;
-        let mut take = |(version, value): (&VersionKey, &Option<Bytes>)| {
+        let mut take = |(version, (value, expires_at)): (&VersionKey, &(Option<Bytes>, Expiry))| {
             if version.seq.0 <= at {
-                out.push_back(Entry { key: version.key.clone(), seq: version.seq.0, value: value.clone() });
+                let (key, seq, expires_at) = (version.key.clone(), version.seq.0, *expires_at);
+                out.push_back(Entry { key, seq, value: value.clone(), expires_at });
             }
             last = Some(version.clone());
         };
@@ -152,8 +158,8 @@ mod tests {
         table.apply(Operation::Delete { key: Bytes::from_static(b"a") }, Seq(5), &|_, _| true);
         let at = |seq| table.get(&Bytes::from_static(b"a"), Seq(seq));
         assert_eq!(at(0), Lookup::Unknown);
-        assert_eq!(at(2), Lookup::Found(Bytes::from_static(b"1")));
-        assert_eq!(at(4), Lookup::Found(Bytes::from_static(b"2")));
+        assert_eq!(at(2), Lookup::Found(Bytes::from_static(b"1"), Expiry::NEVER));
+        assert_eq!(at(4), Lookup::Found(Bytes::from_static(b"2"), Expiry::NEVER));
         assert_eq!(at(9), Lookup::Deleted);
     }
 
@@ -164,11 +170,11 @@ mod tests {
         let range = Operation::DeleteRange { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"c") };
         table.apply(range, Seq(2), &|_, _| true);
         let at = |key: &'static str, seq| table.get(&Bytes::from_static(key.as_bytes()), Seq(seq));
-        assert_eq!(at("b", 1), Lookup::Found(Bytes::from_static(b"1")));
+        assert_eq!(at("b", 1), Lookup::Found(Bytes::from_static(b"1"), Expiry::NEVER));
         assert_eq!(at("b", 2), Lookup::Deleted);
         assert_eq!(at("a", 2), Lookup::Deleted, "older layers are hidden too");
         assert_eq!(at("c", 2), Lookup::Unknown);
         table.apply(put("b", "3"), Seq(3), &|_, _| true);
-        assert_eq!(at("b", 3), Lookup::Found(Bytes::from_static(b"3")));
+        assert_eq!(at("b", 3), Lookup::Found(Bytes::from_static(b"3"), Expiry::NEVER));
     }
 }

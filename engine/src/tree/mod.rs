@@ -18,7 +18,7 @@ pub(crate) mod version;
 
 use bytes::Bytes;
 
-use crate::ids::Seq;
+use crate::ids::{Expiry, Seq};
 
 /// One version of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +28,15 @@ pub struct Entry {
     pub(crate) seq: Seq,
     /// Its value; `None` is a delete.
     pub(crate) value: Option<Bytes>,
+    /// When the value has expired.
+    pub(crate) expires_at: Expiry,
 }
 
 /// What one layer knows of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
-    Found(Bytes),
+    /// A value, and when it has expired.
+    Found(Bytes, Expiry),
     Deleted,
     /// Ask the next older layer.
     Unknown,
@@ -41,10 +44,10 @@ pub(crate) enum Lookup {
 
 impl Lookup {
     /// Weighs the newest visible version against the newest visible range delete of the same layer.
-    pub(crate) fn of(version: Option<(Seq, Option<Bytes>)>, tombstone: Option<Seq>) -> Self {
+    pub(crate) fn of(version: Option<(Seq, Option<Bytes>, Expiry)>, tombstone: Option<Seq>) -> Self {
         match (version, tombstone) {
-            (Some((seq, value)), tombstone) if tombstone.is_none_or(|deleted| seq > deleted) => {
-                value.map_or(Self::Deleted, Self::Found)
+            (Some((seq, value, expires_at)), tombstone) if tombstone.is_none_or(|deleted| seq > deleted) => {
+                value.map_or(Self::Deleted, |value| Self::Found(value, expires_at))
             }
             (_, Some(_)) => Self::Deleted,
             (_, None) => Self::Unknown,

@@ -12,7 +12,7 @@ use super::run::RunFeed;
 use super::table::{Table, filter};
 use super::tombstone::RangeTombstones;
 use crate::error::EngineError;
-use crate::ids::Seq;
+use crate::ids::{Expiry, Seq};
 use crate::manifest::{ManifestState, TableMeta};
 
 /// The tables at one moment.
@@ -46,12 +46,12 @@ impl<E: Env> Version<E> {
         })
     }
 
-    /// The value of `key` at `at`.
-    pub(crate) async fn get(&self, key: &[u8], at: Seq) -> Result<Option<Bytes>, EngineError> {
+    /// The value of `key` at `at`, and when it has expired.
+    pub(crate) async fn get(&self, key: &[u8], at: Seq) -> Result<Option<(Bytes, Expiry)>, EngineError> {
         let hash = filter::hash(key);
         for table in self.candidates(key) {
             match table.get(&self.cache, key, hash, at).await? {
-                Lookup::Found(value) => return Ok(Some(value)),
+                Lookup::Found(value, expires_at) => return Ok(Some((value, expires_at))),
                 Lookup::Deleted => return Ok(None),
                 Lookup::Unknown => {}
             }

@@ -98,6 +98,9 @@ pub fn apply(content: &mut Content, batch: &WriteBatch) {
             highwater_engine::Operation::Put { key, value } => {
                 content.insert(key.to_vec(), value.to_vec());
             }
+            highwater_engine::Operation::PutExpiring { key, value, .. } => {
+                content.insert(key.to_vec(), value.to_vec());
+            }
             highwater_engine::Operation::Delete { key } => {
                 content.remove(&key[..]);
             }

@@ -1,9 +1,11 @@
 //! A table's data block: versions of keys in order, prefix-compressed, with restart points.
 //!
 //! ```text
-//! version  = shared varint | unshared varint | trailer varint | value length varint | unshared key bytes | value
+//! version  = shared varint | unshared varint | trailer varint | value length varint | expiry varint, kind 4 only
+//!            | unshared key bytes | value
 //! block    = versions | restart offsets, u32 each | number of restarts u32
-//! trailer  = sequence << 8 | kind      kind 1 = put, 2 = delete (no value); 3 is reserved for values kept elsewhere
+//! trailer  = sequence << 8 | kind      kind 1 = put, 2 = delete (no value); 3 is reserved for values kept elsewhere,
+//!            4 = put of a value that expires, at that log time of its group in microseconds
 //! ```
 //!
 //! Every 16th version is a restart: its key is whole. Order: key rising, then sequence falling. The checksum of a block is
@@ -14,13 +16,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::codec::{Malformed, Reader, put_varint};
-use crate::ids::Seq;
+use crate::ids::{Expiry, Seq};
 use crate::tree::Entry;
 
 /// Versions between restarts.
 const RESTART_EVERY: usize = 16;
 const PUT: u64 = 1;
 const DELETE: u64 = 2;
+const PUT_EXPIRING: u64 = 4;
 
 /// Builds one block.
 #[derive(Debug, Default)]
@@ -41,12 +44,19 @@ impl BlockBuilder {
             entry.key.iter().zip(&self.last_key).take_while(|(a, b)| a == b).count()
         };
         let unshared = entry.key.get(shared..).unwrap_or_default();
-        let kind = if entry.value.is_some() { PUT } else { DELETE };
+        let kind = match &entry.value {
+            None => DELETE,
+            Some(_) if entry.expires_at == Expiry::NEVER => PUT,
+            Some(_) => PUT_EXPIRING,
+        };
         let value = entry.value.as_deref().unwrap_or_default();
         put_varint(&mut self.out, shared as u64);
         put_varint(&mut self.out, unshared.len() as u64);
         put_varint(&mut self.out, entry.seq.0 << 8 | kind);
         put_varint(&mut self.out, value.len() as u64);
+        if kind == PUT_EXPIRING {
+            put_varint(&mut self.out, entry.expires_at.0);
+        }
         self.out.extend_from_slice(unshared);
         self.out.extend_from_slice(value);
         self.last_key.truncate(shared);
@@ -90,7 +100,7 @@ pub struct Block {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seek {
     /// The newest version at or below the asked-for sequence.
-    Found(Seq, Option<Bytes>),
+    Found(Seq, Option<Bytes>, Expiry),
     /// The table has no such version.
     Absent,
     /// The block ends with the key or before it; the next one may go on.
@@ -103,6 +113,7 @@ struct Header {
     seq: Seq,
     is_put: bool,
     value: usize,
+    expires_at: Expiry,
 }
 
 fn read_header(reader: &mut Reader<'_>) -> Result<Header, Malformed> {
@@ -111,12 +122,13 @@ fn read_header(reader: &mut Reader<'_>) -> Result<Header, Malformed> {
     let kind_error = reader.error("an unknown kind of version");
     let trailer = reader.varint()?;
     let value = reader.length()?;
-    let is_put = match trailer & 0xff {
-        PUT => true,
-        DELETE => false,
+    let (is_put, expires_at) = match trailer & 0xff {
+        PUT => (true, Expiry::NEVER),
+        DELETE => (false, Expiry::NEVER),
+        PUT_EXPIRING => (true, Expiry(reader.varint()?)),
         _ => return Err(kind_error),
     };
-    Ok(Header { shared, unshared, seq: Seq(trailer >> 8), is_put, value })
+    Ok(Header { shared, unshared, seq: Seq(trailer >> 8), is_put, value, expires_at })
 }
 
 impl Block {
@@ -198,7 +210,7 @@ impl Block {
                 std::cmp::Ordering::Equal if header.seq > at => {}
                 std::cmp::Ordering::Equal => {
                     let value = header.is_put.then(|| self.data.slice(value_at..value_at + header.value));
-                    return Ok(Seek::Found(header.seq, value));
+                    return Ok(Seek::Found(header.seq, value, header.expires_at));
                 }
                 std::cmp::Ordering::Greater => return Ok(Seek::Absent),
             }
@@ -228,10 +240,12 @@ impl Block {
             let value_at = reader.position();
             reader.take(header.value)?;
             let value = header.is_put.then(|| self.data.slice(value_at..value_at + header.value));
-            versions.push((last.clone(), header.seq, value));
+            versions.push((last.clone(), header.seq, value, header.expires_at));
         }
         let keys = Bytes::from(keys);
-        out.extend(versions.into_iter().map(|(key, seq, value)| Entry { key: keys.slice(key), seq, value }));
+        for (key, seq, value, expires_at) in versions {
+            out.push_back(Entry { key: keys.slice(key), seq, value, expires_at });
+        }
         Ok(())
     }
 }
@@ -243,7 +257,7 @@ mod tests {
 
     fn entry(key: &str, seq: u64, value: Option<&str>) -> Entry {
         let value = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
-        Entry { key: Bytes::copy_from_slice(key.as_bytes()), seq: Seq(seq), value }
+        Entry { key: Bytes::copy_from_slice(key.as_bytes()), seq: Seq(seq), value, expires_at: Expiry::NEVER }
     }
 
     fn build(entries: &[Entry]) -> Block {
@@ -257,8 +271,12 @@ mod tests {
         let mut builder = BlockBuilder::default();
         builder.push(&entry("abc", 2, Some("v")));
         builder.push(&entry("abd", 1, None));
+        builder.push(&Entry { expires_at: Expiry(300), ..entry("abe", 1, Some("w")) });
         let bytes = builder.finish();
-        assert_eq!(bytes, b"\x00\x03\x81\x04\x01abcv\x02\x01\x82\x02\x00d\0\0\0\0\x01\0\0\0");
+        let versions = b"\x00\x03\x81\x04\x01abcv\x02\x01\x82\x02\x00d\x02\x01\x84\x02\x01\xac\x02ew";
+        assert_eq!(bytes, [&versions[..], b"\0\0\0\0\x01\0\0\0"].concat());
+        let found = Block::decode(Bytes::from(bytes)).unwrap().get(b"abe", Seq(9)).unwrap();
+        assert_eq!(found, Seek::Found(Seq(1), Some(Bytes::from_static(b"w")), Expiry(300)));
     }
 
     #[test]
@@ -266,7 +284,9 @@ mod tests {
         let mut entries = Vec::new();
         for i in 0..50 {
             for seq in (1..=3).rev() {
-                entries.push(entry(&format!("key{i:03}"), seq, (seq != 2).then_some("value")));
+                let expires_at = if i % 3 == 0 && seq != 2 { Expiry(i) } else { Expiry::NEVER };
+                let value = (seq != 2).then_some("value");
+                entries.push(Entry { expires_at, ..entry(&format!("key{i:03}"), seq, value) });
             }
         }
         let block = build(&entries);
@@ -277,7 +297,10 @@ mod tests {
         }
         assert_eq!(all, entries);
         for entry in &entries {
-            assert_eq!(block.get(&entry.key, entry.seq).unwrap(), Seek::Found(entry.seq, entry.value.clone()));
+            assert_eq!(
+                block.get(&entry.key, entry.seq).unwrap(),
+                Seek::Found(entry.seq, entry.value.clone(), entry.expires_at)
+            );
         }
         assert_eq!(block.get(b"key010", Seq(0)).unwrap(), Seek::Absent);
         assert_eq!(block.get(b"key0105", Seq(9)).unwrap(), Seek::Absent);

@@ -20,7 +20,7 @@ use super::cache::BlockCache;
 use super::tombstone::RangeTombstones;
 use crate::error::EngineError;
 use crate::gate::Event;
-use crate::ids::Seq;
+use crate::ids::{Expiry, Seq};
 use crate::manifest::TableMeta;
 use block::{Block, Seek};
 use filter::Filter;
@@ -193,11 +193,11 @@ impl<E: Env> Table<E> {
         cache: &BlockCache,
         key: &[u8],
         at: Seq,
-    ) -> Result<Option<(Seq, Option<Bytes>)>, EngineError> {
+    ) -> Result<Option<(Seq, Option<Bytes>, Expiry)>, EngineError> {
         for number in self.blocks_below(key)..self.blocks() {
             let block = self.block(Some(cache), number).await?;
             match block.get(key, at).map_err(|error| self.malformed_block(number, &error))? {
-                Seek::Found(seq, value) => return Ok(Some((seq, value))),
+                Seek::Found(seq, value, expires_at) => return Ok(Some((seq, value, expires_at))),
                 Seek::Absent => return Ok(None),
                 Seek::Beyond => {}
             }
