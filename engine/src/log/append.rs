@@ -85,7 +85,8 @@ impl<E: Env> Log<E> {
         if self.writing.get() {
             return Err(EngineError::Closed);
         }
-        let parts = batch.parts();
+        // Planted bug 46: only the first record of a batch is written, the other groups' are acknowledged with it.
+        let parts = if self.env.mutant(46) { batch.first_record() } else { batch.parts() };
         // Space for all of the batch is at hand before any of it is written, so that a full disk refuses the whole batch.
         self.reserve(parts.iter().map(|part| block_bytes(part.bytes.len()) as u64)).await?;
         self.writing.set(true);
@@ -110,7 +111,8 @@ impl<E: Env> Log<E> {
             let state = self.state.borrow();
             state.sealed || state.active().is_none_or(|(_, segment)| segment.used + BLOCK as u64 > segment.bytes)
         };
-        if room {
+        // Planted bug 112: the end of the log is never sealed.
+        if room || self.env.mutant(112) {
             return Ok(());
         }
         self.writing.set(true);
@@ -161,7 +163,7 @@ impl<E: Env> Log<E> {
             let header = BlockHeader {
                 flags,
                 length: payload.len() as u32,
-                records: records.len() as u32,
+                records: if self.env.mutant(46) { records.len().min(1) } else { records.len() } as u32,
                 segment: id,
                 sequence: state.sequence,
                 durable: state.sequence - 1,
@@ -198,7 +200,8 @@ impl<E: Env> Log<E> {
             }
             self.prepare_spare().await?;
         };
-        let salt = self.env.random();
+        // Planted bug 101, with its other half in recovery: segments are not told from their former lives.
+        let salt = if self.env.mutant(101) { 7 } else { self.env.random() };
         let path = segment::path(&self.folder, slot.slot);
         let (buffer, id, sequence, previous, checksum) = {
             let state = self.state.borrow();
@@ -213,7 +216,12 @@ impl<E: Env> Log<E> {
                 bytes: self.options.segment_bytes,
                 manifest: self.manifest_sequence.get(),
             };
-            let payload = checkpoint(&state.groups);
+            // Planted bug 115: a segment's checkpoint leaves the hard states out.
+            let payload = if self.env.mutant(115) {
+                checkpoint(&without_hard_states(&state.groups))
+            } else {
+                checkpoint(&state.groups)
+            };
             let mut buffer = AlignedBuf::zeroed(BLOCK + block_bytes(payload.len()));
             header.encode(&mut buffer);
             crate::codec::patch(&mut buffer, BLOCK + HEADER, &payload);
@@ -283,10 +291,15 @@ impl<E: Env> Log<E> {
             offset += len;
             self.env.yield_if_needed().await;
         }
-        if let Err(error) = file.sync().await {
+        // Planted bugs 109 and 5: a spare segment is used before its size and zeros are durable, or before its name is.
+        if !self.env.mutant(109)
+            && let Err(error) = file.sync().await
+        {
             return self.stop("sync", path, 0, &error).await;
         }
-        if let Err(error) = self.env.sync_dir(&self.folder).await {
+        if !self.env.mutant(5)
+            && let Err(error) = self.env.sync_dir(&self.folder).await
+        {
             return self.stop("sync", &self.folder, 0, &error).await;
         }
         self.env.open(path, Self::segment_options(&self.env)).await.map_err(|e| failed("open", e))
@@ -322,7 +335,14 @@ impl<E: Env> Log<E> {
         };
         let entries = self.entries(group, first, last, usize::MAX).await?;
         let mut batch = LogBatch::new();
-        batch.push_relocated(group, incarnation, first, entries.into_iter().map(|entry| (entry.term, entry.data)));
+        // Planted bug 111: moving a log forward forgets the entries' terms.
+        let term = |term| if self.env.mutant(111) { crate::ids::Term(0) } else { term };
+        batch.push_relocated(
+            group,
+            incarnation,
+            first,
+            entries.into_iter().map(|entry| (term(entry.term), entry.data)),
+        );
         self.write(batch).await?;
         Ok(true)
     }
@@ -335,6 +355,13 @@ fn checkpoint(groups: &BTreeMap<GroupId, GroupLog>) -> Vec<u8> {
         record::put_checkpoint(&mut payload, *group, log.incarnation, &log.hard_state, log.start, log.start_term);
     }
     payload
+}
+
+/// For planted bug 115.
+fn without_hard_states(groups: &BTreeMap<GroupId, GroupLog>) -> BTreeMap<GroupId, GroupLog> {
+    let mut groups = groups.clone();
+    groups.values_mut().for_each(|log| log.hard_state = record::HardState::default());
+    groups
 }
 
 /// Bytes that a segment's header and checkpoint take.

@@ -122,6 +122,12 @@ impl LogBatch {
         self.largest_entry
     }
 
+    /// The bytes of the first record alone, with all records; for planted bug 46.
+    pub(super) fn first_record(&self) -> Vec<Part> {
+        let end = self.records.first().map_or(0, |pushed| pushed.end);
+        vec![Part { bytes: 0..end, records: self.records.len() }]
+    }
+
     /// Cuts the batch into parts of at most [`LOG_BLOCK_TARGET`] bytes; a larger record gets a part of its own.
     pub(super) fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();

@@ -83,7 +83,10 @@ impl<E: Env> Log<E> {
         }
         for candidate in idle {
             let keep = candidate.bytes == options.segment_bytes && state.free.len() < options.spare_segments;
-            if keep {
+            if keep && env.mutant(110) {
+                // Planted bug 110: a spare that a killed process left is used without being synced.
+                state.free.push(FreeSlot { slot: candidate.slot, file: Rc::new(candidate.file) });
+            } else if keep {
                 // A process that was killed while it made this spare may have left size, zeros and name unsynced: a power cut
                 // would then shorten the segment that lives in it.
                 let synced = match candidate.file.sync().await {
@@ -249,9 +252,13 @@ async fn scan_segment<E: Env>(
     let mut scan = Scan::new(&candidate.file, path, candidate.bytes);
     let mut at = BLOCK as u64;
     loop {
-        let expected =
+        let mut expected =
             Expected { segment: header.segment, salt: header.salt, sequence: state.sequence, previous: state.previous };
         let (parsed, block) = scan.block(at).await?;
+        if let (true, Parsed::Header(seen)) = (env.mutant(101), parsed) {
+            // The other half of planted bug 101.
+            expected.segment = seen.segment;
+        }
         let found = inspect(parsed, block, &expected);
         if let (Found::Expected, Parsed::Header(seen), Some(block)) = (found, parsed, block) {
             take_block(state, path, at, &seen, block, options)?;
@@ -263,9 +270,17 @@ async fn scan_segment<E: Env>(
         let later = match next_first {
             Some(first) if first > state.sequence => Later::Segment,
             Some(_) => Later::Nothing,
+            // Planted bug 102: nobody looks whether the log goes on behind a bad place.
+            None if env.mutant(102) => Later::Nothing,
             None => look_ahead(env, &mut scan, at, &expected).await?,
         };
-        match classify(found, later) {
+        let verdict = match classify(found, later) {
+            // Planted bugs 45 and 121: damage is taken for a torn tail, or a torn tail for damage.
+            Verdict::Refuse if env.mutant(45) => Verdict::DropTail,
+            Verdict::DropTail if env.mutant(121) => Verdict::Refuse,
+            verdict => verdict,
+        };
+        match verdict {
             Verdict::Accept | Verdict::End => {}
             Verdict::DropTail => {
                 if next_first.is_none() {

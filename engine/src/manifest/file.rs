@@ -110,7 +110,7 @@ impl<E: Env> Manifest<E> {
     async fn read(env: &E, folder: &Path, number: u64, id: (u64, u32)) -> Result<Option<Found<E::File>>, EngineError> {
         let path = path(folder, number);
         let failed = |action, error| EngineError::io(action, &path, &error);
-        let file = env.open(&path, OpenOptions::WRITE.synchronous()).await.map_err(|e| failed("open", e))?;
+        let file = env.open(&path, durable(env, OpenOptions::WRITE)).await.map_err(|e| failed("open", e))?;
         let bytes = file.len().await.map_err(|e| failed("measure", e))?;
         let bytes = bytes / highwater_runtime::BLOCK as u64 * highwater_runtime::BLOCK as u64;
         if bytes == 0 {
@@ -167,8 +167,7 @@ impl<E: Env> Manifest<E> {
         let bytes = frame_bytes(edit.len()) as u64;
         let reserved = limit.max(bytes);
         let failed = |action, error| EngineError::io(action, &path, &error);
-        let options = OpenOptions::CREATE.synchronous();
-        let file = env.open(&path, options).await.map_err(|e| failed("create", e))?;
+        let file = env.open(&path, durable(&env, OpenOptions::CREATE)).await.map_err(|e| failed("create", e))?;
         let mut manifest = Self {
             env,
             folder: folder.to_path_buf(),
@@ -191,7 +190,10 @@ impl<E: Env> Manifest<E> {
         if let Err(error) = manifest.file.sync().await {
             stop(&manifest.env, &path, &error).await;
         }
-        sync_folder(&manifest.env, folder).await;
+        // Planted bug 116: the manifest before is removed although the name of the new one may be lost.
+        if !manifest.env.mutant(116) {
+            sync_folder(&manifest.env, folder).await;
+        }
         Ok(manifest)
     }
 
@@ -248,6 +250,12 @@ impl<E: Env> Manifest<E> {
     pub(crate) const fn sequence(&self) -> u64 {
         self.sequence
     }
+}
+
+/// How manifests are opened: every completed write is durable.
+fn durable<E: Env>(env: &E, options: OpenOptions) -> OpenOptions {
+    // Planted bug 103: an edit takes effect before it is durable.
+    if env.mutant(103) { options } else { options.synchronous() }
 }
 
 async fn stop<E: Env>(env: &E, path: &Path, error: &std::io::Error) {

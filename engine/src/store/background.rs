@@ -77,6 +77,10 @@ impl<E: Env> Store<E> {
         self.busy.set(self.busy.get() - 1);
         let trouble = outcome.err().filter(|error| *error != EngineError::Closed);
         let worked = trouble.is_none();
+        if self.env.mutant(117) && matches!((worker, &trouble), (Worker::Flush, Some(EngineError::NoSpace { .. }))) {
+            // Planted bug 117: a memtable that found no space counts as flushed.
+            self.memtables.borrow_mut().frozen.pop_front();
+        }
         *worker.trouble(&mut self.troubles.borrow_mut()) = trouble;
         self.progress.announce();
         worked

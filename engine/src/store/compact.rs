@@ -93,12 +93,15 @@ impl<E: Env> Store<E> {
         sources.push(run(targets.to_vec()));
         let mut merge = Merge::new(sources);
         let tombstones = inputs.iter().chain(targets).map(|table| &table.tombstones);
-        let mut rule = Retention::new(self.snapshots.held(), compaction.bottom, tombstones);
+        // Planted bugs 108 and 41: versions that a snapshot sees are dropped; deletes are dropped above the bottom.
+        let held = if self.env.mutant(108) { Vec::new() } else { self.snapshots.held() };
+        let mut rule = Retention::new(held, compaction.bottom || self.env.mutant(41), tombstones);
         let mut outputs = Vec::new();
         let mut table: Option<TableWriter<E>> = None;
         // Where the present output begins; range deletes are cut there.
         let mut cut: Option<Bytes> = None;
-        while let Some(entry) = merge.next().await? {
+        // Planted bug 119: a failed read counts as the end of the input.
+        while let Some(entry) = merge.next().await.or_else(|e| if self.env.mutant(119) { Ok(None) } else { Err(e) })? {
             if self.closed.get() {
                 return Err(EngineError::Closed);
             }
@@ -106,7 +109,11 @@ impl<E: Env> Store<E> {
                 continue;
             }
             let full = table
-                .take_if(|table| table.bytes() >= self.options.table_bytes && table.last_key() != Some(&entry.key));
+                // Planted bug 106: the versions of a key end up in two tables of a level.
+                .take_if(|table| {
+                    table.bytes() >= self.options.table_bytes
+                        && (table.last_key() != Some(&entry.key) || self.env.mutant(106))
+                });
             if let Some(full) = full {
                 let until = Some(&entry.key);
                 outputs.push(self.finish(full, rule.tombstones(cut.as_ref(), until)).await?);
@@ -140,6 +147,8 @@ impl<E: Env> Store<E> {
         table: TableWriter<E>,
         tombstones: Vec<crate::tree::tombstone::Tombstone>,
     ) -> Result<TableMeta, EngineError> {
+        // Planted bug 105: range deletes end at the first compaction.
+        let tombstones = if self.env.mutant(105) { Vec::new() } else { tombstones };
         add(&self.counters.written_bytes, table.bytes());
         table.finish(&tombstones).await
     }

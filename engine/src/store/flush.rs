@@ -98,8 +98,11 @@ impl<E: Env> Store<E> {
         if self.closed.get() {
             return Err(EngineError::Closed);
         }
+        // Planted bug 113: the applied indexes are those of the flush, not of the freeze.
+        let upto = |group, applied| if self.env.mutant(113) { self.applied(group) } else { applied };
+        let mark = |group, applied| (group, self.mark(group, Some(upto(group, applied))));
         let mut edit = Edit {
-            groups: frozen.marks.iter().map(|(group, applied)| (*group, self.mark(*group, Some(*applied)))).collect(),
+            groups: frozen.marks.iter().map(|(group, applied)| mark(*group, *applied)).collect(),
             log_durable: Some(self.log.durable_sequence()),
             last_seq: Some(frozen.memtable.last_seq().0),
             ..Edit::default()

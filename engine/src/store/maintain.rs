@@ -34,6 +34,10 @@ impl<E: Env> Store<E> {
             log_durable: Some(self.log.durable_sequence()),
             ..Edit::default()
         };
+        if self.env.mutant(43) {
+            // Planted bug 43: segments are given back before the edit that says so is durable.
+            self.log.free_below(tail).await;
+        }
         self.install(edit, Vec::new(), || ()).await?;
         self.recorded_head.set(head);
         self.log.free_below(tail).await;

@@ -244,6 +244,8 @@ impl<E: Env> Store<E> {
     }
 
     fn get_in_memory(&self, key: &[u8], at: Seq) -> Lookup {
+        // Planted bug 44: what is in memory is seen whatever the snapshot.
+        let at = if self.env.mutant(44) { Seq::MAX } else { at };
         let memtables = self.memtables.borrow();
         let key = Bytes::copy_from_slice(key);
         let frozen = memtables.frozen.iter().rev().map(|frozen| &frozen.memtable);

@@ -91,6 +91,8 @@ impl<E: Env> Store<E> {
         let applied = recovery.groups.iter().map(|(group, found)| (*group, found.applied)).collect();
         let memtables = Memtables { active: Rc::default(), frozen: VecDeque::new(), earlier_marks: BTreeMap::new() };
         let store = Rc::new(Self {
+            // Planted bug 114: sequence numbers begin anew.
+            last_seq: Cell::new(Seq(if env.mutant(114) { 0 } else { manifest.state().last_seq })),
             env,
             folder: dir.to_path_buf(),
             options,
@@ -100,7 +102,6 @@ impl<E: Env> Store<E> {
             cache,
             graveyard,
             snapshots: Snapshots::default(),
-            last_seq: Cell::new(Seq(manifest.state().last_seq)),
             applied: RefCell::new(applied),
             next_table: Cell::new(manifest.state().next_table.max(beyond)),
             recorded_tail: Cell::new(manifest.state().log_tail),
@@ -172,7 +173,9 @@ async fn remove_orphans<E: Env>(
     for name in names {
         let Some(table) = table_of(&name) else { continue };
         beyond = beyond.max(table + 1);
-        if !state.tables().any(|meta| meta.table == table) {
+        // Planted bug 104: only level 0 is looked at.
+        let levels = if env.mutant(104) { 1 } else { state.levels.len() };
+        if !state.levels.iter().take(levels).flatten().any(|meta| meta.table == table) {
             let path = dir.join(name);
             env.remove_file(&path).await.map_err(|error| EngineError::io("remove", &path, &error))?;
             orphans.push(path);

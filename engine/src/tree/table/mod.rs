@@ -90,7 +90,8 @@ async fn read<F: File>(file: &F, path: &Path, pointer: &Pointer) -> Result<Bytes
         Err(error) => return Err(failed_read(file, path, from + len as u64, &error).await),
     };
     let stored = Bytes::from_owner(Owned(buffer)).slice(inside..inside + pointer.stored as usize);
-    if crc32fast::hash(&stored) != pointer.checksum {
+    // Planted bug 120: nobody compares checksums.
+    if crc32fast::hash(&stored) != pointer.checksum && !highwater_runtime::mutant(120) {
         return Err(EngineError::corruption(path, pointer.offset, "a block does not match its checksum"));
     }
     pointer.unpack(stored).map_err(|error| EngineError::malformed(path, pointer.offset, &error))
@@ -161,6 +162,8 @@ impl<E: Env> Table<E> {
             return Err(EngineError::corruption(&self.path, 0, "a block beyond the index was asked for"));
         };
         match cache {
+            // Planted bug 107: blocks of different tables are taken for each other.
+            Some(cache) if self.env.mutant(107) => cache.get((0, pointer.offset), || self.read_block(pointer)).await,
             Some(cache) => cache.get((self.meta.table, pointer.offset), || self.read_block(pointer)).await,
             None => self.read_block(pointer).await.map(Rc::new),
         }

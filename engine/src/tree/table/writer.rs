@@ -94,7 +94,8 @@ impl<E: Env> TableWriter<E> {
 
     /// Adds the next version in order.
     pub(crate) async fn push(&mut self, entry: &Entry) -> Result<(), EngineError> {
-        if self.last_key.as_ref() != Some(&entry.key) {
+        // Planted bug 118: the first key of each block is missing from the filter.
+        if self.last_key.as_ref() != Some(&entry.key) && !(self.env.mutant(118) && self.block.is_empty()) {
             self.hashes.push(filter::hash(&entry.key));
         }
         if self.first_key.is_none() {
@@ -193,9 +194,12 @@ impl<E: Env> TableWriter<E> {
         let checksum = self.pending.get_mut(padded..).map_or(0, |block| footer.encode(block));
         self.write_chunk().await?;
         // Planted bug 42: the table is installed although its file was never synced.
-        if !self.env.mutant(42)
-            && let Err(error) = self.file.sync().await
-        {
+        let mut synced = if self.env.mutant(42) { Ok(()) } else { self.file.sync().await };
+        if synced.is_err() && self.env.mutant(6) {
+            // Planted bug 6: a failed sync is tried again, as if the second could make up for the first.
+            synced = self.file.sync().await;
+        }
+        if let Err(error) = synced {
             return self.failed("sync", error).await;
         }
         let (start, end) = bounds(self.first_key.as_ref(), self.last_key.as_ref(), tombstones);
