@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
 
 use super::Log;
@@ -17,7 +18,7 @@ use super::record::{self, Record};
 use super::segment::{self, SegmentHeader};
 use super::state::{BlockPlace, FreeSlot, Segment};
 use crate::error::EngineError;
-use crate::ids::{GroupId, Incarnation, LogIndex};
+use crate::ids::{GroupId, Incarnation, LogIndex, Term};
 
 /// Bytes written per call when a new segment is filled with zeros.
 const FILL_BYTES: usize = 1 << 20;
@@ -31,7 +32,7 @@ impl<E: Env> Log<E> {
         if env.mutant(4) { OpenOptions::WRITE } else { OpenOptions::WRITE.synchronous() }
     }
 
-    /// Writes a batch; every record is durable and visible when this returns.
+    /// Writes a batch; every record is durable and visible when this returns, and so is what was deferred before.
     pub(crate) async fn append(&self, batch: LogBatch) -> Result<(), EngineError> {
         if batch.is_empty() {
             return Ok(());
@@ -41,7 +42,66 @@ impl<E: Env> Log<E> {
             return Err(EngineError::TooLarge { bytes: batch.largest_entry(), limit });
         }
         let _pass = self.gate.enter().await;
+        self.write_deferred().await?;
         self.check_order(&batch)?;
+        self.write(batch).await
+    }
+
+    /// Keeps an entry in memory until the next write of the log. Returns the bytes that wait.
+    pub(crate) fn defer(
+        &self,
+        group: GroupId,
+        incarnation: Incarnation,
+        index: LogIndex,
+        term: Term,
+        data: Bytes,
+    ) -> Result<usize, EngineError> {
+        let limit = self.options.max_entry_bytes();
+        if data.len() > limit {
+            return Err(EngineError::TooLarge { bytes: data.len(), limit });
+        }
+        let mut deferred = self.deferred.borrow_mut();
+        let (start, last) = match deferred.ends.get(&group) {
+            Some((life, last)) if *life == incarnation => (LogIndex(0), *last),
+            _ => match self.state.borrow().groups.get(&group) {
+                Some(log) if log.incarnation == incarnation => (log.start, log.last()),
+                _ => (index.previous(), index.previous()),
+            },
+        };
+        // Deferred entries only continue their log: replacing is for entries that are in it.
+        if index != last.next() {
+            return Err(EngineError::Gap { group, first: index, start, last });
+        }
+        deferred.ends.insert(group, (incarnation, index));
+        deferred.batch.push_entry(group, incarnation, index, term, data);
+        Ok(deferred.batch.byte_size())
+    }
+
+    /// Makes everything deferred durable.
+    pub(crate) async fn sync(&self) -> Result<(), EngineError> {
+        let _pass = self.gate.enter().await;
+        self.write_deferred().await
+    }
+
+    /// Writes what was deferred. The caller holds the gate. What a full disk refuses stays deferred.
+    async fn write_deferred(&self) -> Result<(), EngineError> {
+        // More may be deferred while space is made.
+        let mut reserved = 0;
+        loop {
+            let blocks: Vec<u64> = {
+                let deferred = self.deferred.borrow();
+                if deferred.batch.byte_size() == reserved {
+                    break;
+                }
+                reserved = deferred.batch.byte_size();
+                deferred.batch.parts().iter().map(|part| block_bytes(part.bytes.len()) as u64).collect()
+            };
+            self.reserve(blocks.into_iter()).await?;
+        }
+        if reserved == 0 {
+            return Ok(());
+        }
+        let batch = self.deferred.take().batch;
         self.write(batch).await
     }
 
@@ -107,6 +167,7 @@ impl<E: Env> Log<E> {
         if self.writing.get() {
             return Err(EngineError::Closed);
         }
+        self.write_deferred().await?;
         let room = {
             let state = self.state.borrow();
             state.sealed || state.active().is_none_or(|(_, segment)| segment.used + BLOCK as u64 > segment.bytes)

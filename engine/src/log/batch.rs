@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::record::{self, HardState, Located, Record};
+use super::record::{self, HardState, Located, OpenEntries, Record};
 use crate::ids::{GroupId, Incarnation, LogIndex, Term};
 use crate::options::LOG_BLOCK_TARGET;
 
@@ -17,6 +17,8 @@ pub struct LogBatch {
     pub(super) payload: Vec<u8>,
     pub(super) records: Vec<Pushed>,
     largest_entry: usize,
+    /// The last record, while [`Self::push_entry`] may continue it.
+    open: Option<OpenEntries>,
 }
 
 /// A record of a batch with the end of its bytes in the payload.
@@ -70,6 +72,35 @@ impl LogBatch {
         }
     }
 
+    /// Adds one entry, to the last record if it continues that one.
+    pub(super) fn push_entry(
+        &mut self,
+        group: GroupId,
+        incarnation: Incarnation,
+        index: LogIndex,
+        term: Term,
+        data: Bytes,
+    ) {
+        self.largest_entry = self.largest_entry.max(data.len());
+        if let (Some(open), Some(Pushed { end, record: Record::Entries { group: g, incarnation: i, first, entries } })) =
+            (&mut self.open, self.records.last_mut())
+            && (*g, *i) == (group, incarnation)
+            && first.0 + entries.len() as u64 == index.0
+            && open.bytes(*end) < RECORD_TARGET
+        {
+            let at = open.push(&mut self.payload, term, &data);
+            open.patch_count(&mut self.payload);
+            entries.push(Located { term, at, data });
+            *end = self.payload.len();
+            return;
+        }
+        let mut open = record::open_entries(&mut self.payload, false, group, incarnation, index);
+        let at = open.push(&mut self.payload, term, &data);
+        open.patch_count(&mut self.payload);
+        self.push(Record::Entries { group, incarnation, first: index, entries: vec![Located { term, at, data }] });
+        self.open = Some(open);
+    }
+
     /// Sets a group's hard state.
     pub fn push_hard_state(&mut self, group: GroupId, state: HardState) {
         record::put_hard_state(&mut self.payload, group, &state);
@@ -102,6 +133,7 @@ impl LogBatch {
     }
 
     fn push(&mut self, record: Record) {
+        self.open = None;
         self.records.push(Pushed { end: self.payload.len(), record });
     }
 
@@ -165,6 +197,20 @@ mod tests {
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0].records, 2);
         assert_eq!(parts[0].bytes.len(), batch.byte_size());
+    }
+
+    #[test]
+    fn entries_pushed_one_by_one_become_records_as_if_pushed_together() {
+        let mut together = LogBatch::new();
+        together.push_entries(GroupId(1), Incarnation(1), LogIndex(5), entries(3, 10));
+        together.push_entries(GroupId(2), Incarnation(1), LogIndex(1), entries(1, 10));
+        together.push_entries(GroupId(1), Incarnation(1), LogIndex(9), entries(1, 10));
+        let mut single = LogBatch::new();
+        for (group, index) in [(1, 5), (1, 6), (1, 7), (2, 1), (1, 9)] {
+            single.push_entry(GroupId(group), Incarnation(1), LogIndex(index), Term(1), Bytes::from(vec![7; 10]));
+        }
+        assert_eq!(single.payload, together.payload);
+        assert_eq!(single.parts(), together.parts());
     }
 
     #[test]

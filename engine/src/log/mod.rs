@@ -5,6 +5,7 @@
 //! Invariants:
 //! * One block is in flight at a time; it is issued after every block before it is durable.
 //! * A block's memory effects take place after it is durable, in one synchronous step.
+//! * Deferred entries are not in the log yet: they are written, in their order, before anything that is appended after them.
 //! * A segment is reused only after a durable manifest edit says that the log's tail is beyond it.
 //!
 //! Must never: write acknowledged bytes again, cut off a damaged log, or go on after a failed write (the node stops).
@@ -30,8 +31,9 @@ use bytes::Bytes;
 use highwater_runtime::Env;
 
 use crate::gate::Gate;
-use crate::ids::{GroupId, LogIndex, Term};
+use crate::ids::{GroupId, Incarnation, LogIndex, Term};
 use crate::options::StoreOptions;
+use batch::LogBatch;
 use group::GroupLog;
 use state::{FreeSlot, LogState};
 
@@ -52,6 +54,7 @@ pub(crate) struct Log<E: Env> {
     folder: PathBuf,
     options: Rc<StoreOptions>,
     state: RefCell<LogState<E::File>>,
+    deferred: RefCell<Deferred>,
     /// Held while blocks are written.
     gate: Gate,
     /// Held while a spare segment is made.
@@ -63,6 +66,14 @@ pub(crate) struct Log<E: Env> {
     appends: Cell<u64>,
     /// Bytes of the blocks written since the store was opened.
     appended_bytes: Cell<u64>,
+}
+
+/// Entries that wait in memory for the next write.
+#[derive(Default)]
+struct Deferred {
+    batch: LogBatch,
+    /// The last entry of each group in it, with the group's life.
+    ends: BTreeMap<GroupId, (Incarnation, LogIndex)>,
 }
 
 impl<E: Env> Log<E> {
@@ -78,6 +89,7 @@ impl<E: Env> Log<E> {
             folder: folder.to_path_buf(),
             options,
             state: RefCell::new(state),
+            deferred: RefCell::default(),
             gate: Gate::default(),
             spare_gate: Gate::default(),
             writing: Cell::new(false),

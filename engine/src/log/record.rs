@@ -104,6 +104,7 @@ pub enum Record {
 }
 
 /// Where the count of an open entries record is, to be patched when it closes.
+#[derive(Debug)]
 pub(crate) struct OpenEntries {
     count_at: usize,
     count: u32,
@@ -135,9 +136,19 @@ impl OpenEntries {
         out.len() - data.len()
     }
 
+    /// Writes the present count, so that the record is whole as it stands.
+    pub(crate) fn patch_count(&self, out: &mut [u8]) {
+        crate::codec::patch(out, self.count_at, &self.count.to_le_bytes());
+    }
+
+    /// Bytes of a record that ends at `end`, about.
+    pub(crate) const fn bytes(&self, end: usize) -> usize {
+        end.saturating_sub(self.count_at)
+    }
+
     /// Ends the record.
     pub(crate) fn close(self, out: &mut [u8]) {
-        crate::codec::patch(out, self.count_at, &self.count.to_le_bytes());
+        self.patch_count(out);
     }
 }
 

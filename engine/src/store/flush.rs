@@ -98,6 +98,8 @@ impl<E: Env> Store<E> {
         if self.closed.get() {
             return Err(EngineError::Closed);
         }
+        // The tables must not be ahead of the log.
+        self.log.sync().await?;
         // Planted bug 113: the applied indexes are those of the flush, not of the freeze.
         let upto = |group, applied| if self.env.mutant(113) { self.applied(group) } else { applied };
         let mark = |group, applied| (group, self.mark(group, Some(upto(group, applied))));

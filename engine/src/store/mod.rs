@@ -26,12 +26,12 @@ pub use open::{RecoveredGroup, Recovery};
 use crate::batch::WriteBatch;
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
-use crate::ids::{Expiry, GroupId, LogIndex, Seq, Term};
+use crate::ids::{Expiry, GroupId, Incarnation, LogIndex, Seq, Term};
 use crate::log::batch::LogBatch;
 use crate::log::record::HardState;
 use crate::log::{Log, LogEntry};
 use crate::manifest::Manifest;
-use crate::options::StoreOptions;
+use crate::options::{LOG_BLOCK_TARGET, StoreOptions};
 use crate::pressure::{Pressure, StoreStats, VerifyReport};
 use crate::tree::Lookup;
 use crate::tree::cache::BlockCache;
@@ -40,6 +40,9 @@ use crate::tree::memtable::Memtable;
 use crate::tree::snapshot::{Snapshot, Snapshots};
 use crate::tree::table::Graveyard;
 use crate::tree::version::Version;
+
+/// Deferred entries are written when less than this is left of a block.
+const DEFERRED_ROOM: usize = 4096;
 
 /// One engine of a node: a log and a tree, holding many groups. Lives on one core, as `Rc<Store>`.
 pub struct Store<E: Env> {
@@ -133,6 +136,49 @@ impl<E: Env> Store<E> {
             self.flush_wake.notify();
         }
         self.seal_wake.notify();
+        outcome
+    }
+
+    /// Adds an entry to a group's log without making it durable: for work that can be done again from its source when a crash
+    /// takes it (bulk loads, derived data), never for what is acknowledged. It is written with the next [`Self::append`] or
+    /// [`Self::sync_log`], when 1 MiB waits (then this call writes it), or when the log has been idle for a moment; until then
+    /// [`Self::entries`] and [`Self::last_index`] do not know it. A crash loses a tail of what was deferred, never a part
+    /// from the middle.
+    ///
+    /// # Errors
+    /// [`EngineError::Gap`] unless `index` is the next one of the group's log; [`EngineError::TooLarge`];
+    /// [`EngineError::NoSpace`]: the entry was taken, but nothing can be written at present; [`EngineError::Closed`].
+    pub async fn append_deferred(
+        &self,
+        group: GroupId,
+        incarnation: Incarnation,
+        index: LogIndex,
+        term: Term,
+        data: Bytes,
+    ) -> Result<(), EngineError> {
+        if self.closed.get() {
+            return Err(EngineError::Closed);
+        }
+        let waiting = self.log.defer(group, incarnation, index, term, data)?;
+        if waiting >= LOG_BLOCK_TARGET - DEFERRED_ROOM {
+            return self.sync_log().await;
+        }
+        if waiting < DEFERRED_ROOM {
+            self.seal_wake.notify();
+        }
+        Ok(())
+    }
+
+    /// Makes everything deferred durable.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`]: it stays deferred. [`EngineError::Closed`]: an append was abandoned half-way.
+    pub async fn sync_log(&self) -> Result<(), EngineError> {
+        let segment = self.log.active_segment();
+        let outcome = self.log.sync().await;
+        if self.log.active_segment() != segment {
+            self.flush_wake.notify();
+        }
         outcome
     }
 
