@@ -112,6 +112,9 @@ impl StoreStats {
             written_bytes,
             cache_hits,
             cache_misses,
+            dead_files,
+            dead_bytes,
+            deleted_files,
         } = self;
         let mut list = List(Vec::new());
         list.gauge("memtable_bytes", "bytes", *memtable_bytes, "bytes in the active memtable");
@@ -143,6 +146,9 @@ impl StoreStats {
         );
         list.counter("cache_hits", "reads", *cache_hits, "block reads answered from memory");
         list.counter("cache_misses", "reads", *cache_misses, "block reads that went to the disk");
+        list.gauge("deletion_waiting_files", "files", *dead_files, "dead files that wait to be removed");
+        list.gauge("deletion_waiting_bytes", "bytes", *dead_bytes, "bytes of the dead files that wait to be removed");
+        list.counter("deletion_files", "files", *deleted_files, "dead files removed");
 
         let written = (log_bytes + written_bytes).value();
         let help = "bytes written to log and tables per byte taken, since the store was opened";

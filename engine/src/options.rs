@@ -44,6 +44,8 @@ pub struct StoreOptions {
     pub level_ratio: u64,
     /// Bytes of table blocks kept in memory.
     pub cache_bytes: usize,
+    /// Bytes per second at which dead files are removed, one at a time; 0 for no limit. A full disk lifts the limit.
+    pub deletion_bytes_per_second: u64,
     /// Bytes of the manifest at which a new one is started.
     pub manifest_bytes: u64,
 }
@@ -67,6 +69,7 @@ impl Default for StoreOptions {
             level_one_bytes: 64 << 20,
             level_ratio: 8,
             cache_bytes: 64 << 20,
+            deletion_bytes_per_second: 256 << 20,
             manifest_bytes: 1 << 20,
         }
     }
@@ -86,6 +89,7 @@ impl StoreOptions {
             level_one_bytes: 32 << 10,
             level_ratio: 4,
             cache_bytes: 64 << 10,
+            deletion_bytes_per_second: 0,
             manifest_bytes: 32 << 10,
             ..Self::default()
         }

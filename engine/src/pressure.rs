@@ -75,6 +75,12 @@ pub struct StoreStats {
     pub cache_hits: u64,
     /// Block reads that went to the disk.
     pub cache_misses: u64,
+    /// Dead files that wait to be removed.
+    pub dead_files: usize,
+    /// Their bytes.
+    pub dead_bytes: u64,
+    /// Files removed since the store was opened.
+    pub deleted_files: u64,
 }
 
 /// What [`crate::Store::verify`] read.

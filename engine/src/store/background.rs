@@ -41,6 +41,7 @@ impl<E: Env> Store<E> {
     pub(super) fn start_workers(self: &Rc<Self>) {
         self.start_worker(Worker::Flush, &self.flush_wake);
         self.start_worker(Worker::Compaction, &self.compact_wake);
+        self.start_deletion();
         let (weak, wake, env) = (Rc::downgrade(self), self.seal_wake.clone(), self.env.clone());
         let quiet = self.options.seal_after_micros;
         self.env.spawn("engine-seal", seal_when_idle(weak, wake, env, quiet));
@@ -81,6 +82,7 @@ impl<E: Env> Store<E> {
             // Planted bug 117: a memtable that found no space counts as flushed.
             self.memtables.borrow_mut().frozen.pop_front();
         }
+        self.note_full(trouble.as_ref());
         *worker.trouble(&mut self.troubles.borrow_mut()) = trouble;
         self.progress.announce();
         worked

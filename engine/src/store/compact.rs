@@ -1,4 +1,4 @@
-//! Running compactions, one at a time, and removing the files that they leave dead.
+//! Running compactions, one at a time.
 
 use std::rc::Rc;
 
@@ -26,7 +26,6 @@ impl<E: Env> Store<E> {
     /// Compacts until the tree has its shape.
     pub(super) async fn compaction_work(&self) -> Result<(), EngineError> {
         loop {
-            self.remove_dead_tables().await;
             if self.closed.get() {
                 return Err(EngineError::Closed);
             }
@@ -38,14 +37,6 @@ impl<E: Env> Store<E> {
             add(&self.counters.compactions, 1);
             // Pressure may have ended.
             self.progress.announce();
-        }
-    }
-
-    /// Removes the files of tables that nobody reads any more.
-    pub(super) async fn remove_dead_tables(&self) {
-        while let Some((_, path)) = self.graveyard.pop() {
-            // A file that stays is an orphan, removed at the next start.
-            let _ = self.env.remove_file(&path).await;
         }
     }
 

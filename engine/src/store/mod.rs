@@ -9,6 +9,7 @@
 
 mod background;
 mod compact;
+mod deletion;
 mod flush;
 mod maintain;
 mod open;
@@ -36,9 +37,9 @@ use crate::pressure::{Pressure, StoreStats, VerifyReport};
 use crate::tree::Lookup;
 use crate::tree::cache::BlockCache;
 use crate::tree::cursor::{Cursor, Direction, KeyRange, View};
+use crate::tree::graveyard::Graveyard;
 use crate::tree::memtable::Memtable;
 use crate::tree::snapshot::{Snapshot, Snapshots};
-use crate::tree::table::Graveyard;
 use crate::tree::version::Version;
 
 /// Deferred entries are written when less than this is left of a block.
@@ -104,6 +105,7 @@ struct Counters {
     flushed: Cell<u64>,
     compactions: Cell<u64>,
     written_bytes: Cell<u64>,
+    deleted_files: Cell<u64>,
     taken_bytes: Cell<u64>,
 }
 
@@ -118,7 +120,16 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// [`EngineError::NoSpace`]: nothing has changed, try again when there is space.
     pub async fn make_room(&self, batch: &LogBatch) -> Result<(), EngineError> {
-        self.log.make_room(batch).await
+        let outcome = self.log.make_room(batch).await;
+        self.note_full(outcome.as_ref().err());
+        outcome
+    }
+
+    /// A full disk lifts the pace at which dead files are removed.
+    fn note_full(&self, error: Option<&EngineError>) {
+        if matches!(error, Some(EngineError::NoSpace { .. })) {
+            self.graveyard.hasten();
+        }
     }
 
     /// Makes a batch of log records durable; they are when this returns. One append at a time is written; others wait.
@@ -136,6 +147,7 @@ impl<E: Env> Store<E> {
             self.flush_wake.notify();
         }
         self.seal_wake.notify();
+        self.note_full(outcome.as_ref().err());
         outcome
     }
 
@@ -356,6 +368,7 @@ impl<E: Env> Store<E> {
         let version = self.version.borrow();
         let (log_segments, spare_segments) = self.log.segment_counts();
         let (cache_hits, cache_misses) = self.cache.counts();
+        let (dead_files, dead_bytes) = self.graveyard.waiting();
         StoreStats {
             memtable_bytes: memtables.active.bytes(),
             frozen_memtables: memtables.frozen.len(),
@@ -375,6 +388,9 @@ impl<E: Env> Store<E> {
             written_bytes: self.counters.written_bytes.get(),
             cache_hits,
             cache_misses,
+            dead_files,
+            dead_bytes,
+            deleted_files: self.counters.deleted_files.get(),
         }
     }
 
@@ -390,7 +406,7 @@ impl<E: Env> Store<E> {
         while self.busy.get() > 0 {
             self.progress.changed().await;
         }
-        self.remove_dead_tables().await;
+        self.remove_all_dead().await;
         self.log.seal().await
     }
 
@@ -398,6 +414,7 @@ impl<E: Env> Store<E> {
         self.flush_wake.notify();
         self.compact_wake.notify();
         self.seal_wake.notify();
+        self.graveyard.wake().notify();
     }
 }
 

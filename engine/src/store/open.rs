@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use highwater_runtime::Env;
+use highwater_runtime::{Env, File, OpenOptions};
 
 use super::{Counters, Memtables, Store, Troubles};
 use crate::error::EngineError;
@@ -20,10 +20,11 @@ use crate::log::recovery::{LogClaims, LogReport};
 use crate::manifest::{Edit, Manifest, ManifestState, sync_folder};
 use crate::options::StoreOptions;
 use crate::tree::cache::BlockCache;
+use crate::tree::graveyard::{Dead, Graveyard};
 use crate::tree::memtable::Memtable;
 use crate::tree::snapshot::Snapshots;
+use crate::tree::table::Table;
 use crate::tree::table::writer::table_of;
-use crate::tree::table::{Graveyard, Table};
 use crate::tree::version::Version;
 
 /// A group as it was found when the store was opened.
@@ -51,7 +52,7 @@ pub struct Recovery {
     pub log: LogReport,
     /// Tables in the tree.
     pub tables: usize,
-    /// Files of unfinished work that were removed.
+    /// Files of unfinished work; they are being removed, at the pace of all removals.
     pub orphans: Vec<PathBuf>,
 }
 
@@ -71,8 +72,7 @@ impl<E: Env> Store<E> {
         }
         let identity = (options.database_id, options.store_id);
         let mut manifest = Manifest::open(env.clone(), dir, identity, options.manifest_bytes).await?;
-        let compact_wake = Event::default();
-        let graveyard = Graveyard::new(compact_wake.clone());
+        let graveyard = Graveyard::default();
         let tables = open_tables(&env, dir, manifest.state(), &graveyard).await?;
         let claims = claims(&manifest);
         let (log, report) = Log::recover(env.clone(), dir, Rc::clone(&options), claims).await?;
@@ -80,14 +80,20 @@ impl<E: Env> Store<E> {
             let tail = Some(log.oldest_segment());
             manifest.append(&Edit { log_tail: tail, ..Edit::default() }).await?;
         }
-        let (orphans, beyond) = remove_orphans(&env, dir, manifest.state()).await?;
+        let (orphans, beyond) = find_orphans(&env, dir, manifest.state()).await?;
 
         let cache = Rc::new(BlockCache::new(options.cache_bytes));
         let Some(version) = Version::of(manifest.state(), &tables, Rc::clone(&cache)) else {
             return Err(EngineError::corruption(dir, 0, "a table of the manifest was not opened"));
         };
         let groups = log.with_groups(|groups| groups.iter().map(|(group, log)| (*group, recovered(log))).collect());
-        let recovery = Recovery { groups, log: report, tables: tables.len(), orphans };
+        let recovery = Recovery {
+            groups,
+            log: report,
+            tables: tables.len(),
+            orphans: orphans.iter().map(|dead| dead.path.clone()).collect(),
+        };
+        orphans.into_iter().for_each(|dead| graveyard.bury(dead));
         let applied = recovery.groups.iter().map(|(group, found)| (*group, found.applied)).collect();
         let memtables = Memtables { active: Rc::default(), frozen: VecDeque::new(), earlier_marks: BTreeMap::new() };
         let store = Rc::new(Self {
@@ -109,7 +115,7 @@ impl<E: Env> Store<E> {
             manifest: Cell::new(Some(Box::new(manifest))),
             manifest_gate: Gate::default(),
             flush_wake: Event::default(),
-            compact_wake,
+            compact_wake: Event::default(),
             seal_wake: Event::default(),
             progress: Progress::default(),
             busy: Cell::new(0),
@@ -161,12 +167,8 @@ fn recovered(log: &GroupLog) -> RecoveredGroup {
     }
 }
 
-/// Removes tables that the manifest does not name. Returns them, and the table id behind all that exist.
-async fn remove_orphans<E: Env>(
-    env: &E,
-    dir: &Path,
-    state: &ManifestState,
-) -> Result<(Vec<PathBuf>, u64), EngineError> {
+/// Tables that the manifest does not name, to be removed, and the table id behind all that exist.
+async fn find_orphans<E: Env>(env: &E, dir: &Path, state: &ManifestState) -> Result<(Vec<Dead>, u64), EngineError> {
     let names = env.list_dir(dir).await.map_err(|error| EngineError::io("list", dir, &error))?;
     let mut orphans = Vec::new();
     let mut beyond = 0;
@@ -177,8 +179,12 @@ async fn remove_orphans<E: Env>(
         let levels = if env.mutant(104) { 1 } else { state.levels.len() };
         if !state.levels.iter().take(levels).flatten().any(|meta| meta.table == table) {
             let path = dir.join(name);
-            env.remove_file(&path).await.map_err(|error| EngineError::io("remove", &path, &error))?;
-            orphans.push(path);
+            let bytes = match env.open(&path, OpenOptions::READ).await {
+                Ok(file) => file.len().await.unwrap_or(0),
+                // Its size only sets the pace of its removal.
+                Err(_) => 0,
+            };
+            orphans.push(Dead { path, bytes });
         }
     }
     Ok((orphans, beyond))

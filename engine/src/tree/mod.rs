@@ -8,6 +8,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod cursor;
+pub(crate) mod graveyard;
 pub(crate) mod memtable;
 pub(crate) mod run;
 pub(crate) mod snapshot;

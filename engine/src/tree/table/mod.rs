@@ -8,7 +8,7 @@ pub mod filter;
 pub mod format;
 pub(crate) mod writer;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -17,32 +17,14 @@ use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
 
 use super::Lookup;
 use super::cache::BlockCache;
+use super::graveyard::{Dead, Graveyard};
 use super::tombstone::RangeTombstones;
 use crate::error::EngineError;
-use crate::gate::Event;
 use crate::ids::{Expiry, Seq};
 use crate::manifest::TableMeta;
 use block::{Block, Seek};
 use filter::Filter;
 use format::{Footer, IndexEntry, Pointer};
-
-/// Tables whose files may be removed.
-#[derive(Clone, Default)]
-pub(crate) struct Graveyard {
-    dead: Rc<RefCell<Vec<(u64, PathBuf)>>>,
-    wake: Event,
-}
-
-impl Graveyard {
-    pub(crate) fn new(wake: Event) -> Self {
-        Self { dead: Rc::default(), wake }
-    }
-
-    /// One dead table and its file.
-    pub(crate) fn pop(&self) -> Option<(u64, PathBuf)> {
-        self.dead.borrow_mut().pop()
-    }
-}
 
 /// An open table. Its index, filter and range deletes are in memory.
 pub(crate) struct Table<E: Env> {
@@ -249,8 +231,7 @@ impl<E: Env> Table<E> {
 impl<E: Env> Drop for Table<E> {
     fn drop(&mut self) {
         if self.obsolete.get() {
-            self.graveyard.dead.borrow_mut().push((self.meta.table, self.path.clone()));
-            self.graveyard.wake.notify();
+            self.graveyard.bury(Dead { path: self.path.clone(), bytes: self.meta.bytes() });
         }
     }
 }
