@@ -79,9 +79,29 @@ impl List {
 
     /// A gauge of each level.
     fn levels(&mut self, name: &'static str, unit: &'static str, values: &[impl Number], help: &'static str) {
-        let of = |(level, value): (usize, &_)| {
-            let value = Number::value(*value);
-            Figure { name, unit, help, kind: FigureKind::Gauge, level: Some(level), value }
+        self.put_levels(FigureKind::Gauge, name, unit, values, help);
+    }
+
+    /// A counter of each level.
+    fn level_counters(&mut self, name: &'static str, unit: &'static str, values: &[impl Number], help: &'static str) {
+        self.put_levels(FigureKind::Counter, name, unit, values, help);
+    }
+
+    fn put_levels(
+        &mut self,
+        kind: FigureKind,
+        name: &'static str,
+        unit: &'static str,
+        values: &[impl Number],
+        help: &'static str,
+    ) {
+        let of = |(level, value): (usize, &_)| Figure {
+            name,
+            unit,
+            help,
+            kind,
+            level: Some(level),
+            value: Number::value(*value),
         };
         self.0.extend(values.iter().enumerate().map(of));
     }
@@ -100,6 +120,7 @@ impl StoreStats {
         let Self {
             memtable_bytes,
             frozen_memtables,
+            runs,
             tables,
             table_bytes,
             log_segments,
@@ -110,6 +131,18 @@ impl StoreStats {
             flushes,
             compactions,
             written_bytes,
+            level_read_bytes,
+            level_written_bytes,
+            moved_tables,
+            covered_tables,
+            expired_tables,
+            hidden_versions,
+            expired_versions,
+            compactions_running,
+            compaction_debt_bytes,
+            admission,
+            stalls,
+            stall_micros,
             cache_hits,
             cache_misses,
             dead_files,
@@ -119,6 +152,7 @@ impl StoreStats {
         let mut list = List(Vec::new());
         list.gauge("memtable_bytes", "bytes", *memtable_bytes, "bytes in the active memtable");
         list.gauge("memtable_frozen", "memtables", *frozen_memtables, "frozen memtables that wait for their flush");
+        list.levels("level_runs", "runs", runs, "runs of the level, each a place where a lookup may have to look");
         list.levels("level_tables", "tables", tables, "tables of the level");
         list.levels("level_bytes", "bytes", table_bytes, "bytes of the tables of the level");
         list.gauge("log_segments", "segments", *log_segments, "segments that hold the log");
@@ -144,6 +178,26 @@ impl StoreStats {
             *written_bytes,
             "bytes written to tables by flushes and compactions",
         );
+        let help = "bytes of tables of the level that compactions read";
+        list.level_counters("level_read_bytes", "bytes", level_read_bytes, help);
+        let help = "bytes of tables that flushes and compactions wrote to the level";
+        list.level_counters("level_written_bytes", "bytes", level_written_bytes, help);
+        let help = "tables that went to another level without being rewritten";
+        list.counter("compaction_moved_tables", "tables", *moved_tables, help);
+        let help = "tables dropped unread because newer range deletes cover them";
+        list.counter("compaction_covered_tables", "tables", *covered_tables, help);
+        let help = "tables dropped unread because everything in them had expired";
+        list.counter("compaction_expired_tables", "tables", *expired_tables, help);
+        let help = "versions left out because no reader could see them";
+        list.counter("compaction_hidden_versions", "versions", *hidden_versions, help);
+        let help = "versions left out or turned into deletes because they had expired";
+        list.counter("compaction_expired_versions", "versions", *expired_versions, help);
+        list.gauge("compactions_running", "compactions", *compactions_running, "compactions under way");
+        let help = "bytes that compactions have to process, about, until the tree has its shape";
+        list.gauge("compaction_debt_bytes", "bytes", *compaction_debt_bytes, help);
+        list.gauge("admission", "thousandths", *admission, "how freely new writes are taken, 1000 for without limit");
+        list.counter("stalls", "stalls", *stalls, "times that new writes began to be refused");
+        list.counter("stall_micros", "microseconds", *stall_micros, "time during which new writes were refused");
         list.counter("cache_hits", "reads", *cache_hits, "block reads answered from memory");
         list.counter("cache_misses", "reads", *cache_misses, "block reads that went to the disk");
         list.gauge("deletion_waiting_files", "files", *dead_files, "dead files that wait to be removed");
@@ -168,7 +222,10 @@ mod tests {
 
     fn example() -> StoreStats {
         StoreStats {
+            runs: vec![2, 0, 1],
             tables: vec![2, 0, 3],
+            level_read_bytes: vec![1],
+            level_written_bytes: vec![1],
             table_bytes: vec![10, 0, 40],
             log_bytes: 60,
             written_bytes: 40,

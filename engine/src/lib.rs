@@ -34,7 +34,7 @@ pub use log::batch::LogBatch;
 pub use log::record::HardState;
 pub use log::recovery::LogReport;
 pub use log::scan::scan_segment_bytes;
-pub use options::{MAX_ENTRY_BYTES, StoreOptions};
+pub use options::{CompactionPolicy, MAX_ENTRY_BYTES, StoreOptions};
 pub use pressure::{Pressure, StoreStats, VerifyReport};
 pub use store::{RecoveredGroup, Recovery, Store};
 pub use tree::cursor::{Cursor, Direction, KeyRange, prefix_end};

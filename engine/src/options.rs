@@ -9,6 +9,16 @@ pub(crate) const LOG_BLOCK_TARGET: usize = 1 << 20;
 /// The largest single log entry, in bytes, whatever the segment size.
 pub const MAX_ENTRY_BYTES: usize = 16 << 20;
 
+/// How compaction arranges tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CompactionPolicy {
+    /// One run per level below level 0: the fewest places to look, the least space.
+    #[default]
+    Leveled,
+    /// Several runs per level but one run at the deepest, which holds most data: fewer bytes written, more places to look.
+    LazyLeveled,
+}
+
 /// Sizes and limits of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
@@ -34,14 +44,22 @@ pub struct StoreOptions {
     pub block_bytes: usize,
     /// Bytes at which compaction starts another table.
     pub table_bytes: u64,
-    /// Level-0 tables at which compaction starts.
+    /// How tables are kept in shape.
+    pub compaction_policy: CompactionPolicy,
+    /// Level-0 runs (one per flush) at which compaction may start.
     pub level_zero_trigger: usize,
-    /// Level-0 tables at which client writes are refused.
+    /// Level-0 runs at which client writes are refused.
     pub level_zero_stop: usize,
-    /// Target bytes of level 1.
+    /// Bytes that gather in level 0 before they are merged down, about: the sizes of all other levels follow from this and from the
+    /// size of the deepest level.
     pub level_one_bytes: u64,
-    /// Target size of a level over the one above it.
+    /// Target size of a level over the one above it, at most.
     pub level_ratio: u64,
+    /// Bytes that compactions may have under way to and from the disk at once.
+    pub compaction_in_flight_bytes: usize,
+    /// Width in microseconds of the windows of expiry time at which compaction cuts tables of expiring values, so that a window goes
+    /// as whole tables; 0 for no windows.
+    pub time_window_micros: u64,
     /// Bytes of table blocks kept in memory.
     pub cache_bytes: usize,
     /// Bytes per second at which dead files are removed, one at a time; 0 for no limit. A full disk lifts the limit.
@@ -55,7 +73,7 @@ impl Default for StoreOptions {
         Self {
             database_id: 0,
             store_id: 0,
-            memtable_bytes: 16 << 20,
+            memtable_bytes: 64 << 20,
             frozen_memtables: 2,
             segment_bytes: 64 << 20,
             log_limit_bytes: 1 << 30,
@@ -64,10 +82,13 @@ impl Default for StoreOptions {
             seal_after_micros: 50_000,
             block_bytes: 16 << 10,
             table_bytes: 32 << 20,
+            compaction_policy: CompactionPolicy::Leveled,
             level_zero_trigger: 4,
             level_zero_stop: 12,
-            level_one_bytes: 64 << 20,
+            level_one_bytes: 256 << 20,
             level_ratio: 8,
+            compaction_in_flight_bytes: 4 << 20,
+            time_window_micros: 0,
             cache_bytes: 64 << 20,
             deletion_bytes_per_second: 256 << 20,
             manifest_bytes: 1 << 20,

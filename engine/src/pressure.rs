@@ -10,10 +10,10 @@ pub enum Pressure {
         /// Bytes in all memtables.
         bytes: usize,
     },
-    /// Compaction does not keep up: so many tables in level 0.
+    /// Compaction does not keep up: so many runs in level 0.
     LevelZero {
-        /// Number of tables.
-        tables: usize,
+        /// Number of runs.
+        runs: usize,
     },
     /// The log is at its limit: groups neither release nor flush their entries.
     Log {
@@ -36,7 +36,7 @@ impl fmt::Display for Pressure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memtables { bytes } => write!(f, "{bytes} bytes wait to be flushed; try again shortly"),
-            Self::LevelZero { tables } => write!(f, "{tables} tables wait to be compacted; try again shortly"),
+            Self::LevelZero { runs } => write!(f, "{runs} runs of tables wait to be compacted; try again shortly"),
             Self::Log { bytes } => write!(f, "the log has reached its limit with {bytes} bytes; try again shortly"),
             Self::DiskFull { what } => write!(f, "{what}; writes are refused until there is space"),
             Self::Failed { what } => write!(f, "{what}; writes are refused until that is resolved"),
@@ -51,6 +51,8 @@ pub struct StoreStats {
     pub memtable_bytes: usize,
     /// Frozen memtables that wait for their flush.
     pub frozen_memtables: usize,
+    /// Number of runs per level, from 0: the places that a lookup may have to look at.
+    pub runs: Vec<usize>,
     /// Number of tables per level, from 0.
     pub tables: Vec<usize>,
     /// Bytes of tables per level, from 0.
@@ -71,6 +73,30 @@ pub struct StoreStats {
     pub compactions: u64,
     /// Bytes written by flushes and compactions since the store was opened.
     pub written_bytes: u64,
+    /// Bytes of tables that compactions read, per level from 0, since the store was opened.
+    pub level_read_bytes: Vec<u64>,
+    /// Bytes of tables that flushes (level 0) and compactions wrote, per level from 0, since the store was opened.
+    pub level_written_bytes: Vec<u64>,
+    /// Tables that moved to another level without being rewritten, since the store was opened.
+    pub moved_tables: u64,
+    /// Tables dropped without being read because newer range deletes cover them, since the store was opened.
+    pub covered_tables: u64,
+    /// Tables dropped without being read because everything in them had expired, since the store was opened.
+    pub expired_tables: u64,
+    /// Versions that flushes and compactions left out because no reader could see them, since the store was opened.
+    pub hidden_versions: u64,
+    /// Versions that compactions left out, or turned into deletes, because they had expired, since the store was opened.
+    pub expired_versions: u64,
+    /// Compactions under way.
+    pub compactions_running: usize,
+    /// Bytes that compactions have to process, about, until the tree has its shape.
+    pub compaction_debt_bytes: u64,
+    /// How freely new writes are taken, in thousandths: [`crate::Store::admission`].
+    pub admission: u64,
+    /// Times that [`crate::Store::pressure`] began, since the store was opened.
+    pub stalls: u64,
+    /// Microseconds during which it lasted, as far as it was noticed, since the store was opened.
+    pub stall_micros: u64,
     /// Block reads answered from memory, and those that went to the disk.
     pub cache_hits: u64,
     /// Block reads that went to the disk.

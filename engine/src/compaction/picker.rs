@@ -157,7 +157,12 @@ mod tests {
             checksum: 0,
             entries: 100,
             deletes: if heavy { 90 } else { 0 },
+            range_deletes: 0,
+            oldest: 0,
             newest: 0,
+            expiring: 0,
+            first_expiry: crate::ids::Expiry::NEVER,
+            last_expiry: crate::ids::Expiry::NEVER,
         }
     }
 

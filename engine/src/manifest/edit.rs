@@ -3,8 +3,9 @@
 //! ```text
 //! edit   = fields, each: tag u8 | body
 //!  1 identity       database u64 | store u32                      first field of a snapshot: the state before it is void
-//!  2 add table      level u8 | table varint | start prefixed | end prefixed | footer varint | checksum u32
-//!                   | versions varint | deletes varint | newest varint
+//!  2 add table      level u8 | run varint | table varint | start prefixed | end prefixed | footer varint | checksum u32
+//!                   | versions varint | deletes varint | range deletes varint | oldest varint | newest varint
+//!                   | expiring varint | first expiry varint, last expiry varint, both only if expiring is not 0
 //!  3 drop table     table varint
 //!  4 group          group varint | incarnation u64 | flushed varint | log start varint | log start term varint
 //!  5 log tail       segment varint
@@ -18,10 +19,54 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::codec::{Malformed, Reader, put_prefixed, put_varint};
-use crate::ids::{GroupId, Incarnation, LogIndex, Term};
+use crate::ids::{Expiry, GroupId, Incarnation, LogIndex, Term};
 
 /// Number of levels, 0 included.
 pub const LEVELS: usize = 7;
+
+/// Where a table is in the tree.
+///
+/// A level holds runs; within a run, tables are disjoint and in key order. A run with a higher id is newer: for one key,
+/// everything in it is newer than everything in runs with lower ids and in the levels below. A flush makes a run of level 0, with
+/// the id of its first table; what is merged from several runs has the id of the newest. Run 0 is the level's settled run: the
+/// oldest, into which leveled compaction merges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The level, 0 on top.
+    pub level: usize,
+    /// The run within the level.
+    pub run: u64,
+}
+
+/// The settled run of a level below 0.
+pub const SETTLED: u64 = 0;
+
+/// Disjoint tables in key order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its id; newer runs have higher ones.
+    pub id: u64,
+    /// Its tables, never none.
+    pub tables: Vec<TableMeta>,
+}
+
+impl Run {
+    /// Bytes of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tables.iter().map(TableMeta::bytes).sum()
+    }
+
+    /// Its tables that speak of a key in the range; `None` is no bound.
+    #[must_use]
+    pub fn overlapping(&self, start: &[u8], end: Option<&[u8]>) -> &[TableMeta] {
+        let from = self.tables.partition_point(|table| table.end.as_ref() <= start);
+        let upto = end.map_or(self.tables.len(), |end| self.tables.partition_point(|table| table.start.as_ref() < end));
+        self.tables.get(from..upto).unwrap_or_default()
+    }
+}
+
+/// The runs of every level, newest first.
+pub type Levels = Vec<Vec<Run>>;
 
 /// A table as the manifest knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +85,30 @@ pub struct TableMeta {
     pub entries: u64,
     /// Number of deletes, range deletes included.
     pub deletes: u64,
+    /// Number of range deletes.
+    pub range_deletes: u64,
+    /// Its oldest sequence number.
+    pub oldest: u64,
     /// Its newest sequence number.
     pub newest: u64,
+    /// Number of versions that expire.
+    pub expiring: u64,
+    /// When the first of them has expired; never when there is none.
+    pub first_expiry: Expiry,
+    /// When the last of them has expired; never when there is none.
+    pub last_expiry: Expiry,
 }
 
 impl TableMeta {
     /// Bytes of its file.
     pub(crate) const fn bytes(&self) -> u64 {
         self.footer_at + highwater_runtime::BLOCK as u64
+    }
+
+    /// Whether nothing in it is for ever: every version is a delete or expires.
+    #[must_use]
+    pub const fn all_expire(&self) -> bool {
+        self.expiring > 0 && self.expiring + (self.deletes - self.range_deletes) == self.entries
     }
 
     /// Whether it speaks of a key in the range; `None` is no bound.
@@ -74,8 +135,8 @@ pub struct GroupMark {
 pub struct Edit {
     /// Present in a snapshot: database and store.
     pub identity: Option<(u64, u32)>,
-    /// New tables with their level.
-    pub added: Vec<(usize, TableMeta)>,
+    /// New tables with their place.
+    pub added: Vec<(Place, TableMeta)>,
     /// Tables that are gone.
     pub dropped: Vec<u64>,
     /// New marks.
@@ -100,16 +161,20 @@ impl Edit {
             out.extend_from_slice(&database.to_le_bytes());
             out.extend_from_slice(&store.to_le_bytes());
         }
-        for (level, meta) in &self.added {
+        for (place, meta) in &self.added {
             out.push(2);
-            out.push(*level as u8);
+            out.push(place.level as u8);
+            put_varint(&mut out, place.run);
             put_varint(&mut out, meta.table);
             put_prefixed(&mut out, &meta.start);
             put_prefixed(&mut out, &meta.end);
             put_varint(&mut out, meta.footer_at);
             out.extend_from_slice(&meta.checksum.to_le_bytes());
-            for number in [meta.entries, meta.deletes, meta.newest] {
-                put_varint(&mut out, number);
+            let counts = [meta.entries, meta.deletes, meta.range_deletes, meta.oldest, meta.newest, meta.expiring];
+            let expiries = [meta.first_expiry.0, meta.last_expiry.0];
+            let expiries = if meta.expiring == 0 { &[][..] } else { &expiries };
+            for number in counts.iter().chain(expiries) {
+                put_varint(&mut out, *number);
             }
         }
         for table in &self.dropped {
@@ -149,7 +214,8 @@ impl Edit {
                     if level >= LEVELS {
                         return Err(reader.error("a level that does not exist"));
                     }
-                    edit.added.push((level, read_table(&mut reader)?));
+                    let place = Place { level, run: reader.varint()? };
+                    edit.added.push((place, read_table(&mut reader)?));
                 }
                 3 => edit.dropped.push(reader.varint()?),
                 4 => {
@@ -175,7 +241,7 @@ impl Edit {
 }
 
 fn read_table(reader: &mut Reader<'_>) -> Result<TableMeta, Malformed> {
-    Ok(TableMeta {
+    let mut meta = TableMeta {
         table: reader.varint()?,
         start: Bytes::copy_from_slice(reader.prefixed()?),
         end: Bytes::copy_from_slice(reader.prefixed()?),
@@ -183,8 +249,24 @@ fn read_table(reader: &mut Reader<'_>) -> Result<TableMeta, Malformed> {
         checksum: reader.u32()?,
         entries: reader.varint()?,
         deletes: reader.varint()?,
+        range_deletes: reader.varint()?,
+        oldest: reader.varint()?,
         newest: reader.varint()?,
-    })
+        expiring: reader.varint()?,
+        first_expiry: Expiry::NEVER,
+        last_expiry: Expiry::NEVER,
+    };
+    if meta.range_deletes > meta.deletes || meta.deletes - meta.range_deletes > meta.entries {
+        return Err(reader.error("more deletes than versions"));
+    }
+    if meta.expiring > meta.entries - (meta.deletes - meta.range_deletes) {
+        return Err(reader.error("more versions expire than have a value"));
+    }
+    if meta.expiring > 0 {
+        meta.first_expiry = Expiry(reader.varint()?);
+        meta.last_expiry = Expiry(reader.varint()?);
+    }
+    Ok(meta)
 }
 
 /// What all edits add up to.
@@ -192,8 +274,8 @@ fn read_table(reader: &mut Reader<'_>) -> Result<TableMeta, Malformed> {
 pub struct ManifestState {
     /// Database and store.
     pub identity: (u64, u32),
-    /// Tables by level: level 0 newest first, the others in key order.
-    pub levels: Vec<Vec<TableMeta>>,
+    /// Tables by level and run.
+    pub levels: Levels,
     /// Marks of the groups.
     pub groups: BTreeMap<GroupId, GroupMark>,
     /// The oldest live segment of the log; 0 before the first.
@@ -225,10 +307,11 @@ impl ManifestState {
     #[must_use]
     pub fn snapshot(&self) -> Edit {
         let mut added = Vec::new();
-        for (level, tables) in self.levels.iter().enumerate() {
-            // Level 0 is added oldest first, so that applying the snapshot gives the same order.
-            let oldest_first = tables.iter().rev().map(|table| (level, table.clone()));
-            added.extend(oldest_first);
+        for (level, runs) in self.levels.iter().enumerate() {
+            for run in runs {
+                let place = Place { level, run: run.id };
+                added.extend(run.tables.iter().map(|table| (place, table.clone())));
+            }
         }
         Edit {
             identity: Some(self.identity),
@@ -251,31 +334,10 @@ impl ManifestState {
             *self = Self::new(database, store);
         }
         for table in &edit.dropped {
-            let before: usize = self.levels.iter().map(Vec::len).sum();
-            self.levels.iter_mut().for_each(|tables| tables.retain(|held| held.table != *table));
-            if self.levels.iter().map(Vec::len).sum::<usize>() == before {
-                return Err("an edit drops a table that does not exist");
-            }
+            self.drop_table(*table)?;
         }
-        for (level, meta) in &edit.added {
-            if self.levels.iter().flatten().any(|held| held.table == meta.table) {
-                return Err("an edit adds a table that exists");
-            }
-            let Some(tables) = self.levels.get_mut(*level) else {
-                return Err("an edit names a level that does not exist");
-            };
-            if *level == 0 {
-                tables.insert(0, meta.clone());
-                continue;
-            }
-            let at = tables.partition_point(|held| held.start < meta.start);
-            let before = at.checked_sub(1).and_then(|at| tables.get(at));
-            let overlap = before.is_some_and(|before| before.end > meta.start)
-                || tables.get(at).is_some_and(|behind| behind.start < meta.end);
-            if overlap {
-                return Err("an edit makes two tables of a level overlap");
-            }
-            tables.insert(at, meta.clone());
+        for (place, meta) in &edit.added {
+            self.add_table(*place, meta)?;
         }
         self.groups.extend(edit.groups.iter().map(|(group, mark)| (*group, *mark)));
         self.log_tail = self.log_tail.max(edit.log_tail.unwrap_or(0));
@@ -285,9 +347,47 @@ impl ManifestState {
         Ok(())
     }
 
+    fn drop_table(&mut self, table: u64) -> Result<(), &'static str> {
+        for runs in &mut self.levels {
+            for at in 0..runs.len() {
+                let Some(run) = runs.get_mut(at) else { continue };
+                let Some(found) = run.tables.iter().position(|held| held.table == table) else { continue };
+                run.tables.remove(found);
+                if run.tables.is_empty() {
+                    runs.remove(at);
+                }
+                return Ok(());
+            }
+        }
+        Err("an edit drops a table that does not exist")
+    }
+
+    fn add_table(&mut self, place: Place, meta: &TableMeta) -> Result<(), &'static str> {
+        if self.tables().any(|held| held.table == meta.table) {
+            return Err("an edit adds a table that exists");
+        }
+        let Some(runs) = self.levels.get_mut(place.level) else {
+            return Err("an edit names a level that does not exist");
+        };
+        let at = runs.partition_point(|run| run.id > place.run);
+        if let Some(run) = runs.get_mut(at).filter(|run| run.id == place.run) {
+            let at = run.tables.partition_point(|held| held.start < meta.start);
+            let before = at.checked_sub(1).and_then(|at| run.tables.get(at));
+            let overlap = before.is_some_and(|before| before.end > meta.start)
+                || run.tables.get(at).is_some_and(|behind| behind.start < meta.end);
+            if overlap {
+                return Err("an edit makes two tables of a run overlap");
+            }
+            run.tables.insert(at, meta.clone());
+        } else {
+            runs.insert(at, Run { id: place.run, tables: vec![meta.clone()] });
+        }
+        Ok(())
+    }
+
     /// Every table.
     pub fn tables(&self) -> impl Iterator<Item = &TableMeta> {
-        self.levels.iter().flatten()
+        self.levels.iter().flatten().flat_map(|run| &run.tables)
     }
 }
 
@@ -305,17 +405,35 @@ mod tests {
             checksum: 7,
             entries: 1,
             deletes: 0,
+            range_deletes: 0,
+            oldest: 2,
             newest: 3,
+            expiring: 0,
+            first_expiry: Expiry::NEVER,
+            last_expiry: Expiry::NEVER,
         }
+    }
+
+    const fn at(level: usize, run: u64) -> Place {
+        Place { level, run }
     }
 
     #[test]
     fn an_edit_has_fixed_bytes_and_comes_back() {
         let mark =
             GroupMark { incarnation: Incarnation(1), flushed: LogIndex(5), start: LogIndex(4), start_term: Term(2) };
+        let expiring = TableMeta {
+            deletes: 2,
+            range_deletes: 2,
+            expiring: 1,
+            first_expiry: Expiry(5),
+            last_expiry: Expiry(6),
+            ..table(4, "a", "b")
+        };
+        assert!(expiring.all_expire());
         let edit = Edit {
             identity: Some((9, 1)),
-            added: vec![(1, table(3, "a", "b"))],
+            added: vec![(at(1, 0), table(3, "a", "b")), (at(0, 300), expiring)],
             dropped: vec![2],
             groups: BTreeMap::from([(GroupId(6), mark)]),
             log_tail: Some(1),
@@ -324,7 +442,10 @@ mod tests {
             last_seq: Some(300),
         };
         let mut expected = b"\x01\x09\0\0\0\0\0\0\0\x01\0\0\0".to_vec();
-        expected.extend_from_slice(b"\x02\x01\x03\x01a\x01b\x80\x20\x07\0\0\0\x01\0\x03\x03\x02");
+        expected.extend_from_slice(b"\x02\x01\0\x03\x01a\x01b\x80\x20\x07\0\0\0\x01\0\0\x02\x03\0");
+        expected.extend_from_slice(
+            b"\x02\0\xac\x02\x04\x01a\x01b\x80\x20\x07\0\0\0\x01\x02\x02\x02\x03\x01\x05\x06\x03\x02",
+        );
         expected.extend_from_slice(b"\x04\x06\x01\0\0\0\0\0\0\0\x05\x04\x02");
         expected.extend_from_slice(b"\x05\x01\x06\x02\x07\x04\x08\xac\x02");
         assert_eq!(edit.encode(), expected);
@@ -332,12 +453,23 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_restores_the_state_with_the_order_of_level_zero() {
+    fn a_snapshot_restores_the_state_with_the_order_of_runs() {
         let mut state = ManifestState::new(1, 2);
-        let added =
-            vec![(0, table(1, "a", "c")), (0, table(2, "a", "c")), (1, table(3, "c", "d")), (1, table(4, "a", "b"))];
+        let added = vec![
+            (at(0, 1), table(1, "a", "c")),
+            (at(0, 2), table(2, "a", "c")),
+            (at(0, 2), table(5, "d", "e")),
+            (at(1, SETTLED), table(3, "c", "d")),
+            (at(1, 1), table(6, "c", "d")),
+            (at(1, SETTLED), table(4, "a", "b")),
+        ];
         state.apply(&Edit { added, log_tail: Some(3), ..Edit::default() }).unwrap();
-        assert_eq!(state.levels[0].iter().map(|t| t.table).collect::<Vec<_>>(), [2, 1]);
+        let drawn = |level: usize| -> Vec<(u64, Vec<u64>)> {
+            let run = |run: &Run| (run.id, run.tables.iter().map(|table| table.table).collect());
+            state.levels[level].iter().map(run).collect()
+        };
+        assert_eq!(drawn(0), [(2, vec![2, 5]), (1, vec![1])]);
+        assert_eq!(drawn(1), [(1, vec![6]), (0, vec![4, 3])]);
         let mut again = ManifestState::new(0, 0);
         again.apply(&state.snapshot()).unwrap();
         assert_eq!(again, state);
@@ -346,10 +478,14 @@ mod tests {
     #[test]
     fn edits_that_do_not_fit_are_refused() {
         let mut state = ManifestState::new(1, 2);
-        state.apply(&Edit { added: vec![(1, table(1, "a", "c"))], ..Edit::default() }).unwrap();
-        assert!(state.clone().apply(&Edit { added: vec![(1, table(2, "b", "d"))], ..Edit::default() }).is_err());
-        assert!(state.clone().apply(&Edit { added: vec![(2, table(1, "x", "y"))], ..Edit::default() }).is_err());
+        let added = |place, table| Edit { added: vec![(place, table)], ..Edit::default() };
+        state.apply(&added(at(1, 0), table(1, "a", "c"))).unwrap();
+        assert!(state.clone().apply(&added(at(1, 0), table(2, "b", "d"))).is_err());
+        assert!(state.clone().apply(&added(at(1, 1), table(2, "b", "d"))).is_ok(), "runs may overlap");
+        assert!(state.clone().apply(&added(at(2, 0), table(1, "x", "y"))).is_err());
         assert!(state.apply(&Edit { dropped: vec![9], ..Edit::default() }).is_err());
+        state.apply(&Edit { dropped: vec![1], ..Edit::default() }).unwrap();
+        assert!(state.levels.iter().all(Vec::is_empty), "a run without tables is gone");
     }
 
     #[test]

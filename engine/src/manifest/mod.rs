@@ -9,5 +9,5 @@ pub mod edit;
 mod file;
 pub mod frame;
 
-pub(crate) use edit::{Edit, GroupMark, ManifestState, TableMeta};
+pub(crate) use edit::{Edit, GroupMark, Levels, ManifestState, Place, Run, TableMeta};
 pub(crate) use file::{Manifest, sync_folder};

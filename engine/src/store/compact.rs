@@ -10,7 +10,8 @@ use crate::compaction::merge::Merge;
 use crate::compaction::picker::{Compaction, pick};
 use crate::compaction::retention::Retention;
 use crate::error::EngineError;
-use crate::manifest::{Edit, TableMeta, sync_folder};
+use crate::manifest::edit::SETTLED;
+use crate::manifest::{Edit, Place, Run, TableMeta, sync_folder};
 use crate::tree::cursor::Direction;
 use crate::tree::run::RunFeed;
 use crate::tree::source::Source;
@@ -30,7 +31,7 @@ impl<E: Env> Store<E> {
                 return Err(EngineError::Closed);
             }
             let version = Rc::clone(&self.version.borrow());
-            let metas = |tables: &Vec<Rc<Table<E>>>| tables.iter().map(|table| table.meta.clone()).collect();
+            let metas = |runs: &Vec<Run>| runs.iter().flat_map(|run| &run.tables).cloned().collect();
             let levels: Vec<Vec<TableMeta>> = version.levels.iter().map(metas).collect();
             let Some(compaction) = pick(&levels, &self.options) else { return Ok(()) };
             self.compact(&version, &compaction).await?;
@@ -41,13 +42,11 @@ impl<E: Env> Store<E> {
     }
 
     async fn compact(&self, version: &Rc<Version<E>>, compaction: &Compaction) -> Result<(), EngineError> {
-        let named = |ids: &[u64]| -> Vec<Rc<Table<E>>> {
-            ids.iter().filter_map(|id| version.tables().find(|table| table.meta.table == *id)).cloned().collect()
-        };
-        let (inputs, targets) = (named(&compaction.inputs), named(&compaction.targets));
+        let (inputs, targets) = (version.named(&compaction.inputs), version.named(&compaction.targets));
+        let place = Place { level: compaction.to, run: SETTLED };
         let dropped: Vec<u64> = inputs.iter().chain(&targets).map(|table| table.meta.table).collect();
         if compaction.trivial {
-            let added = inputs.iter().map(|table| (compaction.to, table.meta.clone())).collect();
+            let added = inputs.iter().map(|table| (place, table.meta.clone())).collect();
             return self.install(Edit { added, dropped, ..Edit::default() }, Vec::new(), || ()).await;
         }
         let mut made = Vec::new();
@@ -66,7 +65,7 @@ impl<E: Env> Store<E> {
         for meta in &outputs {
             tables.push(Table::open(self.env.clone(), &self.folder, meta.clone(), self.graveyard.clone()).await?);
         }
-        let added = outputs.into_iter().map(|meta| (compaction.to, meta)).collect();
+        let added = outputs.into_iter().map(|meta| (place, meta)).collect();
         self.install(Edit { added, dropped, ..Edit::default() }, tables, || ()).await
     }
 

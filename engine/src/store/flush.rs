@@ -10,7 +10,7 @@ use crate::compaction::retention::Retention;
 use crate::error::EngineError;
 use crate::ids::GroupId;
 use crate::log::group::GroupLog;
-use crate::manifest::{Edit, GroupMark, TableMeta, sync_folder};
+use crate::manifest::{Edit, GroupMark, Place, TableMeta, sync_folder};
 use crate::tree::memtable::Memtable;
 use crate::tree::source::Source;
 use crate::tree::table::Table;
@@ -112,7 +112,7 @@ impl<E: Env> Store<E> {
         let table = match self.write_memtable(&frozen.memtable).await? {
             Some(meta) => {
                 sync_folder(&self.env, &self.folder).await;
-                edit.added.push((0, meta.clone()));
+                edit.added.push((Place { level: 0, run: meta.table }, meta.clone()));
                 Some(Table::open(self.env.clone(), &self.folder, meta, self.graveyard.clone()).await?)
             }
             None => None,

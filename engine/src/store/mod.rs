@@ -31,7 +31,8 @@ use crate::ids::{Expiry, GroupId, Incarnation, LogIndex, Seq, Term};
 use crate::log::batch::LogBatch;
 use crate::log::record::HardState;
 use crate::log::{Log, LogEntry};
-use crate::manifest::Manifest;
+use crate::manifest::edit::LEVELS;
+use crate::manifest::{Manifest, Run};
 use crate::options::{LOG_BLOCK_TARGET, StoreOptions};
 use crate::pressure::{Pressure, StoreStats, VerifyReport};
 use crate::tree::Lookup;
@@ -332,9 +333,9 @@ impl<E: Env> Store<E> {
                 return Some(Pressure::Memtables { bytes: frozen + memtables.active.bytes() });
             }
         }
-        let tables = self.version.borrow().levels.first().map_or(0, Vec::len);
-        if tables >= self.options.level_zero_stop {
-            return Some(Pressure::LevelZero { tables });
+        let runs = self.version.borrow().runs_of(0);
+        if runs >= self.options.level_zero_stop {
+            return Some(Pressure::LevelZero { runs });
         }
         let bytes = self.log.live_bytes();
         (bytes >= self.options.log_limit_bytes).then_some(Pressure::Log { bytes })
@@ -372,12 +373,9 @@ impl<E: Env> Store<E> {
         StoreStats {
             memtable_bytes: memtables.active.bytes(),
             frozen_memtables: memtables.frozen.len(),
-            tables: version.levels.iter().map(Vec::len).collect(),
-            table_bytes: version
-                .levels
-                .iter()
-                .map(|level| level.iter().map(|table| table.meta.bytes()).sum())
-                .collect(),
+            runs: version.levels.iter().map(Vec::len).collect(),
+            tables: version.levels.iter().map(|runs| runs.iter().map(|run| run.tables.len()).sum()).collect(),
+            table_bytes: version.levels.iter().map(|runs| runs.iter().map(Run::bytes).sum()).collect(),
             log_segments,
             spare_segments,
             log_blocks: self.log.appends(),
@@ -386,6 +384,18 @@ impl<E: Env> Store<E> {
             flushes: self.counters.flushed.get(),
             compactions: self.counters.compactions.get(),
             written_bytes: self.counters.written_bytes.get(),
+            level_read_bytes: vec![0; LEVELS],
+            level_written_bytes: vec![0; LEVELS],
+            moved_tables: 0,
+            covered_tables: 0,
+            expired_tables: 0,
+            hidden_versions: 0,
+            expired_versions: 0,
+            compactions_running: 0,
+            compaction_debt_bytes: 0,
+            admission: 1000,
+            stalls: 0,
+            stall_micros: 0,
             cache_hits,
             cache_misses,
             dead_files,

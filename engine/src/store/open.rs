@@ -177,7 +177,7 @@ async fn find_orphans<E: Env>(env: &E, dir: &Path, state: &ManifestState) -> Res
         beyond = beyond.max(table + 1);
         // Planted bug 104: only level 0 is looked at.
         let levels = if env.mutant(104) { 1 } else { state.levels.len() };
-        if !state.levels.iter().take(levels).flatten().any(|meta| meta.table == table) {
+        if !state.levels.iter().take(levels).flatten().flat_map(|run| &run.tables).any(|meta| meta.table == table) {
             let path = dir.join(name);
             let bytes = match env.open(&path, OpenOptions::READ).await {
                 Ok(file) => file.len().await.unwrap_or(0),

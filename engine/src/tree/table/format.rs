@@ -6,7 +6,8 @@
 //! index    = count varint | count x { last key of the block, prefixed | pointer }
 //! deletes  = count varint | count x { start prefixed | end prefixed | sequence varint }
 //! footer   = "HWTB" | version u16, 1 | length u16 of what follows | table id u64 | index, filter, deletes: pointer each
-//!            | versions varint | point deletes varint | range deletes varint | newest sequence varint
+//!            | versions varint | point deletes varint | range deletes varint | oldest sequence varint | newest sequence varint
+//!            | versions that expire varint | first expiry varint | last expiry varint
 //!            zero to 4092, then CRC-32 of the 4092 bytes before
 //! ```
 //!
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use highwater_runtime::BLOCK;
 
 use crate::codec::{Malformed, Reader, patch, put_prefixed, put_varint};
-use crate::ids::Seq;
+use crate::ids::{Expiry, Seq};
 use crate::tree::tombstone::Tombstone;
 
 const MAGIC: [u8; 4] = *b"HWTB";
@@ -169,8 +170,16 @@ pub struct Footer {
     pub deletes: u64,
     /// Number of range deletes.
     pub range_deletes: u64,
+    /// The oldest sequence number.
+    pub oldest: u64,
     /// The newest sequence number.
     pub newest: u64,
+    /// Number of versions that expire.
+    pub expiring: u64,
+    /// When the first of them has expired; never when there is none.
+    pub first_expiry: Expiry,
+    /// When the last of them has expired; never when there is none.
+    pub last_expiry: Expiry,
 }
 
 impl Footer {
@@ -181,9 +190,11 @@ impl Footer {
         self.index.put(&mut body);
         self.filter.put(&mut body);
         self.tombstones.put(&mut body);
-        for number in [self.entries, self.deletes, self.range_deletes, self.newest] {
+        for number in [self.entries, self.deletes, self.range_deletes, self.oldest, self.newest, self.expiring] {
             put_varint(&mut body, number);
         }
+        put_varint(&mut body, self.first_expiry.0);
+        put_varint(&mut body, self.last_expiry.0);
         patch(block, 0, &MAGIC);
         patch(block, 4, &VERSION.to_le_bytes());
         patch(block, 6, &(body.len() as u16).to_le_bytes());
@@ -215,7 +226,11 @@ impl Footer {
             entries: reader.varint()?,
             deletes: reader.varint()?,
             range_deletes: reader.varint()?,
+            oldest: reader.varint()?,
             newest: reader.varint()?,
+            expiring: reader.varint()?,
+            first_expiry: Expiry(reader.varint()?),
+            last_expiry: Expiry(reader.varint()?),
         };
         Ok((footer, checksum))
     }
@@ -250,13 +265,17 @@ mod tests {
             entries: 1,
             deletes: 2,
             range_deletes: 3,
-            newest: 4,
+            oldest: 4,
+            newest: 5,
+            expiring: 6,
+            first_expiry: Expiry(7),
+            last_expiry: Expiry(8),
         };
         let mut block = vec![0; BLOCK];
         let checksum = footer.encode(&mut block);
-        assert_eq!(&block[..16], b"HWTB\x01\0\x27\0\x07\0\0\0\0\0\0\0");
+        assert_eq!(&block[..16], b"HWTB\x01\0\x2b\0\x07\0\0\0\0\0\0\0");
         assert_eq!(&block[16..25], b"\xac\x02\x05\x09\x01\x01\x02\x03\x04");
-        assert_eq!(&block[43..48], b"\x01\x02\x03\x04\0");
+        assert_eq!(&block[43..52], b"\x01\x02\x03\x04\x05\x06\x07\x08\0");
         assert_eq!(Footer::decode(&block), Ok((footer, checksum)));
         for at in [0, 9, 44, 4000, 4095] {
             block[at] ^= 1;

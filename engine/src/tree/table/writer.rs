@@ -12,6 +12,7 @@ use super::block::BlockBuilder;
 use super::filter;
 use super::format::{Codec, Footer, IndexEntry, Pointer, encode_index, encode_tombstones};
 use crate::error::EngineError;
+use crate::ids::Expiry;
 use crate::manifest::TableMeta;
 use crate::tree::Entry;
 use crate::tree::tombstone::Tombstone;
@@ -47,7 +48,11 @@ pub(crate) struct TableWriter<E: Env> {
     last_key: Option<Bytes>,
     entries: u64,
     deletes: u64,
+    oldest: u64,
     newest: u64,
+    expiring: u64,
+    /// First and last.
+    expiries: Option<(Expiry, Expiry)>,
 }
 
 impl<E: Env> TableWriter<E> {
@@ -78,7 +83,10 @@ impl<E: Env> TableWriter<E> {
             last_key: None,
             entries: 0,
             deletes: 0,
+            oldest: u64::MAX,
             newest: 0,
+            expiring: 0,
+            expiries: None,
         })
     }
 
@@ -104,7 +112,13 @@ impl<E: Env> TableWriter<E> {
         self.last_key = Some(entry.key.clone());
         self.entries += 1;
         self.deletes += u64::from(entry.value.is_none());
+        self.oldest = self.oldest.min(entry.seq.0);
         self.newest = self.newest.max(entry.seq.0);
+        if entry.expires_at != Expiry::NEVER {
+            self.expiring += 1;
+            let (first, last) = self.expiries.unwrap_or((entry.expires_at, entry.expires_at));
+            self.expiries = Some((first.min(entry.expires_at), last.max(entry.expires_at)));
+        }
         self.block.push(entry);
         if self.block.bytes() >= self.block_bytes {
             self.end_block();
@@ -180,6 +194,8 @@ impl<E: Env> TableWriter<E> {
         let padded = self.pending.len().next_multiple_of(BLOCK);
         self.pending.resize(padded + BLOCK, 0);
         let newest = tombstones.iter().map(|tombstone| tombstone.seq.0).fold(self.newest, u64::max);
+        let oldest = tombstones.iter().map(|tombstone| tombstone.seq.0).fold(self.oldest, u64::min).min(newest);
+        let (first_expiry, last_expiry) = self.expiries.unwrap_or((Expiry::NEVER, Expiry::NEVER));
         let footer = Footer {
             table: self.table,
             index,
@@ -188,7 +204,11 @@ impl<E: Env> TableWriter<E> {
             entries: self.entries,
             deletes: self.deletes,
             range_deletes: tombstones.len() as u64,
+            oldest,
             newest,
+            expiring: self.expiring,
+            first_expiry,
+            last_expiry,
         };
         let footer_at = self.written + padded as u64;
         let checksum = self.pending.get_mut(padded..).map_or(0, |block| footer.encode(block));
@@ -211,7 +231,12 @@ impl<E: Env> TableWriter<E> {
             checksum,
             entries: self.entries,
             deletes: self.deletes + tombstones.len() as u64,
+            range_deletes: tombstones.len() as u64,
+            oldest,
             newest,
+            expiring: self.expiring,
+            first_expiry,
+            last_expiry,
         })
     }
 }
