@@ -60,6 +60,32 @@ pub enum Operation {
     },
 }
 
+/// One write, as it lies in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationRef<'a> {
+    /// The key has this value from now on, or until it has expired.
+    Put {
+        /// The key.
+        key: &'a [u8],
+        /// Its value.
+        value: &'a [u8],
+        /// When the value has expired.
+        expires_at: Expiry,
+    },
+    /// The key has no value from now on.
+    Delete {
+        /// The key.
+        key: &'a [u8],
+    },
+    /// No key of the range has a value from now on.
+    DeleteRange {
+        /// First key, inclusive.
+        start: &'a [u8],
+        /// Last key, exclusive.
+        end: &'a [u8],
+    },
+}
+
 impl WriteBatch {
     /// An empty batch.
     #[must_use]
@@ -151,6 +177,24 @@ impl WriteBatch {
             len += 1;
         }
         Ok(Self { encoded, len })
+    }
+
+    /// The operations in order, as they lie in the batch.
+    pub fn operations(&self) -> impl Iterator<Item = OperationRef<'_>> {
+        let mut reader = Reader::new(&self.encoded);
+        std::iter::from_fn(move || {
+            if reader.is_empty() {
+                return None;
+            }
+            // The bytes were made or checked by this module, so reading them cannot fail.
+            let (kind, key, body, expires_at) = read_operation(&mut reader).ok()?;
+            let (key, body) = (self.encoded.get(key)?, self.encoded.get(body)?);
+            Some(match kind {
+                Kind::Put | Kind::PutExpiring => OperationRef::Put { key, value: body, expires_at },
+                Kind::Delete => OperationRef::Delete { key },
+                Kind::DeleteRange => OperationRef::DeleteRange { start: key, end: body },
+            })
+        })
     }
 
     /// The operations in order, sharing the batch's memory.

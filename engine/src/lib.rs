@@ -25,7 +25,7 @@ mod pressure;
 mod store;
 pub mod tree;
 
-pub use batch::{Operation, Operations, WriteBatch};
+pub use batch::{Operation, OperationRef, Operations, WriteBatch};
 pub use error::EngineError;
 pub use figures::{Figure, FigureKind};
 pub use ids::{Expiry, GroupId, Incarnation, LogIndex, Term};

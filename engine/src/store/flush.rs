@@ -26,6 +26,7 @@ impl<E: Env> Store<E> {
             return false;
         }
         let memtable = std::mem::take(&mut memtables.active);
+        memtable.close();
         let mut marks = memtable.applied();
         if self.env.mutant(13) {
             // Planted bug 13: the applied index is that of another moment than the data.

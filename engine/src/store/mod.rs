@@ -255,9 +255,9 @@ impl<E: Env> Store<E> {
         let mut memtables = self.memtables.borrow_mut();
         let mut seq = self.last_seq.get();
         let needed = |old, new| self.snapshots.between(old, new);
-        for operation in batch.into_operations() {
+        for operation in batch.operations() {
             seq = Seq(seq.0 + 1);
-            memtables.active.apply(operation, seq, &needed);
+            memtables.active.apply(&operation, seq, &needed);
         }
         memtables.active.note_applied(group, applied);
         self.last_seq.set(seq);
@@ -306,10 +306,9 @@ impl<E: Env> Store<E> {
         // Planted bug 44: what is in memory is seen whatever the snapshot.
         let at = if self.env.mutant(44) { Seq::MAX } else { at };
         let memtables = self.memtables.borrow();
-        let key = Bytes::copy_from_slice(key);
         let frozen = memtables.frozen.iter().rev().map(|frozen| &frozen.memtable);
-        let lookups = std::iter::once(&memtables.active).chain(frozen).map(|memtable| memtable.get(&key, at));
-        lookups.into_iter().find(|lookup| *lookup != Lookup::Unknown).unwrap_or(Lookup::Unknown)
+        let mut lookups = std::iter::once(&memtables.active).chain(frozen).map(|memtable| memtable.get(key, at));
+        lookups.find(|lookup| *lookup != Lookup::Unknown).unwrap_or(Lookup::Unknown)
     }
 
     /// Reads a range at a snapshot, in either direction. Keys written after the snapshot are not seen.

@@ -6,6 +6,7 @@
 //! Layers from new to old: the active memtable, frozen memtables, level 0 (overlapping tables, newest first), levels 1 and
 //! below (disjoint tables). For one key, everything in a newer layer is newer than everything in an older one.
 
+pub(crate) mod arena;
 pub(crate) mod cache;
 pub(crate) mod cursor;
 pub(crate) mod graveyard;
@@ -16,6 +17,7 @@ pub(crate) mod source;
 pub mod table;
 pub(crate) mod tombstone;
 pub(crate) mod version;
+pub(crate) mod version_map;
 
 use bytes::Bytes;
 

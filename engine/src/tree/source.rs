@@ -7,7 +7,7 @@ use highwater_runtime::Env;
 
 use super::Entry;
 use super::cursor::{Direction, Span};
-use super::memtable::{Memtable, VersionKey};
+use super::memtable::{Fetched, Memtable};
 use super::run::RunFeed;
 use crate::error::EngineError;
 use crate::ids::Seq;
@@ -16,7 +16,7 @@ use crate::ids::Seq;
 const MEMTABLE_FETCH: usize = 64;
 
 enum Feed<E: Env> {
-    Memtable { table: Rc<Memtable>, after: Option<VersionKey> },
+    Memtable { table: Rc<Memtable>, after: Option<Fetched> },
     Run(RunFeed<E>),
 }
 
