@@ -182,10 +182,8 @@ impl Ours {
                     self.until_accepted().await;
                 }
                 inner.next.set(index + 1);
-                let mut log = LogBatch::new();
                 let entry = Bytes::from(batch.encode());
-                log.push_entries(GROUP, LIFE, LogIndex(index), std::iter::once((TERM, entry)));
-                inner.store.append(log).await?;
+                inner.store.append_deferred(GROUP, LIFE, LogIndex(index), TERM, entry).await?;
                 self.apply(index, batch);
             }
         }
