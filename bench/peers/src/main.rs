@@ -5,7 +5,10 @@
 #![allow(
     async_fn_in_trait,
     clippy::cast_precision_loss,
-    reason = "futures stay on the thread that makes them; figures are rounded when they are shown"
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "futures stay on the thread that makes them, figures are rounded when they are shown, and this program is \
+              about real clocks, threads and files"
 )]
 
 mod director;

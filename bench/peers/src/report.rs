@@ -169,12 +169,28 @@ impl Report {
     pub fn print(&self) {
         println!(
             "{:17} {:17} {:>11} {:>23} {:>6} {:>8} {:>8} {:>8} {:>6} {:>7} {:>7} {:>8} {:>8} {:>9} {:>9} {:>8} {:>8}",
-            "workload", "engine", "ops/s", "(min - max)", "ours x", "cpu us", "+ after", "B/op", "w-amp", "sync/op",
-            "flush", "p50 us", "p99 us", "p99.9 us", "max us", "space MB", "peak MB",
+            "workload",
+            "engine",
+            "ops/s",
+            "(min - max)",
+            "ours x",
+            "cpu us",
+            "+ after",
+            "B/op",
+            "w-amp",
+            "sync/op",
+            "flush",
+            "p50 us",
+            "p99 us",
+            "p99.9 us",
+            "max us",
+            "space MB",
+            "peak MB",
         );
         let mut before = String::new();
         for line in &self.summaries {
-            let name = if line.role.is_empty() { line.workload.clone() } else { format!("{} {}", line.role, line.workload) };
+            let name =
+                if line.role.is_empty() { line.workload.clone() } else { format!("{} {}", line.role, line.workload) };
             if before != name {
                 println!();
             }
@@ -240,7 +256,12 @@ fn summary(workload: &Workload, role: &str, engine: Name, runs: &[&Run]) -> Summ
         write_amplification: (!factors.is_empty()).then(|| median(factors)),
         syncs: of(|part| part.syncs),
         device_flushes: of(|part| part.device_flushes),
-        micros: [of(|part| part.micros[0]), of(|part| part.micros[1]), of(|part| part.micros[2]), of(|part| part.micros[3])],
+        micros: [
+            of(|part| part.micros[0]),
+            of(|part| part.micros[1]),
+            of(|part| part.micros[2]),
+            of(|part| part.micros[3]),
+        ],
         space: of(|part| part.space as f64),
         memory_peak: of(|part| part.memory_peak as f64),
         disturbed_runs: runs.iter().filter(|run| run.disturbed).count(),

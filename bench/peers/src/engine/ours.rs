@@ -263,9 +263,11 @@ impl Engine for Ours {
 
     fn figures(&self) -> BTreeMap<String, u64> {
         let stats = self.0.store.stats();
-        let tables = stats.table_bytes.iter().enumerate().map(|(level, bytes)| (format!("level_{level}_bytes"), *bytes));
+        let tables =
+            stats.table_bytes.iter().enumerate().map(|(level, bytes)| (format!("level_{level}_bytes"), *bytes));
         let mut figures: BTreeMap<String, u64> = tables.collect();
-        let counts = stats.tables.iter().enumerate().map(|(level, count)| (format!("level_{level}_tables"), *count as u64));
+        let counts =
+            stats.tables.iter().enumerate().map(|(level, count)| (format!("level_{level}_tables"), *count as u64));
         figures.extend(counts);
         figures.extend(
             [

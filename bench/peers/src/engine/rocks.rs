@@ -116,7 +116,8 @@ impl Engine for Rocks {
         let mut figures = BTreeMap::new();
         for level in 0..7 {
             let text = self.0.db.property_value(&*format!("rocksdb.num-files-at-level{level}")).ok().flatten();
-            figures.extend(text.and_then(|text| text.parse().ok()).map(|count| (format!("level_{level}_tables"), count)));
+            figures
+                .extend(text.and_then(|text| text.parse().ok()).map(|count| (format!("level_{level}_tables"), count)));
         }
         let numbers = [
             ("rocksdb.total-sst-files-size", "table_bytes"),
