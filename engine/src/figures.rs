@@ -148,6 +148,9 @@ impl StoreStats {
             dead_files,
             dead_bytes,
             deleted_files,
+            scrub_passes,
+            scrubbed_bytes,
+            damage,
         } = self;
         let mut list = List(Vec::new());
         list.gauge("memtable_bytes", "bytes", *memtable_bytes, "bytes in the active memtable");
@@ -203,6 +206,14 @@ impl StoreStats {
         list.gauge("deletion_waiting_files", "files", *dead_files, "dead files that wait to be removed");
         list.gauge("deletion_waiting_bytes", "bytes", *dead_bytes, "bytes of the dead files that wait to be removed");
         list.counter("deletion_files", "files", *deleted_files, "dead files removed");
+        list.counter("scrub_passes", "passes", *scrub_passes, "times that the scrub has read everything");
+        list.counter("scrub_bytes", "bytes", *scrubbed_bytes, "bytes that the scrub has read");
+        list.gauge(
+            "damaged_places",
+            "places",
+            damage.len(),
+            "known damage in tables and log; the replica must be rebuilt",
+        );
 
         let written = (log_bytes + written_bytes).value();
         let help = "bytes written to log and tables per byte taken, since the store was opened";

@@ -14,6 +14,7 @@
 mod batch;
 pub mod codec;
 mod compaction;
+mod damage;
 mod error;
 mod figures;
 mod gate;
@@ -26,6 +27,7 @@ mod store;
 pub mod tree;
 
 pub use batch::{Operation, OperationRef, Operations, WriteBatch};
+pub use damage::Damage;
 pub use error::EngineError;
 pub use figures::{Figure, FigureKind};
 pub use ids::{Expiry, GroupId, Incarnation, LogIndex, Term};

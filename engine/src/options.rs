@@ -64,6 +64,8 @@ pub struct StoreOptions {
     pub cache_bytes: usize,
     /// Bytes per second at which dead files are removed, one at a time; 0 for no limit. A full disk lifts the limit.
     pub deletion_bytes_per_second: u64,
+    /// Microseconds in which the scrub reads every table and closed log segment once; 0 for no scrub.
+    pub scrub_period_micros: u64,
     /// Bytes of the manifest at which a new one is started.
     pub manifest_bytes: u64,
 }
@@ -91,6 +93,7 @@ impl Default for StoreOptions {
             time_window_micros: 0,
             cache_bytes: 64 << 20,
             deletion_bytes_per_second: 256 << 20,
+            scrub_period_micros: 14 * 86_400_000_000,
             manifest_bytes: 1 << 20,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::damage::Damage;
+
 /// A reason to refuse client writes now. What is already in the log is still applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pressure {
@@ -107,6 +109,12 @@ pub struct StoreStats {
     pub dead_bytes: u64,
     /// Files removed since the store was opened.
     pub deleted_files: u64,
+    /// Passes of the scrub completed since the store was opened.
+    pub scrub_passes: u64,
+    /// Bytes that the scrub has read since the store was opened.
+    pub scrubbed_bytes: u64,
+    /// Damage known in the files in use.
+    pub damage: Vec<Damage>,
 }
 
 /// What [`crate::Store::verify`] read.

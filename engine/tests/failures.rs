@@ -162,7 +162,6 @@ fn any_damage_to_a_table_is_reported_with_its_file_and_never_served() {
         let len = sim.disk().contents(&path).unwrap().len();
         for at in [10, len / 3, len - 4096 + 20, len - 2] {
             flip(&sim, &path, at);
-            let before = files(&sim, ".tbl").len();
             let (damaged, model) = (path.clone(), &model);
             let error = sim
                 .run(|env| async move {
@@ -180,7 +179,7 @@ fn any_damage_to_a_table_is_reported_with_its_file_and_never_served() {
             // A flip in the padding between the index and the footer is of no consequence.
             if let Some(error) = error {
                 assert!(matches!(&error, EngineError::Corruption { file, .. } if *file == damaged), "{error}");
-                assert!(files(&sim, ".tbl").len() >= before, "nothing was removed");
+                assert!(files(&sim, ".tbl").contains(&path), "what is damaged is kept");
             }
             sim.crash(CrashKind::Power);
             flip(&sim, &path, at);

@@ -18,6 +18,7 @@ mod read;
 pub mod record;
 pub(crate) mod recovery;
 pub(crate) mod scan;
+pub(crate) mod scrub;
 pub mod segment;
 mod state;
 pub mod verdict;

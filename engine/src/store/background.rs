@@ -42,6 +42,7 @@ impl<E: Env> Store<E> {
         self.start_worker(Worker::Flush, &self.flush_wake);
         self.start_worker(Worker::Compaction, &self.compact_wake);
         self.start_deletion();
+        self.start_scrub();
         let (weak, wake, env) = (Rc::downgrade(self), self.seal_wake.clone(), self.env.clone());
         let quiet = self.options.seal_after_micros;
         self.env.spawn("engine-seal", seal_when_idle(weak, wake, env, quiet));

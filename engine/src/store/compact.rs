@@ -23,6 +23,12 @@ use crate::tree::version::Version;
 /// Tables on this level and below are compressed.
 const COMPRESSED_FROM: usize = 2;
 
+/// Whether a damaged table takes part. Such a table stays as it is: what can still be read of it is not given fresh checksums.
+fn is_quarantined<E: Env>(version: &Version<E>, compaction: &Compaction) -> bool {
+    let takes_part = |table: &u64| compaction.inputs.contains(table) || compaction.targets.contains(table);
+    version.tables().any(|table| table.is_damaged() && takes_part(&table.meta.table))
+}
+
 impl<E: Env> Store<E> {
     /// Compacts until the tree has its shape.
     pub(super) async fn compaction_work(&self) -> Result<(), EngineError> {
@@ -34,7 +40,14 @@ impl<E: Env> Store<E> {
             let metas = |runs: &Vec<Run>| runs.iter().flat_map(|run| &run.tables).cloned().collect();
             let levels: Vec<Vec<TableMeta>> = version.levels.iter().map(metas).collect();
             let Some(compaction) = pick(&levels, &self.options) else { return Ok(()) };
-            self.compact(&version, &compaction).await?;
+            if is_quarantined(&version, &compaction) {
+                return Ok(());
+            }
+            match self.compact(&version, &compaction).await {
+                // What is damaged is quarantined now: the next look at the tree finds that.
+                Err(EngineError::Corruption { .. }) if is_quarantined(&version, &compaction) => continue,
+                outcome => outcome?,
+            }
             add(&self.counters.compactions, 1);
             // Pressure may have ended.
             self.progress.announce();

@@ -13,6 +13,7 @@ mod deletion;
 mod flush;
 mod maintain;
 mod open;
+mod scrub;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,7 @@ use highwater_runtime::Env;
 pub use open::{RecoveredGroup, Recovery};
 
 use crate::batch::WriteBatch;
+use crate::damage::Damage;
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
 use crate::ids::{Expiry, GroupId, Incarnation, LogIndex, Seq, Term};
@@ -70,10 +72,13 @@ pub struct Store<E: Env> {
     flush_wake: Event,
     compact_wake: Event,
     seal_wake: Event,
+    scrub_wake: Event,
     progress: Progress,
     /// Background jobs under way.
     busy: Cell<usize>,
     troubles: RefCell<Troubles>,
+    /// Damage found in the log, each with its segment.
+    log_damage: RefCell<Vec<(u64, Damage)>>,
     counters: Counters,
     closed: Cell<bool>,
 }
@@ -107,6 +112,8 @@ struct Counters {
     compactions: Cell<u64>,
     written_bytes: Cell<u64>,
     deleted_files: Cell<u64>,
+    scrub_passes: Cell<u64>,
+    scrubbed_bytes: Cell<u64>,
     taken_bytes: Cell<u64>,
 }
 
@@ -400,6 +407,9 @@ impl<E: Env> Store<E> {
             dead_files,
             dead_bytes,
             deleted_files: self.counters.deleted_files.get(),
+            scrub_passes: self.counters.scrub_passes.get(),
+            scrubbed_bytes: self.counters.scrubbed_bytes.get(),
+            damage: self.damage(),
         }
     }
 
@@ -424,6 +434,7 @@ impl<E: Env> Store<E> {
         self.compact_wake.notify();
         self.seal_wake.notify();
         self.graveyard.wake().notify();
+        self.scrub_wake.notify();
     }
 }
 

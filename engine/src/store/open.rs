@@ -117,9 +117,11 @@ impl<E: Env> Store<E> {
             flush_wake: Event::default(),
             compact_wake: Event::default(),
             seal_wake: Event::default(),
+            scrub_wake: Event::default(),
             progress: Progress::default(),
             busy: Cell::new(0),
             troubles: RefCell::new(Troubles::default()),
+            log_damage: RefCell::default(),
             counters: Counters::default(),
             closed: Cell::new(false),
         });

@@ -8,7 +8,7 @@ pub mod filter;
 pub mod format;
 pub(crate) mod writer;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -19,6 +19,7 @@ use super::Lookup;
 use super::cache::BlockCache;
 use super::graveyard::{Dead, Graveyard};
 use super::tombstone::RangeTombstones;
+use crate::damage::{Damage, remember};
 use crate::error::EngineError;
 use crate::ids::{Expiry, Seq};
 use crate::manifest::TableMeta;
@@ -37,6 +38,8 @@ pub(crate) struct Table<E: Env> {
     pub(crate) tombstones: RangeTombstones,
     footer: Footer,
     obsolete: Cell<bool>,
+    /// Places that were found damaged. Such a table is quarantined.
+    damage: RefCell<Vec<Damage>>,
     graveyard: Graveyard,
 }
 
@@ -120,7 +123,19 @@ impl<E: Env> Table<E> {
             tombstones.add(tombstone, &|_, _| true);
         }
         let obsolete = Cell::new(false);
-        Ok(Rc::new(Self { meta, env, file, path, index, filter, tombstones, footer, obsolete, graveyard }))
+        Ok(Rc::new(Self {
+            meta,
+            env,
+            file,
+            path,
+            index,
+            filter,
+            tombstones,
+            footer,
+            obsolete,
+            damage: RefCell::default(),
+            graveyard,
+        }))
     }
 
     /// Lets the file be removed once nobody reads it.
@@ -152,8 +167,52 @@ impl<E: Env> Table<E> {
     }
 
     async fn read_block(&self, pointer: &Pointer) -> Result<Block, EngineError> {
-        let data = read(&self.file, &self.path, pointer).await?;
-        Block::decode(data).map_err(|error| self.malformed(pointer.offset, &error))
+        let read = read(&self.file, &self.path, pointer).await;
+        let block = read.and_then(|data| Block::decode(data).map_err(|error| self.malformed(pointer.offset, &error)));
+        self.noted(block)
+    }
+
+    /// Remembers the damage that an outcome speaks of.
+    fn noted<T>(&self, outcome: Result<T, EngineError>) -> Result<T, EngineError> {
+        if let Some(damage) = outcome.as_ref().err().and_then(Damage::of) {
+            remember(&mut self.damage.borrow_mut(), damage);
+        }
+        outcome
+    }
+
+    /// Places that were found damaged since the table was opened.
+    pub(crate) fn damage(&self) -> Vec<Damage> {
+        self.damage.borrow().clone()
+    }
+
+    /// Whether damage was found: then the table is quarantined.
+    pub(crate) fn is_damaged(&self) -> bool {
+        !self.damage.borrow().is_empty()
+    }
+
+    /// Number of pieces that a scrub reads: the data blocks, what lies behind them, and the footer.
+    pub(crate) fn scrub_pieces(&self) -> usize {
+        self.blocks() + 4
+    }
+
+    /// Reads piece `number` past the cache and checks it. Returns its bytes in the file.
+    pub(crate) async fn scrub_piece(&self, number: usize) -> Result<u64, EngineError> {
+        if let Some(entry) = self.index.get(number) {
+            return self.read_block(&entry.pointer).await.map(|_| u64::from(entry.pointer.stored));
+        }
+        let around = [&self.footer.filter, &self.footer.tombstones, &self.footer.index];
+        if let Some(pointer) = around.get(number - self.index.len()) {
+            let outcome = read(&self.file, &self.path, pointer).await;
+            return self.noted(outcome).map(|_| u64::from(pointer.stored));
+        }
+        let at = self.meta.footer_at;
+        let end = match self.file.read_at(at, BLOCK).await {
+            Ok(end) => end,
+            Err(error) => return self.noted(Err(failed_read(&self.file, &self.path, at + BLOCK as u64, &error).await)),
+        };
+        let whole = Footer::decode(&end).is_ok_and(|(_, checksum)| checksum == self.meta.checksum);
+        let damaged = || EngineError::corruption(&self.path, at, "the footer is not the one that the manifest names");
+        self.noted(if whole { Ok(BLOCK as u64) } else { Err(damaged()) })
     }
 
     fn malformed(&self, base: u64, error: &crate::codec::Malformed) -> EngineError {
