@@ -25,7 +25,8 @@ impl<E: Env> Store<E> {
         if memtables.active.is_empty() || memtables.frozen.len() >= self.options.frozen_memtables {
             return false;
         }
-        let memtable = std::mem::take(&mut memtables.active);
+        let fresh = Rc::new(Memtable::sized(self.options.memtable_bytes));
+        let memtable = std::mem::replace(&mut memtables.active, fresh);
         memtable.close();
         let mut marks = memtable.applied();
         if self.env.mutant(13) {

@@ -43,6 +43,7 @@ use crate::tree::cursor::{Cursor, Direction, KeyRange, View};
 use crate::tree::graveyard::Graveyard;
 use crate::tree::memtable::Memtable;
 use crate::tree::snapshot::{Snapshot, Snapshots};
+use crate::tree::table::filter;
 use crate::tree::version::Version;
 
 /// Deferred entries are written when less than this is left of a block.
@@ -312,9 +313,10 @@ impl<E: Env> Store<E> {
     fn get_in_memory(&self, key: &[u8], at: Seq) -> Lookup {
         // Planted bug 44: what is in memory is seen whatever the snapshot.
         let at = if self.env.mutant(44) { Seq::MAX } else { at };
+        let hash = filter::hash(key);
         let memtables = self.memtables.borrow();
         let frozen = memtables.frozen.iter().rev().map(|frozen| &frozen.memtable);
-        let mut lookups = std::iter::once(&memtables.active).chain(frozen).map(|memtable| memtable.get(key, at));
+        let mut lookups = std::iter::once(&memtables.active).chain(frozen).map(|memtable| memtable.get(key, hash, at));
         lookups.find(|lookup| *lookup != Lookup::Unknown).unwrap_or(Lookup::Unknown)
     }
 

@@ -95,7 +95,8 @@ impl<E: Env> Store<E> {
         };
         orphans.into_iter().for_each(|dead| graveyard.bury(dead));
         let applied = recovery.groups.iter().map(|(group, found)| (*group, found.applied)).collect();
-        let memtables = Memtables { active: Rc::default(), frozen: VecDeque::new(), earlier_marks: BTreeMap::new() };
+        let active = Rc::new(Memtable::sized(options.memtable_bytes));
+        let memtables = Memtables { active, frozen: VecDeque::new(), earlier_marks: BTreeMap::new() };
         let store = Rc::new(Self {
             // Planted bug 114: sequence numbers begin anew.
             last_seq: Cell::new(Seq(if env.mutant(114) { 0 } else { manifest.state().last_seq })),
@@ -190,10 +191,4 @@ async fn find_orphans<E: Env>(env: &E, dir: &Path, state: &ManifestState) -> Res
         }
     }
     Ok((orphans, beyond))
-}
-
-impl Default for Memtables {
-    fn default() -> Self {
-        Self { active: Rc::new(Memtable::default()), frozen: VecDeque::new(), earlier_marks: BTreeMap::new() }
-    }
 }

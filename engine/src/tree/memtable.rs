@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::cursor::{Direction, Span};
+use super::key_filter::KeyFilter;
 use super::tombstone::{RangeTombstones, Tombstone};
 use super::version_map::{Finger, VersionMap};
 use super::{Entry, Lookup};
@@ -31,6 +32,7 @@ pub(crate) struct Fetched {
 #[derive(Debug, Default)]
 pub(crate) struct Memtable {
     map: RefCell<VersionMap>,
+    keys: RefCell<KeyFilter>,
     tombstones: RefCell<RangeTombstones>,
     applied: RefCell<BTreeMap<GroupId, LogIndex>>,
     tombstone_bytes: Cell<usize>,
@@ -38,14 +40,21 @@ pub(crate) struct Memtable {
 }
 
 impl Memtable {
+    /// A memtable that will be flushed at so many bytes.
+    pub(crate) fn sized(bytes: usize) -> Self {
+        Self { keys: RefCell::new(KeyFilter::sized(bytes)), ..Self::default() }
+    }
+
     /// Lets one operation take effect at `seq`. `needed(old, new)` says whether some reader sees `old` and not `new`.
     pub(crate) fn apply(&self, operation: &OperationRef<'_>, seq: Seq, needed: &dyn Fn(Seq, Seq) -> bool) {
         let still = |old| needed(old, seq);
         match *operation {
             OperationRef::Put { key, value, expires_at } => {
+                self.keys.borrow_mut().add(key);
                 self.map.borrow_mut().insert(key, seq, Some(value), expires_at, still);
             }
             OperationRef::Delete { key } => {
+                self.keys.borrow_mut().add(key);
                 self.map.borrow_mut().insert(key, seq, None, Expiry::NEVER, still);
             }
             OperationRef::DeleteRange { start, end } => {
@@ -75,7 +84,7 @@ impl Memtable {
 
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.map.borrow().bytes() + self.tombstone_bytes.get()
+        self.map.borrow().bytes() + self.keys.borrow().bytes() + self.tombstone_bytes.get()
     }
 
     /// Whether nothing at all was noted.
@@ -93,10 +102,11 @@ impl Memtable {
         self.tombstones.borrow()
     }
 
-    /// What is known of `key` at `at`.
-    pub(crate) fn get(&self, key: &[u8], at: Seq) -> Lookup {
+    /// What is known of `key`, whose filter hash is given, at `at`.
+    pub(crate) fn get(&self, key: &[u8], hash: u64, at: Seq) -> Lookup {
         let map = self.map.borrow();
-        let newest = map.at(map.seek(key, at)).filter(|(_, version)| version.key == key);
+        let newest = if self.keys.borrow().may_contain(hash) { map.at(map.seek(key, at)) } else { None };
+        let newest = newest.filter(|(_, version)| version.key == key);
         let version = newest.map(|(_, version)| (version.seq, map.share_value(&version), version.expires_at));
         let tombstones = self.tombstones.borrow();
         let covering = if tombstones.is_empty() { None } else { tombstones.covering(key, at) };
@@ -172,6 +182,7 @@ impl Memtable {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
+    use crate::tree::table::filter;
 
     fn put(key: &'static str, value: &'static str) -> OperationRef<'static> {
         OperationRef::Put { key: key.as_bytes(), value: value.as_bytes(), expires_at: Expiry::NEVER }
@@ -179,11 +190,11 @@ mod tests {
 
     #[test]
     fn a_reader_sees_the_newest_version_at_or_below_its_snapshot() {
-        let table = Memtable::default();
+        let table = Memtable::sized(4096);
         table.apply(&put("a", "1"), Seq(1), &|_, _| true);
         table.apply(&put("a", "2"), Seq(3), &|_, _| true);
         table.apply(&OperationRef::Delete { key: b"a" }, Seq(5), &|_, _| true);
-        let at = |seq| table.get(b"a", Seq(seq));
+        let at = |seq| table.get(b"a", filter::hash(b"a"), Seq(seq));
         assert_eq!(at(0), Lookup::Unknown);
         assert_eq!(at(2), Lookup::Found(Bytes::from_static(b"1"), Expiry::NEVER));
         assert_eq!(at(4), Lookup::Found(Bytes::from_static(b"2"), Expiry::NEVER));
@@ -192,11 +203,11 @@ mod tests {
 
     #[test]
     fn a_range_delete_hides_older_versions_only() {
-        let table = Memtable::default();
+        let table = Memtable::sized(4096);
         table.apply(&put("b", "1"), Seq(1), &|_, _| true);
         let range = OperationRef::DeleteRange { start: b"a", end: b"c" };
         table.apply(&range, Seq(2), &|_, _| true);
-        let at = |key: &'static str, seq| table.get(key.as_bytes(), Seq(seq));
+        let at = |key: &'static str, seq| table.get(key.as_bytes(), filter::hash(key.as_bytes()), Seq(seq));
         assert_eq!(at("b", 1), Lookup::Found(Bytes::from_static(b"1"), Expiry::NEVER));
         assert_eq!(at("b", 2), Lookup::Deleted);
         assert_eq!(at("a", 2), Lookup::Deleted, "older layers are hidden too");

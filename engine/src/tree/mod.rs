@@ -10,6 +10,7 @@ pub(crate) mod arena;
 pub(crate) mod cache;
 pub(crate) mod cursor;
 pub(crate) mod graveyard;
+pub(crate) mod key_filter;
 pub(crate) mod memtable;
 pub(crate) mod run;
 pub(crate) mod snapshot;
