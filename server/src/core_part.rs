@@ -16,6 +16,7 @@ use crate::auth::{ROOT, Verifier};
 use crate::config::{AutoCount, Config, Origin};
 use crate::http::Service;
 use crate::node::{self, Node, NodeSettings, NodeSetup, Ports, StartError};
+use crate::process::ProcessFigures;
 use crate::stop::Stop;
 
 /// Why a core ended other than on request.
@@ -81,6 +82,15 @@ impl CorePart {
     #[must_use]
     pub fn with_store(mut self, store: highwater_engine::StoreOptions) -> Self {
         self.setup.store = store;
+        self
+    }
+}
+
+impl CorePart {
+    /// The same with a way to learn what the operating system says of the process.
+    #[must_use]
+    pub fn with_process(mut self, figures: fn() -> ProcessFigures) -> Self {
+        self.setup.settings.process = Some(figures);
         self
     }
 }
@@ -158,6 +168,7 @@ fn node_settings(config: &Config) -> NodeSettings {
         max_consume_bytes: u32::try_from(config.topics_max_payload.0).unwrap_or(u32::MAX),
         scram_iterations: config.auth_scram_iterations,
         shown: shown.collect(),
+        process: None,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::config::{self, Args, Config, Cores, EXIT_CONFIG, Origin, SettingValue
 use crate::core_part::{self, CoreError, Serving, advice, run_core};
 use crate::first_start::{self, RootPassword};
 use crate::http::VERSION;
-use crate::{lock, logging};
+use crate::{lock, logging, process};
 use clap::Parser as _;
 use highwater_runtime::{CpuSet, Env as _, preflight};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -94,7 +94,8 @@ fn run(args: &Args) -> Result<(), Refusal> {
     let cores = u16::try_from(cpus.len()).map_err(|_| Refusal::config(format!("{} cores are too many", cpus.len())))?;
     let (parts, stopper) =
         core_part::parts(&config, cores, http_addr, data_dir.clone(), root_password.text().to_owned());
-    let parts: Arc<Vec<_>> = Arc::new(parts.into_iter().map(|part| Mutex::new(Some(part))).collect());
+    let parts: Arc<Vec<_>> =
+        Arc::new(parts.into_iter().map(|part| Mutex::new(Some(part.with_process(process::figures)))).collect());
     let launched = highwater_runtime::launch(&cpus, move |env| {
         let part = parts.get(usize::from(env.core().0)).and_then(|part| part.lock().ok()?.take());
         let events = events.clone();

@@ -1,8 +1,8 @@
 //! # The daemon
 //!
 //! Owns a node from its command line to its sockets: configuration, cores, group drivers, routing, reads, logins and front
-//! ends. Everything below `core_part` runs unchanged in simulation; only `daemon`, `lock`, `first_start` and the loading of
-//! the configuration touch the machine directly.
+//! ends. Everything below `core_part` runs unchanged in simulation; only `daemon`, `lock`, `first_start`, `process` and the
+//! loading of the configuration touch the machine directly.
 //! Must never: decide what a committed command does (`state`), or answer a write before its log entry is durable.
 
 pub mod auth;
@@ -15,5 +15,7 @@ pub mod gate;
 pub mod http;
 pub mod lock;
 pub mod logging;
+mod metrics;
 pub mod node;
+pub mod process;
 pub mod stop;

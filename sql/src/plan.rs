@@ -149,6 +149,7 @@ pub enum SystemTable {
     Jobs,
     Settings,
     ClusterGroups,
+    Stats,
 }
 
 /// INSERT, UPDATE or DELETE of one table, evaluated at apply.

@@ -41,6 +41,7 @@ pub const TABLES: &[(&str, SystemTable)] = &[
     ("jobs", SystemTable::Jobs),
     ("namespaces", SystemTable::Namespaces),
     ("settings", SystemTable::Settings),
+    ("stats", SystemTable::Stats),
     ("tables", SystemTable::Tables),
     ("topic_offsets", SystemTable::TopicOffsets),
     ("topics", SystemTable::Topics),
@@ -54,7 +55,6 @@ pub const PLANNED: &[&str] = &[
     "live",
     "server_logs",
     "sessions",
-    "stats",
     "transactions",
     "view_errors",
     "view_progress",
@@ -154,6 +154,16 @@ const CLUSTER_GROUPS: &[SystemColumn] = &[
     given("state_hash", DataType::Text),
 ];
 
+const STATS: &[SystemColumn] = &[
+    key("metric_name", DataType::Text),
+    given("metric_value", DataType::Double),
+    maybe("store", DataType::Int),
+    key("labels", DataType::Json),
+    given("kind", DataType::Text),
+    given("unit", DataType::Text),
+    given("help", DataType::Text),
+];
+
 /// The columns of a system table, in the order of its rows' values.
 #[must_use]
 pub const fn columns(table: SystemTable) -> &'static [SystemColumn] {
@@ -167,6 +177,7 @@ pub const fn columns(table: SystemTable) -> &'static [SystemColumn] {
         SystemTable::Jobs => JOBS,
         SystemTable::Settings => SETTINGS,
         SystemTable::ClusterGroups => CLUSTER_GROUPS,
+        SystemTable::Stats => STATS,
     }
 }
 

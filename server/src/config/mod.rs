@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub use args::Args;
 pub use settings::{Config, DEFINITIONS, Definition, Setting};
 pub use sources::Origin;
-pub use units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, Period, Secret, SettingValue};
+pub use units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue};
 
 use sources::Merged;
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::ConfigError;
 use super::sources::{Given, Merged, Origin};
-use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, Period, Secret, SettingValue};
+use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue};
 
 /// What is known about a setting before anyone gives it a value.
 #[derive(Clone, Debug)]
@@ -201,6 +201,9 @@ settings! {
     http_body_timeout: Period = "30s", "http.body_timeout", "http", SECOND..=HOUR;
     /// Time that a client may take no byte of an answer before the connection is closed.
     http_write_timeout: Period = "30s", "http.write_timeout", "http", SECOND..=HOUR;
+
+    /// Who reads GET /metrics: loopback (this machine freely, others as dba or system), login (dba or system from anywhere), all, off.
+    http_metrics: MetricsAccess = "loopback", "http.metrics", "http";
 
     /// Longest SQL text of a request.
     sql_max_text: Bytes = "1MiB", "sql.max_text", "sql", KIB..=64 * MIB;

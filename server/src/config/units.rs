@@ -52,6 +52,19 @@ impl Period {
     }
 }
 
+/// Who may read the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Nobody.
+    Off,
+    /// Anyone on this machine; from elsewhere with a login of role dba or system.
+    Loopback,
+    /// With a login of role dba or system.
+    Login,
+    /// Anyone who reaches the port.
+    All,
+}
+
 /// Which CPUs run an executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cores {
@@ -290,6 +303,28 @@ impl SettingValue for Cores {
                 if list.len() == 1 { format!("{text},") } else { text }
             }
         }
+    }
+}
+
+impl SettingValue for MetricsAccess {
+    const KIND: &'static str = "access";
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "off" => Ok(Self::Off),
+            "loopback" => Ok(Self::Loopback),
+            "login" => Ok(Self::Login),
+            "all" => Ok(Self::All),
+            _ => Err("says not who may read; give loopback, login, all or off".into()),
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Off => "off",
+            Self::Loopback => "loopback",
+            Self::Login => "login",
+            Self::All => "all",
+        }
+        .into()
     }
 }
 

@@ -50,9 +50,11 @@ impl Service {
 
     fn spawn_connection(&self, connections: &Gate, stream: <Rt as Env>::Stream, peer: SocketAddr, stop: &Stop) {
         let Some(pass) = connections.try_enter() else {
+            self.0.traffic.refused();
             tracing::warn!(%peer, limit = connections.taken(), "a connection was refused: http.max_connections is reached");
             return;
         };
+        self.0.traffic.connected();
         let (service, limits, stop) = (self.clone(), self.limits(), stop.clone());
         self.env().clone().spawn("http", async move {
             let env = service.env().clone();

@@ -6,6 +6,7 @@
 mod bearer;
 mod listen;
 mod login;
+mod metrics;
 mod request_id;
 mod routes;
 mod sql;
@@ -22,6 +23,7 @@ use highwater_runtime::{Env, Monotonic, Rt};
 use crate::auth::{self, Logins};
 use crate::config::Config;
 use crate::gate::Gate;
+use crate::metrics::Traffic;
 use crate::node::Node;
 use crate::stop::Stop;
 use routes::{Route, Unrouted};
@@ -40,6 +42,7 @@ struct Inner {
     requests: Gate,
     stop: Stop,
     node: RefCell<Option<Node>>,
+    traffic: Rc<Traffic>,
 }
 
 impl Service {
@@ -48,11 +51,12 @@ impl Service {
     pub fn new(env: Rt, config: Arc<Config>, stop: Stop) -> Self {
         let logins = Logins::new(&config, auth::random_salt(&env));
         let requests = Gate::new(config.http_max_requests, 0);
-        Self(Rc::new(Inner { env, config, logins, requests, stop, node: RefCell::new(None) }))
+        Self(Rc::new(Inner { env, config, logins, requests, stop, node: RefCell::new(None), traffic: Rc::default() }))
     }
 
     /// The node is there: from now on requests are served.
     pub fn open(&self, node: Node) {
+        node.counts(&self.0.traffic);
         node.serves();
         self.0.node.replace(Some(node));
     }
@@ -105,6 +109,8 @@ impl Service {
             Ok(response) => response,
             Err(error) => error.response(self.took(started)),
         };
+        let micros = self.env().now().micros_since(started);
+        self.0.traffic.answered(routes::label(&request.path), response.status, micros);
         let (status, took_ms, method, path) =
             (response.status, self.took(started), request.method.as_str(), request.path.as_str());
         if status >= 500 && status != 503 {
@@ -127,7 +133,8 @@ impl Service {
         match route {
             Route::Health => return Ok(self.health().await),
             Route::Ready => return Ok(self.ready().await),
-            Route::Login
+            Route::Metrics
+            | Route::Login
             | Route::Refresh
             | Route::Me
             | Route::AuthStatus
@@ -136,6 +143,10 @@ impl Service {
             | Route::Ack => {}
         }
         let node = self.node().ok_or_else(|| ApiError::new(ErrorCode::ClusterUnavailable, self.why_not_ready()))?;
+        // Read under overload too, when it matters most.
+        if route == Route::Metrics {
+            return self.metrics(&node, request).await;
+        }
         let Some(_pass) = self.0.requests.try_enter() else {
             let message =
                 format!("this core works on {} requests already; try again in a second", self.0.requests.taken());
@@ -144,6 +155,7 @@ impl Service {
         match route {
             Route::Health => Ok(self.health().await),
             Route::Ready => Ok(self.ready().await),
+            Route::Metrics => self.metrics(&node, request).await,
             Route::Login => self.login(&node, request).await,
             Route::Refresh => self.refresh(&node, request).await,
             Route::Me => self.me(&node, request).await,

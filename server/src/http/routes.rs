@@ -9,6 +9,8 @@ pub(super) enum Route {
     Health,
     /// Does it take work?
     Ready,
+    /// Figures of the node.
+    Metrics,
     /// Password for tokens.
     Login,
     /// Refresh token for tokens.
@@ -34,10 +36,11 @@ pub(super) enum Unrouted {
     Method(&'static str),
 }
 
-const ROUTES: [(&str, &str, Route); 10] = [
+const ROUTES: [(&str, &str, Route); 11] = [
     ("/health", "GET", Route::Health),
     ("/v1/api/healthcheck", "GET", Route::Health),
     ("/ready", "GET", Route::Ready),
+    ("/metrics", "GET", Route::Metrics),
     ("/v1/api/auth/login", "POST", Route::Login),
     ("/v1/api/auth/refresh", "POST", Route::Refresh),
     ("/v1/api/auth/me", "GET", Route::Me),
@@ -58,6 +61,11 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Unrouted> {
         return Err(Unrouted::Path(nearest.map(|(_, known)| known)));
     };
     if method.as_str() == *allowed { Ok(*route) } else { Err(Unrouted::Method(allowed)) }
+}
+
+/// The path for the figures: itself if it exists, else one word for all others.
+pub(super) fn label(path: &str) -> &'static str {
+    ROUTES.iter().find(|(known, ..)| *known == path).map_or("other", |(known, ..)| known)
 }
 
 #[cfg(test)]

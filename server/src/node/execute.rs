@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, StatementResult};
 use super::token::ReadToken;
 use super::{Inner, Node, shutting_down};
+use crate::metrics::{StatementKind, Traffic};
 
 /// How often a statement is planned again because definitions moved under it.
 const MAX_PLANS: usize = 16;
@@ -91,10 +92,9 @@ impl Node {
     /// The first failure, with the statement's number when there are several.
     pub async fn execute(&self, request: ExecuteRequest) -> Result<Answer, ExecuteError> {
         let _in_flight = self.enter()?;
-        let statements = parse::parse(&request.sql).map_err(|diag| ExecuteError {
-            diag,
-            statement: None,
-            kind: ErrorKind::Parse,
+        let statements = parse::parse(&request.sql).map_err(|diag| {
+            self.count(|traffic| traffic.failed(diag.sqlstate));
+            ExecuteError { diag, statement: None, kind: ErrorKind::Parse }
         })?;
         let of = |kind, diag| ExecuteError { diag, statement: None, kind };
         if statements.is_empty() {
@@ -128,6 +128,7 @@ impl Node {
                 Ok((result, Some(kind))) if several => sums.add(kind, &result),
                 Ok((result, _)) => results.push(result),
                 Err(diag) => {
+                    self.count(|traffic| traffic.failed(diag.sqlstate));
                     return Err(ExecuteError {
                         diag,
                         statement: several.then_some(at + 1),
@@ -140,6 +141,12 @@ impl Node {
         Ok(Answer { results, token: token.encode(self.cluster_id()) })
     }
 
+    fn count(&self, note: impl FnOnce(&Traffic)) {
+        if let Some(traffic) = self.0.traffic.get() {
+            note(traffic);
+        }
+    }
+
     async fn run_statement(
         &self,
         request: &ExecuteRequest,
@@ -148,12 +155,15 @@ impl Node {
         token: &mut ReadToken,
     ) -> Result<(StatementResult, Option<Dml>), Diag> {
         let now = self.env().wall().0;
-        for _ in 0..MAX_PLANS {
+        for attempt in 0..MAX_PLANS {
             if request.deadline.is_some_and(|deadline| self.env().now() >= deadline) {
                 return Err(Diag::new(SqlState::TIMEOUT, "the statement's deadline has passed before it was applied"));
             }
             let run = self.plan(request, statement, ordinal, now).await?;
             let dml = dml_of(&run.bound.plan);
+            if attempt == 0 {
+                self.count(|traffic| traffic.runs(StatementKind::of(&run.bound.plan)));
+            }
             match self.run(&run, token).await {
                 Ok(result) => return Ok((result, dml)),
                 Err(Failure::Diag(diag)) => return Err(diag),

@@ -17,6 +17,8 @@ use highwater_state::outcome::{Consumed, Outcome};
 use highwater_state::placement::Layout;
 use highwater_state::topics::GroupOffset;
 
+use crate::metrics::Sample;
+
 /// Proposals that may wait on one core.
 pub(crate) const PROPOSAL_QUEUE: usize = 4096;
 /// Questions that may wait on one core.
@@ -137,6 +139,8 @@ pub(crate) enum Question {
     },
     /// Rows of `system.cluster_groups` for the groups of this core.
     GroupStatus(ReplySlot<Vec<Row>>),
+    /// What this core counts.
+    Figures(ReplySlot<Vec<Sample>>),
     /// Whether every group of this core leads and has replayed its log.
     Ready(ReplySlot<bool>),
     /// Whether this core's front ends take requests.

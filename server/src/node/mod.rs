@@ -8,6 +8,7 @@ mod consume;
 mod define;
 mod driver;
 mod execute;
+mod figures;
 mod host;
 mod mesh;
 mod query;
@@ -27,7 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_runtime::queue::{self, ReplySlot};
-use highwater_runtime::{CoreId, Rt};
+use highwater_runtime::{CoreId, Monotonic, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::pipeline::PipelineLimits;
@@ -42,6 +43,8 @@ pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
 pub use start::{NodeSetup, StartError};
 
+use crate::metrics::Traffic;
+use crate::process::ProcessFigures;
 use host::StoreHost;
 use mesh::{Admission, Applied, Port, Proposal, Question};
 use signal::Signal;
@@ -63,6 +66,8 @@ pub struct NodeSettings {
     pub scram_iterations: u32,
     /// Rows of `system.settings`: name, value, description, category.
     pub shown: Vec<[String; 4]>,
+    /// What the operating system says of the process; none in simulation.
+    pub process: Option<fn() -> ProcessFigures>,
 }
 
 /// One core's part of the node. Clones are the same part.
@@ -79,6 +84,8 @@ struct Inner {
     catalog: RefCell<Arc<Catalog>>,
     catalog_changed: Signal,
     hosts: RefCell<BTreeMap<u32, Rc<StoreHost>>>,
+    started: Monotonic,
+    traffic: OnceCell<Rc<Traffic>>,
     serving: Cell<bool>,
     closing: Cell<bool>,
     in_flight: Cell<usize>,
@@ -131,6 +138,11 @@ impl Node {
     /// This core's front ends take requests from now on.
     pub fn serves(&self) {
         self.0.serving.set(true);
+    }
+
+    /// What this core counts at its edge is part of the node's figures from now on.
+    pub(crate) fn counts(&self, traffic: &Rc<Traffic>) {
+        let _ = self.0.traffic.set(Rc::clone(traffic));
     }
 
     /// Whether the front ends of every core take requests.

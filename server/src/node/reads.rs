@@ -66,6 +66,7 @@ async fn answer(node: &Node, question: Question) {
         }
         Question::AwaitAppend { partitions, deadline, reply } => await_append(node, &partitions, deadline, reply).await,
         Question::GroupStatus(reply) => reply.fill(group_status(node)),
+        Question::Figures(reply) => reply.fill(node.core_figures()),
         Question::Serving(reply) => reply.fill(node.0.serving.get() && !node.is_closing()),
         Question::Ready(reply) => reply.fill(node.hosts().iter().all(|host| host.ready.get())),
     }

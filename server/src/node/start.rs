@@ -98,6 +98,8 @@ impl Node {
             catalog: RefCell::new(Arc::new(Catalog::default())),
             catalog_changed: Signal::default(),
             hosts: RefCell::new(BTreeMap::new()),
+            started: env.now(),
+            traffic: OnceCell::new(),
             serving: Cell::new(false),
             closing: Cell::new(false),
             in_flight: Cell::new(0),

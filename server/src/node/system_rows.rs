@@ -9,6 +9,7 @@ use highwater_state::topics::GroupOffset;
 use serde_json::json;
 
 use super::execute::Run;
+use super::figures::stats_row;
 use super::mesh::Question;
 use super::{Node, ask_port};
 use highwater_state::placement::META;
@@ -36,6 +37,7 @@ impl Node {
                 offsets.into_iter().filter_map(|offset| offset_row(&catalog, offset)).collect()
             }
             SystemTable::Jobs => self.ask(META, Question::Jobs).await??.into_iter().map(job_row).collect(),
+            SystemTable::Stats => self.figures().await?.iter().map(stats_row).collect(),
             SystemTable::Settings => self
                 .settings()
                 .shown

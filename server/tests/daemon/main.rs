@@ -10,6 +10,7 @@
 )]
 
 mod http_edge;
+mod metrics;
 mod running;
 mod start_and_stop;
 mod statements;

@@ -110,6 +110,16 @@ impl Server {
         answer(request.call().unwrap())
     }
 
+    /// Status, content type and text.
+    pub fn get_text(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+        let request = headers.iter().fold(self.agent.get(format!("{}{path}", self.url)), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        let mut response = request.call().unwrap();
+        let kind = response.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+        (response.status().as_u16(), kind, response.body_mut().read_to_string().unwrap())
+    }
+
     pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let request = headers.iter().fold(self.agent.post(format!("{}{path}", self.url)), |request, (name, value)| {
             request.header(*name, *value)
