@@ -84,7 +84,8 @@ pub fn run(options: &Options) -> Result<(), String> {
             && found.is_none()
             && !(late && next - options.from >= options.floor)
         {
-            let seed = regressions.pop().unwrap_or_else(|| std::mem::replace(&mut next, next + 1));
+            let seed = regressions.pop().unwrap_or(next);
+            next += u64::from(seed == next);
             let mut command = Command::new(&simulator);
             command.args(["run", "--json", "--seed", &seed.to_string()]);
             if let Some(mutant) = options.mutant {
