@@ -6,7 +6,7 @@ use std::fmt;
 
 use highwater_engine::FigureKind;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
@@ -31,16 +31,21 @@ impl Collector for Scrape {
             let name = format!("{PREFIX}{}", first.name);
             let mut encoder = encoder.encode_descriptor(&name, &format!("{}.", first.help), None, kind)?;
             for sample in family {
-                let mut encoder = encoder.encode_family(&sample.labels)?;
-                match sample.kind {
-                    FigureKind::Counter => {
-                        encoder.encode_counter(&sample.value, None::<&Exemplar<NoLabelSet, f64>>)?;
-                    }
-                    FigureKind::Gauge => encoder.encode_gauge(&sample.value)?,
+                if sample.labels.is_empty() {
+                    put(&mut encoder, sample)?;
+                } else {
+                    put(&mut encoder.encode_family(&sample.labels)?, sample)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn put(encoder: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result {
+    match sample.kind {
+        FigureKind::Counter => encoder.encode_counter(&sample.value, None::<&Exemplar<NoLabelSet, f64>>),
+        FigureKind::Gauge => encoder.encode_gauge(&sample.value),
     }
 }
 
