@@ -115,3 +115,24 @@ fn an_idle_log_writes_what_was_deferred_by_itself_and_a_gap_is_refused() {
     })
     .unwrap();
 }
+
+#[test]
+fn entries_deferred_while_others_are_written_continue_them() {
+    let mut sim = Sim::new(1, Faults::none());
+    sim.run(|env| async move {
+        let (store, _) = open(env.clone()).await;
+        let data = || Bytes::from(batch(1).encode());
+        for index in (1..40).step_by(2) {
+            store.append_deferred(GROUP, LIFE, LogIndex(index), Term(1), data()).await.unwrap();
+            let (first, second) = futures_lite::future::zip(
+                store.sync_log(),
+                store.append_deferred(GROUP, LIFE, LogIndex(index + 1), Term(1), data()),
+            )
+            .await;
+            first.and(second).unwrap();
+        }
+        store.sync_log().await.unwrap();
+        assert_eq!(store.last_index(GROUP), LogIndex(40));
+    })
+    .unwrap();
+}

@@ -101,8 +101,13 @@ impl<E: Env> Log<E> {
         if reserved == 0 {
             return Ok(());
         }
-        let batch = self.deferred.take().batch;
-        self.write(batch).await
+        // What is deferred while this is written continues it, so the ends stay until they are in the log.
+        let batch = std::mem::take(&mut self.deferred.borrow_mut().batch);
+        let outcome = self.write(batch).await;
+        let state = self.state.borrow();
+        let written = |group: &GroupId, last: LogIndex| state.groups.get(group).is_some_and(|log| log.last() >= last);
+        self.deferred.borrow_mut().ends.retain(|group, (_, last)| !written(group, *last));
+        outcome
     }
 
     /// Gets the space that a batch needs at hand.
