@@ -97,6 +97,35 @@ pub enum EngineError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A folder of a checkpoint or an export that was never finished.
+    #[error(
+        "{} is an unfinished checkpoint or export: its making was cut short; remove the folder and make it again",
+        folder.display()
+    )]
+    Incomplete {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A checkpoint or an export cannot be written there.
+    #[error("cannot write to {}: {what}; name a folder that is absent or empty", folder.display())]
+    Target {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Files can be shared only within one file system.
+    #[error(
+        "cannot link {} to {}: they are in different file systems; name a folder in the one of the store",
+        from.display(),
+        to.display()
+    )]
+    OtherFileSystem {
+        /// The file.
+        from: PathBuf,
+        /// Its name to be.
+        to: PathBuf,
+    },
     /// The options contradict each other.
     #[error("store options: {0}")]
     Options(String),

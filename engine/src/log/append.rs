@@ -431,6 +431,6 @@ fn without_hard_states(groups: &BTreeMap<GroupId, GroupLog>) -> BTreeMap<GroupId
 }
 
 /// Bytes that a segment's header and checkpoint take.
-fn opening_bytes(groups: &BTreeMap<GroupId, GroupLog>) -> usize {
+pub(super) fn opening_bytes(groups: &BTreeMap<GroupId, GroupLog>) -> usize {
     BLOCK + block_bytes(checkpoint(groups).len())
 }

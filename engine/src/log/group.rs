@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::record::HardState;
 use crate::ids::{Incarnation, LogIndex, Term};
+use crate::manifest::GroupMark;
 
 /// Where an entry's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,16 @@ impl GroupLog {
     /// A log that continues after `start`.
     pub(crate) fn starting(incarnation: Incarnation, start: LogIndex, start_term: Term) -> Self {
         Self { incarnation, start, start_term, released: start, base: start, ..Self::default() }
+    }
+
+    /// What the manifest records of the group.
+    pub(crate) const fn mark(&self) -> GroupMark {
+        GroupMark {
+            incarnation: self.incarnation,
+            flushed: self.flushed,
+            start: self.start,
+            start_term: self.start_term,
+        }
     }
 
     /// The last index held, `start` when none is.

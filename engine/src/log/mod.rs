@@ -13,6 +13,7 @@
 mod append;
 pub mod batch;
 pub mod block;
+pub(crate) mod copy;
 pub(crate) mod group;
 mod read;
 pub mod record;
@@ -65,6 +66,8 @@ pub(crate) struct Log<E: Env> {
     /// Newest manifest edit known durable.
     manifest_sequence: Cell<u64>,
     appends: Cell<u64>,
+    /// Segments that a copy is made from.
+    pins: copy::Pins,
     /// Bytes of the blocks written since the store was opened.
     appended_bytes: Cell<u64>,
 }
@@ -96,6 +99,7 @@ impl<E: Env> Log<E> {
             writing: Cell::new(false),
             manifest_sequence: Cell::new(manifest_sequence),
             appends: Cell::new(0),
+            pins: copy::Pins::default(),
             appended_bytes: Cell::new(0),
         }
     }
@@ -156,7 +160,8 @@ impl<E: Env> Log<E> {
     pub(crate) fn needed_tail(&self) -> u64 {
         let state = self.state.borrow();
         let active = state.active().map_or(0, |(id, _)| id);
-        state.groups.values().filter_map(GroupLog::oldest_segment).min().unwrap_or(active).min(active)
+        let needed = state.groups.values().filter_map(GroupLog::oldest_segment).chain(self.pins.oldest());
+        needed.min().unwrap_or(active).min(active)
     }
 
     /// The oldest segment there is.

@@ -67,7 +67,12 @@ impl<E: Env> Log<E> {
     }
 
     /// Reads the block that holds an entry and verifies it.
-    async fn read_block(&self, group: GroupId, index: LogIndex, place: &Place) -> Result<AlignedBuf, EngineError> {
+    pub(super) async fn read_block(
+        &self,
+        group: GroupId,
+        index: LogIndex,
+        place: &Place,
+    ) -> Result<AlignedBuf, EngineError> {
         let found = {
             let state = self.state.borrow();
             state.segments.get(&place.segment).map(|s| (Rc::clone(&s.file), s.path.clone(), s.salt))

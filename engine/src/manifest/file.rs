@@ -154,7 +154,7 @@ impl<E: Env> Manifest<E> {
     }
 
     /// Creates a manifest that begins with a snapshot of `state`.
-    async fn create(
+    pub(crate) async fn create(
         env: E,
         folder: &Path,
         number: u64,

@@ -8,6 +8,7 @@
 //! * Nothing is done in the background under a borrow of the state.
 
 mod background;
+mod checkpoint;
 mod compact;
 mod deletion;
 mod flush;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use highwater_runtime::Env;
 
+pub use checkpoint::Checkpoint;
 pub use open::{RecoveredGroup, Recovery};
 
 use crate::batch::WriteBatch;

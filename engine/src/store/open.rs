@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use highwater_runtime::{Env, File, OpenOptions};
 
+use super::checkpoint::check_complete;
 use super::{Counters, Memtables, Store, Troubles};
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
@@ -60,7 +61,7 @@ impl<E: Env> Store<E> {
     /// Opens the store in `dir`, which is created if absent.
     ///
     /// # Errors
-    /// [`EngineError::Corruption`] when durable data is damaged, [`EngineError::Foreign`] and [`EngineError::Version`] when the
+    /// [`EngineError::Incomplete`] for an unfinished checkpoint; [`EngineError::Corruption`] when durable data is damaged, [`EngineError::Foreign`] and [`EngineError::Version`] when the
     /// files are not for this store and release, [`EngineError::NoSpace`] and [`EngineError::Io`] from the disk. Nothing that
     /// was acknowledged is changed by a failed open.
     pub async fn open(env: E, dir: &Path, options: StoreOptions) -> Result<(Rc<Self>, Recovery), EngineError> {
@@ -70,6 +71,7 @@ impl<E: Env> Store<E> {
         if let Some(parent) = dir.parent() {
             sync_folder(&env, parent).await;
         }
+        check_complete(&env, dir).await?;
         let identity = (options.database_id, options.store_id);
         let mut manifest = Manifest::open(env.clone(), dir, identity, options.manifest_bytes).await?;
         let graveyard = Graveyard::default();

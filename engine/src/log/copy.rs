@@ -1,0 +1,128 @@
+//! A copy of the log in another folder: every group's hard state and the entries behind what the tree contains.
+//!
+//! What is copied is captured in one synchronous step; while the capture lives, the segments that it reads from are kept.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use highwater_runtime::{BLOCK, Env};
+
+use super::batch::LogBatch;
+use super::group::{GroupLog, Indexed};
+use super::state::LogState;
+use super::{Log, append};
+use crate::error::EngineError;
+use crate::ids::{GroupId, LogIndex, Term};
+use crate::options::StoreOptions;
+
+/// Segments that must not be freed, each with how many hold it.
+#[derive(Clone, Default)]
+pub(crate) struct Pins(Rc<RefCell<BTreeMap<u64, usize>>>);
+
+impl Pins {
+    /// The oldest segment that is held.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.0.borrow().keys().next().copied()
+    }
+
+    fn hold(&self, segment: u64) -> Pin {
+        *self.0.borrow_mut().entry(segment).or_default() += 1;
+        Pin { segment, pins: self.clone() }
+    }
+}
+
+/// Keeps a segment and all that come after it.
+pub(crate) struct Pin {
+    segment: u64,
+    pins: Pins,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.pins.0.borrow_mut();
+        if let Some(count) = pins.get_mut(&self.segment) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.segment);
+            }
+        }
+    }
+}
+
+/// The log at one moment.
+pub(crate) struct LogCapture {
+    /// Each group's log as the copy has it: it starts behind what is applied, and its entries are still to be read.
+    pub(crate) groups: BTreeMap<GroupId, GroupLog>,
+    entries: Vec<(GroupId, LogIndex, Indexed)>,
+    _pin: Pin,
+}
+
+impl<E: Env> Log<E> {
+    /// The log now, of each group what is behind the applied index.
+    pub(crate) fn capture(&self, applied: impl Fn(GroupId) -> LogIndex) -> LogCapture {
+        let state = self.state.borrow();
+        let mut groups = BTreeMap::new();
+        let mut entries = Vec::new();
+        for (group, log) in &state.groups {
+            let upto = applied(*group);
+            let (start, term) = log.term_of(upto).map_or((log.start, log.start_term), |term: Term| (upto, term));
+            let mut copy = GroupLog::starting(log.incarnation, start, term);
+            copy.hard_state = log.hard_state;
+            copy.flushed = upto;
+            groups.insert(*group, copy);
+            let mut index = start.next();
+            while let Some(entry) = log.get(index) {
+                entries.push((*group, index, entry.clone()));
+                index = index.next();
+            }
+        }
+        let oldest = entries.iter().map(|(_, _, entry)| entry.place.segment).min();
+        let active = state.active().map_or(0, |(id, _)| id);
+        LogCapture { groups, entries, _pin: self.pins.hold(oldest.unwrap_or(active)) }
+    }
+
+    /// Writes the copy to `folder`. Returns the sequence of its last block; all of it and its names are durable then.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`]; read errors.
+    pub(crate) async fn write_copy(&self, capture: &LogCapture, folder: &Path) -> Result<u64, EngineError> {
+        let mut batch = LogBatch::new();
+        let (mut bytes, mut largest) = (0, 0);
+        for (group, index, entry) in &capture.entries {
+            let data = match &entry.cached {
+                Some(data) => data.clone(),
+                None => self.read_entry(*group, *index, &entry.place).await?,
+            };
+            bytes += data.len();
+            largest = largest.max(data.len());
+            let incarnation = capture.groups.get(group).map(|log| log.incarnation).unwrap_or_default();
+            batch.push_entries(*group, incarnation, *index, std::iter::once((entry.term, data)));
+        }
+        // A small log needs no segment of full size.
+        let opening = append::opening_bytes(&capture.groups);
+        let wanted = (2 * (bytes + opening)).max(4 * largest + opening).max(16 * BLOCK).next_multiple_of(BLOCK);
+        let segment_bytes = self.options.segment_bytes.min(wanted as u64);
+        let options = Rc::new(StoreOptions { segment_bytes, ..(*self.options).clone() });
+        let state = LogState::new(capture.groups.clone());
+        let copy = Self::new(self.env.clone(), folder, options, state, 0);
+        copy.start_segment().await?;
+        copy.append(batch).await?;
+        copy.seal().await?;
+        copy.sync().await?;
+        Ok(copy.durable_sequence())
+    }
+
+    async fn read_entry(
+        &self,
+        group: GroupId,
+        index: LogIndex,
+        place: &super::group::Place,
+    ) -> Result<Bytes, EngineError> {
+        let block = self.read_block(group, index, place).await?;
+        let range = place.at as usize..(place.at as usize + place.len as usize);
+        Ok(Bytes::copy_from_slice(block.get(range).unwrap_or_default()))
+    }
+}
