@@ -27,12 +27,18 @@ use crate::workload::client::{Client, Trip, run};
 const GROUP: GroupId = GroupId(1);
 const LIFE: Incarnation = Incarnation(1);
 const TERM: Term = Term(1);
+/// Bytes of a segment of the log.
+const SEGMENT_BYTES: u64 = 64 << 20;
 /// Entries after which the log is told that they are not needed any more.
 const RELEASE_EVERY: u64 = 1000;
 /// Deferred puts after which the store is asked whether it wants writes to be refused.
 const ASK_EVERY: u64 = 16;
 /// How long a refused writer waits, in microseconds.
 const REFUSED_MICROS: u64 = 1000;
+/// Background work is over when no compaction was seen so many times in a row,
+const CALM_LOOKS: u32 = 5;
+/// this far apart, in microseconds.
+const LOOK_MICROS: u64 = 20_000;
 
 /// A handle to the store.
 #[derive(Clone)]
@@ -87,6 +93,7 @@ impl Ours {
     /// Opens the store and applies again what its tables lack.
     pub async fn open(env: Rt, settings: &Settings) -> Result<Self, Failure> {
         let options = StoreOptions {
+            segment_bytes: SEGMENT_BYTES,
             memtable_bytes: settings.memtable_bytes,
             frozen_memtables: MEMTABLES - 1,
             cache_bytes: settings.cache_bytes,
@@ -257,8 +264,17 @@ impl Engine for Ours {
     }
 
     async fn flush(&self) -> Result<(), Failure> {
-        self.0.store.release_log(GROUP, LogIndex(self.0.next.get() - 1));
-        Ok(self.0.store.flush().await?)
+        let inner = &self.0;
+        inner.store.sync_log().await?;
+        inner.store.release_log(GROUP, LogIndex(inner.next.get() - 1));
+        inner.store.flush().await?;
+        // A paced compaction pauses between its steps and between two tasks.
+        let mut calm = 0;
+        while calm < CALM_LOOKS {
+            calm = if inner.store.stats().compactions_running == 0 { calm + 1 } else { 0 };
+            inner.env.sleep(LOOK_MICROS).await;
+        }
+        Ok(())
     }
 
     fn figures(&self) -> BTreeMap<String, u64> {
@@ -278,7 +294,13 @@ impl Engine for Ours {
                 ("table_bytes_written", stats.written_bytes),
                 ("cache_hits", stats.cache_hits),
                 ("cache_misses", stats.cache_misses),
+                ("log_bytes_written", stats.log_bytes),
+                ("moved_tables", stats.moved_tables),
                 ("memtable_bytes", stats.memtable_bytes as u64),
+                ("log_bytes", stats.log_segments as u64 * SEGMENT_BYTES),
+                ("spare_log_bytes", stats.spare_segments as u64 * SEGMENT_BYTES),
+                ("dead_bytes", stats.dead_bytes),
+                ("compaction_debt_bytes", stats.compaction_debt_bytes),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
