@@ -42,6 +42,8 @@ pub struct StoreOptions {
     pub seal_after_micros: u64,
     /// Bytes of a table's data block before compression.
     pub block_bytes: usize,
+    /// The first level whose tables compaction compresses (LZ4, blocks that become an eighth smaller at least); `usize::MAX` for none.
+    pub compressed_from_level: usize,
     /// Bytes at which compaction starts another table.
     pub table_bytes: u64,
     /// How tables are kept in shape.
@@ -83,6 +85,7 @@ impl Default for StoreOptions {
             tail_cache_bytes: 16 << 20,
             seal_after_micros: 50_000,
             block_bytes: 16 << 10,
+            compressed_from_level: 2,
             table_bytes: 32 << 20,
             compaction_policy: CompactionPolicy::Leveled,
             level_zero_trigger: 4,

@@ -20,9 +20,6 @@ use crate::tree::table::format::Codec;
 use crate::tree::table::writer::{self, TableWriter};
 use crate::tree::version::Version;
 
-/// Tables on this level and below are compressed.
-const COMPRESSED_FROM: usize = 2;
-
 /// Whether a damaged table takes part. Such a table stays as it is: what can still be read of it is not given fresh checksums.
 fn is_quarantined<E: Env>(version: &Version<E>, compaction: &Compaction) -> bool {
     let takes_part = |table: &u64| compaction.inputs.contains(table) || compaction.targets.contains(table);
@@ -141,7 +138,7 @@ impl<E: Env> Store<E> {
     async fn create(&self, level: usize, made: &mut Vec<u64>) -> Result<TableWriter<E>, EngineError> {
         let id = self.take_table_id();
         made.push(id);
-        let codec = if level >= COMPRESSED_FROM { Codec::Lz4 } else { Codec::Plain };
+        let codec = if level >= self.options.compressed_from_level { Codec::Lz4 } else { Codec::Plain };
         TableWriter::create(self.env.clone(), &self.folder, id, codec, self.options.block_bytes).await
     }
 

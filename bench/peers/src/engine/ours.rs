@@ -92,12 +92,14 @@ impl Bell {
 impl Ours {
     /// Opens the store and applies again what its tables lack.
     pub async fn open(env: Rt, settings: &Settings) -> Result<Self, Failure> {
+        let defaults = StoreOptions::default();
         let options = StoreOptions {
             segment_bytes: SEGMENT_BYTES,
             memtable_bytes: settings.memtable_bytes,
             frozen_memtables: MEMTABLES - 1,
             cache_bytes: settings.cache_bytes,
-            ..StoreOptions::default()
+            compressed_from_level: if settings.compress { defaults.compressed_from_level } else { usize::MAX },
+            ..defaults
         };
         let (store, recovery) = Store::open(env.clone(), Path::new(&settings.folder), options).await?;
         let found = recovery.groups.get(&GROUP).cloned().unwrap_or_default();
