@@ -21,6 +21,7 @@ mod gate;
 mod ids;
 pub mod log;
 pub mod manifest;
+pub mod offline;
 mod options;
 mod pressure;
 mod store;

@@ -21,7 +21,7 @@ pub(crate) mod recovery;
 pub(crate) mod scan;
 pub(crate) mod scrub;
 pub mod segment;
-mod state;
+pub(crate) mod state;
 pub mod verdict;
 
 use std::cell::{Cell, Ref, RefCell};

@@ -16,7 +16,8 @@ fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("MANIFEST-{number:08}"))
 }
 
-fn number_of(path: &Path) -> Option<u64> {
+/// The number of a manifest file, if the name is one.
+pub(crate) fn number_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("MANIFEST-")?.parse().ok()
 }
 

@@ -10,4 +10,4 @@ mod file;
 pub mod frame;
 
 pub(crate) use edit::{Edit, GroupMark, Levels, ManifestState, Place, Run, TableMeta};
-pub(crate) use file::{Manifest, sync_folder};
+pub(crate) use file::{Manifest, number_of, sync_folder};
