@@ -80,7 +80,10 @@ pub(crate) fn show(report: &mut Report, options: &TableOptions) -> Result<(), Re
     {
         report.damage(path, 0, format!("the file is named {named}, but says that it is table {}", parts.footer.table));
     }
-    facts.push(("filter lets through", if content.versions == 0 { "-".into() } else { "every key".into() }));
+    facts.extend([
+        ("versions read", Cell::from(content.versions)),
+        ("bytes of keys and values", Cell::Bytes(content.payload)),
+    ]);
     report.facts("Table", facts);
     if options.blocks {
         let rows = parts.parts.iter().map(|part| {
