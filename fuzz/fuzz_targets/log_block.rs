@@ -1,15 +1,16 @@
-//! Any bytes as a segment of the log: the scan ends, and what it accepts decodes.
+//! Any bytes as the payload of a block that carries the right checksum: inspection and scan agree, records decode or are refused.
 #![no_main]
 #![allow(clippy::disallowed_types, reason = "what the macro expands to; fuzzing is not simulated")]
 
-use highwater_engine::log::block::{BlockHeader, CHECKPOINT, HEADER, block_bytes, checksum, seal_block};
-use highwater_engine::log::verdict::{Expected, scan_bytes};
-use highwater_engine::{log::record, scan_segment_bytes};
+use highwater_engine::log::block::{BlockHeader, CHECKPOINT, HEADER, Parsed, block_bytes, checksum, parse, seal_block};
+use highwater_engine::log::verdict::{Expected, Found, inspect, scan_bytes};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = scan_segment_bytes(data);
-    // Past the checksums: the records of a block that carries the right one.
+    // As they are: a header or none.
+    if let Parsed::Header(header) = parse(data) {
+        assert!(header.block_bytes() >= HEADER);
+    }
     let mut block = vec![0; block_bytes(data.len())];
     if let Some(payload) = block.get_mut(HEADER..HEADER + data.len()) {
         payload.copy_from_slice(data);
@@ -26,6 +27,8 @@ fuzz_target!(|data: &[u8]| {
     };
     let sum = seal_block(&mut block, &header, 7);
     assert_eq!(sum, checksum(&block, 7));
-    let _ = scan_bytes(&block, Expected { segment: 1, salt: 7, sequence: 1, previous: 0 });
-    let _ = record::decode(&bytes::Bytes::copy_from_slice(data), header.records);
+    let expected = Expected { segment: 1, salt: 7, sequence: 1, previous: 0 };
+    assert_eq!(inspect(parse(&block), Some(&block), &expected), Found::Expected);
+    let (end, _) = scan_bytes(&block, expected);
+    assert!(end == 0 || end == block.len());
 });

@@ -6,6 +6,7 @@
 )]
 
 mod book;
+mod fuzzing;
 mod layouts;
 mod seeds;
 mod steps;
@@ -27,7 +28,7 @@ usage: cargo xtask <command>
       --json                one JSON line per seed
   kill9 [--rounds N]        a real server under load, killed again and again; every acknowledgement is checked (100)
   layouts [--write]         whether docs/internals/engine.md shows the layouts that the engine's code draws; --write takes them over
-  fuzz [--seconds N] [T]    coverage-guided fuzzing of every target, or of T (120 each); needs cargo-fuzz and a C++ compiler
+  fuzz [--seconds N] [T]..  coverage-guided fuzzing of every target, or of T (120 s each); needs cargo-fuzz and a C++ compiler
 ";
 
 fn main() -> ExitCode {
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         "sim" => seeds::command(&rest),
         "kill9" => steps::kill9(&rest),
         "layouts" => layouts::command(&rest),
-        "fuzz" => steps::fuzz(&rest),
+        "fuzz" => fuzzing::command(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -53,33 +53,6 @@ pub fn kill9(args: &[String]) -> Result<(), String> {
     run("target/release/highwater-kill9", &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Coverage-guided fuzzing of all targets or one.
-pub fn fuzz(args: &[String]) -> Result<(), String> {
-    let mut seconds = "120".to_owned();
-    let mut only = None;
-    let mut rest = args.iter();
-    while let Some(arg) = rest.next() {
-        match arg.as_str() {
-            "--seconds" => seconds = rest.next().cloned().ok_or("--seconds takes a number")?,
-            target => only = Some(target.to_owned()),
-        }
-    }
-    let folder = std::fs::read_dir("fuzz/fuzz_targets").map_err(|error| format!("fuzz/fuzz_targets: {error}"))?;
-    let mut targets: Vec<String> = folder
-        .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
-        .filter(|target| only.as_ref().is_none_or(|only| only == target))
-        .collect();
-    targets.sort();
-    if targets.is_empty() {
-        return Err("no such fuzz target; fuzz/fuzz_targets holds them".into());
-    }
-    for target in targets {
-        let limit = format!("-max_total_time={seconds}");
-        step(&target, cargo(&["fuzz", "run", "--sanitizer", "none", "--features", "link", &target, "--", &limit]))?;
-    }
-    Ok(())
-}
-
 /// `cfg(madsim)` may stand in three files at most: one code base, not two.
 fn backend_switches() -> Result<(), String> {
     let output = Command::new("git")

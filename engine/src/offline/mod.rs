@@ -11,7 +11,8 @@ mod table;
 use std::path::Path;
 
 pub use replay::{GroupFacts, LogReplay};
-pub use table::{Part, PartKind, RangeDelete, TableParts, Version, range_deletes, take_apart, versions};
+pub use table::{Part, PartKind, RangeDelete, TableParts, Version};
+pub use table::{filter_lets_through, index_entries, range_deletes, take_apart, versions};
 
 /// What a file of a store's folder is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

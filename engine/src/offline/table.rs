@@ -172,6 +172,23 @@ pub fn versions(block: Bytes) -> Result<Vec<Version>, Malformed> {
     Ok(entries.into_iter().map(version).collect())
 }
 
+/// The entries of an index: the key of each, and what it points to.
+///
+/// # Errors
+/// On bytes that are no index.
+pub fn index_entries(data: Bytes) -> Result<Vec<(Bytes, Vec<Pointer>)>, Malformed> {
+    let entries = format::decode_index(&data)?;
+    Ok(entries.into_iter().map(|entry| (entry.last_key, vec![entry.pointer])).collect())
+}
+
+/// Whether a filter of these bytes lets a lookup of the key through.
+///
+/// # Errors
+/// On bytes that are no filter.
+pub fn filter_lets_through(data: Bytes, key: &[u8]) -> Result<bool, Malformed> {
+    Ok(Filter::decode(data)?.may_contain(filter::hash(key)))
+}
+
 /// The range deletes of a table.
 ///
 /// # Errors
