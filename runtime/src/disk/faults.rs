@@ -24,6 +24,13 @@ pub struct Faults {
     pub sync_error: f64,
     /// \[S8\] An operation that needs space fails with `ENOSPC` (besides [`Faults::capacity`]).
     pub no_space: f64,
+    /// \[S9\] A read gives one block with one bit turned over. The newest synchronous write of a file is spared: until something was
+    /// written after it, nobody can tell damage of it from a write that was never finished.
+    pub bit_rot: f64,
+    /// \[S10\] A write goes to another place, in its own file or in another one of the folder; its own place keeps what it held.
+    pub misdirected_write: f64,
+    /// \[S11\] A write, or one block of it, is acknowledged and never lands.
+    pub lost_write: f64,
     /// \[S12\] An operation takes 1 to 5 seconds.
     pub stall: f64,
     /// \[S13\] A read comes back short, which is `UnexpectedEof` at the contract.
@@ -49,6 +56,9 @@ impl Faults {
             write_error: 0.0,
             sync_error: 0.0,
             no_space: 0.0,
+            bit_rot: 0.0,
+            misdirected_write: 0.0,
+            lost_write: 0.0,
             stall: 0.0,
             short_read: 0.0,
             reorder: 0.0,
@@ -122,17 +132,25 @@ pub enum Fault {
     SyncError,
     /// \[S8\] An operation found no space, by rate or by capacity.
     NoSpace,
+    /// \[S9\] A bit was turned over, in a read or on the disk.
+    BitRot,
+    /// \[S10\] A write went astray.
+    MisdirectedWrite,
+    /// \[S11\] A write was acknowledged and did not land.
+    LostWrite,
     /// \[S12\] An operation stalled.
     Stall,
     /// \[S13\] A read came back short.
     ShortRead,
     /// \[S14\] An operation completed before one that was submitted earlier.
     OutOfOrder,
+    /// \[S15\] Something of a dead incarnation tried to reach the disk, and was refused.
+    StaleHandle,
 }
 
 impl Fault {
     /// Every kind, in the order of the plan.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::LostUnsynced,
         Self::KeptSubset,
         Self::TornBlock,
@@ -141,9 +159,13 @@ impl Fault {
         Self::WriteError,
         Self::SyncError,
         Self::NoSpace,
+        Self::BitRot,
+        Self::MisdirectedWrite,
+        Self::LostWrite,
         Self::Stall,
         Self::ShortRead,
         Self::OutOfOrder,
+        Self::StaleHandle,
     ];
 
     /// The kind's short name in reports, e.g. `S1 lost unsynced`.
@@ -158,9 +180,13 @@ impl Fault {
             Self::WriteError => "S6 write error",
             Self::SyncError => "S7 sync error",
             Self::NoSpace => "S8 no space",
+            Self::BitRot => "S9 bit rot",
+            Self::MisdirectedWrite => "S10 misdirected write",
+            Self::LostWrite => "S11 lost write",
             Self::Stall => "S12 stall",
             Self::ShortRead => "S13 short read",
             Self::OutOfOrder => "S14 out of order",
+            Self::StaleHandle => "S15 stale handle",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::faults::Fault;
 use super::names::{NameChange, folder, normal};
@@ -13,14 +14,14 @@ impl Disk {
     /// # Errors
     /// A stale incarnation; `AlreadyExists` when a file has the name.
     pub fn create_dir_all(&mut self, life: Incarnation, path: &Path) -> io::Result<()> {
-        self.fence(life)?;
+        self.admit(life)?;
         let path = normal(path);
         for place in path.ancestors() {
             if self.directory.visible.contains_key(place) {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("not a folder: {}", place.display())));
             }
         }
-        self.directory.folders.extend(path.ancestors().map(Path::to_path_buf));
+        Arc::make_mut(&mut self.directory).folders.extend(path.ancestors().map(Path::to_path_buf));
         Ok(())
     }
 
@@ -43,14 +44,14 @@ impl Disk {
     /// # Errors
     /// `NotFound` for the file or the target's folder; a stale incarnation.
     pub fn rename(&mut self, life: Incarnation, from: &Path, to: &Path) -> io::Result<()> {
-        self.fence(life)?;
+        self.admit(life)?;
         let (from, to) = (normal(from), normal(to));
         let inode = self.directory.visible.get(&from).copied().ok_or_else(|| not_found(&from))?;
         if !self.directory.has_folder(&folder(&to)) {
             return Err(not_found(&folder(&to)));
         }
         let sequence = self.next_sequence();
-        self.directory.change(sequence, NameChange::Rename { from, to, inode });
+        Arc::make_mut(&mut self.directory).change(sequence, NameChange::Rename { from, to, inode });
         Ok(())
     }
 
@@ -59,7 +60,7 @@ impl Disk {
     /// # Errors
     /// `NotFound` for the file or the new name's folder; `AlreadyExists`; `StorageFull` by rate; a stale incarnation.
     pub fn hard_link(&mut self, life: Incarnation, from: &Path, to: &Path) -> io::Result<()> {
-        self.fence(life)?;
+        self.admit(life)?;
         let (from, path) = (normal(from), normal(to));
         let inode = self.directory.visible.get(&from).copied().ok_or_else(|| not_found(&from))?;
         if !self.directory.has_folder(&folder(&path)) {
@@ -70,7 +71,7 @@ impl Disk {
         }
         self.space(0)?;
         let sequence = self.next_sequence();
-        self.directory.change(sequence, NameChange::Create { path, inode });
+        Arc::make_mut(&mut self.directory).change(sequence, NameChange::Create { path, inode });
         Ok(())
     }
 
@@ -79,11 +80,11 @@ impl Disk {
     /// # Errors
     /// `NotFound`; a stale incarnation.
     pub fn remove_file(&mut self, life: Incarnation, path: &Path) -> io::Result<()> {
-        self.fence(life)?;
+        self.admit(life)?;
         let path = normal(path);
         let inode = self.directory.visible.get(&path).copied().ok_or_else(|| not_found(&path))?;
         let sequence = self.next_sequence();
-        self.directory.change(sequence, NameChange::Remove { path, inode });
+        Arc::make_mut(&mut self.directory).change(sequence, NameChange::Remove { path, inode });
         Ok(())
     }
 
@@ -98,18 +99,18 @@ impl Disk {
     /// # Errors
     /// `NotFound`; an injected `EIO`, after which some names are lost in silence; a stale incarnation.
     pub fn sync_dir(&mut self, life: Incarnation, path: &Path, point: u64) -> io::Result<()> {
-        self.fence(life)?;
+        self.admit(life)?;
         let path = normal(path);
         if !self.directory.has_folder(&path) {
             return Err(not_found(&path));
         }
-        if self.rng.chance(self.faults.sync_error) {
+        if self.strikes(Fault::SyncError, self.faults.sync_error) {
             let rng = &mut self.rng;
-            self.directory.pending.retain(|_| rng.chance(0.5));
+            Arc::make_mut(&mut self.directory).pending.retain(|_| rng.chance(0.5));
             self.counts.fired(Fault::SyncError);
             return Err(eio("folder sync; some unsynced names are lost"));
         }
-        self.directory.sync(&path, point);
+        Arc::make_mut(&mut self.directory).sync(&path, point);
         self.forget_unreachable();
         Ok(())
     }

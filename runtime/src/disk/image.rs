@@ -4,12 +4,51 @@
 //! has dropped changes (then the visible image is what the page cache still shows and no crash will keep).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::buffer::BLOCK;
 
-/// One block's content, shared by the images and the pending changes.
-pub(super) type Block = Arc<[u8]>;
+/// One block's content, shared by the images, the pending changes and the clones of a disk.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    bytes: Arc<[u8]>,
+    /// Hash of the bytes; 0 for zeros.
+    hash: u64,
+}
+
+impl Block {
+    /// A block of these bytes; all blocks of zeros share their memory.
+    pub fn new(bytes: &[u8]) -> Self {
+        static ZEROS: OnceLock<Arc<[u8]>> = OnceLock::new();
+        let zeros = ZEROS.get_or_init(|| Arc::from([0; BLOCK]));
+        if bytes == &zeros[..] {
+            return Self { bytes: Arc::clone(zeros), hash: 0 };
+        }
+        Self { bytes: bytes.into(), hash: xxhash_rust::xxh3::xxh3_64(bytes) }
+    }
+
+    /// Hash of the content; 0 for zeros, as of a block that was never written.
+    pub const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The same with one bit turned over; `bit` counts from the block's start, modulo its size.
+    pub fn with_bit_flipped(&self, bit: u64) -> Self {
+        let mut bytes = self.bytes.to_vec();
+        let bit = usize::try_from(bit % (BLOCK as u64 * 8)).unwrap_or(0);
+        if let Some(byte) = bytes.get_mut(bit / 8) {
+            *byte ^= 1 << (bit % 8);
+        }
+        Self::new(&bytes)
+    }
+}
+
+impl std::ops::Deref for Block {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// Sectors in a block: the unit in which a torn block is torn (512 bytes).
 pub(super) const SECTORS: usize = 8;
@@ -35,7 +74,7 @@ impl Image {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Block { index, data } => {
-                self.blocks.insert(*index, Arc::clone(data));
+                self.blocks.insert(*index, data.clone());
                 self.len = self.len.max((index + 1) * BLOCK as u64);
             }
             Change::Length(len) => self.len = self.len.max(*len),
@@ -51,7 +90,7 @@ impl Image {
                 old.copy_from_slice(new);
             }
         }
-        self.apply(&Change::Block { index: *index, data: mixed.into() });
+        self.apply(&Change::Block { index: *index, data: Block::new(&mixed) });
     }
 
     /// Fills `into` from `offset` (a block boundary); what was never written stays as it is (zero).
@@ -67,31 +106,35 @@ impl Image {
 
 /// Splits a write into changes, one per block.
 pub(super) fn changes(offset: u64, data: &[u8]) -> impl Iterator<Item = Change> + '_ {
-    (offset / BLOCK as u64..).zip(data.chunks(BLOCK)).map(|(index, chunk)| Change::Block { index, data: chunk.into() })
+    (offset / BLOCK as u64..)
+        .zip(data.chunks(BLOCK))
+        .map(|(index, chunk)| Change::Block { index, data: Block::new(chunk) })
 }
 
-/// A file: both images and what lies between.
+/// A file: both images and what lies between. Clones share what does not change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    pub visible: Image,
-    pub durable: Image,
+    pub visible: Arc<Image>,
+    pub durable: Arc<Image>,
     /// Changes in the order of their completion, each with its sequence number.
     pub pending: Vec<(u64, Change)>,
     /// Open handles of the present incarnation.
     pub open: usize,
+    /// The newest completed write on a synchronous handle: first block, number of blocks, sequence.
+    pub newest: Option<(u64, u64, u64)>,
 }
 
 impl Inode {
     /// A completed write or extension that is not yet durable.
     pub fn change(&mut self, sequence: u64, change: Change) {
-        self.visible.apply(&change);
+        Arc::make_mut(&mut self.visible).apply(&change);
         self.pending.push((sequence, change));
     }
 
     /// A completed write or extension that is durable at once. Older unsynced versions of the same block can't come back.
     pub fn change_durably(&mut self, change: &Change) {
-        self.visible.apply(change);
-        self.durable.apply(change);
+        Arc::make_mut(&mut self.visible).apply(change);
+        Arc::make_mut(&mut self.durable).apply(change);
         if let Change::Block { index, .. } = change {
             self.pending.retain(|(_, older)| !matches!(older, Change::Block { index: i, .. } if i == index));
         }
@@ -101,8 +144,9 @@ impl Inode {
     pub fn sync(&mut self, sequence: u64) {
         let (covered, rest) = std::mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at <= sequence);
         let covered: Vec<(u64, Change)> = covered;
-        for (_, change) in &covered {
-            self.durable.apply(change);
+        if !covered.is_empty() {
+            let durable = Arc::make_mut(&mut self.durable);
+            covered.iter().for_each(|(_, change)| durable.apply(change));
         }
         self.pending = rest;
     }

@@ -10,6 +10,7 @@
 //! * Same seed, same calls: same outcome.
 
 mod crash;
+mod damage;
 mod faults;
 mod folders;
 mod image;
@@ -19,13 +20,16 @@ mod outcome;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use crash::{AtRisk, CrashKind, Fate, Survival, SurvivingSet, Unsynced};
+pub use damage::Damage;
 pub use faults::{Fault, FaultCounts, Faults};
 
 use crate::buffer::{AlignedBuf, BLOCK};
 use crate::env::OpenOptions;
 use crate::rng::Rng;
+use damage::Wounds;
 use image::{Change, Inode, changes};
 use names::{Directory, InodeId, NameChange, folder, normal};
 
@@ -75,11 +79,14 @@ pub enum Operation {
 struct InFlight {
     handle: Handle,
     operation: Operation,
+    /// What a write does, block by block.
+    changes: Vec<Change>,
     /// Sequence number at submission: what a sync covers.
     sequence: u64,
 }
 
-/// One machine's disk. Cloning copies it whole, so that a test can try many outcomes of one crash.
+/// One machine's disk. A clone is a disk of its own that shares the content with this one until either changes it, so that a
+/// test can try many outcomes of one crash.
 #[derive(Clone, Debug)]
 pub struct Disk {
     /// Rates of misbehaviour; may be changed at any time.
@@ -87,9 +94,14 @@ pub struct Disk {
     rng: Rng,
     counts: FaultCounts,
     life: Incarnation,
-    inodes: BTreeMap<InodeId, Inode>,
-    directory: Directory,
-    in_flight: BTreeMap<OpId, InFlight>,
+    inodes: BTreeMap<InodeId, Arc<Inode>>,
+    directory: Arc<Directory>,
+    in_flight: BTreeMap<OpId, Arc<InFlight>>,
+    /// Blocks that do not hold what was written to them.
+    wounds: Wounds,
+    /// How often each fault could have struck, and the one time at which it must.
+    occasions: FaultCounts,
+    planned: Option<(Fault, u64)>,
     /// Orders all changes, submissions and inode ids of this disk.
     sequence: u64,
 }
@@ -116,8 +128,11 @@ impl Disk {
             counts: FaultCounts::default(),
             life: Incarnation(1),
             inodes: BTreeMap::new(),
-            directory: Directory::default(),
+            directory: Arc::default(),
             in_flight: BTreeMap::new(),
+            wounds: Wounds::default(),
+            occasions: FaultCounts::default(),
+            planned: None,
             sequence: 0,
         }
     }
@@ -168,7 +183,7 @@ impl Disk {
     /// # Errors
     /// `NotFound`, `AlreadyExists`, `StorageFull` by rate, or a stale incarnation.
     pub fn open(&mut self, life: Incarnation, path: &Path, options: OpenOptions) -> io::Result<Handle> {
-        self.fence(life)?;
+        self.admit(life)?;
         let path = normal(path);
         let inode = match (self.directory.visible.get(&path).copied(), options.create_new) {
             (Some(_), true) => {
@@ -182,13 +197,13 @@ impl Disk {
                 }
                 self.space(0)?;
                 let inode = self.next_sequence();
-                self.inodes.insert(inode, Inode::default());
-                self.directory.change(inode, NameChange::Create { path, inode });
+                self.inodes.insert(inode, Arc::default());
+                Arc::make_mut(&mut self.directory).change(inode, NameChange::Create { path, inode });
                 inode
             }
         };
         if let Some(file) = self.inodes.get_mut(&inode) {
-            file.open += 1;
+            Arc::make_mut(file).open += 1;
         }
         Ok(Handle { inode, life, options })
     }
@@ -198,7 +213,7 @@ impl Disk {
         if handle.life != self.life {
             return;
         }
-        if let Some(inode) = self.inodes.get_mut(&handle.inode) {
+        if let Some(inode) = self.inodes.get_mut(&handle.inode).map(Arc::make_mut) {
             inode.open = inode.open.saturating_sub(1);
         }
         self.forget_unreachable();
@@ -218,7 +233,7 @@ impl Disk {
     /// # Errors
     /// A stale handle, a misaligned offset or length, a write on a read-only handle.
     pub fn submit(&mut self, handle: Handle, operation: Operation) -> io::Result<OpId> {
-        self.fence(handle.life)?;
+        self.admit(handle.life)?;
         let aligned = |offset: u64, len: usize| offset.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK);
         let (fine, writes) = match &operation {
             Operation::Write { buffer, offset } => (aligned(*offset, buffer.len()), true),
@@ -233,7 +248,11 @@ impl Disk {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file was opened read-only"));
         }
         let id = OpId(self.next_sequence());
-        self.in_flight.insert(id, InFlight { handle, operation, sequence: id.0 });
+        let changes = match &operation {
+            Operation::Write { buffer, offset } => changes(*offset, buffer).collect(),
+            Operation::Read { .. } | Operation::Sync | Operation::Allocate { .. } => Vec::new(),
+        };
+        self.in_flight.insert(id, Arc::new(InFlight { handle, operation, changes, sequence: id.0 }));
         Ok(id)
     }
 
@@ -242,27 +261,36 @@ impl Disk {
     /// # Errors
     /// As the contract says, an injected fault, or a stale operation.
     pub fn complete(&mut self, id: OpId) -> io::Result<Option<AlignedBuf>> {
-        let InFlight { handle, operation, sequence } = self.in_flight.remove(&id).ok_or_else(stale)?;
-        self.fence(handle.life)?;
+        let flight = self.in_flight.remove(&id).ok_or_else(stale)?;
+        let InFlight { handle, operation, changes, sequence } = Arc::unwrap_or_clone(flight);
+        self.admit(handle.life)?;
         if self.in_flight.first_key_value().is_some_and(|(earliest, _)| *earliest < id) {
             self.counts.fired(Fault::OutOfOrder);
         }
         match operation {
-            Operation::Write { buffer, offset } => self.write(handle, buffer, offset).map(Some),
+            Operation::Write { buffer, offset } => self.write(handle, buffer, offset, changes).map(Some),
             Operation::Read { offset, len } => self.read(handle, offset, len).map(Some),
             Operation::Sync => self.sync(handle, sequence).map(|()| None),
             Operation::Allocate { len } => self.allocate(handle, len).map(|()| None),
         }
     }
 
-    fn write(&mut self, handle: Handle, buffer: AlignedBuf, offset: u64) -> io::Result<AlignedBuf> {
+    fn write(
+        &mut self,
+        handle: Handle,
+        buffer: AlignedBuf,
+        offset: u64,
+        changes: Vec<Change>,
+    ) -> io::Result<AlignedBuf> {
         let len = self.len(handle)?;
         let end = offset + buffer.len() as u64;
         if end > len {
             self.space(end - len)?;
         }
-        let fails = self.rng.chance(self.faults.write_error);
-        for change in changes(offset, &buffer) {
+        let fails = self.strikes(Fault::WriteError, self.faults.write_error);
+        let blocks = changes.len() as u64;
+        let changes = if fails { changes } else { self.astray(handle, changes) };
+        for change in changes {
             if fails && self.rng.chance(0.5) {
                 continue;
             }
@@ -272,12 +300,17 @@ impl Disk {
             self.counts.fired(Fault::WriteError);
             return Err(eio("write"));
         }
+        let sequence = self.sequence;
+        if let Some(inode) = self.inodes.get_mut(&handle.inode).filter(|_| handle.options.synchronous) {
+            Arc::make_mut(inode).newest = Some((offset / BLOCK as u64, blocks, sequence));
+        }
         Ok(buffer)
     }
 
     fn change(&mut self, handle: Handle, change: Change) {
         let sequence = self.next_sequence();
-        let Some(inode) = self.inodes.get_mut(&handle.inode) else { return };
+        let Some(inode) = self.inodes.get_mut(&handle.inode).map(Arc::make_mut) else { return };
+        self.wounds.overwritten(handle.inode, &change);
         if handle.options.synchronous {
             inode.change_durably(&change);
         } else {
@@ -286,11 +319,11 @@ impl Disk {
     }
 
     fn read(&mut self, handle: Handle, offset: u64, len: usize) -> io::Result<AlignedBuf> {
-        if self.rng.chance(self.faults.read_error) {
+        if self.strikes(Fault::ReadError, self.faults.read_error) {
             self.counts.fired(Fault::ReadError);
             return Err(eio("read"));
         }
-        if self.rng.chance(self.faults.short_read) {
+        if self.strikes(Fault::ShortRead, self.faults.short_read) {
             self.counts.fired(Fault::ShortRead);
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "simulated short read"));
         }
@@ -304,12 +337,13 @@ impl Disk {
         if let Some(target) = buffer.get_mut(..len) {
             inode.visible.read(offset, target);
         }
+        self.rot_in_passing(handle.inode, offset, &mut buffer);
         Ok(buffer)
     }
 
     fn sync(&mut self, handle: Handle, sequence: u64) -> io::Result<()> {
-        let fails = self.rng.chance(self.faults.sync_error);
-        let Some(inode) = self.inodes.get_mut(&handle.inode) else { return Err(stale()) };
+        let fails = self.strikes(Fault::SyncError, self.faults.sync_error);
+        let Some(inode) = self.inodes.get_mut(&handle.inode).map(Arc::make_mut) else { return Err(stale()) };
         if fails {
             let rng = &mut self.rng;
             inode.pending.retain(|_| rng.chance(0.5));
@@ -341,17 +375,18 @@ impl Disk {
     /// Puts a file there, durably and without faults, replacing what was there. Its length is rounded up to whole blocks. Folders are created.
     pub fn put(&mut self, path: &Path, bytes: &[u8]) {
         let path = normal(path);
-        self.directory.folders.extend(folder(&path).ancestors().map(Path::to_path_buf));
         let id = self.next_sequence();
         let mut inode = Inode::default();
         let padded = AlignedBuf::from_slice(bytes);
         for change in changes(0, if bytes.is_empty() { &[] } else { &padded }) {
             inode.change_durably(&change);
         }
-        self.inodes.insert(id, inode);
-        self.directory.pending.retain(|(_, change)| change.path() != path);
-        self.directory.visible.insert(path.clone(), id);
-        self.directory.durable.insert(path, id);
+        self.inodes.insert(id, Arc::new(inode));
+        let directory = Arc::make_mut(&mut self.directory);
+        directory.folders.extend(folder(&path).ancestors().map(Path::to_path_buf));
+        directory.pending.retain(|(_, change)| change.path() != path);
+        directory.visible.insert(path.clone(), id);
+        directory.durable.insert(path, id);
         self.forget_unreachable();
     }
 
@@ -362,13 +397,54 @@ impl Disk {
         self.directory.visible.iter().map(|(path, id)| (path.clone(), len(id))).collect()
     }
 
+    /// Lets a fault strike by its rate, or because this is the occasion that was planned for it.
+    fn strikes(&mut self, fault: Fault, rate: f64) -> bool {
+        self.occasions.fired(fault);
+        self.planned == Some((fault, self.occasions.of(fault))) || self.rng.chance(rate)
+    }
+
+    /// How often a fault of this kind could have struck since the disk was made: its sites, when a run is to be repeated with each.
+    #[must_use]
+    pub fn occasions(&self, fault: Fault) -> u64 {
+        self.occasions.of(fault)
+    }
+
+    /// Lets `fault` (one of operations: S5 to S8, S13) strike at its `occasion`-th opportunity, counted from 1, whatever its rate.
+    pub fn plan(&mut self, fault: Fault, occasion: u64) {
+        self.planned = Some((fault, occasion));
+    }
+
+    /// A hash of all that a reader would find: names, lengths and content. Equal disks have equal fingerprints.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut sum = xxhash_rust::xxh3::Xxh3::new();
+        for (path, id) in &self.directory.visible {
+            let Some(inode) = self.inodes.get(id) else { continue };
+            sum.update(path.as_os_str().as_encoded_bytes());
+            sum.update(&inode.visible.len.to_le_bytes());
+            for (index, block) in inode.visible.blocks.iter().filter(|(_, block)| block.hash() != 0) {
+                sum.update(&index.to_le_bytes());
+                sum.update(&block.hash().to_le_bytes());
+            }
+        }
+        sum.digest()
+    }
+
+    /// Lets the present life pass; what a dead one tries is counted.
+    fn admit(&mut self, life: Incarnation) -> io::Result<()> {
+        if life != self.life {
+            self.counts.fired(Fault::StaleHandle);
+        }
+        self.fence(life)
+    }
+
     fn fence(&self, life: Incarnation) -> io::Result<()> {
         if life == self.life { Ok(()) } else { Err(stale()) }
     }
 
     fn space(&mut self, growth: u64) -> io::Result<()> {
         let full = self.faults.capacity.is_some_and(|capacity| growth > 0 && self.used() + growth > capacity);
-        if full || self.rng.chance(self.faults.no_space) {
+        if self.strikes(Fault::NoSpace, self.faults.no_space) || full {
             self.counts.fired(Fault::NoSpace);
             return Err(io::Error::new(io::ErrorKind::StorageFull, "simulated: no space left on the disk"));
         }
@@ -387,6 +463,7 @@ impl Disk {
         }));
         reachable.extend(self.in_flight.values().map(|flight| flight.handle.inode));
         self.inodes.retain(|id, inode| inode.open > 0 || reachable.contains(id));
+        self.wounds.retain(|id| self.inodes.contains_key(&id));
     }
 }
 

@@ -1,9 +1,10 @@
 //! Crashes: what is at risk, what survives, and every outcome that one crash could have.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::crash::{AtRisk, CrashKind, Drawn, Fate, Survival, SurvivingSet, Unsynced};
-use super::image::{Change, changes};
+use super::image::Change;
 use super::names::{self, InodeId};
 use super::{Disk, Incarnation, Operation};
 
@@ -27,7 +28,7 @@ impl Disk {
         names.chain(changes).collect()
     }
 
-    fn name_of(&self, inode: InodeId) -> PathBuf {
+    pub(super) fn name_of(&self, inode: InodeId) -> PathBuf {
         let names = &self.directory;
         let found = names.visible.iter().chain(names.durable.iter()).find(|(_, id)| **id == inode);
         found.map(|(path, _)| path.clone()).unwrap_or_default()
@@ -43,9 +44,7 @@ impl Disk {
         for flight in self.in_flight.values() {
             let id = flight.handle.inode;
             match &flight.operation {
-                Operation::Write { buffer, offset } => {
-                    all.extend(changes(*offset, buffer).map(|change| (id, change, true)))
-                }
+                Operation::Write { .. } => all.extend(flight.changes.iter().map(|change| (id, change.clone(), true))),
                 Operation::Allocate { len } => all.push((id, Change::Length(*len), true)),
                 Operation::Read { .. } | Operation::Sync => {}
             }
@@ -64,36 +63,51 @@ impl Disk {
     /// Crashes the node; `survival` decides what survives.
     pub fn crash_with(&mut self, kind: CrashKind, survival: &mut dyn Survival) {
         let fates: Vec<Fate> = self.at_risk(kind).iter().map(|item| survival.fate(item)).collect();
-        let mut fates = fates.into_iter();
+        self.crash_into(kind, &fates);
+    }
+
+    /// Crashes the node; the i-th thing of [`Disk::at_risk`] has the i-th fate, and is lost when there is none.
+    pub fn crash_into(&mut self, kind: CrashKind, fates: &[Fate]) {
+        let mut fates = fates.iter().copied();
         let changes = self.changes_at_risk(kind);
         if kind == CrashKind::Power {
-            for (_, change) in std::mem::take(&mut self.directory.pending) {
-                if fates.next() != Some(Fate::Lost) {
-                    names::apply(&mut self.directory.durable, &change);
+            if !self.directory.pending.is_empty() || self.directory.visible != self.directory.durable {
+                let directory = Arc::make_mut(&mut self.directory);
+                for (_, change) in std::mem::take(&mut directory.pending) {
+                    if !matches!(fates.next(), Some(Fate::Lost) | None) {
+                        names::apply(&mut directory.durable, &change);
+                    }
                 }
+                directory.visible = directory.durable.clone();
             }
-            self.directory.visible = self.directory.durable.clone();
             for inode in self.inodes.values_mut() {
-                inode.pending.clear();
-                inode.visible = inode.durable.clone();
+                if !Arc::ptr_eq(&inode.visible, &inode.durable) || !inode.pending.is_empty() {
+                    let inode = Arc::make_mut(inode);
+                    inode.pending.clear();
+                    inode.visible = Arc::clone(&inode.durable);
+                }
             }
         }
         self.in_flight.clear();
         for (id, change, _) in changes {
             let fate = fates.next().unwrap_or(Fate::Lost);
             let sequence = self.next_sequence();
-            let Some(inode) = self.inodes.get_mut(&id) else { continue };
+            if fate == Fate::Lost {
+                continue;
+            }
+            let Some(inode) = self.inodes.get_mut(&id).map(Arc::make_mut) else { continue };
+            self.wounds.overwritten(id, &change);
             match (fate, kind) {
                 (Fate::Lost, _) => {}
                 // After a power cut what is on the disk is durable.
                 (Fate::Kept, CrashKind::Power) => inode.change_durably(&change),
                 (Fate::Kept, CrashKind::Process) => inode.change(sequence, change),
                 (Fate::Torn(mask), CrashKind::Power) => {
-                    inode.durable.apply_torn(&change, mask);
-                    inode.visible = inode.durable.clone();
+                    Arc::make_mut(&mut inode.durable).apply_torn(&change, mask);
+                    inode.visible = Arc::clone(&inode.durable);
                 }
                 (Fate::Torn(mask), CrashKind::Process) => {
-                    inode.visible.apply_torn(&change, mask);
+                    Arc::make_mut(&mut inode.visible).apply_torn(&change, mask);
                     if let Change::Block { index, .. } = change {
                         let mixed = inode.visible.blocks.get(&index).cloned();
                         inode.pending.extend(mixed.map(|data| (sequence, Change::Block { index, data })));
@@ -103,7 +117,9 @@ impl Disk {
         }
         self.life = Incarnation(self.life.0 + 1);
         for inode in self.inodes.values_mut() {
-            inode.open = 0;
+            if inode.open > 0 {
+                Arc::make_mut(inode).open = 0;
+            }
         }
         self.forget_unreachable();
     }

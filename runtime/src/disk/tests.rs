@@ -395,3 +395,93 @@ fn a_linked_file_lives_while_any_name_survives_and_a_link_is_at_risk_until_its_f
         assert_eq!(first_bytes(&after, "/e/b"), Some(vec![7]));
     }
 }
+
+fn read(disk: &mut Disk, handle: Handle, block: u64) -> Vec<u8> {
+    do_now(disk, handle, Operation::Read { offset: block * BLOCK_U64, len: BLOCK }).unwrap().unwrap().to_vec()
+}
+
+#[test]
+fn a_lost_write_leaves_a_wound_that_heals_or_ends_with_the_next_write() {
+    let mut disk = Disk::new(1, Faults::none());
+    let file = create(&mut disk, "/f");
+    write(&mut disk, file, 0, 1);
+    disk.faults.lost_write = 1.0;
+    write(&mut disk, file, 0, 2);
+    assert_eq!(disk.counts().of(Fault::LostWrite), 1);
+    assert_eq!(first_bytes(&disk, "/f"), Some(vec![1]));
+    let damage = disk.damage();
+    assert_eq!((damage[0].path.as_path(), damage[0].block, damage[0].kind), (Path::new("/f"), 0, Fault::LostWrite));
+    let mut healed = disk.clone();
+    healed.heal(|_| true);
+    assert_eq!((first_bytes(&healed, "/f"), healed.damage().len()), (Some(vec![2]), 0));
+    disk.faults.lost_write = 0.0;
+    write(&mut disk, file, 0, 3);
+    assert_eq!((first_bytes(&disk, "/f"), disk.damage().len()), (Some(vec![3]), 0));
+}
+
+#[test]
+fn a_misdirected_write_wounds_its_own_place_and_another_one() {
+    let mut disk = Disk::new(3, Faults::none());
+    let file = create(&mut disk, "/f");
+    (0..8).for_each(|block| write(&mut disk, file, block, 1 + block as u8));
+    disk.faults.misdirected_write = 1.0;
+    write(&mut disk, file, 0, 99);
+    let bytes = first_bytes(&disk, "/f").unwrap();
+    assert!(bytes[0] == 1 && bytes.iter().filter(|byte| **byte == 99).count() == 1, "{bytes:?}");
+    assert_eq!(disk.damage().len(), 2);
+    disk.heal(|_| true);
+    assert_eq!(first_bytes(&disk, "/f"), Some(vec![99, 2, 3, 4, 5, 6, 7, 8]));
+}
+
+#[test]
+fn rot_lasts_on_the_disk_or_spoils_one_read_and_spares_the_newest_synchronous_write() {
+    let mut disk = Disk::new(3, Faults::none());
+    let life = disk.incarnation();
+    let file = disk.open(life, Path::new("/f"), OpenOptions::CREATE.synchronous()).unwrap();
+    (0..2).for_each(|block| write(&mut disk, file, block, 1));
+    assert_eq!(disk.newest_write(Path::new("/f")).map(|(first, blocks, _)| (first, blocks)), Some((1, 1)));
+    disk.faults.bit_rot = 1.0;
+    assert_ne!(read(&mut disk, file, 0), [1; BLOCK]);
+    assert_eq!(read(&mut disk, file, 1), [1; BLOCK]);
+    assert_eq!(disk.damage().len(), 1);
+    disk.forget_passing();
+    disk.faults.bit_rot = 0.0;
+    assert_eq!(read(&mut disk, file, 0), [1; BLOCK], "the disk itself is intact");
+    disk.rot(Path::new("/f"), 0, 9);
+    assert_eq!(read(&mut disk, file, 0)[1], 3);
+    assert_eq!(disk.damage().len(), 1);
+}
+
+#[test]
+fn a_clone_shares_content_until_either_changes_and_fingerprints_tell_content_apart() {
+    let mut disk = Disk::new(1, Faults::none());
+    let file = create(&mut disk, "/f");
+    write(&mut disk, file, 0, 1);
+    let clone = disk.clone();
+    assert_eq!(disk.fingerprint(), clone.fingerprint());
+    write(&mut disk, file, 0, 2);
+    assert_ne!(disk.fingerprint(), clone.fingerprint());
+    assert_eq!(first_bytes(&clone, "/f"), Some(vec![1]));
+    write(&mut disk, file, 0, 1);
+    assert_eq!(disk.fingerprint(), clone.fingerprint());
+}
+
+#[test]
+fn a_planned_fault_strikes_once_at_its_occasion() {
+    let mut disk = Disk::new(1, Faults::none());
+    let file = create(&mut disk, "/f");
+    disk.plan(Fault::WriteError, 2);
+    let outcomes =
+        [1, 2, 3].map(|fill| do_now(&mut disk, file, Operation::Write { buffer: filled(fill), offset: 0 }).is_ok());
+    assert_eq!(outcomes, [true, false, true]);
+    assert_eq!(disk.occasions(Fault::WriteError), 3);
+}
+
+#[test]
+fn what_a_dead_incarnation_tries_is_refused_and_counted() {
+    let mut disk = Disk::new(1, Faults::none());
+    let file = create(&mut disk, "/f");
+    disk.crash(CrashKind::Process);
+    assert!(do_now(&mut disk, file, Operation::Sync).is_err());
+    assert_eq!(disk.counts().of(Fault::StaleHandle), 1);
+}

@@ -29,6 +29,7 @@ const HOUR_MICROS: u64 = 3_600_000_000;
 const WALL_START_MICROS: i64 = 1_704_067_200_000_000;
 
 type Completion = Box<dyn FnOnce(&World)>;
+type Observer = Box<dyn FnMut(&Disk)>;
 
 enum Event {
     Wake(Waker),
@@ -77,6 +78,8 @@ struct State {
 pub(super) struct World {
     state: RefCell<State>,
     disk: RefCell<Disk>,
+    /// Sees the disk before each I/O completion.
+    observer: RefCell<Option<Observer>>,
     pub(super) net: RefCell<Network>,
     ready: Arc<ReadyList>,
     now: Cell<u64>,
@@ -110,6 +113,7 @@ impl World {
                 life_start: 0,
             }),
             disk: RefCell::new(disk),
+            observer: RefCell::new(None),
             net: RefCell::new(Network::default()),
             ready: Arc::default(),
             now: Cell::new(0),
@@ -137,6 +141,10 @@ impl World {
 
     pub fn mutant(&self, number: u32) -> bool {
         cfg!(feature = "mutants") && self.mutant.get() == Some(number)
+    }
+
+    pub fn set_observer(&self, observer: Option<Observer>) {
+        *self.observer.borrow_mut() = observer;
     }
 
     pub fn set_time_limit(&self, micros: u64) {
@@ -250,6 +258,9 @@ impl World {
                     return false;
                 }
                 state.completions += 1;
+                if let Some(observe) = self.observer.borrow_mut().as_mut() {
+                    observe(&self.disk.borrow());
+                }
             }
             let event = state.events.pop_first();
             drop(state);
@@ -330,6 +341,7 @@ impl World {
         state.crash_point = None;
         state.life_start = self.now.get();
         drop(state);
+        self.set_observer(None);
         let net = std::mem::take(&mut *self.net.borrow_mut());
         drop((tasks, events, net));
         // What the dropped tasks' destructors may have spawned or scheduled dies too.

@@ -108,6 +108,12 @@ impl Sim {
         self.world.set_crash_point(completions);
     }
 
+    /// Shows the disk to `observer` at every crash point: before each I/O completion takes effect, until the next crash. A clone of what it
+    /// sees is what [`Sim::crash_after`] would stop at, so one run records all its crash points.
+    pub fn observe(&mut self, observer: impl FnMut(&Disk) + 'static) {
+        self.world.set_observer(Some(Box::new(observer)));
+    }
+
     /// I/O operations completed so far, over all lives.
     #[must_use]
     pub fn completions(&self) -> u64 {
