@@ -79,3 +79,5 @@ impl std::fmt::Debug for AlignedBuf {
 
 // SAFETY: the buffer owns its memory exclusively, like a `Box<[u8]>`.
 unsafe impl Send for AlignedBuf {}
+// SAFETY: a shared reference gives shared bytes only.
+unsafe impl Sync for AlignedBuf {}

@@ -1,0 +1,128 @@
+//! The campaign: every planted bug, looked for by exhaustion and by sampling, and the table of what each took.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::workload::Workload;
+use crate::{choose, exhaust, sample_seeds};
+
+/// Every planted bug that lies in the engine, in the order of the documentation.
+const PLANTED: &[u32] = &[
+    4, 5, 6, 13, 41, 42, 43, 44, 45, 46, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115,
+    116, 117, 118, 119, 120, 121,
+];
+/// The table stands between these lines of the page.
+const BEGIN: &str = "<!-- campaign: begin -->";
+const END: &str = "<!-- campaign: end -->";
+
+/// Options of `mutants`.
+#[derive(Args, Clone)]
+pub struct Campaign {
+    /// Only these bugs.
+    #[arg(long, num_args = 1..)]
+    only: Vec<u32>,
+    /// Seeds to try for each, at most.
+    #[arg(long, default_value_t = 3000)]
+    seeds: u64,
+    /// In the exhaustive search, try only every n-th crash point and failing operation.
+    #[arg(long, default_value_t = 3)]
+    every: usize,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// The page into which the table goes.
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+/// Looks for every bug. True if each was found in one way or the other.
+pub fn run(options: &Campaign) -> bool {
+    if !cfg!(feature = "mutants") {
+        println!("this build has no planted bugs in it; build it with --features mutants");
+        return false;
+    }
+    let mut table = String::from(
+        "| bug | by exhaustion: states opened, seconds | by sampling: seed, seconds | noticed as |\n|---|---|---|---|\n",
+    );
+    let (mut missed, mut seeds_to_find) = (Vec::new(), Vec::new());
+    let chosen: Vec<u32> =
+        PLANTED.iter().copied().filter(|number| options.only.is_empty() || options.only.contains(number)).collect();
+    for number in &chosen {
+        let (states, seconds, exhausted) = by_exhaustion(*number, options);
+        let sums = sample_seeds(1, options.seeds, None, options.jobs, 0, Some(*number), false);
+        let sampled = sums.found.as_ref();
+        let noticed = exhausted.as_deref().or(sampled.map(|(_, what)| what.as_str())).unwrap_or("NOT FOUND");
+        let one = exhausted
+            .as_ref()
+            .map_or(format!("not in {states}, {seconds:.1} s"), |_| format!("{states}, {seconds:.1} s"));
+        let other = sampled.map_or(format!("not in {} seeds", sums.seeds), |(seed, _)| {
+            format!("{seed}, {:.1} s", sums.took.as_secs_f64())
+        });
+        seeds_to_find.extend(sampled.map(|(seed, _)| *seed));
+        let _ = writeln!(table, "| {number} | {one} | {other} | {} |", brief(noticed));
+        println!("{number}: exhaustion {one}; sampling {other}; {}", brief(noticed));
+        if exhausted.is_none() && sampled.is_none() {
+            missed.push(*number);
+        }
+    }
+    seeds_to_find.sort_unstable();
+    let median = seeds_to_find.get(seeds_to_find.len() / 2).copied().unwrap_or(0);
+    let _ = writeln!(
+        table,
+        "\n{} of {} found; by sampling {}, the median at seed {median}. Exhaustion tried every {}th crash point.",
+        chosen.len() - missed.len(),
+        chosen.len(),
+        seeds_to_find.len(),
+        options.every
+    );
+    println!("\n{table}");
+    choose(None);
+    if let Some(page) = &options.write
+        && let Err(error) = write(page, &table)
+    {
+        println!("{}: {error}", page.display());
+        return false;
+    }
+    if !missed.is_empty() {
+        println!("NOT FOUND: {missed:?}");
+    }
+    missed.is_empty()
+}
+
+fn by_exhaustion(number: u32, options: &Campaign) -> (u64, f64, Option<String>) {
+    choose(Some(number));
+    let began = Instant::now();
+    let plan = exhaust::Plan { jobs: options.jobs, mutant: Some(number), every: options.every, only: None };
+    let mut states = 0;
+    for (position, workload) in (1..).zip(Workload::all()) {
+        let (effort, outcome) = exhaust::run(workload, position, &plan);
+        states += effort.opened();
+        if let Err(what) = outcome {
+            return (states, began.elapsed().as_secs_f64(), Some(what));
+        }
+    }
+    (states, began.elapsed().as_secs_f64(), None)
+}
+
+/// The first line of what was found, without the drawn fates, cut for a table.
+fn brief(what: &str) -> String {
+    let line = what.lines().next().unwrap_or_default().replace('|', "/");
+    let line = match (line.find('['), line.find("]: ")) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to + 3..).unwrap_or_default())
+        }
+        _ => line,
+    };
+    if line.chars().count() > 150 { format!("{}...", line.chars().take(150).collect::<String>()) } else { line }
+}
+
+fn write(page: &PathBuf, table: &str) -> std::io::Result<()> {
+    let text = std::fs::read_to_string(page)?;
+    let missing = || std::io::Error::other(format!("no line '{BEGIN}' and '{END}' to write between"));
+    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
+    std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+}

@@ -1,0 +1,295 @@
+//! `highwater-ring1`: the store alone on a simulated disk, crashed at every point, damaged in every way, and held against a model.
+//!
+//! Exit codes: 0 every promise held (or the planted bug was found), 1 one was broken (or the bug was not found), 2 bad usage.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a command-line tool: it reads the clock, starts threads and writes a report; what it runs is simulated on each thread alone"
+)]
+
+mod campaign;
+mod exhaust;
+mod life;
+mod model;
+mod recovered;
+mod sample;
+mod swarm;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Crashes and damages a store on a simulated disk, and holds what it recovers against a model.
+#[derive(Parser)]
+#[command(name = "highwater-ring1", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Short workloads: every crash point, every surviving subset of what was not durable (beyond 10 things at risk: every single
+    /// keep and drop, and 256 drawn subsets), recoveries cut short, and every operation failing once.
+    Exhaust(Exhaust),
+    /// Longer histories, one per seed, with crashes and every storage fault.
+    Sample(Sample),
+    /// The whole campaign: looks for each planted bug with both, and writes a table.
+    Mutants(campaign::Campaign),
+}
+
+/// Options of `exhaust`.
+#[derive(Args, Clone)]
+struct Exhaust {
+    /// Only this workload, from 1 (default: all).
+    #[arg(long)]
+    workload: Option<usize>,
+    /// Only this crash point.
+    #[arg(long)]
+    point: Option<usize>,
+    /// Only every n-th crash point and failing operation.
+    #[arg(long, default_value_t = 1)]
+    every: usize,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Number of a planted bug to switch on (needs the feature `mutants`): then finding it is success.
+    #[arg(long)]
+    mutant: Option<u32>,
+    /// Print one line of JSON per workload.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `sample`.
+#[derive(Args, Clone)]
+struct Sample {
+    /// First seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// Stop after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// One seed in so many is run twice; both runs must agree to the last bit of the trace hash.
+    #[arg(long, default_value_t = 50)]
+    twice: u64,
+    /// Number of a planted bug to switch on (needs the feature `mutants`): then finding it is success.
+    #[arg(long)]
+    mutant: Option<u32>,
+    /// Print one line of JSON per seed.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let ok = match Cli::parse().command {
+        Command::Exhaust(options) => exhausted(&options),
+        Command::Sample(options) => sampled(&options),
+        Command::Mutants(options) => campaign::run(&options),
+    };
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Locks, whatever happened to who held the lock before.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `work` on so many threads and waits for all.
+fn in_parallel(jobs: usize, work: &(impl Fn() + Sync)) {
+    std::thread::scope(|scope| {
+        for _ in 1..jobs.max(1) {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
+fn choose(mutant: Option<u32>) {
+    highwater_runtime::choose_mutant(mutant.unwrap_or(0));
+}
+
+fn exhausted(options: &Exhaust) -> bool {
+    choose(options.mutant);
+    let plan = exhaust::Plan { jobs: options.jobs, mutant: options.mutant, every: options.every, only: options.point };
+    let mut total = exhaust::Effort::default();
+    let began = Instant::now();
+    let mut found = None;
+    for (number, workload) in (1..).zip(workload::Workload::all()) {
+        if options.workload.is_some_and(|only| only != number) {
+            continue;
+        }
+        let (name, started) = (workload.name, Instant::now());
+        let sizes = exhaust::sizes(&workload.options);
+        let (effort, outcome) = exhaust::run(workload, number, &plan);
+        let seconds = started.elapsed().as_secs_f64();
+        if options.json {
+            println!(
+                "{}",
+                serde_json::json!({
+                    "workload": number, "ok": outcome.is_ok(), "violation": outcome.as_ref().err(), "points": effort.points,
+                    "outcomes": effort.outcomes, "states": effort.states, "recovery_points": effort.recovery_points,
+                    "recovery_states": effort.recovery_states, "faulty_runs": effort.faulty_runs,
+                    "repeated": effort.repeated, "flushes": effort.flushes, "compactions": effort.compactions,
+                    "seconds": seconds,
+                })
+            );
+        } else {
+            println!(
+                "workload {number}: {name} ({sizes}; {} flushes, {} compactions inside)",
+                effort.flushes, effort.compactions
+            );
+            println!("  {}, {seconds:.1} s", told(&effort));
+        }
+        total.add(&effort);
+        if let Err(what) = outcome {
+            found = Some(what);
+            break;
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "in all: {}, {seconds:.1} s ({:.0} stores opened per minute)",
+        told(&total),
+        total.opened() as f64 * 120.0 / seconds
+    );
+    verdict(found.as_deref(), options.mutant)
+}
+
+fn told(effort: &exhaust::Effort) -> String {
+    format!(
+        "{} crash points, {} outcomes, {} distinct states opened twice; {} crash points in recoveries, {} states; \
+         {} runs with one failing operation; {} points reached again by running again",
+        effort.points,
+        effort.outcomes,
+        effort.states,
+        effort.recovery_points,
+        effort.recovery_states,
+        effort.faulty_runs,
+        effort.repeated
+    )
+}
+
+fn verdict(found: Option<&str>, mutant: Option<u32>) -> bool {
+    match (found, mutant) {
+        (None, None) => {
+            println!("every promise held");
+            true
+        }
+        (Some(what), None) => {
+            println!("BROKEN: {what}");
+            false
+        }
+        (Some(what), Some(number)) => {
+            println!("planted bug {number} found: {what}");
+            true
+        }
+        (None, Some(number)) => {
+            println!("planted bug {number} NOT FOUND");
+            false
+        }
+    }
+}
+
+/// What a run of many seeds gave.
+pub struct Sampled {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Seeds that were run twice, with equal results.
+    pub twice: u64,
+    /// The lowest seed that found something, and what.
+    pub found: Option<(u64, String)>,
+    /// Sums of all counters, and in how many seeds each was above zero.
+    pub totals: BTreeMap<String, (u64, u64)>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Runs seeds until the first that finds something.
+pub fn sample_seeds(
+    from: u64,
+    seeds: u64,
+    seconds: Option<u64>,
+    jobs: usize,
+    twice: u64,
+    mutant: Option<u32>,
+    json: bool,
+) -> Sampled {
+    choose(mutant);
+    let began = Instant::now();
+    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
+    let sums = Mutex::new(Sampled { seeds: 0, twice: 0, found: None, totals: BTreeMap::new(), took: Duration::ZERO });
+    let end = from.saturating_add(seeds);
+    let work = || loop {
+        let late = seconds.is_some_and(|limit| began.elapsed() >= Duration::from_secs(limit));
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if late || seed >= end || stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let outcome = sample::run(seed, mutant);
+        let again = mutant.is_none() && (seed - from).is_multiple_of(twice.max(1));
+        let differs = again && sample::run(seed, mutant) != outcome;
+        let violation = outcome.violation.clone().or_else(|| differs.then(|| "two runs of the seed differ".to_owned()));
+        let mut sums = locked(&sums);
+        sums.seeds += 1;
+        sums.twice += u64::from(again);
+        for (name, count) in &outcome.counters {
+            let total = sums.totals.entry(name.clone()).or_default();
+            total.0 += count;
+            total.1 += u64::from(*count > 0);
+        }
+        if json {
+            let line = serde_json::json!({
+                "seed": seed, "ok": violation.is_none(), "violation": violation, "hash": format!("{:016x}", outcome.hash),
+                "counters": outcome.counters,
+            });
+            println!("{line}");
+        }
+        if let Some(what) = violation {
+            stop.store(true, Ordering::Relaxed);
+            if sums.found.as_ref().is_none_or(|(known, _)| seed < *known) {
+                sums.found = Some((seed, what));
+            }
+        }
+    };
+    in_parallel(jobs, &work);
+    let mut sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sums.took = began.elapsed();
+    sums
+}
+
+fn sampled(options: &Sample) -> bool {
+    let Sample { from, seeds, seconds, jobs, twice, mutant, json } = options.clone();
+    let sums = sample_seeds(from, seeds, seconds, jobs, twice, mutant, json);
+    if !json {
+        for (name, (count, in_seeds)) in &sums.totals {
+            println!(
+                "  {name:<46} {count:>10} in all, in {in_seeds} seeds ({:.1} %)",
+                *in_seeds as f64 * 100.0 / sums.seeds.max(1) as f64
+            );
+        }
+        let seconds = sums.took.as_secs_f64();
+        println!(
+            "{} histories in {seconds:.1} s ({:.1} ms each), {} of them run twice with equal trace hashes",
+            sums.seeds,
+            seconds * 1000.0 / (sums.seeds + sums.twice).max(1) as f64,
+            sums.twice
+        );
+    }
+    let found = sums.found.map(|(seed, what)| {
+        let with = mutant.map_or(String::new(), |number| format!(" --mutant {number}"));
+        format!("seed {seed}: {what}\n  again: highwater-ring1 sample --from {seed} --seeds 1{with}")
+    });
+    verdict(found.as_deref(), mutant)
+}

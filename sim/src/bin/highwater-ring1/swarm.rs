@@ -1,0 +1,145 @@
+//! What one seed is about: sizes, weights and rates, each drawn anew, so that every seed stresses another mixture.
+
+use bytes::Bytes;
+use highwater_engine::{GroupId, StoreOptions, WriteBatch};
+use highwater_runtime::disk::Faults;
+use highwater_runtime::rng::Rng;
+
+/// Everything that is decided before a seed is run.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// The store's sizes.
+    pub options: StoreOptions,
+    /// Number of groups.
+    pub groups: u64,
+    /// Number of keys of each group.
+    pub keys: u64,
+    /// Longest usual value, bytes.
+    pub value: u64,
+    /// Lives of the process.
+    pub lives: u64,
+    /// Steps of each life, about.
+    pub steps: u64,
+    /// One in so many operations of a batch deletes a range; 0 for none.
+    pub range_deletes: u64,
+    /// One in so many operations of a batch deletes a key; 0 for none.
+    pub deletes: u64,
+    /// Percent of appends that leave a tail uncommitted.
+    pub tails: u64,
+    /// Percent of entries that are only deferred.
+    pub deferred: u64,
+    /// Percent of appends after which Raft lets go of what is applied.
+    pub releases: u64,
+    /// Snapshots held at once, at most.
+    pub snapshots: usize,
+    /// Whether the engine's own places of misbehaviour are on.
+    pub buggify: bool,
+    /// What the disk does in ordinary lives.
+    pub faults: Faults,
+    /// Percent of life ends after which a bit of the disk has turned over.
+    pub rot: u64,
+    /// Percent of segments of a life in which the disk is nearly full.
+    pub full: u64,
+}
+
+impl Swarm {
+    /// The mixture of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x0051_AA77);
+        let pick = |rng: &mut Rng, choices: &[u64]| {
+            let at = usize::try_from(rng.below(choices.len() as u64)).unwrap_or(0);
+            choices.get(at).copied().unwrap_or(0)
+        };
+        let size = |rng: &mut Rng, choices: &[u64]| usize::try_from(pick(rng, choices)).unwrap_or(0);
+        let options = StoreOptions {
+            memtable_bytes: size(&mut rng, &[4 << 10, 8 << 10, 16 << 10]),
+            frozen_memtables: size(&mut rng, &[1, 2, 3]),
+            segment_bytes: pick(&mut rng, &[64 << 10, 64 << 10, 128 << 10]),
+            log_limit_bytes: pick(&mut rng, &[512 << 10, 1 << 20]),
+            spare_segments: size(&mut rng, &[0, 1, 2]),
+            tail_cache_bytes: size(&mut rng, &[0, 4 << 10, 16 << 10]),
+            seal_after_micros: pick(&mut rng, &[2_000, 20_000, 50_000]),
+            block_bytes: size(&mut rng, &[512, 1 << 10, 4 << 10]),
+            table_bytes: pick(&mut rng, &[4 << 10, 8 << 10, 16 << 10]),
+            level_zero_trigger: size(&mut rng, &[1, 2, 4]),
+            level_zero_stop: size(&mut rng, &[6, 12]),
+            level_one_bytes: pick(&mut rng, &[8 << 10, 32 << 10]),
+            level_ratio: pick(&mut rng, &[2, 4]),
+            cache_bytes: size(&mut rng, &[0, 8 << 10, 64 << 10]),
+            manifest_bytes: pick(&mut rng, &[8 << 10, 16 << 10, 32 << 10]),
+            ..StoreOptions::small()
+        };
+        let failing = rng.below(3) == 0;
+        let damaged = rng.below(4) == 0;
+        let mut rate = |choices: &[f64], on: bool| {
+            let at = usize::try_from(rng.below(choices.len() as u64)).unwrap_or(0);
+            choices.get(at).copied().filter(|_| on).unwrap_or(0.0)
+        };
+        let faults = Faults {
+            read_error: rate(&[0.0, 0.001, 0.005], failing),
+            write_error: rate(&[0.0, 0.001, 0.003], failing),
+            sync_error: rate(&[0.0, 0.002, 0.01], failing),
+            no_space: rate(&[0.0, 0.002, 0.01], failing),
+            short_read: rate(&[0.0, 0.001, 0.005], failing),
+            bit_rot: rate(&[0.0, 0.0, 0.002], damaged),
+            misdirected_write: rate(&[0.0, 0.001, 0.003], damaged),
+            lost_write: rate(&[0.0, 0.001, 0.003], damaged),
+            ..Faults::crashes(seed)
+        };
+        Self {
+            groups: 1 + rng.below(4),
+            keys: pick(&mut rng, &[10, 40, 150]),
+            value: pick(&mut rng, &[40, 200, 200, 1000]),
+            lives: 3 + rng.below(3),
+            steps: pick(&mut rng, &[30, 60, 90]),
+            range_deletes: pick(&mut rng, &[0, 10, 30]),
+            deletes: pick(&mut rng, &[0, 4, 8]),
+            tails: pick(&mut rng, &[0, 20, 50]),
+            deferred: pick(&mut rng, &[0, 0, 10]),
+            releases: pick(&mut rng, &[10, 50, 100]),
+            snapshots: size(&mut rng, &[1, 2, 4]),
+            buggify: rng.below(2) == 0,
+            rot: if damaged { pick(&mut rng, &[0, 30, 70]) } else { 0 },
+            full: if failing { pick(&mut rng, &[0, 0, 30]) } else { 0 },
+            options,
+            faults,
+        }
+    }
+
+    /// One of the groups.
+    pub fn group(&self, rng: &mut Rng) -> GroupId {
+        GroupId(1 + u32::try_from(rng.below(self.groups)).unwrap_or(0))
+    }
+
+    /// A key of a group.
+    pub fn key(&self, rng: &mut Rng, group: GroupId) -> Bytes {
+        Self::key_at(group, rng.below(self.keys))
+    }
+
+    fn key_at(group: GroupId, number: u64) -> Bytes {
+        Bytes::from(format!("{}/{number:04}", group.0))
+    }
+
+    /// An encoded batch of a group.
+    pub fn batch(&self, rng: &mut Rng, group: GroupId, stamp: u64) -> Bytes {
+        let mut batch = WriteBatch::new();
+        batch.put(format!("{}/count", group.0), stamp.to_string());
+        for _ in 0..rng.below(6) {
+            let number = rng.below(self.keys);
+            let key = Self::key_at(group, number);
+            if self.range_deletes > 0 && rng.below(self.range_deletes) == 0 {
+                batch.delete_range(key, Self::key_at(group, number + rng.below(self.keys / 3 + 2)));
+            } else if self.deletes > 0 && rng.below(self.deletes) == 0 {
+                batch.delete(key);
+            } else {
+                let longest = if rng.below(20) == 0 { self.value * 4 } else { self.value };
+                let len = usize::try_from(rng.below(longest + 1)).unwrap_or(0);
+                // Half of it repeats, so that compression has something to do.
+                let text = format!("{stamp}:{:x}:", rng.next());
+                let value: Vec<u8> = text.bytes().cycle().take(len).collect();
+                batch.put(key, value);
+            }
+        }
+        Bytes::from(batch.encode())
+    }
+}
