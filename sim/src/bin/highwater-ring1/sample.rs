@@ -261,10 +261,11 @@ impl Machine {
             EngineError::Io { action: "fill", .. } => self.fired(&[Fault::WriteError]),
             EngineError::Io { .. } => self.fired(&[Fault::ReadError, Fault::ShortRead]),
             EngineError::NoSpace { .. } => self.fired(&[Fault::NoSpace]),
-            EngineError::Corruption { file, .. } if is_table(file) => {
+            EngineError::Corruption { file, what, .. } if is_table(file) && !what.contains("missing") => {
                 self.suspects.contains(file) || damaged.iter().any(|damage| damage.path == *file)
             }
-            // The parts of log and manifest prove things of each other, so the damage may be in another one.
+            // The parts of log and manifest prove things of each other, and a table that is missed proves that an edit is, so the damage
+            // may be in another one.
             EngineError::Corruption { .. } => {
                 let own = |path: &PathBuf| !is_table(path);
                 self.suspects.iter().any(own) || damaged.iter().any(|damage| own(&damage.path))
