@@ -9,7 +9,7 @@ use super::group::{GroupLog, Indexed, Place};
 use super::state::{LogState, Segment};
 use super::{Log, LogEntry, block, scan, verdict};
 use crate::error::EngineError;
-use crate::ids::{GroupId, LogIndex};
+use crate::ids::{GroupId, LogIndex, Term};
 
 impl<E: Env> Log<E> {
     /// Entries from `from` to `to`, at least one and at most `max_bytes` of them.
@@ -42,13 +42,16 @@ impl<E: Env> Log<E> {
         }
         let mut entries = Vec::with_capacity(wanted.len());
         let mut last_block: Option<(Place, AlignedBuf)> = None;
-        for (index, Indexed { term, place, cached }) in wanted {
+        for (index, Indexed { term, mut place, cached }) in wanted {
             let data = match cached {
                 Some(data) => data,
                 None => {
-                    let same = |held: &Place| held.segment == place.segment && held.block == place.block;
-                    if !last_block.as_ref().is_some_and(|(held, _)| same(held)) {
-                        last_block = Some((place, self.read_block(group, index, &place).await?));
+                    let same = |held: &Place, place: &Place| held.segment == place.segment && held.block == place.block;
+                    while !last_block.as_ref().is_some_and(|(held, _)| same(held, &place)) {
+                        match self.read_block(group, index, &place).await {
+                            Ok(block) => last_block = Some((place, block)),
+                            Err(error) => place = self.moved(group, index, term, &place).ok_or(error)?,
+                        }
                     }
                     let block = last_block.as_ref().map(|(_, block)| &block[..]).unwrap_or_default();
                     let range = place.at as usize..(place.at as usize + place.len as usize);
@@ -58,6 +61,13 @@ impl<E: Env> Log<E> {
             entries.push(LogEntry { index, term, data });
         }
         Ok(entries)
+    }
+
+    /// Where an entry is now, if the group's log was moved forward while it was read from `from`.
+    fn moved(&self, group: GroupId, index: LogIndex, term: Term, from: &Place) -> Option<Place> {
+        let state = self.state.borrow();
+        let entry = state.groups.get(&group)?.get(index)?;
+        (entry.term == term && entry.place != *from).then_some(entry.place)
     }
 
     fn not_in_log(&self, state: &LogState<E::File>, group: GroupId, index: LogIndex) -> EngineError {
