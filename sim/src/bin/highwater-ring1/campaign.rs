@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::workload::Workload;
-use crate::{choose, exhaust, sample_seeds};
+use crate::{Sample, choose, exhaust, sample_seeds};
 
 /// Every planted bug that lies in the engine, in the order of the documentation.
 const PLANTED: &[u32] = &[
@@ -52,7 +52,7 @@ pub fn run(options: &Campaign) -> bool {
         PLANTED.iter().copied().filter(|number| options.only.is_empty() || options.only.contains(number)).collect();
     for number in &chosen {
         let (states, seconds, exhausted) = by_exhaustion(*number, options);
-        let sums = sample_seeds(1, options.seeds, None, options.jobs, 0, Some(*number), false);
+        let sums = sample_seeds(&Sample::looking_for(*number, options.seeds, options.jobs));
         let sampled = sums.found.as_ref();
         let noticed = exhausted.as_deref().or(sampled.map(|(_, what)| what.as_str())).unwrap_or("NOT FOUND");
         let one = exhausted

@@ -32,12 +32,21 @@ pub struct Ledger {
     pub errors: Vec<EngineError>,
     /// How often what happened.
     pub marks: BTreeMap<&'static str, u64>,
+    /// Whether each event is printed.
+    pub told: bool,
 }
 
 impl Ledger {
     /// Counts an event.
     pub fn mark(&mut self, what: &'static str) {
         *self.marks.entry(what).or_default() += 1;
+    }
+
+    /// Prints an event, if events are to be printed.
+    pub fn tell(&self, event: impl FnOnce() -> String) {
+        if self.told {
+            println!("  {}", event());
+        }
     }
 
     /// Everything that a crash now may leave.
@@ -85,6 +94,7 @@ impl Life {
         lenient: bool,
     ) -> Result<Self, Halt> {
         let candidates = ledger.borrow().candidates();
+        ledger.borrow().tell(|| format!("start, {} candidates", candidates.len()));
         let opened = recovered::open(env.clone(), swarm.options.clone(), &candidates).await?;
         {
             let mut ledger = ledger.borrow_mut();
@@ -217,6 +227,13 @@ impl Life {
             changes.push(self.change(&newest, group));
         }
         let next = newest.after(&changes);
+        self.ledger.borrow().tell(|| {
+            let one = |change: &Change| {
+                let (group, count) = (change.group.0, change.entries.len());
+                format!("group {group} {count} entries from {}, {:?}", change.first, change.hard_state)
+            };
+            format!("append {}", changes.iter().map(one).collect::<Vec<_>>().join("; "))
+        });
         self.ledger.borrow_mut().possible.push(next.clone());
         match self.store.append(log_batch(&changes)).await {
             Ok(()) => {
@@ -270,6 +287,7 @@ impl Life {
         let index = log.last() + 1;
         let change = Change { group, first: index, entries: vec![entry.clone()], hard_state: None };
         self.ledger.borrow_mut().possible.push(newest.after(&[change]));
+        self.ledger.borrow().tell(|| format!("defer {group} entry {index}"));
         let outcome = self.store.append_deferred(group, LIFE, LogIndex(index), term, entry.data).await;
         self.mark("deferred entries");
         match outcome {
@@ -440,6 +458,7 @@ impl Life {
     }
 
     async fn flush(&self) -> Result<(), Halt> {
+        self.ledger.borrow().tell(|| "flush".to_owned());
         match self.store.flush().await {
             Ok(()) => Ok(()),
             Err(error) => self.tolerate(error),

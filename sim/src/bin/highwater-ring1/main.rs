@@ -68,7 +68,7 @@ struct Exhaust {
 
 /// Options of `sample`.
 #[derive(Args, Clone)]
-struct Sample {
+pub struct Sample {
     /// First seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
@@ -90,6 +90,16 @@ struct Sample {
     /// Print one line of JSON per seed.
     #[arg(long)]
     json: bool,
+    /// Print what happens, a line for each event.
+    #[arg(long)]
+    trace: bool,
+}
+
+impl Sample {
+    /// Looks for a planted bug.
+    fn looking_for(mutant: u32, seeds: u64, jobs: usize) -> Self {
+        Self { from: 1, seeds, seconds: None, jobs, twice: 1, mutant: Some(mutant), json: false, trace: false }
+    }
 }
 
 fn main() -> ExitCode {
@@ -217,15 +227,8 @@ pub struct Sampled {
 }
 
 /// Runs seeds until the first that finds something.
-pub fn sample_seeds(
-    from: u64,
-    seeds: u64,
-    seconds: Option<u64>,
-    jobs: usize,
-    twice: u64,
-    mutant: Option<u32>,
-    json: bool,
-) -> Sampled {
+pub fn sample_seeds(options: &Sample) -> Sampled {
+    let Sample { from, seeds, seconds, jobs, twice, mutant, json, trace } = options.clone();
     choose(mutant);
     let began = Instant::now();
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
@@ -237,9 +240,9 @@ pub fn sample_seeds(
         if late || seed >= end || stop.load(Ordering::Relaxed) {
             return;
         }
-        let outcome = sample::run(seed, mutant);
-        let again = mutant.is_none() && (seed - from).is_multiple_of(twice.max(1));
-        let differs = again && sample::run(seed, mutant) != outcome;
+        let outcome = sample::run(seed, mutant, trace);
+        let again = mutant.is_none() && !trace && (seed - from).is_multiple_of(twice.max(1));
+        let differs = again && sample::run(seed, mutant, false) != outcome;
         let violation = outcome.violation.clone().or_else(|| differs.then(|| "two runs of the seed differ".to_owned()));
         let mut sums = locked(&sums);
         sums.seeds += 1;
@@ -270,8 +273,8 @@ pub fn sample_seeds(
 }
 
 fn sampled(options: &Sample) -> bool {
-    let Sample { from, seeds, seconds, jobs, twice, mutant, json } = options.clone();
-    let sums = sample_seeds(from, seeds, seconds, jobs, twice, mutant, json);
+    let (json, mutant) = (options.json, options.mutant);
+    let sums = sample_seeds(options);
     if !json {
         for (name, (count, in_seeds)) in &sums.totals {
             println!(

@@ -125,7 +125,7 @@ pub async fn read_entries(
 
 /// The candidate that was found.
 fn choose(logs: &BTreeMap<GroupId, FoundLog>, candidates: &[LogModel]) -> Result<usize, Halt> {
-    let mut why = String::from("no candidate");
+    let mut why = Vec::new();
     for (position, candidate) in candidates.iter().enumerate() {
         let groups = logs.keys().chain(candidate.groups.keys());
         let nothing = FoundLog::default();
@@ -135,13 +135,12 @@ fn choose(logs: &BTreeMap<GroupId, FoundLog>, candidates: &[LogModel]) -> Result
         });
         match difference {
             None => return Ok(position),
-            Some(what) if position == 0 => why = what,
-            Some(_) => {}
+            Some(what) => why.push(what),
         }
     }
     violated(format!(
-        "what was recovered is neither what was acknowledged nor that and an append under way ({} candidates): {why}",
-        candidates.len()
+        "what was recovered is neither what was acknowledged nor that and an append under way: {}",
+        why.join("; nor: ")
     ))
 }
 

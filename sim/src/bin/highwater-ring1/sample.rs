@@ -56,8 +56,10 @@ struct Machine {
 }
 
 /// Runs a seed.
-pub fn run(seed: u64, mutant: Option<u32>) -> Outcome {
+pub fn run(seed: u64, mutant: Option<u32>, told: bool) -> Outcome {
     let swarm = Rc::new(Swarm::draw(seed));
+    let ledger = Rc::new(RefCell::new(Ledger { told, ..Ledger::default() }));
+    ledger.borrow().tell(|| format!("{swarm:?}"));
     let mut sim = Sim::new(seed, Faults::none());
     sim.set_mutant(mutant);
     sim.set_buggify(swarm.buggify);
@@ -65,7 +67,7 @@ pub fn run(seed: u64, mutant: Option<u32>) -> Outcome {
     let mut machine = Machine {
         sim,
         swarm,
-        ledger: Rc::default(),
+        ledger,
         rng: Rng::new(seed ^ 0x11FE),
         before: FaultCounts::default(),
         suspects: BTreeSet::new(),
@@ -277,6 +279,7 @@ impl Machine {
 
     /// A part of a life ended with something other than success.
     fn halted(&mut self, halt: Halt) -> Result<Ended, String> {
+        self.ledger.borrow().tell(|| format!("halted: {halt:?}; damage {:?}", self.sim.disk().damage()));
         match halt {
             Halt::Violation(what) => Err(what),
             Halt::Refused(error) => {
@@ -305,6 +308,7 @@ impl Machine {
 
     /// The node stopped.
     fn stopped(&mut self, stopped: Stopped) -> Result<(), String> {
+        self.ledger.borrow().tell(|| format!("stopped: {stopped}"));
         match stopped {
             Stopped::CrashPoint => {
                 self.mark("crashes at a drawn completion");
@@ -327,6 +331,7 @@ impl Machine {
     /// Crashes the node, and lets a bit rot now and then.
     fn crash(&mut self) -> Result<(), String> {
         let kind = if self.rng.below(3) == 0 { CrashKind::Process } else { CrashKind::Power };
+        self.ledger.borrow().tell(|| format!("crash, {kind:?}: {:?}", self.sim.disk().at_risk(kind)));
         self.sim.crash(kind);
         self.sim.disk().faults.capacity = None;
         if let Some((path, block)) = self.sealed.clone() {
