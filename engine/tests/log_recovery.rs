@@ -117,6 +117,24 @@ fn entries_are_read_from_the_disk_when_memory_does_not_hold_them() {
 }
 
 #[test]
+fn a_vote_before_the_first_entry_outlives_that_entry() {
+    let mut sim = Sim::new(1, Faults::none());
+    let voted = HardState { term: Term(3), vote: 2, commit: LogIndex(0) };
+    sim.run(|env| async move {
+        let (store, _) = open(env).await.unwrap();
+        let mut vote = LogBatch::new();
+        vote.push_hard_state(GROUP, voted);
+        store.append(vote).await.unwrap();
+        store.append(batch(1, &[3])).await.unwrap();
+        assert_eq!(store.hard_state(GROUP), voted);
+    })
+    .unwrap();
+    sim.crash(CrashKind::Power);
+    let found = sim.run(|env| async move { open(env).await.unwrap().1.groups[&GROUP].clone() }).unwrap();
+    assert_eq!((found.hard_state, found.last_index), (voted, LogIndex(1)));
+}
+
+#[test]
 fn entries_that_leave_a_gap_are_refused_and_change_nothing() {
     let mut sim = Sim::new(1, Faults::none());
     sim.run(|env| async move {

@@ -100,7 +100,10 @@ impl<F> LogState<F> {
         let begun = self.begin(group, incarnation, start, start_term);
         let log = self.groups.entry(group).or_insert_with(|| begun.clone());
         if log.incarnation != incarnation {
+            // A group that has only voted so far has a hard state and no life yet: its first entries must not cost it its vote.
+            let voted = (log.incarnation == Incarnation::default()).then_some(log.hard_state).unwrap_or_default();
             *log = begun;
+            log.hard_state = voted;
         }
         log
     }
