@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::block::HEADER;
 use super::group::{GroupLog, Indexed, Place};
-use super::record::{Located, Record};
+use super::record::{HardState, Located, Record};
 use crate::ids::{GroupId, Incarnation, LogIndex, Term};
 
 /// A segment that holds part of the log.
@@ -101,7 +101,8 @@ impl<F> LogState<F> {
         let log = self.groups.entry(group).or_insert_with(|| begun.clone());
         if log.incarnation != incarnation {
             // A group that has only voted so far has a hard state and no life yet: its first entries must not cost it its vote.
-            let voted = (log.incarnation == Incarnation::default()).then_some(log.hard_state).unwrap_or_default();
+            let lifeless = log.incarnation == Incarnation::default();
+            let voted = if lifeless { log.hard_state } else { HardState::default() };
             *log = begun;
             log.hard_state = voted;
         }

@@ -113,7 +113,8 @@ impl Machine {
             self.sim.disk().faults = Faults { capacity: None, ..Faults::crashes(number ^ 0xC0FFEE) };
         }
         self.start_counting();
-        if self.rng.below(100) < 60 {
+        // A recovery that meets damage is not cut short: half-way it may have acted on it already, and healing would then contradict it.
+        if self.suspects.iter().all(|path| is_table(path)) && self.rng.below(100) < 60 {
             let within = 40 << (2 * self.rng.below(4));
             self.sim.crash_after(self.rng.below(within));
         }
@@ -330,7 +331,9 @@ impl Machine {
 
     /// Crashes the node, and lets a bit rot now and then.
     fn crash(&mut self) -> Result<(), String> {
-        let kind = if self.rng.below(3) == 0 { CrashKind::Process } else { CrashKind::Power };
+        // After a failed sync nobody knows what the device holds and what only the system's memory shows: the machine starts anew.
+        let process = self.rng.below(3) == 0 && !self.fired(&[Fault::SyncError]);
+        let kind = if process { CrashKind::Process } else { CrashKind::Power };
         self.ledger.borrow().tell(|| format!("crash, {kind:?}: {:?}", self.sim.disk().at_risk(kind)));
         self.sim.crash(kind);
         self.sim.disk().faults.capacity = None;
