@@ -8,6 +8,7 @@
 mod book;
 mod fuzzing;
 mod layouts;
+mod ring1;
 mod seeds;
 mod steps;
 
@@ -26,6 +27,12 @@ usage: cargo xtask <command>
       --jobs N              processes at once (all CPUs)
       --mutant N            switch a planted bug on and count the seeds until it is found
       --json                one JSON line per seed
+  ring1 [options]           the store alone on a simulated disk: every crash point of short workloads, then sampled histories
+      --seeds N             histories (20000)
+      --from N              first seed (1)
+      --jobs N              threads (all CPUs)
+      --mutant N            switch a planted bug on; finding it is success
+      --mutants             instead: look for every planted bug and write the table of docs/internals/ring1.md
   kill9 [--rounds N]        a real server under load, killed again and again; every acknowledgement is checked (100)
   layouts [--write]         whether docs/internals/engine.md shows the layouts that the engine's code draws; --write takes them over
   fuzz [--seconds N] [T]..  coverage-guided fuzzing of every target, or of T (120 s each); needs cargo-fuzz and a C++ compiler
@@ -38,6 +45,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "test" => steps::test(),
         "sim" => seeds::command(&rest),
+        "ring1" => ring1::command(&rest),
         "kill9" => steps::kill9(&rest),
         "layouts" => layouts::command(&rest),
         "fuzz" => fuzzing::command(&rest),

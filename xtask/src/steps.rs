@@ -22,6 +22,7 @@ pub fn test() -> Result<(), String> {
     step("the book's layouts", || crate::layouts::check(Path::new(".")))?;
     step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("tests", cargo(&["test", "--lib", "--bins", "--tests"]))?;
+    step("the store on a simulated disk", crate::ring1::slice)?;
     step(
         "lints, simulation",
         simulation(
@@ -83,7 +84,7 @@ fn step(name: &str, action: impl FnOnce() -> Result<(), String>) -> Result<(), S
     Ok(())
 }
 
-fn cargo<'a>(args: &'a [&'a str]) -> impl FnOnce() -> Result<(), String> + 'a {
+pub fn cargo<'a>(args: &'a [&'a str]) -> impl FnOnce() -> Result<(), String> + 'a {
     move || run(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), args)
 }
 
@@ -98,7 +99,7 @@ fn simulation<'a>(before: &'a [&'a str], after: &'a [&'a str]) -> impl FnOnce() 
     }
 }
 
-fn run(program: &str, args: &[&str]) -> Result<(), String> {
+pub fn run(program: &str, args: &[&str]) -> Result<(), String> {
     let status = Command::new(program).args(args).status().map_err(|error| format!("{program}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{program} {} ended with {status}", args.join(" "))) }
 }

@@ -48,6 +48,8 @@ struct Machine {
     before: FaultCounts,
     /// Files that were damaged in this life or before it.
     suspects: BTreeSet<PathBuf>,
+    /// Damaged blocks that this life began with.
+    inherited: BTreeSet<(PathBuf, u64)>,
     ghost: Option<Ghost>,
     /// The last acknowledged block of a log that should be sealed: its damage must be noticed.
     sealed: Option<(PathBuf, u64)>,
@@ -71,6 +73,7 @@ pub fn run(seed: u64, mutant: Option<u32>, told: bool) -> Outcome {
         rng: Rng::new(seed ^ 0x11FE),
         before: FaultCounts::default(),
         suspects: BTreeSet::new(),
+        inherited: BTreeSet::new(),
         ghost: None,
         sealed: None,
         narrow: false,
@@ -206,7 +209,9 @@ impl Machine {
         let mut disk = self.sim.disk();
         disk.forget_passing();
         self.before = disk.counts().clone();
-        self.suspects = disk.damage().into_iter().map(|damage| damage.path).collect();
+        let damage = disk.damage();
+        self.suspects = damage.iter().map(|damage| damage.path.clone()).collect();
+        self.inherited = damage.into_iter().map(|damage| (damage.path, damage.block)).collect();
         drop(disk);
         self.narrow = false;
         self.ledger.borrow_mut().errors.clear();
@@ -230,7 +235,9 @@ impl Machine {
         match outcome {
             Ok(Ok(life)) => {
                 // Recovery has read log and manifest whole: what it accepted is right, whatever it is.
-                self.sim.disk().accept(|damage| !is_table(&damage.path));
+                let inherited = &self.inherited;
+                let read = |damage: &Damage| inherited.contains(&(damage.path.clone(), damage.block));
+                self.sim.disk().accept(|damage| !is_table(&damage.path) && read(damage));
                 Ok(Some(life))
             }
             Ok(Err(halt)) => self.halted(halt).map(|_| None),
