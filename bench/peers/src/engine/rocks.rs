@@ -68,7 +68,7 @@ impl Engine for Rocks {
     async fn delete_range(&self, from: &Key, to: &Key) -> Result<(), Failure> {
         let mut batch = WriteBatch::default();
         batch.delete_range(from, to);
-        Ok(self.0.db.write_opt(&batch, self.options(Sync::Deferred))?)
+        Ok(self.0.db.write_opt(batch, self.options(Sync::Deferred))?)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<usize>, Failure> {
