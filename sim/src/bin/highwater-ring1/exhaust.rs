@@ -197,8 +197,9 @@ fn flat<T>(outcome: Result<Result<T, Halt>, Stopped>) -> Result<T, String> {
 
 /// After a store was closed its folder holds what it needs, and nothing else.
 pub fn only_what_is_needed(disk: &Disk, stats: &StoreStats) -> Result<(), String> {
-    let names: Vec<String> = disk.files().into_iter().map(|(path, _)| path.display().to_string()).collect();
-    let count = |part: &str| names.iter().filter(|name| name.starts_with(FOLDER) && name.contains(part)).count();
+    let files = disk.files().into_iter().filter(|(path, _)| path.starts_with(FOLDER));
+    let names: Vec<String> = files.map(|(path, _)| path.display().to_string()).collect();
+    let count = |part: &str| names.iter().filter(|name| name.contains(part)).count();
     let tables: usize = stats.tables.iter().sum();
     let segments = stats.log_segments + stats.spare_segments;
     let found = (count(".tbl"), count(".log"), count("MANIFEST-"));

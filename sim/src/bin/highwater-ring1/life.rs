@@ -18,6 +18,8 @@ use crate::recovered::{self, FOLDER, Halt, read_entries, scan_all, violated};
 use crate::swarm::Swarm;
 use crate::workload::{LIFE, apply_committed, log_batch};
 
+/// The copy that is made at the end of a history.
+pub const LAST_COPY: &str = "/data/last-copy";
 /// Virtual microseconds that a store may refuse writes for without a fault that explains it.
 const PATIENCE_MICROS: u64 = 20_000_000;
 
@@ -147,7 +149,8 @@ impl Life {
                 77..=81 => self.check_snapshot().await?,
                 82..=84 => self.go_on_scanning().await?,
                 85..=88 => self.read_log().await?,
-                89..=90 => self.flush().await?,
+                89 => self.flush().await?,
+                90 => self.copy().await?,
                 91 => self.verify().await?,
                 92..=93 => self.idle().await,
                 94 => self.look_at_figures()?,
@@ -457,6 +460,30 @@ impl Life {
         Ok(())
     }
 
+    /// Copies the store by hard links, opens the copy and checks it whole.
+    async fn copy(&mut self) -> Result<(), Halt> {
+        // Damage of a linked file shows under either name, so seeds with damage leave this out.
+        if self.swarm.damaged {
+            return Ok(());
+        }
+        let number = self.ledger.borrow().marks.get("copies begun").copied().unwrap_or(0);
+        let folder = PathBuf::from(format!("/data/copy-{number}"));
+        self.mark("copies begun");
+        self.ledger.borrow().tell(|| format!("copy to {}", folder.display()));
+        if let Err(error) = self.store.checkpoint(&folder).await {
+            return self.tolerate(error);
+        }
+        let candidates = self.ledger.borrow().candidates();
+        let options = self.swarm.options.clone();
+        let copy = recovered::open_in(&folder, self.env.clone(), options, &candidates).await;
+        let Some(copy) = self.survive(copy)? else { return Ok(()) };
+        if let Err(error) = copy.store.close().await {
+            return self.tolerate(error);
+        }
+        self.mark("copies opened and compared");
+        Ok(())
+    }
+
     async fn flush(&self) -> Result<(), Halt> {
         self.ledger.borrow().tell(|| "flush".to_owned());
         match self.store.flush().await {
@@ -522,6 +549,10 @@ impl Life {
             return violated(format!(
                 "{tables} bytes of tables for {content} bytes of content, {bound} at most: {stats:?}"
             ));
+        }
+        let _ = Store::discard_incomplete(&self.env, Path::new(LAST_COPY)).await;
+        if self.env.list_dir(Path::new(LAST_COPY)).await.is_err() {
+            self.store.checkpoint(Path::new(LAST_COPY)).await?;
         }
         self.store.close().await?;
         Ok(self.store.stats())

@@ -55,7 +55,17 @@ pub struct Opened {
 
 /// Opens the store and checks it whole.
 pub async fn open(env: InProcEnv, options: StoreOptions, candidates: &[LogModel]) -> Result<Opened, Halt> {
-    let (store, recovery) = Store::open(env, Path::new(FOLDER), options).await?;
+    open_in(Path::new(FOLDER), env, options, candidates).await
+}
+
+/// The same with the store, or a copy of one, in some folder.
+pub async fn open_in(
+    folder: &Path,
+    env: InProcEnv,
+    options: StoreOptions,
+    candidates: &[LogModel],
+) -> Result<Opened, Halt> {
+    let (store, recovery) = Store::open(env, folder, options).await?;
     let mut logs = BTreeMap::new();
     for (group, found) in &recovery.groups {
         let applied = found.applied.0;

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use highwater_engine::{EngineError, StoreStats};
@@ -16,8 +16,8 @@ use highwater_runtime::inproc::{Sim, Stopped};
 use highwater_runtime::rng::Rng;
 
 use crate::exhaust::only_what_is_needed;
-use crate::life::{Ghost, Ledger, Life};
-use crate::recovered::Halt;
+use crate::life::{Ghost, LAST_COPY, Ledger, Life};
+use crate::recovered::{self, FOLDER, Halt};
 use crate::swarm::Swarm;
 
 /// What one seed gave.
@@ -395,21 +395,37 @@ impl Machine {
             self.judge_tolerated()?;
             self.sim.crash(CrashKind::Power);
         }
-        Ok(())
+        self.last_copy()
+    }
+
+    /// The copy made before the last power cut is durable and right.
+    fn last_copy(&mut self) -> Result<(), String> {
+        let (options, candidates) = (self.swarm.options.clone(), self.ledger.borrow().candidates());
+        let folder = Path::new(LAST_COPY);
+        let outcome = self.sim.run(|env| async move {
+            recovered::open_in(folder, env, options, &candidates).await.map(|opened| opened.chosen)
+        });
+        match outcome {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(Halt::Violation(what) | Halt::Stuck(what))) => Err(format!("the copy: {what}")),
+            Ok(Err(Halt::Refused(error))) => Err(format!("the copy: {error}")),
+            Err(stopped) => Err(format!("the copy: {stopped}")),
+        }
     }
 }
 
-fn is_table(path: &std::path::Path) -> bool {
+fn is_table(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "tbl")
 }
 
-fn is_log(path: &std::path::Path) -> bool {
+fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "log")
 }
 
 /// The newest write of the log: file, first block, number of blocks, and when.
 fn newest_log_block(disk: &Disk) -> Option<(PathBuf, u64, u64, u64)> {
-    let logs = disk.files().into_iter().map(|(path, _)| path).filter(|path| is_log(path));
+    let logs = disk.files().into_iter().map(|(path, _)| path);
+    let logs = logs.filter(|path| is_log(path) && path.starts_with(FOLDER));
     let newest = logs.filter_map(|path| {
         let (first, blocks, at) = disk.newest_write(&path)?;
         Some((path, first, blocks, at))
@@ -424,7 +440,7 @@ fn spare_what_nobody_can_tell(disk: &mut Disk, sealed: Option<&(PathBuf, u64)>) 
     let manifest = disk
         .files()
         .into_iter()
-        .filter(|(path, _)| path.display().to_string().contains("MANIFEST"))
+        .filter(|(path, _)| path.starts_with(FOLDER) && path.display().to_string().contains("MANIFEST"))
         .filter_map(|(path, _)| disk.newest_write(&path))
         .map(|(_, _, at)| at)
         .max()

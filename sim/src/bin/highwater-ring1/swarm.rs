@@ -1,9 +1,12 @@
 //! What one seed is about: sizes, weights and rates, each drawn anew, so that every seed stresses another mixture.
 
 use bytes::Bytes;
-use highwater_engine::{GroupId, StoreOptions, WriteBatch};
+use highwater_engine::{Expiry, GroupId, StoreOptions, WriteBatch};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::rng::Rng;
+
+/// An expiry that no log time reaches, in microseconds.
+const FAR_AWAY: u64 = 1 << 60;
 
 /// Everything that is decided before a seed is run.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct Swarm {
     pub snapshots: usize,
     /// Whether the engine's own places of misbehaviour are on.
     pub buggify: bool,
+    /// Whether the disk damages silently in this seed.
+    pub damaged: bool,
     /// What the disk does in ordinary lives.
     pub faults: Faults,
     /// Percent of life ends after which a bit of the disk has turned over.
@@ -91,7 +96,7 @@ impl Swarm {
             keys: pick(&mut rng, &[10, 40, 150]),
             value: pick(&mut rng, &[40, 200, 200, 1000]),
             lives: 3 + rng.below(3),
-            steps: pick(&mut rng, &[30, 60, 90]),
+            steps: pick(&mut rng, &[40, 80, 160]),
             range_deletes: pick(&mut rng, &[0, 10, 30]),
             deletes: pick(&mut rng, &[0, 4, 8]),
             tails: pick(&mut rng, &[0, 20, 50]),
@@ -102,6 +107,7 @@ impl Swarm {
             rot: if damaged { pick(&mut rng, &[0, 30, 70]) } else { 0 },
             full: if failing { pick(&mut rng, &[0, 0, 30]) } else { 0 },
             options,
+            damaged,
             faults,
         }
     }
@@ -137,7 +143,11 @@ impl Swarm {
                 // Half of it repeats, so that compression has something to do.
                 let text = format!("{stamp}:{:x}:", rng.next());
                 let value: Vec<u8> = text.bytes().cycle().take(len).collect();
-                batch.put(key, value);
+                if rng.below(10) == 0 {
+                    batch.put_expiring(key, value, Expiry(FAR_AWAY));
+                } else {
+                    batch.put(key, value);
+                }
             }
         }
         Bytes::from(batch.encode())
