@@ -22,7 +22,7 @@ use highwater_runtime::{Env, Rt};
 use super::{Engine, MEMTABLES, Settings, Sync};
 use crate::failure::Failure;
 use crate::keys::{KEY_BYTES, Key};
-use crate::workload::client::{Client, Trip, run};
+use crate::workload::client::{Client, LONGEST_NANOS, Trip, run};
 
 const GROUP: GroupId = GroupId(1);
 const LIFE: Incarnation = Incarnation(1);
@@ -120,7 +120,7 @@ impl Ours {
             ended: Bell::default(),
             closing: Cell::new(false),
             refused_micros: Cell::new(0),
-            log_times: RefCell::new(Histogram::new(3)?),
+            log_times: RefCell::new(Histogram::new_with_bounds(1, LONGEST_NANOS, 3)?),
         }));
         let driver = ours.clone();
         env.spawn("driver", async move {

@@ -18,7 +18,7 @@ const LONGEST_SCAN: u64 = 100;
 /// Consecutive keys that one range delete covers.
 const DELETED_KEYS: u64 = 100;
 /// Latencies are kept up to this, in nanoseconds.
-const LONGEST_NANOS: u64 = 600_000_000_000;
+pub const LONGEST_NANOS: u64 = 600_000_000_000;
 
 /// When a client ends.
 #[derive(Clone, Copy, Debug)]
