@@ -62,10 +62,13 @@ fn files_go_one_at_a_time_at_the_rate() {
 #[test]
 fn a_full_disk_lifts_the_pace() {
     let mut sim = Sim::new(2, Faults::none());
-    let driver = sim.run(|env| with_dead_files(env, slow())).unwrap();
+    let mut driver = sim.run(|env| with_dead_files(env, slow())).unwrap();
     let used = sim.disk().used();
-    sim.disk().faults.capacity = Some(used);
+    // Fuller than that one dead file's space would help.
+    sim.disk().faults.capacity = Some(used - (24 << 10));
     sim.run(|env| async move {
+        // Something to flush, whatever the compactions left in memory.
+        driver.write(GROUP, batch(0)).await.unwrap();
         let store = &driver.store;
         let started = env.now();
         let dead = store.stats().dead_bytes;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use highwater_engine::{Direction, GroupId, KeyRange, StoreOptions, WriteBatch};
+use highwater_engine::{CompactionPolicy, Direction, GroupId, KeyRange, StoreOptions, WriteBatch};
 use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::inproc::Sim;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
@@ -76,11 +76,23 @@ async fn check(driver: &Driver, at: &highwater_engine::Snapshot, model: &Content
     }
 }
 
+fn other(policy: CompactionPolicy) -> CompactionPolicy {
+    match policy {
+        CompactionPolicy::Leveled => CompactionPolicy::LazyLeveled,
+        CompactionPolicy::LazyLeveled => CompactionPolicy::Leveled,
+    }
+}
+
 fn holds(seed: u64, steps: &[Step], options: &StoreOptions) {
     let mut sim = Sim::new(seed, Faults::crashes(seed));
     let mut model = Content::new();
+    let mut options = options.clone();
     for life in steps.split(|step| matches!(step, Step::Crash)) {
         let model = &mut model;
+        if seed % 3 == 2 {
+            options.compaction_policy = other(options.compaction_policy);
+        }
+        let options = &options;
         sim.run(|env| async move {
             let mut driver = Driver::open_with(env, options.clone()).await.unwrap();
             assert_eq!(driver.content().await, *model, "after a restart");
@@ -118,10 +130,13 @@ fn holds(seed: u64, steps: &[Step], options: &StoreOptions) {
 #[test]
 fn the_tree_behaves_like_an_ordered_map() {
     fn property(seed: u64, steps: Vec<Step>) -> bool {
-        holds(seed, &steps, &StoreOptions { cache_bytes: 8 << 10, ..StoreOptions::small() });
+        // One policy, the other, or both in turns.
+        let lazy = seed % 3 == 1;
+        let compaction_policy = if lazy { CompactionPolicy::LazyLeveled } else { CompactionPolicy::Leveled };
+        holds(seed, &steps, &StoreOptions { cache_bytes: 8 << 10, compaction_policy, ..StoreOptions::small() });
         true
     }
-    QuickCheck::new().rng(Gen::new(80)).tests(60).quickcheck(property as fn(u64, Vec<Step>) -> bool);
+    QuickCheck::new().rng(Gen::new(80)).tests(90).quickcheck(property as fn(u64, Vec<Step>) -> bool);
 }
 
 #[test]
@@ -142,7 +157,7 @@ fn a_long_life_reaches_the_lower_levels_and_stays_bounded() {
         driver.store.flush().await.unwrap();
         assert_eq!(driver.content().await, model);
         let stats = driver.store.stats();
-        assert!(stats.tables[2] > 0, "{stats:?}");
+        assert!(stats.tables[6] > 0, "{stats:?}");
         assert!(stats.compactions > 10, "{stats:?}");
         assert!(stats.log_segments < 16, "{stats:?}");
         let bytes: u64 = stats.table_bytes.iter().sum();

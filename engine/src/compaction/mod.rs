@@ -1,8 +1,17 @@
 //! # Compaction: keeping the tree shallow and free of what nobody can see
 //!
-//! Owns the choice of what to merge ([`picker`]), what of it stays ([`retention`]) and the merge itself ([`merge`]).
-//! The first two are pure.
+//! Owns what to do next ([`controller`], with [`leveled`], [`lazy`] and [`retire`]), how large levels should be ([`sizes`]), how fast to
+//! go ([`pace`]), what of the merged versions stays ([`retention`], with the groups' [`clock`]) and the merge itself ([`merge`]). All
+//! but the merge are pure: no I/O, no time, the same answer for the same tree.
 
+pub(crate) mod clock;
+pub(crate) mod controller;
+#[cfg(test)]
+mod drawing;
+mod lazy;
+mod leveled;
 pub(crate) mod merge;
-pub(crate) mod picker;
+pub(crate) mod pace;
 pub(crate) mod retention;
+mod retire;
+pub(crate) mod sizes;

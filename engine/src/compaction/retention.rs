@@ -3,12 +3,29 @@
 //! Snapshots cut the sequence numbers into stripes; versions of a key in one stripe cannot be told apart by any reader, so
 //! the newest of each stripe stays. A range delete removes older versions in its own stripe. At the bottom of the tree, deletes
 //! that every reader sees (the lowest stripe) have nothing left to hide and go too.
+//!
+//! A value that has expired by its group's log time, and that no snapshot sees, becomes a delete: what is older must not appear in its
+//! place. Snapshots taken from now on belong to a log time at which it has expired too, since log times only rise.
 
 use bytes::Bytes;
 
-use crate::ids::Seq;
+use super::clock::{GroupClocks, group_of};
+use crate::ids::{Expiry, Seq};
 use crate::tree::Entry;
 use crate::tree::tombstone::{RangeTombstones, Tombstone};
+
+/// What becomes of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It stays.
+    Keep,
+    /// Nobody can see it: it goes.
+    Hidden,
+    /// Its value has expired; a delete stays in its place.
+    ExpiredToDelete,
+    /// Its value has expired and there is nothing older: it goes.
+    Expired,
+}
 
 /// The rule for one flush or compaction; versions are shown to it in order.
 pub(crate) struct Retention {
@@ -16,6 +33,7 @@ pub(crate) struct Retention {
     snapshots: Vec<Seq>,
     bottom: bool,
     tombstones: RangeTombstones,
+    clocks: GroupClocks,
     /// The key that is being shown, and the stripe of its last version.
     last: Option<(Bytes, usize)>,
 }
@@ -24,6 +42,7 @@ impl Retention {
     /// A rule under these snapshots. `tombstones` are all range deletes of the inputs.
     pub(crate) fn new<'a>(
         snapshots: Vec<Seq>,
+        clocks: GroupClocks,
         bottom: bool,
         tombstones: impl Iterator<Item = &'a RangeTombstones>,
     ) -> Self {
@@ -33,11 +52,11 @@ impl Retention {
                 all.add(&tombstone, &|old, new| stripe(&snapshots, old) != stripe(&snapshots, new));
             }
         }
-        Self { snapshots, bottom, tombstones: all, last: None }
+        Self { snapshots, bottom, tombstones: all, clocks, last: None }
     }
 
-    /// Whether the next version stays.
-    pub(crate) fn keeps(&mut self, entry: &Entry) -> bool {
+    /// What becomes of the next version.
+    pub(crate) fn judge(&mut self, entry: &Entry) -> Verdict {
         let own = stripe(&self.snapshots, entry.seq);
         let shadowed = self.last.as_ref().is_some_and(|(key, newer)| *key == entry.key && *newer == own);
         match &mut self.last {
@@ -45,13 +64,25 @@ impl Retention {
             last => *last = Some((entry.key.clone(), own)),
         }
         if shadowed {
-            return false;
+            return Verdict::Hidden;
         }
         let top = self.snapshots.get(own).copied().unwrap_or(Seq::MAX);
         if self.tombstones.covering(&entry.key, top).is_some_and(|deleted| deleted > entry.seq) {
-            return false;
+            return Verdict::Hidden;
         }
-        !(entry.value.is_none() && self.bottom && own == 0)
+        let goes = self.bottom && own == 0;
+        let unseen = own == self.snapshots.len();
+        if entry.value.is_none() {
+            if goes { Verdict::Hidden } else { Verdict::Keep }
+        } else if unseen && self.has_expired(entry) {
+            if goes { Verdict::Expired } else { Verdict::ExpiredToDelete }
+        } else {
+            Verdict::Keep
+        }
+    }
+
+    fn has_expired(&self, entry: &Entry) -> bool {
+        entry.expires_at != Expiry::NEVER && self.clocks.has_expired(group_of(&entry.key), entry.expires_at)
     }
 
     /// The range deletes that stay, between two cuts of the output.
@@ -84,14 +115,14 @@ mod tests {
             set.add(&Tombstone { start, end, seq: Seq(*seq) }, &|_, _| true);
         }
         let snapshots = snapshots.iter().map(|seq| Seq(*seq)).collect();
-        let mut rule = Retention::new(snapshots, bottom, std::iter::once(&set));
+        let mut rule = Retention::new(snapshots, GroupClocks::default(), bottom, std::iter::once(&set));
         let entry = |(key, seq, put): &(&'static str, u64, bool)| Entry {
             key: Bytes::from_static(key.as_bytes()),
             seq: Seq(*seq),
             value: put.then(Bytes::new),
             expires_at: crate::ids::Expiry::NEVER,
         };
-        versions.iter().map(entry).filter(|entry| rule.keeps(entry)).map(|entry| entry.seq.0).collect()
+        versions.iter().map(entry).filter(|entry| rule.judge(entry) == Verdict::Keep).map(|entry| entry.seq.0).collect()
     }
 
     #[test]
@@ -120,7 +151,9 @@ mod tests {
         let mut set = RangeTombstones::default();
         let (start, end) = (Bytes::from_static(b"a"), Bytes::from_static(b"m"));
         set.add(&Tombstone { start, end, seq: Seq(6) }, &|_, _| true);
-        let rule = |snapshots: Vec<Seq>, bottom| Retention::new(snapshots, bottom, std::iter::once(&set));
+        let rule = |snapshots: Vec<Seq>, bottom| {
+            Retention::new(snapshots, GroupClocks::default(), bottom, std::iter::once(&set))
+        };
         assert_eq!(rule(vec![], true).tombstones(None, None).len(), 0);
         assert_eq!(rule(vec![Seq(5)], true).tombstones(None, None).len(), 1);
         assert_eq!(rule(vec![], false).tombstones(None, Some(&Bytes::from_static(b"b"))).len(), 1);

@@ -8,30 +8,35 @@ use std::rc::{Rc, Weak};
 use highwater_runtime::Env;
 
 use super::{Store, Troubles};
+use crate::compaction::controller::Lane;
 use crate::error::EngineError;
 use crate::gate::Event;
 
 /// How long a worker waits before it tries again, in microseconds.
 const RETRY_MICROS: u64 = 200_000;
+/// Without a write for this long, compaction does what it had put off, in microseconds.
+const QUIET_MICROS: u64 = 1_000_000;
 
 #[derive(Clone, Copy)]
 enum Worker {
     Flush,
-    Compaction,
+    Compaction(Lane),
 }
 
 impl Worker {
     const fn name(self) -> &'static str {
         match self {
             Self::Flush => "engine-flush",
-            Self::Compaction => "engine-compaction",
+            Self::Compaction(Lane::Upper) => "engine-compaction",
+            Self::Compaction(Lane::Deep) => "engine-deep-compaction",
         }
     }
 
     fn trouble(self, troubles: &mut Troubles) -> &mut Option<EngineError> {
         match self {
             Self::Flush => &mut troubles.flush,
-            Self::Compaction => &mut troubles.compaction,
+            Self::Compaction(Lane::Upper) => &mut troubles.upper,
+            Self::Compaction(Lane::Deep) => &mut troubles.deep,
         }
     }
 }
@@ -40,28 +45,49 @@ impl<E: Env> Store<E> {
     /// Starts the workers.
     pub(super) fn start_workers(self: &Rc<Self>) {
         self.start_worker(Worker::Flush, &self.flush_wake);
-        self.start_worker(Worker::Compaction, &self.compact_wake);
+        for lane in [Lane::Upper, Lane::Deep] {
+            self.start_worker(Worker::Compaction(lane), self.compaction.wake_of(lane));
+        }
         self.start_deletion();
         self.start_scrub();
         let (weak, wake, env) = (Rc::downgrade(self), self.seal_wake.clone(), self.env.clone());
         let quiet = self.options.seal_after_micros;
         self.env.spawn("engine-seal", seal_when_idle(weak, wake, env, quiet));
         self.flush_wake.notify();
-        self.compact_wake.notify();
+        self.compaction.wake();
     }
 
     fn start_worker(self: &Rc<Self>, worker: Worker, wake: &Event) {
         let (weak, wake, env) = (Rc::downgrade(self), wake.clone(), self.env.clone());
         self.env.spawn(worker.name(), async move {
+            // What was taken in when something was put off until nobody writes.
+            let mut put_off: Option<u64> = None;
             loop {
-                wake.wait().await;
+                let mut quiet = false;
+                match put_off.take() {
+                    None => wake.wait().await,
+                    Some(taken) => {
+                        let woken = async {
+                            wake.wait().await;
+                            false
+                        };
+                        let slept = async {
+                            env.sleep(QUIET_MICROS).await;
+                            true
+                        };
+                        let slept = futures_lite::future::or(woken, slept).await;
+                        let Some(store) = weak.upgrade() else { return };
+                        quiet = slept && store.counters.taken_bytes.get() == taken;
+                    }
+                }
                 let Some(store) = weak.upgrade() else { return };
                 if store.closed.get() {
                     return;
                 }
-                let worked = store.work(worker).await;
+                let worked = store.work(worker, quiet).await;
+                put_off = (worked == Some(true)).then(|| store.counters.taken_bytes.get());
                 drop(store);
-                if !worked {
+                if worked.is_none() {
                     env.sleep(RETRY_MICROS).await;
                     wake.notify();
                 }
@@ -69,16 +95,17 @@ impl<E: Env> Store<E> {
         });
     }
 
-    /// Does all the work there is. Returns whether it could.
-    async fn work(&self, worker: Worker) -> bool {
+    /// Does all the work there is. Returns whether something was put off until nobody writes; `None` if it could not.
+    async fn work(&self, worker: Worker, quiet: bool) -> Option<bool> {
         self.busy.set(self.busy.get() + 1);
         let outcome = match worker {
-            Worker::Flush => self.flush_work().await,
-            Worker::Compaction => self.compaction_work().await,
+            Worker::Flush => self.flush_work().await.map(|()| false),
+            Worker::Compaction(lane) => self.compaction_work(lane, quiet).await,
         };
         self.busy.set(self.busy.get() - 1);
+        let put_off = outcome.as_ref().is_ok_and(|put_off| *put_off);
         let trouble = outcome.err().filter(|error| *error != EngineError::Closed);
-        let worked = trouble.is_none();
+        let worked = trouble.is_none().then_some(put_off);
         if self.env.mutant(117) && matches!((worker, &trouble), (Worker::Flush, Some(EngineError::NoSpace { .. }))) {
             // Planted bug 117: a memtable that found no space counts as flushed.
             self.memtables.borrow_mut().frozen.pop_front();

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use highwater_runtime::{Env, OpenOptions};
 
 use super::Store;
+use crate::compaction::clock::GroupClocks;
 use crate::compaction::merge::Merge;
-use crate::compaction::retention::Retention;
+use crate::compaction::retention::{Retention, Verdict};
 use crate::error::EngineError;
 use crate::ids::GroupId;
 use crate::log::copy::LogCapture;
@@ -190,7 +191,7 @@ impl<E: Env> Store<E> {
             }
         }
         // The copy has no readers of older states.
-        let mut rule = Retention::new(Vec::new(), false, std::iter::once(&deletes));
+        let mut rule = Retention::new(Vec::new(), GroupClocks::default(), false, std::iter::once(&deletes));
         let tombstones = rule.tombstones(None, None);
         let mut merge = Merge::<E>::new(capture.view.memtables.iter().cloned().map(Source::memtable).collect());
         let mut table: Option<TableWriter<E>> = None;
@@ -199,7 +200,7 @@ impl<E: Env> Store<E> {
             TableWriter::create(env, folder, id, Codec::Plain, block)
         };
         while let Some(entry) = merge.next().await? {
-            if entry.seq > at || !rule.keeps(&entry) {
+            if entry.seq > at || rule.judge(&entry) != Verdict::Keep {
                 continue;
             }
             let writing = match &mut table {

@@ -4,18 +4,17 @@ use std::rc::Rc;
 
 use highwater_runtime::Env;
 
+use super::output::Output;
 use super::{Frozen, Memtables, Store, add};
 use crate::compaction::merge::Merge;
 use crate::compaction::retention::Retention;
 use crate::error::EngineError;
 use crate::ids::GroupId;
 use crate::log::group::GroupLog;
-use crate::manifest::{Edit, GroupMark, Place, TableMeta, sync_folder};
+use crate::manifest::{Edit, GroupMark, Place};
 use crate::tree::memtable::Memtable;
 use crate::tree::source::Source;
 use crate::tree::table::Table;
-use crate::tree::table::format::Codec;
-use crate::tree::table::writer::{self, TableWriter};
 use crate::tree::version::Version;
 
 impl<E: Env> Store<E> {
@@ -111,15 +110,10 @@ impl<E: Env> Store<E> {
             last_seq: Some(frozen.memtable.last_seq().0),
             ..Edit::default()
         };
-        let table = match self.write_memtable(&frozen.memtable).await? {
-            Some(meta) => {
-                sync_folder(&self.env, &self.folder).await;
-                edit.added.push((Place { level: 0, run: meta.table }, meta.clone()));
-                Some(Table::open(self.env.clone(), &self.folder, meta, self.graveyard.clone()).await?)
-            }
-            None => None,
-        };
-        self.install(edit, table.into_iter().collect(), || {
+        let tables = self.write_memtable(&frozen.memtable).await?;
+        let run = tables.first().map_or(0, |table| table.meta.table);
+        edit.added.extend(tables.iter().map(|table| (Place { level: 0, run }, table.meta.clone())));
+        self.install(edit, tables, || {
             let mut memtables = self.memtables.borrow_mut();
             memtables.frozen.pop_front();
             add(&self.counters.flushed, 1);
@@ -128,7 +122,6 @@ impl<E: Env> Store<E> {
         for (group, applied) in &frozen.marks {
             self.log.flushed(*group, *applied);
         }
-        self.compact_wake.notify();
         Ok(())
     }
 
@@ -151,52 +144,29 @@ impl<E: Env> Store<E> {
         id
     }
 
-    /// Writes a memtable's content to a table; `None` when there is nothing to write.
-    async fn write_memtable(&self, memtable: &Rc<Memtable>) -> Result<Option<TableMeta>, EngineError> {
-        let id = self.take_table_id();
-        let outcome = self.write_memtable_as(memtable, id).await;
+    /// Writes a memtable's content to tables; to none when there is nothing to write.
+    async fn write_memtable(&self, memtable: &Rc<Memtable>) -> Result<Vec<Rc<Table<E>>>, EngineError> {
+        let rule = {
+            let tombstones = memtable.tombstones();
+            let clocks = self.compaction.clocks.borrow().clone();
+            Retention::new(self.snapshots.held(), clocks, false, std::iter::once(&*tombstones))
+        };
+        let merge = Merge::<E>::new(vec![Source::memtable(Rc::clone(memtable))]);
+        // A run of level 0 is one table, however large: it is read as a whole soon.
+        let mut output = Output::new(self, 0, u64::MAX, rule);
+        let outcome = Self::drain(merge, &mut output).await;
         if outcome.is_err() {
-            let _ = self.env.remove_file(&writer::path(&self.folder, id)).await;
+            output.discard().await;
         }
         outcome
     }
 
-    async fn write_memtable_as(&self, memtable: &Rc<Memtable>, id: u64) -> Result<Option<TableMeta>, EngineError> {
-        let mut rule = {
-            let tombstones = memtable.tombstones();
-            Retention::new(self.snapshots.held(), false, std::iter::once(&*tombstones))
-        };
-        let tombstones = rule.tombstones(None, None);
-        let mut merge = Merge::<E>::new(vec![Source::memtable(Rc::clone(memtable))]);
-        let mut table: Option<TableWriter<E>> = None;
-        loop {
-            let entry = merge.next().await?;
-            if entry.is_none() && tombstones.is_empty() {
-                break;
-            }
-            let mut writing = match table.take() {
-                Some(writing) => writing,
-                None => {
-                    let (env, block) = (self.env.clone(), self.options.block_bytes);
-                    TableWriter::create(env, &self.folder, id, Codec::Plain, block).await?
-                }
-            };
-            let Some(entry) = entry else {
-                table = Some(writing);
-                break;
-            };
-            if rule.keeps(&entry) {
-                writing.push(&entry).await?;
-            }
-            table = Some(writing);
+    async fn drain(mut merge: Merge<E>, output: &mut Output<'_, E>) -> Result<Vec<Rc<Table<E>>>, EngineError> {
+        while let Some(entry) = merge.next().await? {
+            output.push(entry).await?;
         }
-        match table {
-            Some(table) => {
-                add(&self.counters.written_bytes, table.bytes());
-                table.finish(&tombstones).await.map(Some)
-            }
-            None => Ok(None),
-        }
+        let metas = output.finish().await?;
+        output.open(&metas).await
     }
 
     /// Makes an edit durable and swaps the version that it describes in. `then` runs in the same step as the swap.
@@ -217,7 +187,9 @@ impl<E: Env> Store<E> {
             let Some(next) = next else {
                 match self.env.fail_stop("the manifest names a table that is not open; this node stops").await {}
             };
+            self.measure_debt(&next);
             *self.version.borrow_mut() = Rc::new(next);
+            self.compaction.wake();
             then();
             for table in &open {
                 if !manifest.state().tables().any(|meta| meta.table == table.meta.table) {

@@ -12,8 +12,10 @@ mod checkpoint;
 mod compact;
 mod deletion;
 mod flush;
+mod load;
 mod maintain;
 mod open;
+mod output;
 mod scrub;
 
 use std::cell::{Cell, RefCell};
@@ -22,9 +24,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use highwater_runtime::Env;
+use highwater_runtime::{Env, Monotonic};
 
 pub use checkpoint::Checkpoint;
+use compact::CompactionState;
 pub use open::{RecoveredGroup, Recovery};
 
 use crate::batch::WriteBatch;
@@ -35,7 +38,6 @@ use crate::ids::{Expiry, GroupId, Incarnation, LogIndex, Seq, Term};
 use crate::log::batch::LogBatch;
 use crate::log::record::HardState;
 use crate::log::{Log, LogEntry};
-use crate::manifest::edit::LEVELS;
 use crate::manifest::{Manifest, Run};
 use crate::options::{LOG_BLOCK_TARGET, StoreOptions};
 use crate::pressure::{Pressure, StoreStats, VerifyReport};
@@ -73,7 +75,9 @@ pub struct Store<E: Env> {
     /// The newest segment of which the manifest knows a block.
     recorded_head: Cell<u64>,
     flush_wake: Event,
-    compact_wake: Event,
+    compaction: CompactionState,
+    /// Since when new writes are refused.
+    stalled_since: Cell<Option<Monotonic>>,
     seal_wake: Event,
     scrub_wake: Event,
     progress: Progress,
@@ -105,7 +109,8 @@ struct Frozen {
 #[derive(Default)]
 struct Troubles {
     flush: Option<EngineError>,
-    compaction: Option<EngineError>,
+    upper: Option<EngineError>,
+    deep: Option<EngineError>,
 }
 
 #[derive(Default)]
@@ -114,6 +119,13 @@ struct Counters {
     flushed: Cell<u64>,
     compactions: Cell<u64>,
     written_bytes: Cell<u64>,
+    moved_tables: Cell<u64>,
+    covered_tables: Cell<u64>,
+    expired_tables: Cell<u64>,
+    hidden_versions: Cell<u64>,
+    expired_versions: Cell<u64>,
+    stalls: Cell<u64>,
+    stall_micros: Cell<u64>,
     deleted_files: Cell<u64>,
     scrub_passes: Cell<u64>,
     scrubbed_bytes: Cell<u64>,
@@ -327,8 +339,15 @@ impl<E: Env> Store<E> {
         Cursor::new(self.view(), range, direction, at)
     }
 
-    /// A reason to refuse client writes now. What is in the log already is applied in any case.
+    /// A reason to refuse client writes now: the hard stop behind [`Store::admission`]. What is in the log already is applied in any
+    /// case.
     pub fn pressure(&self) -> Option<Pressure> {
+        let pressure = self.hard_stop();
+        self.note_stall(pressure.is_some());
+        pressure
+    }
+
+    fn hard_stop(&self) -> Option<Pressure> {
         if let Some(error) = self.trouble() {
             return Some(match error {
                 EngineError::NoSpace { .. } => Pressure::DiskFull { what: error.to_string() },
@@ -353,7 +372,7 @@ impl<E: Env> Store<E> {
 
     fn trouble(&self) -> Option<EngineError> {
         let troubles = self.troubles.borrow();
-        troubles.flush.clone().or_else(|| troubles.compaction.clone())
+        troubles.flush.clone().or_else(|| troubles.upper.clone()).or_else(|| troubles.deep.clone())
     }
 
     /// Reads every block of the log and of the tables and checks every checksum.
@@ -394,18 +413,18 @@ impl<E: Env> Store<E> {
             flushes: self.counters.flushed.get(),
             compactions: self.counters.compactions.get(),
             written_bytes: self.counters.written_bytes.get(),
-            level_read_bytes: vec![0; LEVELS],
-            level_written_bytes: vec![0; LEVELS],
-            moved_tables: 0,
-            covered_tables: 0,
-            expired_tables: 0,
-            hidden_versions: 0,
-            expired_versions: 0,
-            compactions_running: 0,
-            compaction_debt_bytes: 0,
-            admission: 1000,
-            stalls: 0,
-            stall_micros: 0,
+            level_read_bytes: self.compaction.read_bytes(),
+            level_written_bytes: self.compaction.written_bytes(),
+            moved_tables: self.counters.moved_tables.get(),
+            covered_tables: self.counters.covered_tables.get(),
+            expired_tables: self.counters.expired_tables.get(),
+            hidden_versions: self.counters.hidden_versions.get(),
+            expired_versions: self.counters.expired_versions.get(),
+            compactions_running: self.compaction.running(),
+            compaction_debt_bytes: self.debt(),
+            admission: self.admission(),
+            stalls: self.counters.stalls.get(),
+            stall_micros: self.stall_micros(),
             cache_hits,
             cache_misses,
             dead_files,
@@ -435,7 +454,7 @@ impl<E: Env> Store<E> {
 
     fn wake_all(&self) {
         self.flush_wake.notify();
-        self.compact_wake.notify();
+        self.compaction.wake();
         self.seal_wake.notify();
         self.graveyard.wake().notify();
         self.scrub_wake.notify();

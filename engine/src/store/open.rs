@@ -10,6 +10,7 @@ use std::rc::Rc;
 use highwater_runtime::{Env, File, OpenOptions};
 
 use super::checkpoint::check_complete;
+use super::compact::CompactionState;
 use super::{Counters, Memtables, Store, Troubles};
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
@@ -118,7 +119,8 @@ impl<E: Env> Store<E> {
             manifest: Cell::new(Some(Box::new(manifest))),
             manifest_gate: Gate::default(),
             flush_wake: Event::default(),
-            compact_wake: Event::default(),
+            compaction: CompactionState::default(),
+            stalled_since: Cell::new(None),
             seal_wake: Event::default(),
             scrub_wake: Event::default(),
             progress: Progress::default(),
@@ -128,6 +130,7 @@ impl<E: Env> Store<E> {
             counters: Counters::default(),
             closed: Cell::new(false),
         });
+        store.measure_debt(&store.version.borrow());
         store.start_workers();
         Ok((store, recovery))
     }

@@ -1,0 +1,68 @@
+//! What presses on the store, and how freely it takes new writes.
+
+use highwater_runtime::{Env, Monotonic};
+
+use super::{Store, add};
+use crate::compaction::pace::{self, Load};
+use crate::ids::GroupId;
+
+impl<E: Env> Store<E> {
+    /// How freely new client writes may be taken, in thousandths: 1000 for without limit, falling towards 0 as memtables, level 0,
+    /// the log or compaction's debt approach their limits. It is 0 whenever [`Store::pressure`] asks to refuse writes, and falls long
+    /// before. A group driver takes that share of what it would take in a turn (of a token bucket, of its window of proposals), so that
+    /// clients slow down evenly rather than stop and go. It is never to be waited for inside the write path: what is in
+    /// the log is applied at once.
+    pub fn admission(&self) -> u64 {
+        if self.hard_stop().is_some() {
+            return 0;
+        }
+        let memtables = self.memtables.borrow();
+        let frozen: usize = memtables.frozen.iter().map(|frozen| frozen.memtable.bytes()).sum();
+        let (debt, bottom_bytes) = self.compaction.debt();
+        let load = Load {
+            memtable_bytes: (memtables.active.bytes() + frozen) as u64,
+            level_zero_runs: self.version.borrow().runs_of(0),
+            log_bytes: self.log.live_bytes(),
+            debt,
+            bottom_bytes,
+        };
+        pace::admission(&load, &self.options)
+    }
+
+    /// Tells the store a group's log time, in microseconds: values of its keys (those that begin with the group's four bytes,
+    /// big-endian) that expire at or before it have expired, and compaction may remove them. A lower time than before changes nothing.
+    /// Snapshots taken from now on must belong to this time or a later one. The time is not kept over a restart.
+    pub fn advance_clock(&self, group: GroupId, micros: u64) {
+        self.compaction.clocks.borrow_mut().advance(group, micros);
+        if micros >= self.compaction.next_expiry.get() {
+            // Once is enough: the next choice looks for what expires next.
+            self.compaction.next_expiry.set(u64::MAX);
+            self.compaction.wake();
+        }
+    }
+
+    /// Bytes that compactions have to move, about.
+    pub(super) const fn debt(&self) -> u64 {
+        self.compaction.debt().0
+    }
+
+    /// Notes when the hard stop begins and ends.
+    pub(super) fn note_stall(&self, stalled: bool) {
+        match (self.stalled_since.get(), stalled) {
+            (None, true) => {
+                self.stalled_since.set(Some(self.env.now()));
+                add(&self.counters.stalls, 1);
+            }
+            (Some(since), false) => {
+                add(&self.counters.stall_micros, self.env.now().micros_since(since));
+                self.stalled_since.set(None);
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+
+    pub(super) fn stall_micros(&self) -> u64 {
+        let now = |since: Monotonic| self.env.now().micros_since(since);
+        self.counters.stall_micros.get() + self.stalled_since.get().map_or(0, now)
+    }
+}
