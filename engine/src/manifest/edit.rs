@@ -256,6 +256,9 @@ fn read_table(reader: &mut Reader<'_>) -> Result<TableMeta, Malformed> {
         first_expiry: Expiry::NEVER,
         last_expiry: Expiry::NEVER,
     };
+    if meta.start >= meta.end {
+        return Err(reader.error("a table that speaks of no key"));
+    }
     if meta.range_deletes > meta.deletes || meta.deletes - meta.range_deletes > meta.entries {
         return Err(reader.error("more deletes than versions"));
     }
@@ -486,6 +489,14 @@ mod tests {
         assert!(state.apply(&Edit { dropped: vec![9], ..Edit::default() }).is_err());
         state.apply(&Edit { dropped: vec![1], ..Edit::default() }).unwrap();
         assert!(state.levels.iter().all(Vec::is_empty), "a run without tables is gone");
+    }
+
+    #[test]
+    fn a_table_that_speaks_of_no_key_is_refused() {
+        for (start, end) in [("b", "a"), ("a", "a")] {
+            let added = vec![(Place { level: 1, run: SETTLED }, table(1, start, end))];
+            assert!(Edit::decode(&Edit { added, ..Edit::default() }.encode()).is_err());
+        }
     }
 
     #[test]
