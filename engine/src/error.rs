@@ -114,6 +114,14 @@ pub enum EngineError {
         /// What is wrong with it.
         what: String,
     },
+    /// Prepared tables that cannot be taken in. Nothing was changed.
+    #[error("the prepared tables are refused: {}: {what}; nothing was changed; fetch or make them again", file.display())]
+    Prepared {
+        /// The file or folder.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Files can be shared only within one file system.
     #[error(
         "cannot link {} to {}: they are in different file systems; name a folder in the one of the store",

@@ -148,6 +148,7 @@ impl StoreStats {
             dead_files,
             dead_bytes,
             deleted_files,
+            ingests,
             scrub_passes,
             scrubbed_bytes,
             damage,
@@ -206,6 +207,7 @@ impl StoreStats {
         list.gauge("deletion_waiting_files", "files", *dead_files, "dead files that wait to be removed");
         list.gauge("deletion_waiting_bytes", "bytes", *dead_bytes, "bytes of the dead files that wait to be removed");
         list.counter("deletion_files", "files", *deleted_files, "dead files removed");
+        list.counter("ingests", "ranges", *ingests, "ranges replaced by prepared tables");
         list.counter("scrub_passes", "passes", *scrub_passes, "times that the scrub has read everything");
         list.counter("scrub_bytes", "bytes", *scrubbed_bytes, "bytes that the scrub has read");
         list.gauge(

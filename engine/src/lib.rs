@@ -39,6 +39,6 @@ pub use log::recovery::LogReport;
 pub use log::scan::scan_segment_bytes;
 pub use options::{CompactionPolicy, MAX_ENTRY_BYTES, StoreOptions};
 pub use pressure::{Pressure, StoreStats, VerifyReport};
-pub use store::{Checkpoint, RecoveredGroup, Recovery, Store};
+pub use store::{Checkpoint, IngestOptions, PreparedTable, PreparedTables, RecoveredGroup, Recovery, Store};
 pub use tree::cursor::{Cursor, Direction, KeyRange, prefix_end};
 pub use tree::snapshot::Snapshot;

@@ -109,6 +109,8 @@ pub struct StoreStats {
     pub dead_bytes: u64,
     /// Files removed since the store was opened.
     pub deleted_files: u64,
+    /// Ranges replaced by prepared tables since the store was opened.
+    pub ingests: u64,
     /// Passes of the scrub completed since the store was opened.
     pub scrub_passes: u64,
     /// Bytes that the scrub has read since the store was opened.

@@ -282,3 +282,35 @@ fn an_empty_store_and_one_of_hard_states_only_are_copied_too() {
     })
     .unwrap();
 }
+
+#[test]
+fn entries_that_were_deferred_are_copied_with_their_effects() {
+    let (mut sim, driver, mut model) = prepared(9);
+    sim.run(|env| async move {
+        let fresh = GroupId(7);
+        for (group, numbers) in [(GROUPS[0], 71..75u64), (fresh, 1..6)] {
+            for number in numbers {
+                let batch = batch(group, number);
+                let (index, data) = (LogIndex(number), bytes::Bytes::from(batch.encode()));
+                driver
+                    .store
+                    .append_deferred(group, support::LIFE, index, highwater_engine::Term(1), data)
+                    .await
+                    .unwrap();
+                // The last is not applied.
+                if number != 74 && number != 5 {
+                    apply(&mut model, &batch);
+                    driver.store.write(group, index, batch);
+                }
+            }
+        }
+        driver.store.checkpoint(Path::new(COPY)).await.unwrap();
+        let (copy, recovery) = open_copy(&env).await.unwrap();
+        assert_eq!(whole(&copy).await, model);
+        for (group, applied) in [(GROUPS[0], 73), (fresh, 4)] {
+            let found = &recovery.groups[&group];
+            assert_eq!((found.applied, found.last_index), (LogIndex(applied), LogIndex(applied + 1)), "{group}");
+        }
+    })
+    .unwrap();
+}

@@ -113,6 +113,7 @@ pub(crate) fn scan(
         let next_first = next_first.map(|header| header.first);
         expected = log.scan_segment(report, *at, expected, next_first, see).or(expected);
     }
+    log.replay.enter_block(u64::MAX);
     if let Some(manifest) = manifest {
         check_whole(report, files, manifest, &log, expected);
     }
@@ -278,6 +279,7 @@ impl LogScan {
             }
         };
         see(&BlockSeen { offset: offset as u64, header: *header }, &records);
+        self.replay.enter_block(header.sequence);
         for record in records {
             self.tally(&record);
             self.replay.apply(record, header.segment, offset as u64, header.block_bytes());

@@ -140,9 +140,14 @@ pub(crate) fn show(report: &mut Report, files: &StoreFiles) -> Result<(), Refusa
             mark.flushed.0.into(),
             mark.start.0.into(),
             mark.start_term.0.into(),
+            mark.since.into(),
         ]
     });
-    report.rows("Groups", &["group", "incarnation", "flushed", "log start", "start term"], groups.collect());
+    report.rows(
+        "Groups",
+        &["group", "incarnation", "flushed", "log start", "start term", "void up to block"],
+        groups.collect(),
+    );
     Ok(())
 }
 

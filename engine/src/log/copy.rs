@@ -11,10 +11,12 @@ use bytes::Bytes;
 use highwater_runtime::{BLOCK, Env};
 
 use super::batch::LogBatch;
-use super::group::{GroupLog, Indexed};
+use super::group::{GroupLog, Indexed, Place};
+use super::record::{Located, Record};
 use super::state::LogState;
 use super::{Log, append};
 use crate::error::EngineError;
+use crate::gate::Pass;
 use crate::ids::{GroupId, LogIndex, Term};
 use crate::options::StoreOptions;
 
@@ -61,26 +63,44 @@ pub(crate) struct LogCapture {
 }
 
 impl<E: Env> Log<E> {
-    /// The log now, of each group what is behind the applied index.
+    /// Waits until no block is being written, and keeps it so while the pass lives. Then everything is either in the log or deferred.
+    pub(crate) async fn still(&self) -> Pass {
+        self.gate.enter().await
+    }
+
+    /// The log now, of each group what is behind the applied index; what is deferred is part of it. The log must be still.
     pub(crate) fn capture(&self, applied: impl Fn(GroupId) -> LogIndex) -> LogCapture {
         let state = self.state.borrow();
+        let active = state.active().map_or(0, |(id, _)| id);
+        let mut logs = state.groups.clone();
+        let deferred = self.deferred.borrow();
+        for pushed in &deferred.batch.records {
+            let Record::Entries { group, incarnation, first, entries } = &pushed.record else { continue };
+            let log = logs.entry(*group).or_insert_with(|| GroupLog::starting(*incarnation, first.previous(), Term(0)));
+            if log.incarnation != *incarnation {
+                *log = GroupLog::starting(*incarnation, first.previous(), Term(0));
+            }
+            // It has no place yet; its bytes are here.
+            let place = Place { segment: active, block: 0, block_bytes: 0, at: 0, len: 0 };
+            let indexed = |entry: &Located| Indexed { term: entry.term, place, cached: Some(entry.data.clone()) };
+            log.replace(*first, entries.iter().map(indexed));
+        }
         let mut groups = BTreeMap::new();
         let mut entries = Vec::new();
-        for (group, log) in &state.groups {
-            let upto = applied(*group);
-            let (start, term) = log.term_of(upto).map_or((log.start, log.start_term), |term: Term| (upto, term));
+        for (group, log) in logs {
+            let upto = applied(group);
+            let (start, term) = log.term_of(upto).map_or((log.start, log.start_term), |term| (upto, term));
             let mut copy = GroupLog::starting(log.incarnation, start, term);
             copy.hard_state = log.hard_state;
             copy.flushed = upto;
-            groups.insert(*group, copy);
+            groups.insert(group, copy);
             let mut index = start.next();
             while let Some(entry) = log.get(index) {
-                entries.push((*group, index, entry.clone()));
+                entries.push((group, index, entry.clone()));
                 index = index.next();
             }
         }
         let oldest = entries.iter().map(|(_, _, entry)| entry.place.segment).min();
-        let active = state.active().map_or(0, |(id, _)| id);
         LogCapture { groups, entries, _pin: self.pins.hold(oldest.unwrap_or(active)) }
     }
 
@@ -115,12 +135,7 @@ impl<E: Env> Log<E> {
         Ok(copy.durable_sequence())
     }
 
-    async fn read_entry(
-        &self,
-        group: GroupId,
-        index: LogIndex,
-        place: &super::group::Place,
-    ) -> Result<Bytes, EngineError> {
+    async fn read_entry(&self, group: GroupId, index: LogIndex, place: &Place) -> Result<Bytes, EngineError> {
         let block = self.read_block(group, index, place).await?;
         let range = place.at as usize..(place.at as usize + place.len as usize);
         Ok(Bytes::copy_from_slice(block.get(range).unwrap_or_default()))

@@ -48,6 +48,8 @@ pub(crate) struct GroupLog {
     pub(crate) released: LogIndex,
     /// The tables contain the effects up to this.
     pub(crate) flushed: LogIndex,
+    /// What blocks of the log up to this say of the group is void.
+    pub(crate) since: u64,
     base: LogIndex,
     entries: VecDeque<Indexed>,
 }
@@ -58,6 +60,11 @@ impl GroupLog {
         Self { incarnation, start, start_term, released: start, base: start, ..Self::default() }
     }
 
+    /// Whether the hard state is one of this life: of the same, or of a group that has voted before it had any.
+    pub(crate) fn lives_on_as(&self, incarnation: Incarnation) -> bool {
+        self.incarnation == incarnation || self.incarnation == Incarnation::default()
+    }
+
     /// What the manifest records of the group.
     pub(crate) const fn mark(&self) -> GroupMark {
         GroupMark {
@@ -65,6 +72,7 @@ impl GroupLog {
             flushed: self.flushed,
             start: self.start,
             start_term: self.start_term,
+            since: self.since,
         }
     }
 

@@ -156,6 +156,15 @@ impl<E: Env> Log<E> {
         }
     }
 
+    /// Puts a log that starts at a snapshot in the place of what the group had. The same life keeps its hard state.
+    pub(crate) fn replace(&self, group: GroupId, mut log: GroupLog) {
+        let mut state = self.state.borrow_mut();
+        if let Some(held) = state.groups.get(&group).filter(|held| held.lives_on_as(log.incarnation)) {
+            log.hard_state = held.hard_state;
+        }
+        state.groups.insert(group, log);
+    }
+
     /// The oldest segment that anything still needs.
     pub(crate) fn needed_tail(&self) -> u64 {
         let state = self.state.borrow();

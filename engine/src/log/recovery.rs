@@ -69,6 +69,7 @@ impl<E: Env> Log<E> {
         let (live, idle) = separate(folder, candidates, &claims)?;
         let mut report = LogReport { segments: live.len(), ..LogReport::default() };
         scan(&env, &mut state, live, &options, &mut report).await?;
+        state.enter_block(u64::MAX);
         check_idle(&idle, &state).await?;
         check_whole(folder, &state, &claims)?;
 
@@ -337,6 +338,7 @@ fn take_block<F>(
     let records =
         record::decode(&payload, header.records).map_err(|error| EngineError::malformed(path, base, &error))?;
     let place = BlockPlace { segment: header.segment, offset: at, bytes: block.len(), payload_start: 0 };
+    state.enter_block(header.sequence);
     for record in records {
         state.apply(record, &place, options.tail_cache_bytes);
     }

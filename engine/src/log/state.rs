@@ -37,6 +37,8 @@ pub(crate) struct LogState<F> {
     pub(crate) groups: BTreeMap<GroupId, GroupLog>,
     /// What the manifest knows of each group; in recovery only.
     pub(crate) claimed: BTreeMap<GroupId, GroupLog>,
+    /// Groups whose older records are void, with what the manifest knows of them; in recovery, until the scan is behind those.
+    replaced: BTreeMap<GroupId, GroupLog>,
     /// By segment id; the last is the one that is written.
     pub(crate) segments: BTreeMap<u64, Segment<F>>,
     pub(crate) free: Vec<FreeSlot<F>>,
@@ -55,9 +57,12 @@ pub(crate) struct LogState<F> {
 impl<F> LogState<F> {
     /// A log that is about to be recovered, with what the manifest knows of its groups.
     pub(crate) fn new(claimed: BTreeMap<GroupId, GroupLog>) -> Self {
+        let (replaced, claimed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            claimed.into_iter().partition(|(_, log)| log.since > 0);
         Self {
             groups: claimed.clone(),
             claimed,
+            replaced,
             segments: BTreeMap::new(),
             free: Vec::new(),
             next_slot: 0,
@@ -93,6 +98,21 @@ impl<F> LogState<F> {
             }
         }
         self.evict(cache_bytes);
+    }
+
+    /// Begins to read the block of this sequence: groups whose void records all lie before it become what the manifest says. Their
+    /// hard state is that of the log, if it is of the same life.
+    pub(crate) fn enter_block(&mut self, sequence: u64) {
+        let due: Vec<GroupId> =
+            self.replaced.iter().filter(|(_, log)| log.since < sequence).map(|(group, _)| *group).collect();
+        for group in due {
+            let Some(mut log) = self.replaced.remove(&group) else { continue };
+            if let Some(void) = self.groups.get(&group).filter(|void| void.lives_on_as(log.incarnation)) {
+                log.hard_state = void.hard_state;
+            }
+            self.claimed.insert(group, log.clone());
+            self.groups.insert(group, log);
+        }
     }
 
     /// The group's log in this life; another life begins an empty log behind `start`.

@@ -8,6 +8,7 @@
 //!                   | expiring varint | first expiry varint, last expiry varint, both only if expiring is not 0
 //!  3 drop table     table varint
 //!  4 group          group varint | incarnation u64 | flushed varint | log start varint | log start term varint
+//!                   | since varint
 //!  5 log tail       segment varint
 //!  6 log durable    block sequence varint
 //!  7 next table     table varint
@@ -128,6 +129,8 @@ pub struct GroupMark {
     pub start: LogIndex,
     /// Term of that entry.
     pub start_term: Term,
+    /// What blocks of the log up to this say of the group is void: a snapshot has replaced it. 0 when none has.
+    pub since: u64,
 }
 
 /// A change of the manifest's state.
@@ -185,7 +188,7 @@ impl Edit {
             out.push(4);
             put_varint(&mut out, u64::from(group.0));
             out.extend_from_slice(&mark.incarnation.0.to_le_bytes());
-            for number in [mark.flushed.0, mark.start.0, mark.start_term.0] {
+            for number in [mark.flushed.0, mark.start.0, mark.start_term.0, mark.since] {
                 put_varint(&mut out, number);
             }
         }
@@ -226,6 +229,7 @@ impl Edit {
                         flushed: LogIndex(reader.varint()?),
                         start: LogIndex(reader.varint()?),
                         start_term: Term(reader.varint()?),
+                        since: reader.varint()?,
                     };
                     edit.groups.insert(group, mark);
                 }
@@ -423,8 +427,13 @@ mod tests {
 
     #[test]
     fn an_edit_has_fixed_bytes_and_comes_back() {
-        let mark =
-            GroupMark { incarnation: Incarnation(1), flushed: LogIndex(5), start: LogIndex(4), start_term: Term(2) };
+        let mark = GroupMark {
+            incarnation: Incarnation(1),
+            flushed: LogIndex(5),
+            start: LogIndex(4),
+            start_term: Term(2),
+            since: 300,
+        };
         let expiring = TableMeta {
             deletes: 2,
             range_deletes: 2,
@@ -449,7 +458,7 @@ mod tests {
         expected.extend_from_slice(
             b"\x02\0\xac\x02\x04\x01a\x01b\x80\x20\x07\0\0\0\x01\x02\x02\x02\x03\x01\x05\x06\x03\x02",
         );
-        expected.extend_from_slice(b"\x04\x06\x01\0\0\0\0\0\0\0\x05\x04\x02");
+        expected.extend_from_slice(b"\x04\x06\x01\0\0\0\0\0\0\0\x05\x04\x02\xac\x02");
         expected.extend_from_slice(b"\x05\x01\x06\x02\x07\x04\x08\xac\x02");
         assert_eq!(edit.encode(), expected);
         assert_eq!(Edit::decode(&expected), Ok(edit));

@@ -40,10 +40,16 @@ impl LogReplay {
     pub fn new(marks: &BTreeMap<GroupId, GroupMark>) -> Self {
         let group = |mark: &GroupMark| {
             let mut log = GroupLog::starting(mark.incarnation, mark.start, mark.start_term);
-            log.flushed = mark.flushed;
+            (log.flushed, log.since) = (mark.flushed, mark.since);
             log
         };
         Self(LogState::new(marks.iter().map(|(id, mark)| (*id, group(mark))).collect()))
+    }
+
+    /// Begins to take the records of the block of this sequence; groups that a snapshot has replaced begin anew behind what it
+    /// made void. After the last block of a log, once more with the highest number there is.
+    pub fn enter_block(&mut self, sequence: u64) {
+        self.0.enter_block(sequence);
     }
 
     /// Takes a record of a block that lies at `offset` of `segment` and has `bytes` bytes.
@@ -89,7 +95,7 @@ mod tests {
     #[test]
     fn a_replay_ends_where_recovery_would() {
         let (group, incarnation) = (GroupId(4), Incarnation(1));
-        let mark = GroupMark { incarnation, flushed: LogIndex(6), start: LogIndex(5), start_term: Term(1) };
+        let mark = GroupMark { incarnation, flushed: LogIndex(6), start: LogIndex(5), start_term: Term(1), since: 0 };
         let mut replay = LogReplay::new(&BTreeMap::from([(group, mark)]));
         let entry = Located { term: Term(2), at: 9, data: Bytes::from_static(b"xy") };
         let entries = vec![entry.clone(), entry.clone(), entry];

@@ -116,7 +116,10 @@ impl<E: Env> Store<E> {
         if self.closed.get() {
             return Err(EngineError::Closed);
         }
+        // The log's present block is waited for; nothing else is.
+        let still = self.log.still().await;
         let capture = self.capture();
+        drop(still);
         begin(&self.env, folder).await?;
         let outcome = self.fill_checkpoint(&capture, folder).await;
         if outcome.is_err() {

@@ -116,6 +116,9 @@ impl<E: Env> Store<E> {
             if self.closed.get() {
                 return Err(EngineError::Closed);
             }
+            if self.tree_held.get() > 0 {
+                return Ok(false);
+            }
             let version = Rc::clone(&self.version.borrow());
             let Some(task) = self.choose(&version, lane, quiet) else {
                 return Ok(lane == Lane::Upper && !quiet && version.runs_of(0) >= self.options.level_zero_trigger);
@@ -171,7 +174,7 @@ impl<E: Env> Store<E> {
         match task {
             Task::Drop { tables, reason } => {
                 let edit = Edit { dropped: tables.clone(), ..Edit::default() };
-                self.install(edit, Vec::new(), || ()).await?;
+                self.install(edit, Vec::new(), |_| ()).await?;
                 let counter = match reason {
                     Reason::Covered => &self.counters.covered_tables,
                     Reason::Expired => &self.counters.expired_tables,
@@ -182,7 +185,7 @@ impl<E: Env> Store<E> {
             Task::Move { tables, to } => {
                 let added = version.named(tables).iter().map(|table| (*to, table.meta.clone())).collect();
                 let edit = Edit { added, dropped: tables.clone(), ..Edit::default() };
-                self.install(edit, Vec::new(), || ()).await?;
+                self.install(edit, Vec::new(), |_| ()).await?;
                 add(&self.counters.moved_tables, tables.len() as u64);
                 Ok(())
             }
@@ -214,7 +217,7 @@ impl<E: Env> Store<E> {
         targets.iter().for_each(|table| self.compaction.has_read(compaction.to.level, table.meta.bytes()));
         let dropped = given().map(|table| table.meta.table).collect();
         let added = outputs.into_iter().map(|meta| (compaction.to, meta)).collect();
-        self.install(Edit { added, dropped, ..Edit::default() }, tables, || ()).await
+        self.install(Edit { added, dropped, ..Edit::default() }, tables, |_| ()).await
     }
 
     /// Merges everything into the output, at its pace.

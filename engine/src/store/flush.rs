@@ -113,7 +113,7 @@ impl<E: Env> Store<E> {
         let tables = self.write_memtable(&frozen.memtable).await?;
         let run = tables.first().map_or(0, |table| table.meta.table);
         edit.added.extend(tables.iter().map(|table| (Place { level: 0, run }, table.meta.clone())));
-        self.install(edit, tables, || {
+        self.install(edit, tables, |_| {
             let mut memtables = self.memtables.borrow_mut();
             memtables.frozen.pop_front();
             add(&self.counters.flushed, 1);
@@ -132,6 +132,7 @@ impl<E: Env> Store<E> {
             flushed: flushed.unwrap_or(log.flushed),
             start: log.start,
             start_term: log.start_term,
+            since: log.since,
         };
         let known = self.log.group(group).map(|log| of(&log));
         known.unwrap_or_else(|| GroupMark { flushed: flushed.unwrap_or_default(), ..GroupMark::default() })
@@ -169,13 +170,15 @@ impl<E: Env> Store<E> {
         output.open(&metas).await
     }
 
-    /// Makes an edit durable and swaps the version that it describes in. `then` runs in the same step as the swap.
+    /// Makes an edit durable and swaps the version that it describes in. `then` runs in the same step as the swap, and is given
+    /// the version from before.
     pub(super) async fn install(
         &self,
         mut edit: Edit,
         added: Vec<Rc<Table<E>>>,
-        then: impl FnOnce(),
+        then: impl FnOnce(&Rc<Version<E>>),
     ) -> Result<(), EngineError> {
+        self.prune_eras();
         let _pass = self.manifest_gate.enter().await;
         let Some(mut manifest) = self.manifest.take() else { return Err(EngineError::Closed) };
         edit.next_table = Some(self.next_table.get());
@@ -188,9 +191,9 @@ impl<E: Env> Store<E> {
                 match self.env.fail_stop("the manifest names a table that is not open; this node stops").await {}
             };
             self.measure_debt(&next);
-            *self.version.borrow_mut() = Rc::new(next);
+            let before = self.version.replace(Rc::new(next));
             self.compaction.wake();
-            then();
+            then(&before);
             for table in &open {
                 if !manifest.state().tables().any(|meta| meta.table == table.meta.table) {
                     table.retire();

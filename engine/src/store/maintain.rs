@@ -38,7 +38,7 @@ impl<E: Env> Store<E> {
             // Planted bug 43: segments are given back before the edit that says so is durable.
             self.log.free_below(tail).await;
         }
-        self.install(edit, Vec::new(), || ()).await?;
+        self.install(edit, Vec::new(), |_| ()).await?;
         self.recorded_head.set(head);
         self.log.free_below(tail).await;
         Ok(())

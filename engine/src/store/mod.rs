@@ -11,11 +11,15 @@ mod background;
 mod checkpoint;
 mod compact;
 mod deletion;
+mod era;
+mod export;
 mod flush;
+mod ingest;
 mod load;
 mod maintain;
 mod open;
 mod output;
+mod prepared;
 mod scrub;
 
 use std::cell::{Cell, RefCell};
@@ -28,7 +32,10 @@ use highwater_runtime::{Env, Monotonic};
 
 pub use checkpoint::Checkpoint;
 use compact::CompactionState;
+use era::Eras;
+pub use ingest::IngestOptions;
 pub use open::{RecoveredGroup, Recovery};
+pub use prepared::{PreparedTable, PreparedTables};
 
 use crate::batch::WriteBatch;
 use crate::damage::Damage;
@@ -86,6 +93,10 @@ pub struct Store<E: Env> {
     troubles: RefCell<Troubles>,
     /// Damage found in the log, each with its segment.
     log_damage: RefCell<Vec<(u64, Damage)>>,
+    /// What snapshots from before an ingest read.
+    eras: Eras<E>,
+    /// How many want that no compaction starts.
+    tree_held: Cell<usize>,
     counters: Counters,
     closed: Cell<bool>,
 }
@@ -127,6 +138,7 @@ struct Counters {
     stalls: Cell<u64>,
     stall_micros: Cell<u64>,
     deleted_files: Cell<u64>,
+    ingests: Cell<u64>,
     scrub_passes: Cell<u64>,
     scrubbed_bytes: Cell<u64>,
     taken_bytes: Cell<u64>,
@@ -315,6 +327,9 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// As [`Self::get`].
     pub async fn get_expiring(&self, key: &[u8], at: &Snapshot) -> Result<Option<(Bytes, Expiry)>, EngineError> {
+        if let Some(era) = self.era_of(at.seq()) {
+            return era.get(key, at.seq()).await;
+        }
         match self.get_in_memory(key, at.seq()) {
             Lookup::Found(value, expires_at) => return Ok(Some((value, expires_at))),
             Lookup::Deleted => return Ok(None),
@@ -336,7 +351,7 @@ impl<E: Env> Store<E> {
 
     /// Reads a range at a snapshot, in either direction. Keys written after the snapshot are not seen.
     pub fn scan(&self, range: KeyRange, direction: Direction, at: &Snapshot) -> Cursor<E> {
-        Cursor::new(self.view(), range, direction, at)
+        Cursor::new(self.era_of(at.seq()).unwrap_or_else(|| self.view()), range, direction, at)
     }
 
     /// A reason to refuse client writes now: the hard stop behind [`Store::admission`]. What is in the log already is applied in any
@@ -430,6 +445,7 @@ impl<E: Env> Store<E> {
             dead_files,
             dead_bytes,
             deleted_files: self.counters.deleted_files.get(),
+            ingests: self.counters.ingests.get(),
             scrub_passes: self.counters.scrub_passes.get(),
             scrubbed_bytes: self.counters.scrubbed_bytes.get(),
             damage: self.damage(),
@@ -445,6 +461,8 @@ impl<E: Env> Store<E> {
             return Ok(());
         }
         self.wake_all();
+        // Who waits for work that is not done any more is told.
+        self.progress.announce();
         while self.busy.get() > 0 {
             self.progress.changed().await;
         }

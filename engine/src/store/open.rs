@@ -11,6 +11,7 @@ use highwater_runtime::{Env, File, OpenOptions};
 
 use super::checkpoint::check_complete;
 use super::compact::CompactionState;
+use super::era::Eras;
 use super::{Counters, Memtables, Store, Troubles};
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
@@ -127,6 +128,8 @@ impl<E: Env> Store<E> {
             busy: Cell::new(0),
             troubles: RefCell::new(Troubles::default()),
             log_damage: RefCell::default(),
+            eras: Eras::default(),
+            tree_held: Cell::new(0),
             counters: Counters::default(),
             closed: Cell::new(false),
         });
@@ -154,7 +157,7 @@ fn claims<E: Env>(manifest: &Manifest<E>) -> LogClaims {
     let state = manifest.state();
     let group = |mark: &crate::manifest::GroupMark| {
         let mut log = GroupLog::starting(mark.incarnation, mark.start, mark.start_term);
-        log.flushed = mark.flushed;
+        (log.flushed, log.since) = (mark.flushed, mark.since);
         log
     };
     LogClaims {

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use highwater_runtime::Env;
 
-use super::Entry;
 use super::memtable::Memtable;
 use super::snapshot::Snapshot;
 use super::source::Source;
+use super::table::filter;
 use super::version::Version;
+use super::{Entry, Lookup};
 use crate::error::EngineError;
 use crate::ids::{Expiry, Seq};
 
@@ -80,6 +81,27 @@ pub(crate) struct View<E: Env> {
     /// Newest first.
     pub(crate) memtables: Vec<Rc<Memtable>>,
     pub(crate) version: Rc<Version<E>>,
+}
+
+impl<E: Env> Clone for View<E> {
+    fn clone(&self) -> Self {
+        Self { memtables: self.memtables.clone(), version: Rc::clone(&self.version) }
+    }
+}
+
+impl<E: Env> View<E> {
+    /// The value of a key at `at`, and when it has expired.
+    pub(crate) async fn get(&self, key: &[u8], at: Seq) -> Result<Option<(Bytes, Expiry)>, EngineError> {
+        let hash = filter::hash(key);
+        for memtable in &self.memtables {
+            match memtable.get(key, hash, at) {
+                Lookup::Found(value, expires_at) => return Ok(Some((value, expires_at))),
+                Lookup::Deleted => return Ok(None),
+                Lookup::Unknown => {}
+            }
+        }
+        self.version.get(key, at).await
+    }
 }
 
 /// A range being read. Keeps its snapshot and the files it reads from until it is dropped.

@@ -104,7 +104,7 @@ impl<E: Env> Table<E> {
         };
         let malformed = |base: u64, error: &crate::codec::Malformed| EngineError::malformed(&path, base, error);
         let (footer, checksum) = Footer::decode(&end).map_err(|error| malformed(meta.footer_at, &error))?;
-        if checksum != meta.checksum || footer.table != meta.table {
+        if checksum != meta.checksum {
             return Err(EngineError::corruption(
                 &path,
                 meta.footer_at,
@@ -188,6 +188,11 @@ impl<E: Env> Table<E> {
     /// Whether damage was found: then the table is quarantined.
     pub(crate) fn is_damaged(&self) -> bool {
         !self.damage.borrow().is_empty()
+    }
+
+    /// Whether every version is a put with sequence 0.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.footer.deletes == 0 && self.footer.range_deletes == 0 && self.footer.newest == 0
     }
 
     /// Number of pieces that a scrub reads: the data blocks, what lies behind them, and the footer.
