@@ -16,6 +16,7 @@ mod export;
 mod flush;
 mod ingest;
 mod load;
+mod log_writer;
 mod maintain;
 mod open;
 mod output;
@@ -46,7 +47,7 @@ use crate::log::batch::LogBatch;
 use crate::log::record::HardState;
 use crate::log::{Log, LogEntry};
 use crate::manifest::{Manifest, Run};
-use crate::options::{LOG_BLOCK_TARGET, StoreOptions};
+use crate::options::StoreOptions;
 use crate::pressure::{Pressure, StoreStats, VerifyReport};
 use crate::tree::Lookup;
 use crate::tree::cache::BlockCache;
@@ -56,9 +57,7 @@ use crate::tree::memtable::Memtable;
 use crate::tree::snapshot::{Snapshot, Snapshots};
 use crate::tree::table::filter;
 use crate::tree::version::Version;
-
-/// Deferred entries are written when less than this is left of a block.
-const DEFERRED_ROOM: usize = 4096;
+use log_writer::{WAITED_AT, WRITTEN_AT};
 
 /// One engine of a node: a log and a tree, holding many groups. Lives on one core, as `Rc<Store>`.
 pub struct Store<E: Env> {
@@ -86,6 +85,7 @@ pub struct Store<E: Env> {
     /// Since when new writes are refused.
     stalled_since: Cell<Option<Monotonic>>,
     seal_wake: Event,
+    log_wake: Event,
     scrub_wake: Event,
     progress: Progress,
     /// Background jobs under way.
@@ -188,9 +188,9 @@ impl<E: Env> Store<E> {
 
     /// Adds an entry to a group's log without making it durable: for work that can be done again from its source when a crash
     /// takes it (bulk loads, derived data), never for what is acknowledged. It is written with the next [`Self::append`] or
-    /// [`Self::sync_log`], when 1 MiB waits (then this call writes it), or when the log has been idle for a moment; until then
-    /// [`Self::entries`] and [`Self::last_index`] do not know it. A crash loses a tail of what was deferred, never a part
-    /// from the middle.
+    /// [`Self::sync_log`], in the background when 1 MiB waits (at 4 MiB this call waits for that), or when the log has been idle for a
+    /// moment; until then [`Self::entries`] and [`Self::last_index`] do not know it. A crash loses a tail of what was deferred,
+    /// never a part from the middle.
     ///
     /// # Errors
     /// [`EngineError::Gap`] unless `index` is the next one of the group's log; [`EngineError::TooLarge`];
@@ -207,10 +207,12 @@ impl<E: Env> Store<E> {
             return Err(EngineError::Closed);
         }
         let waiting = self.log.defer(group, incarnation, index, term, data)?;
-        if waiting >= LOG_BLOCK_TARGET - DEFERRED_ROOM {
+        if waiting >= WAITED_AT {
             return self.sync_log().await;
         }
-        if waiting < DEFERRED_ROOM {
+        if waiting >= WRITTEN_AT {
+            self.log_wake.notify();
+        } else {
             self.seal_wake.notify();
         }
         Ok(())
@@ -473,6 +475,8 @@ impl<E: Env> Store<E> {
     fn wake_all(&self) {
         self.flush_wake.notify();
         self.compaction.wake();
+        self.compact_wake.notify();
+        self.log_wake.notify();
         self.seal_wake.notify();
         self.graveyard.wake().notify();
         self.scrub_wake.notify();

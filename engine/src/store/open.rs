@@ -123,6 +123,7 @@ impl<E: Env> Store<E> {
             compaction: CompactionState::default(),
             stalled_since: Cell::new(None),
             seal_wake: Event::default(),
+            log_wake: Event::default(),
             scrub_wake: Event::default(),
             progress: Progress::default(),
             busy: Cell::new(0),
@@ -135,6 +136,7 @@ impl<E: Env> Store<E> {
         });
         store.measure_debt(&store.version.borrow());
         store.start_workers();
+        store.start_log_writer();
         Ok((store, recovery))
     }
 }
