@@ -475,7 +475,6 @@ impl<E: Env> Store<E> {
     fn wake_all(&self) {
         self.flush_wake.notify();
         self.compaction.wake();
-        self.compact_wake.notify();
         self.log_wake.notify();
         self.seal_wake.notify();
         self.graveyard.wake().notify();
