@@ -42,6 +42,9 @@ pub struct StoreOptions {
     pub seal_after_micros: u64,
     /// Bytes of a table's data block before compression.
     pub block_bytes: usize,
+    /// Bytes of the keys' prefixes that filters hold besides whole keys, so that a scan within one prefix passes over tables without
+    /// it; 0 for none. Tables keep the length that they were written with.
+    pub filter_prefix_bytes: usize,
     /// The first level whose tables compaction compresses (LZ4, blocks that become an eighth smaller at least); `usize::MAX` for none.
     pub compressed_from_level: usize,
     /// Bytes at which compaction starts another table.
@@ -85,6 +88,7 @@ impl Default for StoreOptions {
             tail_cache_bytes: 16 << 20,
             seal_after_micros: 50_000,
             block_bytes: 16 << 10,
+            filter_prefix_bytes: 0,
             compressed_from_level: 2,
             table_bytes: 32 << 20,
             compaction_policy: CompactionPolicy::Leveled,

@@ -159,8 +159,12 @@ fn any_damage_to_a_table_is_reported_with_its_file_and_never_served() {
     let model = fill(&mut sim, 0..150);
     sim.crash(CrashKind::Power);
     for path in files(&sim, ".tbl") {
-        let len = sim.disk().contents(&path).unwrap().len();
+        let len = sim.disk().contents(&path).map_or(4096, |bytes| bytes.len());
         for at in [10, len / 3, len - 4096 + 20, len - 2] {
+            // A compaction that does not need the damaged part, a filter, may have replaced the table.
+            if sim.disk().contents(&path).is_none() {
+                break;
+            }
             flip(&sim, &path, at);
             let (damaged, model) = (path.clone(), &model);
             let error = sim
@@ -182,7 +186,9 @@ fn any_damage_to_a_table_is_reported_with_its_file_and_never_served() {
                 assert!(files(&sim, ".tbl").contains(&path), "what is damaged is kept");
             }
             sim.crash(CrashKind::Power);
-            flip(&sim, &path, at);
+            if sim.disk().contents(&path).is_some() {
+                flip(&sim, &path, at);
+            }
         }
     }
     assert_eq!(content(&mut sim), model);

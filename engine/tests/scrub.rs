@@ -118,7 +118,8 @@ fn every_damaged_block_of_a_table_is_found_with_file_and_offset() {
     sim.run(|env| async move {
         let started = env.now();
         passes(&env, &driver, 2).await;
-        assert!(env.now().micros_since(started) < MINUTE / 2, "a hit makes the pass faster");
+        // Where a pass begins is drawn: the hit may come late in the first one.
+        assert!(env.now().micros_since(started) < MINUTE * 5 / 4, "a hit makes the passes faster");
         let found = driver.store.damage();
         for (file, at) in &expected {
             let near = |damage: &&Damage| damage.file == *file && damage.offset <= *at && *at < damage.offset + 4096;

@@ -1,33 +1,37 @@
 //! The merge: sorted sources in, one ordered stream of versions out.
 
+use bytes::Bytes;
 use highwater_runtime::Env;
 
 use crate::error::EngineError;
-use crate::ids::Seq;
-use crate::tree::Entry;
-use crate::tree::cursor::{Direction, KeyRange};
+use crate::tree::cursor::Direction;
+use crate::tree::merger::Merger;
 use crate::tree::source::Source;
+use crate::tree::{Entry, EntryRef};
 
 /// All versions of all sources by rising key and falling sequence.
 pub(crate) struct Merge<E: Env> {
-    sources: Vec<Source<E>>,
-    span: KeyRange,
+    merger: Merger<E>,
+    started: bool,
 }
 
 impl<E: Env> Merge<E> {
     pub(crate) const fn new(sources: Vec<Source<E>>) -> Self {
-        Self { sources, span: KeyRange::all() }
+        Self { merger: Merger::new(sources, Direction::Forward), started: false }
     }
 
-    /// The next version.
+    /// The next version. Only its key is copied.
     pub(crate) async fn next(&mut self) -> Result<Option<Entry>, EngineError> {
-        for source in &mut self.sources {
-            source.fill(&self.span, Direction::Forward, Seq(u64::MAX)).await?;
+        if self.started {
+            self.merger.advance().await?;
+        } else {
+            self.merger.start().await?;
+            self.started = true;
         }
-        let before = |a: &Entry, b: &Entry| a.key.cmp(&b.key).then(b.seq.cmp(&a.seq));
-        let fronts = self.sources.iter().enumerate();
-        let fronts = fronts.filter_map(|(at, source)| source.queue.front().map(|entry| (at, entry)));
-        let first = fronts.min_by(|(_, a), (_, b)| before(a, b)).map(|(at, _)| at);
-        Ok(first.and_then(|at| self.sources.get_mut(at)).and_then(|source| source.queue.pop_front()))
+        let owned = |source: &Source<E>| {
+            let EntryRef { key, seq, expires_at, .. } = source.current();
+            Entry { key: Bytes::copy_from_slice(key), seq, value: source.value(), expires_at }
+        };
+        Ok(self.merger.top().map(owned))
     }
 }

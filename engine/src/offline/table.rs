@@ -9,6 +9,7 @@ use crate::codec::Malformed;
 use crate::tree::table::block::Block;
 use crate::tree::table::filter::{self, Filter};
 use crate::tree::table::format::{self, Footer, Pointer};
+use crate::tree::table::index::Index;
 
 /// What a part of a table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,33 +125,62 @@ pub fn take_apart(file: &[u8]) -> Result<TableParts, Malformed> {
     let (footer, checksum) =
         Footer::decode(block).map_err(|error| Malformed { at: footer_at + error.at, what: error.what })?;
     let part = |kind, pointer: Pointer, bound| Part { kind, pointer, bound, content: content(file, &pointer) };
-    let mut index = part(PartKind::Index, footer.index, None);
     let mut parts = Vec::new();
-    if let Ok(bytes) = &index.content {
-        match format::decode_index(bytes) {
-            Ok(entries) => {
-                let blocks = entries.into_iter().map(|entry| part(PartKind::Data, entry.pointer, Some(entry.last_key)));
-                parts.extend(blocks);
-            }
-            Err(error) => index.content = Err(at(footer.index.offset, error.what)),
-        }
-    }
-    let mut filter = part(PartKind::Filter, footer.filter, None);
+    let mut around = Vec::new();
     let mut filters = Vec::new();
-    if let Ok(bytes) = &filter.content {
-        match Filter::decode(bytes.clone()) {
-            Ok(filter) => filters.push(filter),
-            Err(error) => filter.content = Err(at(footer.filter.offset, error.what)),
+    // Without its own filter a partition lets every key through.
+    let mut filtered = true;
+    let mut top = part(PartKind::Index, footer.top, None);
+    for (bound, pointers) in entries_of(&mut top) {
+        let mut pointers = pointers.into_iter();
+        if let Some(pointer) = pointers.next() {
+            let mut partition = part(PartKind::Index, pointer, Some(bound.clone()));
+            for (bound, pointers) in entries_of(&mut partition) {
+                parts.extend(pointers.into_iter().map(|pointer| part(PartKind::Data, pointer, Some(bound.clone()))));
+            }
+            around.push(partition);
         }
+        let Some(pointer) = pointers.next() else {
+            filtered = false;
+            continue;
+        };
+        let mut filter = part(PartKind::Filter, pointer, Some(bound));
+        match filter.content.clone().map(Filter::decode) {
+            Ok(Ok(decoded)) => filters.push(decoded),
+            Ok(Err(error)) => (filtered, filter.content) = (false, Err(at(pointer.offset, error.what))),
+            Err(_) => filtered = false,
+        }
+        around.push(filter);
     }
-    parts.extend([filter, part(PartKind::RangeDeletes, footer.tombstones, None), index]);
+    if !filtered {
+        filters.clear();
+    }
+    parts.extend(around);
+    parts.extend([part(PartKind::RangeDeletes, footer.tombstones, None), top]);
+    let of = &footer.properties;
     let properties = vec![
-        ("versions", footer.entries),
-        ("deletes", footer.deletes),
-        ("range deletes", footer.range_deletes),
-        ("newest sequence", footer.newest),
+        ("versions", of.versions),
+        ("deletes", of.deletes),
+        ("range deletes", of.range_deletes),
+        ("versions that expire", of.expiring),
+        ("data blocks", of.blocks),
+        ("partitions", of.partitions),
+        ("key bytes", of.key_bytes),
+        ("value bytes", of.value_bytes),
+        ("prefix length", of.prefix_length),
+        ("oldest sequence", of.oldest),
+        ("newest sequence", of.newest),
     ];
     Ok(TableParts { footer, checksum, properties, parts, filters })
+}
+
+/// The entries of an index part; none when it is damaged, which it then says.
+fn entries_of(part: &mut Part) -> Vec<(Bytes, Vec<Pointer>)> {
+    let Ok(bytes) = part.content.clone() else { return Vec::new() };
+    index_entries(bytes).unwrap_or_else(|error| {
+        part.content = Err(at(part.pointer.offset, error.what));
+        Vec::new()
+    })
 }
 
 /// The versions of a data block, in order.
@@ -172,13 +202,19 @@ pub fn versions(block: Bytes) -> Result<Vec<Version>, Malformed> {
     Ok(entries.into_iter().map(version).collect())
 }
 
-/// The entries of an index: the key of each, and what it points to.
+/// The entries of an index: the separator of each, and what it points to. In the top, that is a partition and, if it has one,
+/// its filter.
 ///
 /// # Errors
 /// On bytes that are no index.
 pub fn index_entries(data: Bytes) -> Result<Vec<(Bytes, Vec<Pointer>)>, Malformed> {
-    let entries = format::decode_index(&data)?;
-    Ok(entries.into_iter().map(|entry| (entry.last_key, vec![entry.pointer])).collect())
+    let index = Index::decode(data)?;
+    let mut entries = Vec::new();
+    for at in 0..index.len() {
+        let pointers = [index.pointer(at, 0)?, index.pointer(at, 1)?];
+        entries.push((Bytes::from(index.separator(at)), pointers.into_iter().flatten().collect()));
+    }
+    Ok(entries)
 }
 
 /// Whether a filter of these bytes lets a lookup of the key through.

@@ -18,6 +18,7 @@ use highwater_runtime::Env;
 use super::checkpoint::link_error;
 use super::prepared::PreparedTables;
 use super::{Store, add};
+use crate::compaction::merge::Merge;
 use crate::error::EngineError;
 use crate::ids::{GroupId, Incarnation, LogIndex, Seq, Term};
 use crate::log::group::GroupLog;
@@ -272,9 +273,9 @@ impl<E: Env> Store<E> {
         made: &mut Vec<u64>,
     ) -> Result<Option<TableMeta>, EngineError> {
         let tombstones = table.tombstones.clipped(Some(&part.start), part.end.as_ref());
-        let mut source = source_of(table);
-        source.fill(part, Direction::Forward, Seq(u64::MAX)).await?;
-        if source.queue.is_empty() && tombstones.is_empty() {
+        let mut merge = Merge::new(vec![source_of(table, part)]);
+        let mut next = merge.next().await?;
+        if next.is_none() && tombstones.is_empty() {
             return Ok(None);
         }
         let id = self.take_table_id();
@@ -282,9 +283,10 @@ impl<E: Env> Store<E> {
         let codec = if level >= self.options.compressed_from_level { Codec::Lz4 } else { Codec::Plain };
         let (env, block) = (self.env.clone(), self.options.block_bytes);
         let mut writing = TableWriter::create(env, &self.folder, id, codec, block).await?;
-        while let Some(entry) = source.queue.pop_front() {
+        writing = writing.with_prefixes(self.options.filter_prefix_bytes);
+        while let Some(entry) = next {
             writing.push(&entry).await?;
-            source.fill(part, Direction::Forward, Seq(u64::MAX)).await?;
+            next = merge.next().await?;
         }
         add(&self.counters.written_bytes, writing.bytes());
         writing.finish(&tombstones).await.map(Some)
@@ -301,8 +303,8 @@ impl<E: Env> Store<E> {
     }
 }
 
-fn source_of<E: Env>(table: &Rc<Table<E>>) -> Source<E> {
-    Source::run(RunFeed::new(vec![Rc::clone(table)], Direction::Forward, None))
+fn source_of<E: Env>(table: &Rc<Table<E>>, range: &KeyRange) -> Source<E> {
+    Source::run(RunFeed::new(vec![Rc::clone(table)], Direction::Forward, None).within(range))
 }
 
 /// Whether a table has a version or a delete in the range. What cannot be read there is something: it goes with the range.
@@ -310,9 +312,8 @@ async fn speaks_of<E: Env>(table: &Rc<Table<E>>, range: &KeyRange) -> Result<boo
     if !table.tombstones.clipped(Some(&range.start), range.end.as_ref()).is_empty() {
         return Ok(true);
     }
-    let mut source = source_of(table);
-    match source.fill(range, Direction::Forward, Seq(u64::MAX)).await {
-        Ok(()) => Ok(!source.queue.is_empty()),
+    match source_of(table, range).load().await {
+        Ok(found) => Ok(found),
         Err(EngineError::Corruption { .. }) => Ok(true),
         Err(error) => Err(error),
     }

@@ -97,7 +97,9 @@ impl<'a, E: Env> Output<'a, E> {
         let id = store.take_table_id();
         self.made.push(id);
         let codec = if self.level >= store.options.compressed_from_level { Codec::Lz4 } else { Codec::Plain };
-        TableWriter::create(store.env.clone(), &store.folder, id, codec, store.options.block_bytes).await
+        let block_bytes = store.options.block_bytes;
+        let table = TableWriter::create(store.env.clone(), &store.folder, id, codec, block_bytes).await?;
+        Ok(table.with_prefixes(store.options.filter_prefix_bytes))
     }
 
     /// Finishes a table that ends before `until`.

@@ -1,19 +1,21 @@
 //! Reading a range in order: a merge over all layers that shows each key's newest visible version.
 //!
-//! Each source fetches a run of versions at a time (a handful from a memtable, a restart interval from a table), so that no
-//! position is kept in anything that changes, and only a table's next block makes the cursor wait.
+//! The sources are merged by a heap. No position is kept in anything that changes, nothing is allocated for versions that
+//! are passed over, and only a table's next block makes the cursor wait. What a range delete hides is jumped over.
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 use highwater_runtime::Env;
 
+use super::Lookup;
 use super::memtable::Memtable;
+use super::merger::Merger;
 use super::snapshot::Snapshot;
 use super::source::Source;
-use super::table::filter;
+use super::table::{Table, filter};
+use super::tombstone::RangeTombstones;
 use super::version::Version;
-use super::{Entry, Lookup};
 use crate::error::EngineError;
 use crate::ids::{Expiry, Seq};
 
@@ -56,6 +58,15 @@ impl KeyRange {
         let start = prefix.into();
         let end = prefix_end(&start);
         Self { start, end }
+    }
+
+    /// The prefix of this length that every key of the range begins with, if there is one.
+    #[must_use]
+    pub(crate) fn common_prefix(&self, length: usize) -> Option<&[u8]> {
+        let prefix = self.start.get(..length).filter(|prefix| !prefix.is_empty())?;
+        // No key without the prefix lies below an end that has it, or is the least key above all that have it.
+        let end = self.end.as_deref()?;
+        (end.starts_with(prefix) || prefix_end(prefix).as_deref() == Some(end)).then_some(prefix)
     }
 
     /// Whether no key can be in it.
@@ -106,22 +117,45 @@ impl<E: Env> View<E> {
 
 /// A range being read. Keeps its snapshot and the files it reads from until it is dropped.
 pub struct Cursor<E: Env> {
-    sources: Vec<Source<E>>,
-    view: View<E>,
+    merger: Merger<E>,
+    covers: Covers<E>,
     span: Span,
     direction: Direction,
     at: Seq,
+    /// The key last given, or passed over.
+    key: Vec<u8>,
+    /// A key was looked at: what is left of its versions is passed over.
+    stands: bool,
+    /// In reverse: what the present key's newest visible version says.
+    newest: Option<(Bytes, Expiry)>,
+    /// Keys under a range delete passed since the last that was not.
+    covered: u32,
     _snapshot: Snapshot,
 }
 
+/// Keys under one range delete that are passed one by one before the rest of it is jumped over.
+const COVERED_STEPS: u32 = 8;
+
 impl<E: Env> Cursor<E> {
     pub(crate) fn new(view: View<E>, span: KeyRange, direction: Direction, snapshot: &Snapshot) -> Self {
-        let mut sources = Vec::new();
+        let (at, mut sources) = (snapshot.seq(), Vec::new());
         if !span.is_empty() {
-            sources.extend(view.memtables.iter().cloned().map(Source::memtable));
+            let memtables = view.memtables.iter().cloned();
+            sources.extend(memtables.map(|table| Source::memtable_within(table, &span, direction, at)));
             sources.extend(view.version.feeds(&span, direction).into_iter().map(Source::run));
         }
-        Self { sources, view, span, direction, at: snapshot.seq(), _snapshot: snapshot.clone() }
+        Self {
+            merger: Merger::new(sources, direction),
+            covers: Covers::new(view, at, &span),
+            span,
+            direction,
+            at,
+            key: Vec::new(),
+            stands: false,
+            newest: None,
+            covered: 0,
+            _snapshot: snapshot.clone(),
+        }
     }
 
     /// The next key with its value, `None` behind the last; values that have expired are given like others. A cursor whose `next`
@@ -139,58 +173,205 @@ impl<E: Env> Cursor<E> {
     /// # Errors
     /// As [`Self::next`].
     pub async fn next_expiring(&mut self) -> Result<Option<(Bytes, Bytes, Expiry)>, EngineError> {
-        loop {
-            self.fill().await?;
-            let Some(key) = self.front() else { return Ok(None) };
-            let mut newest = None;
-            // A key's versions may go on behind the end of a queue.
-            while self.take_versions(&key, &mut newest) {
-                self.fill().await?;
-            }
-            if let Some(newest) = newest
-                && let Some(value) = newest.value
-                && !self.is_range_deleted(&key, newest.seq)
-            {
-                return Ok(Some((newest.key, value, newest.expires_at)));
-            }
+        if !self.advance().await? {
+            return Ok(None);
         }
-    }
-
-    /// Makes every source that is not at its end have something queued.
-    async fn fill(&mut self) -> Result<(), EngineError> {
-        for source in &mut self.sources {
-            source.fill(&self.span, self.direction, self.at).await?;
-        }
-        Ok(())
-    }
-
-    /// The next key over all sources.
-    fn front(&self) -> Option<Bytes> {
-        let keys = self.sources.iter().filter_map(|source| source.queue.front()).map(|entry| &entry.key);
+        let key = Bytes::copy_from_slice(&self.key);
         match self.direction {
-            Direction::Forward => keys.min().cloned(),
-            Direction::Reverse => keys.max().cloned(),
+            Direction::Forward => {
+                let value_of = |source: &Source<E>| source.value().map(|value| (value, source.current().expires_at));
+                Ok(self.merger.top().and_then(value_of).map(|(value, expires_at)| (key, value, expires_at)))
+            }
+            Direction::Reverse => Ok(self.newest.clone().map(|(value, expires_at)| (key, value, expires_at))),
         }
     }
 
-    /// Takes the queued versions of `key` and keeps the newest. Returns whether a queue must be filled to know them all.
-    fn take_versions(&mut self, key: &Bytes, newest: &mut Option<Entry>) -> bool {
-        let mut unsure = false;
-        for source in &mut self.sources {
-            while let Some(entry) = source.queue.pop_front_if(|entry| entry.key == *key) {
-                if newest.as_ref().is_none_or(|held| entry.seq > held.seq) {
-                    *newest = Some(entry);
+    /// Moves to the next key; false behind the last. Nothing is copied but the key: [`Self::key`] and [`Self::value`] lend
+    /// what is there. As for [`Self::next`], a cursor whose `advance` was abandoned half-way must be dropped.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn advance(&mut self) -> Result<bool, EngineError> {
+        self.merger.start().await?;
+        match self.direction {
+            Direction::Forward => self.advance_forward().await,
+            Direction::Reverse => self.advance_reverse().await,
+        }
+    }
+
+    /// The key that [`Self::advance`] moved to.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The value that [`Self::advance`] moved to; empty when it said that there is none.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        let value = match self.direction {
+            Direction::Forward => self.merger.top().and_then(|source| source.current().value),
+            Direction::Reverse => self.newest.as_ref().map(|(value, _)| value.as_ref()),
+        };
+        value.unwrap_or_default()
+    }
+
+    /// Goes to a key: the next one given is the first at or above `key`, in reverse the last at or below it, within the
+    /// cursor's range. Any number of times, in any direction.
+    pub fn seek(&mut self, key: &[u8]) {
+        let target = match self.direction {
+            Direction::Forward => Bytes::copy_from_slice(key.max(&self.span.start[..])),
+            // The least key above it: sources go below their target.
+            Direction::Reverse => Bytes::from([key, &[0]].concat()),
+        };
+        self.merger.seek(&target);
+        self.stands = false;
+        self.covered = 0;
+        self.newest = None;
+    }
+
+    async fn advance_forward(&mut self) -> Result<bool, EngineError> {
+        loop {
+            let Some(top) = self.merger.top() else { return Ok(false) };
+            let (key, seq) = (top.key(), top.seq());
+            if seq > self.at || (self.stands && key == self.key.as_slice()) {
+                self.merger.advance().await?;
+                continue;
+            }
+            // The first visible version of a key is the newest.
+            self.stands = true;
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            let is_put = top.current().value.is_some();
+            match self.covers.deleted(&self.key).filter(|deleted| *deleted > seq) {
+                Some(deleted) => self.pass_covered(deleted).await?,
+                None => {
+                    self.covered = 0;
+                    if is_put {
+                        return Ok(true);
+                    }
+                    self.merger.advance().await?;
                 }
             }
-            unsure |= source.queue.is_empty() && !source.done;
         }
-        unsure
     }
 
-    fn is_range_deleted(&self, key: &[u8], seq: Seq) -> bool {
-        let deleted = |tombstone: Option<Seq>| tombstone.is_some_and(|deleted| deleted > seq);
-        self.view.memtables.iter().any(|table| deleted(table.tombstones().covering(key, self.at)))
-            || self.view.version.tombstoned(key).any(|set| deleted(set.covering(key, self.at)))
+    async fn advance_reverse(&mut self) -> Result<bool, EngineError> {
+        loop {
+            let Some(top) = self.merger.top() else { return Ok(false) };
+            self.key.clear();
+            self.key.extend_from_slice(top.key());
+            let mut newest: Option<(Seq, Option<Bytes>, Expiry)> = None;
+            while let Some(top) = self.merger.top()
+                && top.key() == self.key.as_slice()
+            {
+                let seq = top.seq();
+                if seq <= self.at && newest.as_ref().is_none_or(|(held, ..)| seq > *held) {
+                    newest = Some((seq, top.value(), top.current().expires_at));
+                }
+                self.merger.advance().await?;
+            }
+            let Some((seq, value, expires_at)) = newest else { continue };
+            match self.covers.deleted(&self.key).filter(|deleted| *deleted > seq) {
+                Some(deleted) => self.pass_covered(deleted).await?,
+                None => {
+                    self.covered = 0;
+                    if let Some(value) = value {
+                        self.newest = Some((value, expires_at));
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes over a key that a range delete hides, and after a few over all that it hides.
+    async fn pass_covered(&mut self, deleted: Seq) -> Result<(), EngineError> {
+        self.covered += 1;
+        if self.covered > COVERED_STEPS {
+            self.covered = 0;
+            let edge = self.covers.edge(self.direction).cloned();
+            if let Some(edge) = edge {
+                return self.merger.skip(&edge, deleted).await;
+            }
+        }
+        match self.direction {
+            Direction::Forward => self.merger.advance().await,
+            // Its versions are behind us already.
+            Direction::Reverse => Ok(()),
+        }
+    }
+}
+
+/// The range deletes that a cursor has to heed, and what they say of the keys around the last one asked for.
+struct Covers<E: Env> {
+    memtables: Vec<Rc<Memtable>>,
+    tables: Vec<Rc<Table<E>>>,
+    at: Seq,
+    /// Valid from the first bound (inclusive) to the second, once something was asked.
+    known: bool,
+    deleted: Option<Seq>,
+    from: Option<Bytes>,
+    until: Option<Bytes>,
+}
+
+impl<E: Env> Covers<E> {
+    fn new(view: View<E>, at: Seq, span: &Span) -> Self {
+        let View { mut memtables, version } = view;
+        memtables.retain(|table| !table.tombstones().is_empty());
+        let heeded = |table: &&Rc<Table<E>>| {
+            !table.tombstones.is_empty() && table.meta.overlaps(&span.start, span.end.as_deref())
+        };
+        let tables = version.tables().filter(heeded).cloned().collect();
+        Self { memtables, tables, at, known: false, deleted: None, from: None, until: None }
+    }
+
+    /// The newest visible range delete of a key.
+    fn deleted(&mut self, key: &[u8]) -> Option<Seq> {
+        if self.memtables.is_empty() && self.tables.is_empty() {
+            return None;
+        }
+        let after = self.from.as_ref().is_none_or(|from| &from[..] <= key);
+        if !(self.known && after && self.until.as_ref().is_none_or(|until| key < &until[..])) {
+            (self.known, self.deleted, self.from, self.until) = (true, None, None, None);
+            for table in &self.memtables {
+                narrow(&table.tombstones(), key, self.at, &mut self.deleted, &mut self.from, &mut self.until);
+            }
+            for table in &self.tables {
+                narrow(&table.tombstones, key, self.at, &mut self.deleted, &mut self.from, &mut self.until);
+            }
+        }
+        self.deleted
+    }
+
+    /// Where what was last told ends, in the direction of reading.
+    const fn edge(&self, direction: Direction) -> Option<&Bytes> {
+        match direction {
+            Direction::Forward => self.until.as_ref(),
+            Direction::Reverse => self.from.as_ref(),
+        }
+    }
+}
+
+/// Takes into account what one more set says of the keys around `key`.
+fn narrow(
+    set: &RangeTombstones,
+    key: &[u8],
+    at: Seq,
+    deleted: &mut Option<Seq>,
+    from: &mut Option<Bytes>,
+    until: &mut Option<Bytes>,
+) {
+    let (newest, first, behind) = set.around(key, at);
+    *deleted = (*deleted).max(newest);
+    if let Some(first) = first
+        && from.as_ref().is_none_or(|from| from < first)
+    {
+        *from = Some(first.clone());
+    }
+    if let Some(behind) = behind
+        && until.as_ref().is_none_or(|until| until > behind)
+    {
+        *until = Some(behind.clone());
     }
 }
 

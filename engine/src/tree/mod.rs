@@ -12,6 +12,7 @@ pub(crate) mod cursor;
 pub(crate) mod graveyard;
 pub(crate) mod key_filter;
 pub(crate) mod memtable;
+pub(crate) mod merger;
 pub(crate) mod run;
 pub(crate) mod snapshot;
 pub(crate) mod source;
@@ -34,6 +35,22 @@ pub struct Entry {
     pub(crate) value: Option<Bytes>,
     /// When the value has expired.
     pub(crate) expires_at: Expiry,
+}
+
+/// One version of a key, borrowed from where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryRef<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) seq: Seq,
+    /// Its value; `None` is a delete.
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) expires_at: Expiry,
+}
+
+impl<'a> From<&'a Entry> for EntryRef<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        Self { key: &entry.key, seq: entry.seq, value: entry.value.as_deref(), expires_at: entry.expires_at }
+    }
 }
 
 /// What one layer knows of a key.

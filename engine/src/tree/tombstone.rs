@@ -114,6 +114,21 @@ impl RangeTombstones {
         fragment.seqs.iter().copied().find(|seq| *seq <= at)
     }
 
+    /// As [`Self::covering`], with the range of keys around `key` for which the answer is the same: from the first (none: no
+    /// bound) to behind the last (none: no bound).
+    pub(crate) fn around(&self, key: &[u8], at: Seq) -> (Option<Seq>, Option<&Bytes>, Option<&Bytes>) {
+        let upto = (Bound::Unbounded, Bound::Included(key));
+        let behind = (Bound::Excluded(key), Bound::Unbounded);
+        let next = || self.fragments.range::<[u8], _>(behind).next().map(|(start, _)| start);
+        match self.fragments.range::<[u8], _>(upto).next_back() {
+            Some((start, fragment)) if fragment.end.as_ref() > key => {
+                (fragment.seqs.iter().copied().find(|seq| *seq <= at), Some(start), Some(&fragment.end))
+            }
+            Some((_, before)) => (None, Some(&before.end), next()),
+            None => (None, None, next()),
+        }
+    }
+
     /// Every fragment once per sequence number, in key order, newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Tombstone> + '_ {
         self.fragments.iter().flat_map(|(start, fragment)| {

@@ -11,7 +11,6 @@ use super::cache::BlockCache;
 use super::cursor::{Direction, Span};
 use super::run::RunFeed;
 use super::table::{Table, filter};
-use super::tombstone::RangeTombstones;
 use crate::error::EngineError;
 use crate::ids::{Expiry, Seq};
 use crate::manifest::{Levels, ManifestState, TableMeta};
@@ -82,7 +81,12 @@ impl<E: Env> Version<E> {
     pub(crate) async fn get(&self, key: &[u8], at: Seq) -> Result<Option<(Bytes, Expiry)>, EngineError> {
         let hash = filter::hash(key);
         for table in self.candidates(key) {
-            match table.get(&self.cache, key, hash, at).await? {
+            let cached = table.get_cached(&self.cache, key, hash, at)?;
+            let lookup = match cached {
+                Some(lookup) => lookup,
+                None => table.get(&self.cache, key, hash, at).await?,
+            };
+            match lookup {
                 Lookup::Found(value, expires_at) => return Ok(Some((value, expires_at))),
                 Lookup::Deleted => return Ok(None),
                 Lookup::Unknown => {}
@@ -91,21 +95,13 @@ impl<E: Env> Version<E> {
         Ok(None)
     }
 
-    /// The range deletes of every table that speaks of `key`.
-    pub(crate) fn tombstoned<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a RangeTombstones> + 'a {
-        self.candidates(key).map(|table| &table.tombstones).filter(|tombstones| !tombstones.is_empty())
-    }
-
     /// What a cursor over `span` reads: each run of each level.
     pub(crate) fn feeds(&self, span: &Span, direction: Direction) -> Vec<RunFeed<E>> {
         let mut feeds = Vec::new();
         for run in &self.runs {
-            let mut tables = run.within(span).to_vec();
-            if direction == Direction::Reverse {
-                tables.reverse();
-            }
+            let tables = run.within(span).to_vec();
             if !tables.is_empty() {
-                feeds.push(RunFeed::new(tables, direction, Some(&self.cache)));
+                feeds.push(RunFeed::new(tables, direction, Some(&self.cache)).within(span));
             }
         }
         feeds

@@ -1,14 +1,11 @@
-//! What is around a table's data blocks: pointers, index, range deletes, footer.
+//! What is around a table's data blocks: pointers, range deletes, footer.
 //!
 //! ```text
-//! file     = data blocks | filter | range deletes | index | zero padding | footer, the last 4096 bytes
-//! pointer  = offset varint | stored length varint | raw length varint | codec u8 (0 none, 1 LZ4) | CRC-32 of the stored bytes u32
-//! index    = count varint | count x { last key of the block, prefixed | pointer }
+//! file     = data blocks | filters | index partitions | range deletes | top index | zero padding | footer, the last 4096 bytes
+//! pointer  = offset u64 | stored length u32 | raw length u32 | codec u8 (0 none, 1 LZ4) | CRC-32 of the stored bytes u32
 //! deletes  = count varint | count x { start prefixed | end prefixed | sequence varint }
-//! footer   = "HWTB" | version u16, 1 | length u16 of what follows | table id u64 | index, filter, deletes: pointer each
-//!            | versions varint | point deletes varint | range deletes varint | oldest sequence varint | newest sequence varint
-//!            | versions that expire varint | first expiry varint | last expiry varint
-//!            zero to 4092, then CRC-32 of the 4092 bytes before
+//! footer   = "HWTB" | version u16, 2 | length u16 of what follows | table id u64 | top index, deletes: pointer each
+//!            | properties | zero to 4092, then CRC-32 of the 4092 bytes before
 //! ```
 //!
 //! The footer's checksum is also in the manifest: from there every byte of a table is checked by the pointer to it.
@@ -16,13 +13,16 @@
 use bytes::Bytes;
 use highwater_runtime::BLOCK;
 
+use super::properties::Properties;
 use crate::codec::{Malformed, Reader, patch, put_prefixed, put_varint};
-use crate::ids::{Expiry, Seq};
+use crate::ids::Seq;
 use crate::tree::tombstone::Tombstone;
 
 const MAGIC: [u8; 4] = *b"HWTB";
 /// Format version written and read.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+/// Bytes of a pointer.
+pub(crate) const POINTER: usize = 21;
 
 /// How stored bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +51,9 @@ pub struct Pointer {
 impl Pointer {
     /// Appends the pointer.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.offset);
-        put_varint(out, u64::from(self.stored));
-        put_varint(out, u64::from(self.raw));
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.stored.to_le_bytes());
+        out.extend_from_slice(&self.raw.to_le_bytes());
         out.push(match self.codec {
             Codec::Plain => 0,
             Codec::Lz4 => 1,
@@ -61,11 +61,8 @@ impl Pointer {
         out.extend_from_slice(&self.checksum.to_le_bytes());
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let offset = reader.varint()?;
-        let long = reader.error("a length exceeds 32 bits");
-        let stored = u32::try_from(reader.varint()?).map_err(|_| long)?;
-        let raw = u32::try_from(reader.varint()?).map_err(|_| long)?;
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (offset, stored, raw) = (reader.u64()?, reader.u32()?, reader.u32()?);
         let unknown = reader.error("an unknown compression");
         let codec = match reader.u8()? {
             0 => Codec::Plain,
@@ -89,43 +86,6 @@ impl Pointer {
                 .ok_or(Malformed { at: 0, what: "a block does not decompress" }),
         }
     }
-}
-
-/// One data block in the index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexEntry {
-    /// The last key of the block.
-    pub last_key: Bytes,
-    /// Where the block is.
-    pub pointer: Pointer,
-}
-
-/// The index's bytes.
-pub(crate) fn encode_index(entries: &[IndexEntry]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_varint(&mut out, entries.len() as u64);
-    for entry in entries {
-        put_prefixed(&mut out, &entry.last_key);
-        entry.pointer.put(&mut out);
-    }
-    out
-}
-
-/// Reads an index.
-///
-/// # Errors
-/// On bytes that are no index.
-pub fn decode_index(data: &Bytes) -> Result<Vec<IndexEntry>, Malformed> {
-    let mut reader = Reader::new(data);
-    let count = reader.length()?;
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        let key = reader.prefixed()?;
-        let end = reader.position();
-        let last_key = data.slice(end - key.len()..end);
-        entries.push(IndexEntry { last_key, pointer: Pointer::read(&mut reader)? });
-    }
-    Ok(entries)
 }
 
 /// The bytes of the range deletes.
@@ -158,28 +118,12 @@ pub(crate) fn decode_tombstones(data: &Bytes) -> Result<Vec<Tombstone>, Malforme
 pub struct Footer {
     /// The table's id.
     pub table: u64,
-    /// The index.
-    pub index: Pointer,
-    /// The filter.
-    pub filter: Pointer,
+    /// The top of the index; its stored length is 0 when the table has no versions.
+    pub top: Pointer,
     /// The range deletes.
     pub tombstones: Pointer,
-    /// Number of versions.
-    pub entries: u64,
-    /// Number of them that are deletes.
-    pub deletes: u64,
-    /// Number of range deletes.
-    pub range_deletes: u64,
-    /// The oldest sequence number.
-    pub oldest: u64,
-    /// The newest sequence number.
-    pub newest: u64,
-    /// Number of versions that expire.
-    pub expiring: u64,
-    /// When the first of them has expired; never when there is none.
-    pub first_expiry: Expiry,
-    /// When the last of them has expired; never when there is none.
-    pub last_expiry: Expiry,
+    /// What the table holds.
+    pub properties: Properties,
 }
 
 impl Footer {
@@ -187,14 +131,9 @@ impl Footer {
     pub(crate) fn encode(&self, block: &mut [u8]) -> u32 {
         let mut body = Vec::new();
         body.extend_from_slice(&self.table.to_le_bytes());
-        self.index.put(&mut body);
-        self.filter.put(&mut body);
+        self.top.put(&mut body);
         self.tombstones.put(&mut body);
-        for number in [self.entries, self.deletes, self.range_deletes, self.oldest, self.newest, self.expiring] {
-            put_varint(&mut body, number);
-        }
-        put_varint(&mut body, self.first_expiry.0);
-        put_varint(&mut body, self.last_expiry.0);
+        self.properties.put(&mut body);
         patch(block, 0, &MAGIC);
         patch(block, 4, &VERSION.to_le_bytes());
         patch(block, 6, &(body.len() as u16).to_le_bytes());
@@ -220,17 +159,9 @@ impl Footer {
         reader.u16()?;
         let footer = Self {
             table: reader.u64()?,
-            index: Pointer::read(&mut reader)?,
-            filter: Pointer::read(&mut reader)?,
+            top: Pointer::read(&mut reader)?,
             tombstones: Pointer::read(&mut reader)?,
-            entries: reader.varint()?,
-            deletes: reader.varint()?,
-            range_deletes: reader.varint()?,
-            oldest: reader.varint()?,
-            newest: reader.varint()?,
-            expiring: reader.varint()?,
-            first_expiry: Expiry(reader.varint()?),
-            last_expiry: Expiry(reader.varint()?),
+            properties: Properties::read(&mut reader)?,
         };
         Ok((footer, checksum))
     }
@@ -241,14 +172,15 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
 
-    const POINTER: Pointer = Pointer { offset: 300, stored: 5, raw: 9, codec: Codec::Lz4, checksum: 0x0403_0201 };
+    const POINTER_A: Pointer = Pointer { offset: 300, stored: 5, raw: 9, codec: Codec::Lz4, checksum: 0x0403_0201 };
 
     #[test]
-    fn index_and_deletes_have_fixed_bytes() {
-        let index = [IndexEntry { last_key: Bytes::from_static(b"k"), pointer: POINTER }];
-        let bytes = encode_index(&index);
-        assert_eq!(bytes, b"\x01\x01k\xac\x02\x05\x09\x01\x01\x02\x03\x04");
-        assert_eq!(decode_index(&Bytes::from(bytes)).unwrap(), index);
+    fn pointers_and_deletes_have_fixed_bytes() {
+        let mut bytes = Vec::new();
+        POINTER_A.put(&mut bytes);
+        assert_eq!(bytes, b"\x2c\x01\0\0\0\0\0\0\x05\0\0\0\x09\0\0\0\x01\x01\x02\x03\x04");
+        assert_eq!(bytes.len(), POINTER);
+        assert_eq!(Pointer::read(&mut Reader::new(&bytes)), Ok(POINTER_A));
         let deletes = [Tombstone { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"b"), seq: Seq(3) }];
         let bytes = encode_tombstones(&deletes);
         assert_eq!(bytes, b"\x01\x01a\x01b\x03");
@@ -257,25 +189,13 @@ mod tests {
 
     #[test]
     fn a_footer_has_fixed_bytes_and_any_flipped_bit_is_noticed() {
-        let footer = Footer {
-            table: 7,
-            index: POINTER,
-            filter: POINTER,
-            tombstones: POINTER,
-            entries: 1,
-            deletes: 2,
-            range_deletes: 3,
-            oldest: 4,
-            newest: 5,
-            expiring: 6,
-            first_expiry: Expiry(7),
-            last_expiry: Expiry(8),
-        };
+        let properties = Properties { versions: 1, deletes: 2, range_deletes: 3, newest: 4, ..Properties::default() };
+        let footer = Footer { table: 7, top: POINTER_A, tombstones: POINTER_A, properties };
         let mut block = vec![0; BLOCK];
         let checksum = footer.encode(&mut block);
-        assert_eq!(&block[..16], b"HWTB\x01\0\x2b\0\x07\0\0\0\0\0\0\0");
-        assert_eq!(&block[16..25], b"\xac\x02\x05\x09\x01\x01\x02\x03\x04");
-        assert_eq!(&block[43..52], b"\x01\x02\x03\x04\x05\x06\x07\x08\0");
+        assert_eq!(&block[..16], b"HWTB\x02\0\x51\0\x07\0\0\0\0\0\0\0");
+        assert_eq!(&block[16..20], b"\x2c\x01\0\0");
+        assert_eq!(&block[58..62], b"\x01\x02\x03\0");
         assert_eq!(Footer::decode(&block), Ok((footer, checksum)));
         for at in [0, 9, 44, 4000, 4095] {
             block[at] ^= 1;
@@ -289,7 +209,7 @@ mod tests {
         fn property(bytes: Vec<u8>) -> bool {
             let _ = Footer::decode(&bytes);
             let bytes = Bytes::from(bytes);
-            let _ = (decode_index(&bytes), decode_tombstones(&bytes), POINTER.unpack(bytes.clone()));
+            let _ = (decode_tombstones(&bytes), POINTER_A.unpack(bytes.clone()));
             true
         }
         quickcheck::quickcheck(property as fn(Vec<u8>) -> bool);

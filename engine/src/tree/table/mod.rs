@@ -2,10 +2,19 @@
 //!
 //! Owns the format of tables, their writing and their reading. A table never changes; its file is removed when the last
 //! version that holds it is gone and an installed manifest edit has dropped it.
+//!
+//! A point read first tries everything in memory, without waiting ([`Table::get_cached`]); only what is not there makes it
+//! read ([`Table::get`]).
 
 pub mod block;
 pub mod filter;
 pub mod format;
+pub mod index;
+pub(crate) mod prefix;
+pub mod properties;
+pub(crate) mod read;
+mod scrub;
+pub(crate) mod walk;
 pub(crate) mod writer;
 
 use std::cell::{Cell, RefCell};
@@ -13,74 +22,45 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
+use highwater_runtime::{BLOCK, Env, OpenOptions};
 
 use super::Lookup;
-use super::cache::BlockCache;
+use super::cache::{BlockCache, BlockId, Cached, count};
+use super::cursor::Span;
 use super::graveyard::{Dead, Graveyard};
 use super::tombstone::RangeTombstones;
+use crate::codec::Malformed;
 use crate::damage::{Damage, remember};
 use crate::error::EngineError;
 use crate::ids::{Expiry, Seq};
 use crate::manifest::TableMeta;
 use block::{Block, Seek};
 use filter::Filter;
-use format::{Footer, IndexEntry, Pointer};
+use format::{Footer, Pointer};
+use index::{Index, Place};
+use read::{Memory, failed_read, read};
+use scrub::Scrubbed;
 
-/// An open table. Its index, filter and range deletes are in memory.
+/// An open table. The top of its index and its range deletes are in memory, and so is an index of one partition.
 pub(crate) struct Table<E: Env> {
     pub(crate) meta: TableMeta,
     env: E,
     file: E::File,
     path: PathBuf,
-    index: Vec<IndexEntry>,
-    filter: Filter,
+    top: Index,
+    /// The only partition of the index.
+    only: Option<Index>,
     pub(crate) tombstones: RangeTombstones,
     footer: Footer,
     obsolete: Cell<bool>,
     /// Places that were found damaged. Such a table is quarantined.
     damage: RefCell<Vec<Damage>>,
+    scrubbed: RefCell<Scrubbed>,
     graveyard: Graveyard,
 }
 
-/// A read buffer as shared bytes.
-struct Owned(AlignedBuf);
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// Why a read up to `end` failed. A short read is damage only if the file really is shorter; else the device did not deliver,
-/// and may the next time.
-async fn failed_read<F: File>(file: &F, path: &Path, end: u64, error: &std::io::Error) -> EngineError {
-    if error.kind() == std::io::ErrorKind::UnexpectedEof
-        && let Ok(len) = file.len().await
-        && len < end
-    {
-        return EngineError::corruption(path, len, "the file ends too early");
-    }
-    EngineError::io("read", path, error)
-}
-
-/// Reads what a pointer names and checks it.
-async fn read<F: File>(file: &F, path: &Path, pointer: &Pointer) -> Result<Bytes, EngineError> {
-    let from = pointer.offset / BLOCK as u64 * BLOCK as u64;
-    let inside = (pointer.offset - from) as usize;
-    let len = (inside + pointer.stored as usize).next_multiple_of(BLOCK);
-    let len = len.max(BLOCK);
-    let buffer = match file.read_at(from, len).await {
-        Ok(buffer) => buffer,
-        Err(error) => return Err(failed_read(file, path, from + len as u64, &error).await),
-    };
-    let stored = Bytes::from_owner(Owned(buffer)).slice(inside..inside + pointer.stored as usize);
-    // Planted bug 120: nobody compares checksums.
-    if crc32fast::hash(&stored) != pointer.checksum && !highwater_runtime::mutant(120) {
-        return Err(EngineError::corruption(path, pointer.offset, "a block does not match its checksum"));
-    }
-    pointer.unpack(stored).map_err(|error| EngineError::malformed(path, pointer.offset, &error))
-}
+/// A version that was found: its sequence number, its value unless it is a delete, and when that has expired.
+type Found = (Seq, Option<Bytes>, Expiry);
 
 impl<E: Env> Table<E> {
     /// Opens a table that the manifest names, and verifies what is read.
@@ -98,11 +78,12 @@ impl<E: Env> Table<E> {
             _ => EngineError::io(action, &path, &error),
         };
         let file = env.open(&path, OpenOptions::READ).await.map_err(|error| failed("open", error))?;
+        use highwater_runtime::File as _;
         let end = match file.read_at(meta.footer_at, BLOCK).await {
             Ok(end) => end,
             Err(error) => return Err(failed_read(&file, &path, meta.footer_at + BLOCK as u64, &error).await),
         };
-        let malformed = |base: u64, error: &crate::codec::Malformed| EngineError::malformed(&path, base, error);
+        let malformed = |base: u64, error: &Malformed| EngineError::malformed(&path, base, error);
         let (footer, checksum) = Footer::decode(&end).map_err(|error| malformed(meta.footer_at, &error))?;
         if checksum != meta.checksum {
             return Err(EngineError::corruption(
@@ -111,11 +92,16 @@ impl<E: Env> Table<E> {
                 "this is not the table that the manifest names",
             ));
         }
-        let index = read(&file, &path, &footer.index).await?;
-        let index = format::decode_index(&index).map_err(|error| malformed(footer.index.offset, &error))?;
-        let filter = read(&file, &path, &footer.filter).await?;
-        let filter = Filter::decode(filter).map_err(|error| malformed(footer.filter.offset, &error))?;
-        let deletes = read(&file, &path, &footer.tombstones).await?;
+        let index = async |pointer: &Pointer| {
+            let data = read(&file, &path, pointer, Memory::Own).await?;
+            Index::decode(data).map_err(|error| malformed(pointer.offset, &error))
+        };
+        let top = index(&footer.top).await?;
+        let only = match top.pointer(0, 0).map_err(|error| malformed(footer.top.offset, &error))? {
+            Some(pointer) if top.len() == 1 => Some(index(&pointer).await?),
+            Some(_) | None => None,
+        };
+        let deletes = read(&file, &path, &footer.tombstones, Memory::Own).await?;
         let deletes =
             format::decode_tombstones(&deletes).map_err(|error| malformed(footer.tombstones.offset, &error))?;
         let mut tombstones = RangeTombstones::default();
@@ -128,12 +114,13 @@ impl<E: Env> Table<E> {
             env,
             file,
             path,
-            index,
-            filter,
+            top,
+            only,
             tombstones,
             footer,
             obsolete,
             damage: RefCell::default(),
+            scrubbed: RefCell::default(),
             graveyard,
         }))
     }
@@ -141,35 +128,6 @@ impl<E: Env> Table<E> {
     /// Lets the file be removed once nobody reads it.
     pub(crate) fn retire(&self) {
         self.obsolete.set(true);
-    }
-
-    /// Number of data blocks.
-    pub(crate) fn blocks(&self) -> usize {
-        self.index.len()
-    }
-
-    /// Number of data blocks that end below `key`.
-    pub(crate) fn blocks_below(&self, key: &[u8]) -> usize {
-        self.index.partition_point(|entry| entry.last_key.as_ref() < key)
-    }
-
-    /// A data block, from the cache if there is one and it has it.
-    pub(crate) async fn block(&self, cache: Option<&BlockCache>, number: usize) -> Result<Rc<Block>, EngineError> {
-        let Some(IndexEntry { pointer, .. }) = self.index.get(number) else {
-            return Err(EngineError::corruption(&self.path, 0, "a block beyond the index was asked for"));
-        };
-        match cache {
-            // Planted bug 107: blocks of different tables are taken for each other.
-            Some(cache) if self.env.mutant(107) => cache.get((0, pointer.offset), || self.read_block(pointer)).await,
-            Some(cache) => cache.get((self.meta.table, pointer.offset), || self.read_block(pointer)).await,
-            None => self.read_block(pointer).await.map(Rc::new),
-        }
-    }
-
-    async fn read_block(&self, pointer: &Pointer) -> Result<Block, EngineError> {
-        let read = read(&self.file, &self.path, pointer).await;
-        let block = read.and_then(|data| Block::decode(data).map_err(|error| self.malformed(pointer.offset, &error)));
-        self.noted(block)
     }
 
     /// Remembers the damage that an outcome speaks of.
@@ -192,48 +150,185 @@ impl<E: Env> Table<E> {
 
     /// Whether every version is a put with sequence 0.
     pub(crate) const fn is_plain(&self) -> bool {
-        self.footer.deletes == 0 && self.footer.range_deletes == 0 && self.footer.newest == 0
+        let of = &self.footer.properties;
+        of.deletes == 0 && of.range_deletes == 0 && of.newest == 0
     }
 
-    /// Number of pieces that a scrub reads: the data blocks, what lies behind them, and the footer.
-    pub(crate) fn scrub_pieces(&self) -> usize {
-        self.blocks() + 4
+    pub(crate) const fn env(&self) -> &E {
+        &self.env
     }
 
-    /// Reads piece `number` past the cache and checks it. Returns its bytes in the file.
-    pub(crate) async fn scrub_piece(&self, number: usize) -> Result<u64, EngineError> {
-        if let Some(entry) = self.index.get(number) {
-            return self.read_block(&entry.pointer).await.map(|_| u64::from(entry.pointer.stored));
-        }
-        let around = [&self.footer.filter, &self.footer.tombstones, &self.footer.index];
-        if let Some(pointer) = around.get(number - self.index.len()) {
-            let outcome = read(&self.file, &self.path, pointer).await;
-            return self.noted(outcome).map(|_| u64::from(pointer.stored));
-        }
-        let at = self.meta.footer_at;
-        let end = match self.file.read_at(at, BLOCK).await {
-            Ok(end) => end,
-            Err(error) => return self.noted(Err(failed_read(&self.file, &self.path, at + BLOCK as u64, &error).await)),
-        };
-        let whole = Footer::decode(&end).is_ok_and(|(_, checksum)| checksum == self.meta.checksum);
-        let damaged = || EngineError::corruption(&self.path, at, "the footer is not the one that the manifest names");
-        self.noted(if whole { Ok(BLOCK as u64) } else { Err(damaged()) })
+    /// Number of partitions of the index.
+    pub(crate) const fn partitions(&self) -> usize {
+        self.top.len()
     }
 
-    fn malformed(&self, base: u64, error: &crate::codec::Malformed) -> EngineError {
+    /// The partition that `key` belongs to; their number when it is behind all.
+    pub(crate) fn partition_of(&self, key: &[u8]) -> usize {
+        self.top.find(key).at
+    }
+
+    fn id(&self, pointer: &Pointer) -> BlockId {
+        // Planted bug 107: blocks of different tables are taken for each other.
+        if self.env.mutant(107) { (0, pointer.offset) } else { (self.meta.table, pointer.offset) }
+    }
+
+    /// A complaint about bytes that start at `base`.
+    pub(crate) fn malformed(&self, base: u64, error: &Malformed) -> EngineError {
         EngineError::malformed(&self.path, base, error)
     }
 
-    /// A complaint about block `number`.
-    pub(crate) fn malformed_block(&self, number: usize, error: &crate::codec::Malformed) -> EngineError {
-        let base = self.index.get(number).map_or(0, |entry| entry.pointer.offset);
-        self.malformed(base, error)
+    /// The pointer number `which` of an entry of the top: 0 for the partition, 1 for its filter.
+    fn top_pointer(&self, partition: usize, which: usize) -> Result<Option<Pointer>, EngineError> {
+        self.top.pointer(partition, which).map_err(|error| self.malformed(self.footer.top.offset, &error))
+    }
+
+    /// Where a block is.
+    pub(crate) fn block_pointer(&self, index: &Index, number: usize) -> Result<Pointer, EngineError> {
+        let pointer = index.pointer(number, 0).map_err(|error| self.malformed(0, &error))?;
+        pointer.ok_or_else(|| EngineError::corruption(&self.path, 0, "the index names no block"))
+    }
+
+    /// Reads a part, through the cache if there is one.
+    async fn part(
+        &self,
+        cache: Option<&BlockCache>,
+        pointer: &Pointer,
+        decode: impl Fn(Bytes) -> Result<Cached, Malformed>,
+    ) -> Result<Cached, EngineError> {
+        let fresh = async || {
+            let data = read(&self.file, &self.path, pointer, Memory::Own).await;
+            let part = data.and_then(|data| decode(data).map_err(|error| self.malformed(pointer.offset, &error)));
+            self.noted(part)
+        };
+        match cache {
+            Some(cache) => cache.get(self.id(pointer), fresh).await,
+            None => fresh().await,
+        }
+    }
+
+    /// A data block.
+    pub(crate) async fn block(&self, cache: Option<&BlockCache>, pointer: &Pointer) -> Result<Block, EngineError> {
+        let decode = |data| Block::decode(data).map(Cached::Block);
+        match self.part(cache, pointer, decode).await? {
+            Cached::Block(block) => Ok(block),
+            Cached::Index(_) | Cached::Filter(_) => Err(self.mistaken(pointer)),
+        }
+    }
+
+    /// A partition of the index.
+    pub(crate) async fn index(&self, cache: Option<&BlockCache>, partition: usize) -> Result<Index, EngineError> {
+        if let Some(only) = &self.only {
+            return Ok(only.clone());
+        }
+        let Some(pointer) = self.top_pointer(partition, 0)? else {
+            return Err(EngineError::corruption(&self.path, self.footer.top.offset, "the index names no partition"));
+        };
+        let decode = |data| Index::decode(data).map(Cached::Index);
+        match self.part(cache, &pointer, decode).await? {
+            Cached::Index(index) => Ok(index),
+            Cached::Block(_) | Cached::Filter(_) => Err(self.mistaken(&pointer)),
+        }
+    }
+
+    /// The filter of a partition, if it has one.
+    async fn filter(&self, cache: &BlockCache, partition: usize) -> Result<Option<Filter>, EngineError> {
+        let Some(pointer) = self.top_pointer(partition, 1)? else { return Ok(None) };
+        let decode = |data| Filter::decode(data).map(Cached::Filter);
+        match self.part(Some(cache), &pointer, decode).await? {
+            Cached::Filter(filter) => Ok(Some(filter)),
+            Cached::Block(_) | Cached::Index(_) => Err(self.mistaken(&pointer)),
+        }
+    }
+
+    fn mistaken(&self, pointer: &Pointer) -> EngineError {
+        EngineError::corruption(&self.path, pointer.offset, "one part of a table was taken for another")
+    }
+
+    /// Whether a partition may hold a key or prefix with this hash; `None` when its filter is not in memory.
+    fn filter_cached(&self, cache: &BlockCache, partition: usize, hash: u64) -> Result<Option<bool>, EngineError> {
+        let Some(pointer) = self.top_pointer(partition, 1)? else { return Ok(Some(true)) };
+        let said = cache.with(self.id(&pointer), |part| match part {
+            Cached::Filter(filter) => Some(filter.may_contain(hash)),
+            Cached::Block(_) | Cached::Index(_) => None,
+        });
+        Ok(said.flatten())
+    }
+
+    /// What the table knows of `key`, whose filter hash is given; `None` when not all that it takes is in memory.
+    pub(crate) fn get_cached(
+        &self,
+        cache: &BlockCache,
+        key: &[u8],
+        hash: u64,
+        at: Seq,
+    ) -> Result<Option<Lookup>, EngineError> {
+        let tombstone = self.tombstones.covering(key, at);
+        let partition = self.top.find(key).at;
+        if partition >= self.top.len() {
+            return Ok(Some(Lookup::of(None, tombstone)));
+        }
+        let filters = cache.filters();
+        match self.filter_cached(cache, partition, hash)? {
+            None => return Ok(None),
+            Some(passes) => {
+                count(&filters.asked);
+                if !passes {
+                    count(&filters.spared);
+                    return Ok(Some(Lookup::of(None, tombstone)));
+                }
+            }
+        }
+        let entry = |index: &Index| {
+            let place = index.find(key);
+            index.pointer(place.at, 0).map(|pointer| (pointer, place))
+        };
+        let entry = match &self.only {
+            Some(only) => Some(entry(only)),
+            None => {
+                let Some(pointer) = self.top_pointer(partition, 0)? else { return Ok(None) };
+                let seen = cache.with(self.id(&pointer), |part| match part {
+                    Cached::Index(index) => Some(entry(index)),
+                    Cached::Block(_) | Cached::Filter(_) => None,
+                });
+                seen.flatten()
+            }
+        };
+        let Some(Ok((Some(pointer), Place { exact, .. }))) = entry else { return Ok(None) };
+        let seek = cache.with(self.id(&pointer), |part| match part {
+            Cached::Block(block) => Some(block.get(key, at)),
+            Cached::Index(_) | Cached::Filter(_) => None,
+        });
+        let Some(seek) = seek.flatten() else { return Ok(None) };
+        match seek.map_err(|error| self.malformed(pointer.offset, &error))? {
+            Seek::Found(seq, value, expires_at) => Ok(Some(Lookup::of(Some((seq, value, expires_at)), tombstone))),
+            // Its versions go on in the next block.
+            Seek::Beyond if exact => Ok(None),
+            Seek::Absent | Seek::Beyond => {
+                count(&filters.vain);
+                Ok(Some(Lookup::of(None, tombstone)))
+            }
+        }
     }
 
     /// What the table knows of `key`, whose filter hash is given.
     pub(crate) async fn get(&self, cache: &BlockCache, key: &[u8], hash: u64, at: Seq) -> Result<Lookup, EngineError> {
         let tombstone = self.tombstones.covering(key, at);
-        let version = if self.filter.may_contain(hash) { self.version_of(cache, key, at).await? } else { None };
+        let partition = self.top.find(key).at;
+        if partition >= self.top.len() {
+            return Ok(Lookup::of(None, tombstone));
+        }
+        let filters = cache.filters();
+        let filter = self.filter(cache, partition).await?;
+        count(&filters.asked);
+        if filter.is_some_and(|filter| !filter.may_contain(hash)) {
+            count(&filters.spared);
+            return Ok(Lookup::of(None, tombstone));
+        }
+        let version = self.version_of(cache, key, at, partition).await?;
+        if version.is_none() {
+            count(&filters.vain);
+        }
         Ok(Lookup::of(version, tombstone))
     }
 
@@ -242,53 +337,96 @@ impl<E: Env> Table<E> {
         cache: &BlockCache,
         key: &[u8],
         at: Seq,
-    ) -> Result<Option<(Seq, Option<Bytes>, Expiry)>, EngineError> {
-        for number in self.blocks_below(key)..self.blocks() {
-            let block = self.block(Some(cache), number).await?;
-            match block.get(key, at).map_err(|error| self.malformed_block(number, &error))? {
-                Seek::Found(seq, value, expires_at) => return Ok(Some((seq, value, expires_at))),
-                Seek::Absent => return Ok(None),
-                Seek::Beyond => {}
+        partition: usize,
+    ) -> Result<Option<Found>, EngineError> {
+        for partition in partition..self.top.len() {
+            let index = self.index(Some(cache), partition).await?;
+            let Place { at: first, .. } = index.find(key);
+            for number in first..index.len() {
+                let pointer = self.block_pointer(&index, number)?;
+                let block = self.block(Some(cache), &pointer).await?;
+                match block.get(key, at).map_err(|error| self.malformed(pointer.offset, &error))? {
+                    Seek::Found(seq, value, expires_at) => return Ok(Some((seq, value, expires_at))),
+                    Seek::Absent => return Ok(None),
+                    Seek::Beyond if index.separator(number) == key => {}
+                    Seek::Beyond => return Ok(None),
+                }
             }
         }
         Ok(None)
     }
 
-    /// Reads every block and checks it and the order of what is in it. Returns blocks and versions read.
-    pub(crate) async fn verify(&self) -> Result<(u64, u64), EngineError> {
-        let mut entries = 0;
-        let mut last: Option<(Bytes, Seq)> = None;
-        for number in 0..self.blocks() {
-            let block = self.block(None, number).await?;
-            let mut versions = std::collections::VecDeque::new();
-            for interval in 0..block.intervals() {
-                block.interval(interval, &mut versions).map_err(|error| self.malformed_block(number, &error))?;
+    /// Whether the table may hold a key of `span`, as far as the filters of prefixes tell. They do when all keys of the span
+    /// begin with one prefix of the length that the filters hold.
+    pub(crate) async fn may_hold(&self, cache: &BlockCache, span: &Span) -> Result<bool, EngineError> {
+        let Some(prefix) = span.common_prefix(self.footer.properties.prefix_length as usize) else { return Ok(true) };
+        let (first, upto) = (self.top.find(&span.start).at, span.end.as_ref().map(|end| self.top.find(end).at));
+        let hash = filter::hash_prefix(prefix);
+        let filters = cache.filters();
+        for partition in first..self.top.len().min(upto.unwrap_or(first).saturating_add(1)) {
+            if partition > first + 1 {
+                // The span holds a whole partition.
+                return Ok(true);
             }
-            for entry in versions {
-                let ordered =
-                    last.as_ref().is_none_or(|(key, seq)| *key < entry.key || (*key == entry.key && *seq > entry.seq));
-                let inside = entry.key >= self.meta.start && entry.key < self.meta.end;
-                if !ordered || !inside {
-                    let offset = self.index.get(number).map_or(0, |entry| entry.pointer.offset);
-                    return Err(EngineError::corruption(&self.path, offset, "keys are out of order"));
-                }
-                last = Some((entry.key, entry.seq));
-                entries += 1;
+            let Some(filter) = self.filter(cache, partition).await? else { return Ok(true) };
+            count(&filters.asked);
+            if filter.may_contain(hash) {
+                return Ok(true);
             }
-            self.env.yield_if_needed().await;
         }
-        for pointer in [&self.footer.filter, &self.footer.tombstones, &self.footer.index] {
-            read(&self.file, &self.path, pointer).await?;
-        }
-        if entries != self.footer.entries {
-            let what = format!("the table holds {entries} versions and claims {}", self.footer.entries);
-            return Err(EngineError::corruption(&self.path, self.meta.footer_at, what));
-        }
-        Ok((self.blocks() as u64, entries))
+        count(&filters.spared);
+        Ok(false)
     }
 
-    pub(crate) const fn env(&self) -> &E {
-        &self.env
+    /// Reads the blocks that these pointers name, which follow each other in the file, in one read.
+    pub(crate) async fn blocks(&self, pointers: &[Pointer], memory: Memory) -> Result<Vec<Block>, EngineError> {
+        let parts = self.noted(read::read_many(&self.file, &self.path, pointers, memory).await)?;
+        let decode = |(data, pointer): (Bytes, &Pointer)| {
+            Block::decode(data).map_err(|error| self.malformed(pointer.offset, &error))
+        };
+        self.noted(parts.into_iter().zip(pointers).map(decode).collect())
+    }
+
+    /// A block that is being read in order: a miss reads up to `ahead` blocks at once and leaves the others in the cache.
+    pub(crate) async fn block_ahead(
+        &self,
+        cache: &BlockCache,
+        index: &Index,
+        number: usize,
+        ahead: usize,
+    ) -> Result<(Block, bool), EngineError> {
+        let pointer = self.block_pointer(index, number)?;
+        loop {
+            match cache.ask(self.id(&pointer)) {
+                super::cache::Ask::Held(Cached::Block(block)) => return Ok((block, false)),
+                super::cache::Ask::Held(_) => return Err(self.mistaken(&pointer)),
+                super::cache::Ask::Reading(done) => {
+                    let _ = done.await;
+                }
+                super::cache::Ask::Yours(claim) => {
+                    let (mut pointers, mut claims) = (vec![pointer], vec![claim]);
+                    for next in number + 1..index.len().min(number + ahead) {
+                        let next = self.block_pointer(index, next)?;
+                        let Some(claim) = cache.claim(self.id(&next)) else { break };
+                        pointers.push(next);
+                        claims.push(claim);
+                    }
+                    let blocks = match self.blocks(&pointers, Memory::Own).await {
+                        // Damage of a block that was not asked for is not this reader's.
+                        Err(_) if pointers.len() > 1 => {
+                            claims.truncate(1);
+                            self.blocks(&[pointer], Memory::Own).await?
+                        }
+                        outcome => outcome?,
+                    };
+                    let first = blocks.first().cloned();
+                    for (claim, block) in claims.into_iter().zip(blocks) {
+                        claim.fill(&Cached::Block(block));
+                    }
+                    return first.map(|block| (block, true)).ok_or_else(|| self.mistaken(&pointer));
+                }
+            }
+        }
     }
 }
 
