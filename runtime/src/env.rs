@@ -143,6 +143,11 @@ pub trait Env: Clone + 'static {
 
     /// Starts a detached task on this core. A panic in it stops the process.
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + 'static);
+    /// Starts a detached task for work that nobody waits for, such as compaction. In production it runs on a queue of its own, with a
+    /// smaller share of the core than all other tasks have together; elsewhere it is an ordinary task.
+    fn spawn_background(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
+        self.spawn(name, task);
+    }
 
     /// The monotonic clock.
     fn now(&self) -> Monotonic;

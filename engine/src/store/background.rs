@@ -59,7 +59,7 @@ impl<E: Env> Store<E> {
 
     fn start_worker(self: &Rc<Self>, worker: Worker, wake: &Event) {
         let (weak, wake, env) = (Rc::downgrade(self), wake.clone(), self.env.clone());
-        self.env.spawn(worker.name(), async move {
+        let task = async move {
             // What was taken in when something was put off until nobody writes.
             let mut put_off: Option<u64> = None;
             loop {
@@ -92,7 +92,12 @@ impl<E: Env> Store<E> {
                     wake.notify();
                 }
             }
-        });
+        };
+        match worker {
+            // Writes wait for it when memory is full.
+            Worker::Flush => self.env.spawn(worker.name(), task),
+            Worker::Compaction(_) => self.env.spawn_background(worker.name(), task),
+        }
     }
 
     /// Does all the work there is. Returns whether something was put off until nobody writes; `None` if it could not.

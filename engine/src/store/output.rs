@@ -78,13 +78,11 @@ impl<'a, E: Env> Output<'a, E> {
             self.cut = Some(entry.key.clone());
         }
         self.kind = kind;
-        let mut writing = match self.table.take() {
-            Some(writing) => writing,
-            None => self.create().await?,
-        };
-        let outcome = writing.push(&entry).await;
-        self.table = Some(writing);
-        outcome
+        if self.table.is_none() {
+            self.table = Some(self.create().await?);
+        }
+        let Some(writing) = &mut self.table else { return Ok(()) };
+        writing.push(&entry).await
     }
 
     fn window(&self, expires_at: Expiry) -> u64 {

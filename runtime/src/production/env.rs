@@ -1,6 +1,6 @@
 //! `Env` on glommio.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
@@ -27,7 +27,13 @@ struct Core {
     count: u16,
     pool: BlockingPool,
     entropy: RefCell<Entropy>,
+    /// Made when it is first used.
+    background: Cell<Option<glommio::TaskQueueHandle>>,
 }
+
+/// The background queue's share of a core, the queue of all other tasks having 1000: enough that compaction keeps up with a
+/// foreground that never pauses.
+const BACKGROUND_SHARES: usize = 400;
 
 /// Random bytes of the kernel, fetched 256 at a time: such a request is never short and, once booted, never waits.
 struct Entropy {
@@ -80,7 +86,7 @@ fn start() -> Instant {
 
 impl GlommioEnv {
     pub(super) fn new(id: CoreId, count: u16, pool: BlockingPool) -> Self {
-        Self(Rc::new(Core { id, count, pool, entropy: RefCell::new(Entropy::new()) }))
+        Self(Rc::new(Core { id, count, pool, entropy: RefCell::new(Entropy::new()), background: Cell::new(None) }))
     }
 
     async fn on_pool<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -124,6 +130,19 @@ impl Env for GlommioEnv {
     fn spawn(&self, _name: &'static str, task: impl Future<Output = ()> + 'static) {
         note_activity();
         glommio::spawn_local(task).detach();
+    }
+
+    fn spawn_background(&self, _name: &'static str, task: impl Future<Output = ()> + 'static) {
+        note_activity();
+        let queue = self.0.background.get().unwrap_or_else(|| {
+            let shares = glommio::Shares::Static(BACKGROUND_SHARES);
+            glommio::executor().create_task_queue(shares, glommio::Latency::NotImportant, "background")
+        });
+        self.0.background.set(Some(queue));
+        match glommio::spawn_local_into(task, queue) {
+            Ok(task) => drop(task.detach()),
+            Err(error) => die(&format!("the background queue of this core is gone: {error}")),
+        }
     }
 
     fn now(&self) -> Monotonic {
