@@ -209,7 +209,8 @@ async fn read(driver: &Driver, at: &Snapshot, now: u64) -> Content {
 }
 
 fn holds(seed: u64, steps: &[Step]) {
-    let compaction_policy = if seed % 2 == 0 { CompactionPolicy::Leveled } else { CompactionPolicy::LazyLeveled };
+    let compaction_policy =
+        if seed.is_multiple_of(2) { CompactionPolicy::Leveled } else { CompactionPolicy::LazyLeveled };
     let options =
         StoreOptions { memtable_bytes: 2 << 10, level_one_bytes: 8 << 10, compaction_policy, ..StoreOptions::small() };
     let mut sim = Sim::new(seed, Faults::none());
