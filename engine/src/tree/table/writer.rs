@@ -29,8 +29,8 @@ const FIRST_CHUNK: usize = 32 << 10;
 const CHUNK: usize = 512 << 10;
 /// Writes under way at once.
 const IN_FLIGHT: usize = 2;
-/// Bytes of a partition of the index, about.
-const PARTITION: usize = 8 << 10;
+/// A partition of the index has as many bytes, about, as a data block divided by this.
+const PARTITION_SHARE: usize = 2;
 /// Hashes in the filter of a partition at most: bounds the time that building it takes.
 const PARTITION_HASHES: usize = 64 << 10;
 
@@ -270,7 +270,7 @@ impl<E: Env> TableWriter<E> {
         if let Some(pointer) = self.ended.take() {
             let separator = separator(&self.last_key, entry.key);
             self.index.push(separator, &[pointer]);
-            if self.index.bytes() >= PARTITION || self.hashes.len() >= PARTITION_HASHES {
+            if self.index.bytes() >= self.block_bytes / PARTITION_SHARE || self.hashes.len() >= PARTITION_HASHES {
                 let separator = separator.to_vec();
                 self.end_partition(separator);
             }
