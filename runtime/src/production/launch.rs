@@ -22,7 +22,7 @@ const IO_MEMORY: usize = 1 << 20;
 /// Entries of each of an executor's rings.
 const RING_DEPTH: usize = 256;
 /// A task that never yields is asked to after this time (`Env::yield_if_needed`); until then no disk I/O is looked at.
-const TIME_SLICE: Duration = Duration::from_millis(2);
+const TIME_SLICE: Duration = Duration::from_micros(500);
 
 thread_local! {
     static ABORT_ON_PANIC: Cell<bool> = const { Cell::new(false) };
