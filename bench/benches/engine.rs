@@ -13,7 +13,7 @@ use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
 
 const GROUP: GroupId = GroupId(1);
-const KEYS: u64 = 100_000;
+const KEYS: u64 = 1_000_000;
 
 fn key(number: u64) -> [u8; 20] {
     let mut key = [7; 20];
@@ -27,7 +27,8 @@ fn key(number: u64) -> [u8; 20] {
 /// A store with `KEYS` keys, in the memtable or in tables. The simulation must outlive it.
 fn filled(flush: bool) -> Option<(Sim, Rc<Store<InProcEnv>>)> {
     let mut sim = Sim::new(1, Faults::none());
-    let options = StoreOptions { memtable_bytes: 1 << 30, segment_bytes: 1 << 20, ..StoreOptions::default() };
+    let (memtable_bytes, segment_bytes, cache_bytes) = (1 << 30, 1 << 20, 1 << 30);
+    let options = StoreOptions { memtable_bytes, segment_bytes, cache_bytes, ..StoreOptions::default() };
     let store = sim
         .run(|env| async move {
             let (store, _) = Store::open(env, Path::new("/store"), options).await.ok()?;
@@ -104,6 +105,16 @@ fn reads(c: &mut Criterion) {
             b.iter(|| {
                 number = (number + 7919) % KEYS;
                 black_box(now(store.get(&key(number + KEYS), &at)))
+            });
+        });
+        c.bench_function(&format!("{place}/seek and 10 rows"), |b| {
+            b.iter(|| {
+                number = (number + 7919) % KEYS;
+                let range = KeyRange { start: Bytes::copy_from_slice(&key(number)), end: None };
+                let mut cursor = store.scan(range, Direction::Forward, &at);
+                for _ in 0..10 {
+                    let _ = black_box(now(cursor.next()));
+                }
             });
         });
         c.bench_function(&format!("{place}/scan 100 rows"), |b| {
