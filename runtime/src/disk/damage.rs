@@ -38,6 +38,8 @@ struct Wound {
 pub(super) struct Wounds {
     lasting: BTreeMap<(InodeId, u64), Wound>,
     passing: BTreeSet<(InodeId, u64)>,
+    /// What was done since the reports were last cleared, under the names that the files had.
+    done: Vec<Damage>,
 }
 
 impl Wounds {
@@ -93,7 +95,7 @@ impl Disk {
         let Some(inode) = self.inodes.get(&handle.inode) else { return };
         if hash_of(inode.visible.blocks.get(index)) != data.hash() {
             self.wounds.lasting.insert((handle.inode, *index), Wound { kind, right: Some(data.clone()) });
-            self.counts.fired(kind);
+            self.report(handle.inode, *index, kind);
         }
     }
 
@@ -123,7 +125,7 @@ impl Disk {
         Arc::make_mut(&mut inode.durable).apply(&change);
         if differs {
             self.wounds.lasting.insert((id, index), Wound { kind, right });
-            self.counts.fired(kind);
+            self.report(id, index, kind);
         }
     }
 
@@ -149,7 +151,7 @@ impl Disk {
         if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|at| buffer.get_mut(at)) {
             *byte ^= 1 << (bit % 8);
             self.wounds.passing.insert((id, block));
-            self.counts.fired(Fault::BitRot);
+            self.report(id, block, Fault::BitRot);
         }
     }
 
@@ -161,9 +163,23 @@ impl Disk {
         lasting.chain(passing).map(|(id, block, kind)| Damage { path: self.name_of(id), block, kind }).collect()
     }
 
-    /// Forgets which reads were spoilt in passing.
+    /// Notes what was done to a block, and counts it.
+    fn report(&mut self, id: InodeId, block: u64, kind: Fault) {
+        let path = self.name_of(id);
+        self.wounds.done.push(Damage { path, block, kind });
+        self.counts.fired(kind);
+    }
+
+    /// All damage that was done since [`Disk::forget_passing`], also what has been overwritten or removed with its file since.
+    #[must_use]
+    pub fn damage_done(&self) -> &[Damage] {
+        &self.wounds.done
+    }
+
+    /// Forgets which reads were spoilt in passing, and what damage was done until now. What lasts goes on lasting.
     pub fn forget_passing(&mut self) {
         self.wounds.passing.clear();
+        self.wounds.done.clear();
     }
 
     /// Puts the right content back into every damaged block that `which` names.

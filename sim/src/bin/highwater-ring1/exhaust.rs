@@ -189,7 +189,7 @@ fn flat<T>(outcome: Result<Result<T, Halt>, Stopped>) -> Result<T, String> {
     match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(Halt::Violation(what))) => Err(what),
-        Ok(Err(Halt::Refused(error))) => Err(format!("refused: {error}")),
+        Ok(Err(Halt::Refused(error) | Halt::RefusedLater(error))) => Err(format!("refused: {error}")),
         Ok(Err(Halt::Stuck(what))) => Err(format!("writes are refused for ever: {what}")),
         Err(stopped) => Err(stopped.to_string()),
     }

@@ -179,7 +179,7 @@ impl Life {
     fn survive<T>(&self, outcome: Result<T, Halt>) -> Result<Option<T>, Halt> {
         match outcome {
             Ok(value) => Ok(Some(value)),
-            Err(Halt::Refused(error)) => self.tolerate(error).map(|()| None),
+            Err(Halt::Refused(error) | Halt::RefusedLater(error)) => self.tolerate(error).map(|()| None),
             Err(other) => Err(other),
         }
     }

@@ -24,6 +24,8 @@ pub enum Halt {
     Violation(String),
     /// The store refused, with a typed error. Whether it had reason to is for the caller to judge.
     Refused(EngineError),
+    /// The store opened, and refused afterwards, while what it holds was read.
+    RefusedLater(EngineError),
     /// The store asks for writes to be refused and does not stop doing so.
     Stuck(String),
 }
@@ -66,6 +68,14 @@ pub async fn open_in(
     candidates: &[LogModel],
 ) -> Result<Opened, Halt> {
     let (store, recovery) = Store::open(env, folder, options).await?;
+    check(store, recovery, candidates).await.map_err(|halt| match halt {
+        Halt::Refused(error) => Halt::RefusedLater(error),
+        other => other,
+    })
+}
+
+/// Holds an open store against the candidates, and applies what is committed.
+async fn check(store: Rc<Store<InProcEnv>>, recovery: Recovery, candidates: &[LogModel]) -> Result<Opened, Halt> {
     let mut logs = BTreeMap::new();
     for (group, found) in &recovery.groups {
         let applied = found.applied.0;

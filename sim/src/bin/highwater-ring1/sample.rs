@@ -234,13 +234,15 @@ impl Machine {
         let outcome = self.sim.run(|env| async move { Life::begin(env, swarm, ledger, rng, lenient).await });
         match outcome {
             Ok(Ok(life)) => {
-                // Recovery has read log and manifest whole: what it accepted is right, whatever it is.
-                let inherited = &self.inherited;
-                let read = |damage: &Damage| inherited.contains(&(damage.path.clone(), damage.block));
-                self.sim.disk().accept(|damage| !is_table(&damage.path) && read(damage));
+                self.accept_what_was_read();
                 Ok(Some(life))
             }
-            Ok(Err(halt)) => self.halted(halt).map(|_| None),
+            Ok(Err(halt)) => {
+                if matches!(halt, Halt::RefusedLater(_)) {
+                    self.accept_what_was_read();
+                }
+                self.halted(halt).map(|_| None)
+            }
             Err(stopped) => {
                 if stopped == Stopped::CrashPoint {
                     self.mark("crashes during recovery");
@@ -248,6 +250,13 @@ impl Machine {
                 self.stopped(stopped).map(|()| None)
             }
         }
+    }
+
+    /// Recovery has read log and manifest whole: what it accepted is right, whatever it is.
+    fn accept_what_was_read(&mut self) {
+        let inherited = &self.inherited;
+        let read = |damage: &Damage| inherited.contains(&(damage.path.clone(), damage.block));
+        self.sim.disk().accept(|damage| !is_table(&damage.path) && read(damage));
     }
 
     fn is_damaging(&self, faults: &Faults) -> bool {
@@ -265,7 +274,8 @@ impl Machine {
 
     /// An error is right if the disk gave a reason for it.
     fn judge(&self, error: &EngineError) -> Result<(), String> {
-        let damaged: Vec<Damage> = self.sim.disk().damage();
+        let mut damaged: Vec<Damage> = self.sim.disk().damage();
+        damaged.extend_from_slice(self.sim.disk().damage_done());
         let reason = match error {
             // A spare segment that could not be filled is none; every other failed write stops the node.
             EngineError::Io { action: "fill", .. } => self.fired(&[Fault::WriteError]),
@@ -290,7 +300,7 @@ impl Machine {
         self.ledger.borrow().tell(|| format!("halted: {halt:?}; damage {:?}", self.sim.disk().damage()));
         match halt {
             Halt::Violation(what) => Err(what),
-            Halt::Refused(error) => {
+            Halt::Refused(error) | Halt::RefusedLater(error) => {
                 self.judge(&error)?;
                 match error {
                     EngineError::Corruption { .. } => {
@@ -303,7 +313,7 @@ impl Machine {
                 Ok(Ended::Badly)
             }
             Halt::Stuck(what) => {
-                let damaged = !self.suspects.is_empty() || !self.sim.disk().damage().is_empty();
+                let damaged = !self.suspects.is_empty() || !self.sim.disk().damage_done().is_empty();
                 if !damaged && !self.narrow {
                     return Err(format!("writes are refused and nothing explains it: {what}"));
                 }
@@ -390,7 +400,9 @@ impl Machine {
             match stats {
                 Ok(stats) => only_what_is_needed(&self.sim.disk(), &stats)?,
                 Err(Halt::Violation(what) | Halt::Stuck(what)) => return Err(what),
-                Err(Halt::Refused(error)) => return Err(format!("an error on a sound disk: {error}")),
+                Err(Halt::Refused(error) | Halt::RefusedLater(error)) => {
+                    return Err(format!("an error on a sound disk: {error}"));
+                }
             }
             self.judge_tolerated()?;
             self.sim.crash(CrashKind::Power);
@@ -408,7 +420,7 @@ impl Machine {
         match outcome {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(Halt::Violation(what) | Halt::Stuck(what))) => Err(format!("the copy: {what}")),
-            Ok(Err(Halt::Refused(error))) => Err(format!("the copy: {error}")),
+            Ok(Err(Halt::Refused(error) | Halt::RefusedLater(error))) => Err(format!("the copy: {error}")),
             Err(stopped) => Err(format!("the copy: {stopped}")),
         }
     }
