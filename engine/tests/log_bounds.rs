@@ -115,3 +115,21 @@ fn a_batch_larger_than_a_block_is_written_whole() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_log_filled_by_starts_alone_is_freed_again_and_takes_writes() {
+    let mut sim = Sim::new(3, Faults::none());
+    let options = StoreOptions { log_limit_bytes: 4 * (64 << 10), ..StoreOptions::small() };
+    for start in 0..12u64 {
+        let options = options.clone();
+        sim.run(|env| async move {
+            let mut driver = Driver::open_with(env, options).await.unwrap();
+            let mut batch = WriteBatch::new();
+            batch.put(format!("key-{start}"), "value");
+            driver.write(BUSY, batch).await.unwrap();
+        })
+        .unwrap();
+        // Dead before anything was flushed; each start begins another segment.
+        sim.crash(CrashKind::Power);
+    }
+}

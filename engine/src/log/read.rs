@@ -6,6 +6,7 @@ use bytes::Bytes;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File};
 
 use super::group::{GroupLog, Indexed, Place};
+use super::record::{self, Record};
 use super::state::{LogState, Segment};
 use super::{Log, LogEntry, block, scan, verdict};
 use crate::error::EngineError;
@@ -93,7 +94,10 @@ impl<E: Env> Log<E> {
         let bytes = place.block_bytes as usize;
         let block = file.read_at(place.block, bytes).await.map_err(|e| EngineError::io("read", &path, &e))?;
         let whole = match block::parse(&block) {
-            block::Parsed::Header(header) => block::is_whole(&block, &header, salt),
+            block::Parsed::Header(header) => {
+                let term = self.group(group).and_then(|log| log.term_of(index));
+                block::is_whole(&block, &header, salt) && holds(&block, &header, group, index, term, place)
+            }
             block::Parsed::Blank | block::Parsed::Garbage => false,
         };
         if whole {
@@ -146,4 +150,29 @@ impl<E: Env> Log<E> {
         }
         Ok(blocks)
     }
+}
+
+/// Whether a whole block is the one that holds this entry: a write that went astray leaves a block of the same segment that is whole
+/// and somewhere else.
+fn holds(
+    block: &[u8],
+    header: &block::BlockHeader,
+    group: GroupId,
+    index: LogIndex,
+    term: Option<Term>,
+    place: &Place,
+) -> bool {
+    let payload = block.get(block::HEADER..block::HEADER + header.length as usize).unwrap_or_default();
+    let Ok(records) = record::decode(&Bytes::copy_from_slice(payload), header.records) else { return false };
+    records.iter().any(|record| match record {
+        Record::Entries { group: of, first, entries, .. } | Record::Relocated { group: of, first, entries, .. } => {
+            let entry = index.0.checked_sub(first.0).and_then(|at| entries.get(usize::try_from(at).ok()?));
+            *of == group
+                && entry.is_some_and(|entry| {
+                    let same = block::HEADER + entry.at == place.at as usize && entry.data.len() == place.len as usize;
+                    same && term.is_none_or(|term| term == entry.term)
+                })
+        }
+        Record::HardState { .. } | Record::Start { .. } | Record::Checkpoint { .. } => false,
+    })
 }

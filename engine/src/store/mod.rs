@@ -384,7 +384,13 @@ impl<E: Env> Store<E> {
             return Some(Pressure::LevelZero { runs });
         }
         let bytes = self.log.live_bytes();
-        (bytes >= self.options.log_limit_bytes).then_some(Pressure::Log { bytes })
+        let full = bytes >= self.options.log_limit_bytes;
+        if full {
+            // Nothing may be appended any more, so no append wakes the worker that could free the log's tail: what was applied since it
+            // last looked may be what holds it, as after several starts in a row.
+            self.flush_wake.notify();
+        }
+        full.then_some(Pressure::Log { bytes })
     }
 
     fn trouble(&self) -> Option<EngineError> {
