@@ -78,7 +78,7 @@ pub(crate) fn show(report: &mut Report, options: &TableOptions) -> Result<(), Re
     if let FileKind::Table(named) = FileKind::of(path)
         && named != parts.footer.table
         // A prepared table keeps what it says of itself when a store takes it in under a name of its own.
-        && parts.footer.newest > 0
+        && parts.footer.properties.newest > 0
     {
         report.damage(path, 0, format!("the file is named {named}, but says that it is table {}", parts.footer.table));
     }
