@@ -25,7 +25,7 @@ use crate::manifest::{Edit, TableMeta};
 use crate::tree::cursor::Direction;
 use crate::tree::run::RunFeed;
 use crate::tree::source::Source;
-use crate::tree::table::Table;
+use crate::tree::table::{Demand, Table};
 use crate::tree::version::Version;
 
 /// How long a compaction that has used up what was paid for waits before it looks again, in microseconds.
@@ -205,7 +205,9 @@ impl<E: Env> Store<E> {
         // Blocks read here bypass the cache: they are read once.
         let run = |tables: &Vec<Rc<Table<E>>>| Source::run(RunFeed::new(tables.clone(), Direction::Forward, None));
         let merge = Merge::new(inputs.iter().chain(std::iter::once(&targets)).map(run).collect());
-        let mut output = Output::new(self, compaction.to.level, self.options.table_bytes, rule);
+        let demand: Demand = given().map(|table| table.demand()).sum();
+        let output = Output::new(self, compaction.to.level, self.options.table_bytes, rule);
+        let mut output = output.warming(demand.is_hot());
         let (outputs, tables) = match self.pour(merge, &mut output).await {
             Ok(made) => made,
             Err(error) => {
@@ -213,6 +215,7 @@ impl<E: Env> Store<E> {
                 return Err(error);
             }
         };
+        tables.iter().for_each(|table| table.inherit(demand));
         inputs.iter().flatten().for_each(|table| self.compaction.has_read(compaction.from, table.meta.bytes()));
         targets.iter().for_each(|table| self.compaction.has_read(compaction.to.level, table.meta.bytes()));
         let dropped = given().map(|table| table.meta.table).collect();

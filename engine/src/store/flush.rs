@@ -14,7 +14,7 @@ use crate::log::group::GroupLog;
 use crate::manifest::{Edit, GroupMark, Place};
 use crate::tree::memtable::Memtable;
 use crate::tree::source::Source;
-use crate::tree::table::Table;
+use crate::tree::table::{Demand, Table};
 use crate::tree::version::Version;
 
 impl<E: Env> Store<E> {
@@ -154,10 +154,13 @@ impl<E: Env> Store<E> {
         };
         let merge = Merge::<E>::new(vec![Source::memtable(Rc::clone(memtable))]);
         // A run of level 0 is one table, however large: it is read as a whole soon.
-        let mut output = Output::new(self, 0, u64::MAX, rule);
+        let warm = self.version.borrow().tables().any(|table| table.demand().is_hot());
+        let mut output = Output::new(self, 0, u64::MAX, rule).warming(warm);
         let outcome = Self::drain(merge, &mut output).await;
-        if outcome.is_err() {
-            output.discard().await;
+        match &outcome {
+            Ok(tables) if warm => tables.iter().for_each(|table| table.inherit(Demand { asked: 2, blocks: 1 })),
+            Ok(_) => {}
+            Err(_) => output.discard().await,
         }
         outcome
     }

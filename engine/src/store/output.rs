@@ -39,13 +39,21 @@ pub(super) struct Output<'a, E: Env> {
     /// Ids of the files made so far.
     made: Vec<u64>,
     done: Vec<TableMeta>,
+    /// Readers will ask for what is written: the cache gets it at once.
+    warm: bool,
 }
 
 impl<'a, E: Env> Output<'a, E> {
     /// Tables for a level, under a rule of what stays.
     pub(super) fn new(store: &'a Store<E>, level: usize, full: u64, rule: Retention) -> Self {
         let (made, done) = (Vec::new(), Vec::new());
-        Self { store, level, full, rule, table: None, kind: (GroupId(0), 0), cut: None, made, done }
+        Self { store, level, full, rule, table: None, kind: (GroupId(0), 0), cut: None, made, done, warm: false }
+    }
+
+    /// The same, with what is written put into the cache if `warm`.
+    pub(super) const fn warming(mut self, warm: bool) -> Self {
+        self.warm = warm;
+        self
     }
 
     /// Takes the next version in order.
@@ -97,7 +105,8 @@ impl<'a, E: Env> Output<'a, E> {
         let codec = if self.level >= store.options.compressed_from_level { Codec::Lz4 } else { Codec::Plain };
         let block_bytes = store.options.block_bytes;
         let table = TableWriter::create(store.env.clone(), &store.folder, id, codec, block_bytes).await?;
-        Ok(table.with_prefixes(store.options.filter_prefix_bytes))
+        let cache = self.warm.then(|| Rc::clone(&store.cache));
+        Ok(table.with_prefixes(store.options.filter_prefix_bytes).with_cache(cache))
     }
 
     /// Finishes a table that ends before `until`.

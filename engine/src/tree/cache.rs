@@ -236,6 +236,11 @@ impl BlockCache {
         Some(look(part))
     }
 
+    /// Takes a part that was made and not read, as one that is new.
+    pub(crate) fn put(&self, id: BlockId, part: &Cached) {
+        self.queues.borrow_mut().insert(id, part, self.capacity);
+    }
+
     /// The part, or who has to read it.
     pub(crate) fn ask(&self, id: BlockId) -> Ask<'_> {
         if let Some(part) = self.with(id, Cached::clone) {

@@ -105,7 +105,8 @@ impl Memtable {
     /// What is known of `key`, whose filter hash is given, at `at`.
     pub(crate) fn get(&self, key: &[u8], hash: u64, at: Seq) -> Lookup {
         let map = self.map.borrow();
-        let newest = if self.keys.borrow().may_contain(hash) { map.at(map.seek(key, at)) } else { None };
+        let newest =
+            if map.len() > 0 && self.keys.borrow().may_contain(hash) { map.at(map.seek(key, at)) } else { None };
         let newest = newest.filter(|(_, version)| version.key == key);
         let version = newest.map(|(_, version)| (version.seq, map.share_value(&version), version.expires_at));
         let tombstones = self.tombstones.borrow();

@@ -41,6 +41,31 @@ use index::{Index, Place};
 use read::{Memory, failed_read, read};
 use scrub::Scrubbed;
 
+/// How much readers want tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// Data blocks that readers have asked for.
+    pub(crate) asked: u64,
+    /// Data blocks that there are.
+    pub(crate) blocks: u64,
+}
+
+impl Demand {
+    /// At least an eighth of the blocks were asked for: what is made of them will be asked for too.
+    pub(crate) const fn is_hot(self) -> bool {
+        self.asked > 0 && self.asked.saturating_mul(8) >= self.blocks
+    }
+}
+
+impl std::iter::Sum for Demand {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            asked: sum.asked.saturating_add(part.asked),
+            blocks: sum.blocks.saturating_add(part.blocks),
+        })
+    }
+}
+
 /// An open table. The top of its index and its range deletes are in memory, and so is an index of one partition.
 pub(crate) struct Table<E: Env> {
     pub(crate) meta: TableMeta,
@@ -53,6 +78,8 @@ pub(crate) struct Table<E: Env> {
     pub(crate) tombstones: RangeTombstones,
     footer: Footer,
     obsolete: Cell<bool>,
+    /// Data blocks that readers have asked for.
+    asked: Cell<u64>,
     /// Places that were found damaged. Such a table is quarantined.
     damage: RefCell<Vec<Damage>>,
     scrubbed: RefCell<Scrubbed>,
@@ -119,6 +146,7 @@ impl<E: Env> Table<E> {
             tombstones,
             footer,
             obsolete,
+            asked: Cell::new(0),
             damage: RefCell::default(),
             scrubbed: RefCell::default(),
             graveyard,
@@ -210,10 +238,24 @@ impl<E: Env> Table<E> {
     /// A data block.
     pub(crate) async fn block(&self, cache: Option<&BlockCache>, pointer: &Pointer) -> Result<Block, EngineError> {
         let decode = |data| Block::decode(data).map(Cached::Block);
+        if cache.is_some() {
+            count(&self.asked);
+        }
         match self.part(cache, pointer, decode).await? {
             Cached::Block(block) => Ok(block),
             Cached::Index(_) | Cached::Filter(_) => Err(self.mistaken(pointer)),
         }
+    }
+
+    /// How often readers have asked for its data blocks, and how many it has.
+    pub(crate) fn demand(&self) -> Demand {
+        Demand { asked: self.asked.get(), blocks: self.footer.properties.blocks }
+    }
+
+    /// Takes its part of the demand for what it was made of: half, so that it fades when nobody reads.
+    pub(crate) fn inherit(&self, of: Demand) {
+        let part = of.asked.saturating_mul(self.footer.properties.blocks) / of.blocks.max(1);
+        self.asked.set(part / 2);
     }
 
     /// A partition of the index.
@@ -295,6 +337,7 @@ impl<E: Env> Table<E> {
             }
         };
         let Some(Ok((Some(pointer), Place { exact, .. }))) = entry else { return Ok(None) };
+        count(&self.asked);
         let seek = cache.with(self.id(&pointer), |part| match part {
             Cached::Block(block) => Some(block.get(key, at)),
             Cached::Index(_) | Cached::Filter(_) => None,

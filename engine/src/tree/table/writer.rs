@@ -13,14 +13,16 @@ use bytes::Bytes;
 use futures_lite::future::poll_once;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
 
-use super::block::BlockBuilder;
-use super::filter;
+use super::block::{Block, BlockBuilder};
+use super::filter::{self, Filter};
 use super::format::{Codec, Footer, Pointer, encode_tombstones};
-use super::index::{IndexBuilder, separator};
+use super::index::{Index, IndexBuilder, separator};
 use super::properties::Properties;
+use crate::codec::Malformed;
 use crate::error::EngineError;
 use crate::ids::Expiry;
 use crate::manifest::TableMeta;
+use crate::tree::cache::{BlockCache, Cached};
 use crate::tree::tombstone::Tombstone;
 use crate::tree::{Entry, EntryRef};
 
@@ -196,6 +198,8 @@ pub(crate) struct TableWriter<E: Env> {
     first_key: Option<Bytes>,
     last_key: Vec<u8>,
     properties: Properties,
+    /// Takes what is written, because readers will ask for it.
+    cache: Option<Rc<BlockCache>>,
 }
 
 impl<E: Env> TableWriter<E> {
@@ -237,12 +241,19 @@ impl<E: Env> TableWriter<E> {
             first_key: None,
             last_key: Vec::new(),
             properties: Properties { oldest: u64::MAX, ..Properties::default() },
+            cache: None,
         })
     }
 
     /// Lets the filters hold prefixes of this length in bytes besides whole keys; 0 for none.
     pub(crate) const fn with_prefixes(mut self, length: usize) -> Self {
         self.properties.prefix_length = length as u64;
+        self
+    }
+
+    /// Puts what is written into a cache too.
+    pub(crate) fn with_cache(mut self, cache: Option<Rc<BlockCache>>) -> Self {
+        self.cache = cache;
         self
     }
 
@@ -332,7 +343,9 @@ impl<E: Env> TableWriter<E> {
     fn end_block(&mut self) {
         let mut raw = std::mem::take(&mut self.raw);
         self.block.finish(&mut raw);
-        self.ended = Some(self.store(&raw, self.codec));
+        let pointer = self.store(&raw, self.codec);
+        self.warm(&pointer, &raw, |data| Block::decode(data).map(Cached::Block));
+        self.ended = Some(pointer);
         self.raw = raw;
         self.properties.blocks += 1;
     }
@@ -341,6 +354,15 @@ impl<E: Env> TableWriter<E> {
         let filter = filter::build(&self.hashes);
         self.hashes.clear();
         self.partitions.push(Partition { separator, index: self.index.finish(), filter });
+    }
+
+    /// Lets the cache have what was stored, if there is one.
+    fn warm(&self, pointer: &Pointer, raw: &[u8], decode: impl FnOnce(Bytes) -> Result<Cached, Malformed>) {
+        let Some(cache) = &self.cache else { return };
+        // What was just encoded can be decoded; if it could not, a reader would say so.
+        if let Ok(part) = decode(Bytes::copy_from_slice(raw)) {
+            cache.put((self.table, pointer.offset), &part);
+        }
     }
 
     /// Queues bytes for the file and says where they will be.
@@ -374,12 +396,15 @@ impl<E: Env> TableWriter<E> {
         let partitions = std::mem::take(&mut self.partitions);
         let mut filters = Vec::with_capacity(partitions.len());
         for partition in &partitions {
-            filters.push(self.store(&partition.filter, Codec::Plain));
+            let pointer = self.store(&partition.filter, Codec::Plain);
+            self.warm(&pointer, &partition.filter, |data| Filter::decode(data).map(Cached::Filter));
+            filters.push(pointer);
             self.drain().await?;
         }
         let mut top = IndexBuilder::default();
         for (partition, filter) in partitions.iter().zip(filters) {
             let index = self.store(&partition.index, Codec::Plain);
+            self.warm(&index, &partition.index, |data| Index::decode(data).map(Cached::Index));
             top.push(&partition.separator, &[index, filter]);
         }
         let deletes = self.store(&encode_tombstones(tombstones), Codec::Plain);
