@@ -1,4 +1,4 @@
-//! A batch of tree writes: built in its encoded form, hashed as such, and cut into the memtable without copying.
+//! A batch of tree writes: built in its encoded form, hashed as such, and read as it lies.
 //!
 //! ```text
 //! operation = kind u8 | key length varint | key | body
@@ -9,8 +9,6 @@
 //! ```
 //!
 //! Operations take effect in order. The encoding has no padding and one form only, so equal batches hash equally.
-
-use bytes::Bytes;
 
 use crate::codec::{Malformed, Reader, put_prefixed, put_varint};
 use crate::ids::Expiry;
@@ -27,42 +25,9 @@ pub struct WriteBatch {
     len: usize,
 }
 
-/// One write of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// The key has this value from now on.
-    Put {
-        /// The key.
-        key: Bytes,
-        /// Its value.
-        value: Bytes,
-    },
-    /// The key has this value until its group's log time reaches a moment.
-    PutExpiring {
-        /// The key.
-        key: Bytes,
-        /// Its value.
-        value: Bytes,
-        /// When the value has expired; never [`Expiry::NEVER`].
-        expires_at: Expiry,
-    },
-    /// The key has no value from now on.
-    Delete {
-        /// The key.
-        key: Bytes,
-    },
-    /// No key of the range has a value from now on.
-    DeleteRange {
-        /// First key, inclusive.
-        start: Bytes,
-        /// Last key, exclusive.
-        end: Bytes,
-    },
-}
-
 /// One write, as it lies in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperationRef<'a> {
+pub enum Operation<'a> {
     /// The key has this value from now on, or until it has expired.
     Put {
         /// The key.
@@ -180,7 +145,7 @@ impl WriteBatch {
     }
 
     /// The operations in order, as they lie in the batch.
-    pub fn operations(&self) -> impl Iterator<Item = OperationRef<'_>> {
+    pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         let mut reader = Reader::new(&self.encoded);
         std::iter::from_fn(move || {
             if reader.is_empty() {
@@ -190,17 +155,11 @@ impl WriteBatch {
             let (kind, key, body, expires_at) = read_operation(&mut reader).ok()?;
             let (key, body) = (self.encoded.get(key)?, self.encoded.get(body)?);
             Some(match kind {
-                Kind::Put | Kind::PutExpiring => OperationRef::Put { key, value: body, expires_at },
-                Kind::Delete => OperationRef::Delete { key },
-                Kind::DeleteRange => OperationRef::DeleteRange { start: key, end: body },
+                Kind::Put | Kind::PutExpiring => Operation::Put { key, value: body, expires_at },
+                Kind::Delete => Operation::Delete { key },
+                Kind::DeleteRange => Operation::DeleteRange { start: key, end: body },
             })
         })
-    }
-
-    /// The operations in order, sharing the batch's memory.
-    #[must_use]
-    pub fn into_operations(self) -> Operations {
-        Operations { encoded: Bytes::from(self.encoded), at: 0 }
     }
 }
 
@@ -245,34 +204,6 @@ fn read_operation(reader: &mut Reader<'_>) -> Result<(Kind, Span, Span, Expiry),
     Ok((kind, key, body, expires_at))
 }
 
-/// Iterator over a batch's operations.
-#[derive(Debug)]
-pub struct Operations {
-    encoded: Bytes,
-    at: usize,
-}
-
-impl Iterator for Operations {
-    type Item = Operation;
-
-    fn next(&mut self) -> Option<Operation> {
-        let mut reader = Reader::starting_at(&self.encoded, self.at);
-        if reader.is_empty() {
-            return None;
-        }
-        // The bytes were made or checked by this module, so reading them cannot fail.
-        let (kind, key, body, expires_at) = read_operation(&mut reader).ok()?;
-        self.at = reader.position();
-        let key = self.encoded.slice(key);
-        Some(match kind {
-            Kind::Put => Operation::Put { key, value: self.encoded.slice(body) },
-            Kind::PutExpiring => Operation::PutExpiring { key, value: self.encoded.slice(body), expires_at },
-            Kind::Delete => Operation::Delete { key },
-            Kind::DeleteRange => Operation::DeleteRange { start: key, end: self.encoded.slice(body) },
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -288,18 +219,15 @@ mod tests {
         assert_eq!(batch.bytes(), b"\x01\x01k\x02vv\x02\x01d\x03\x01a\x01b\x04\x01e\x01x\xac\x02");
         assert_eq!((batch.len(), batch.byte_size()), (4, 21));
         assert_eq!(WriteBatch::decode(batch.encode()).unwrap(), batch);
-        let operations: Vec<_> = batch.into_operations().collect();
+        let operations: Vec<_> = batch.operations().collect();
+        let put = |key, value, expires_at| Operation::Put { key, value, expires_at };
         assert_eq!(
             operations,
             [
-                Operation::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"vv") },
-                Operation::Delete { key: Bytes::from_static(b"d") },
-                Operation::DeleteRange { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"b") },
-                Operation::PutExpiring {
-                    key: Bytes::from_static(b"e"),
-                    value: Bytes::from_static(b"x"),
-                    expires_at: Expiry(300)
-                },
+                put(b"k".as_slice(), b"vv".as_slice(), Expiry::NEVER),
+                Operation::Delete { key: b"d" },
+                Operation::DeleteRange { start: b"a", end: b"b" },
+                put(b"e", b"x", Expiry(300)),
             ]
         );
     }

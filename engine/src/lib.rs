@@ -27,7 +27,7 @@ mod pressure;
 mod store;
 pub mod tree;
 
-pub use batch::{Operation, OperationRef, Operations, WriteBatch};
+pub use batch::{Operation, WriteBatch};
 pub use damage::Damage;
 pub use error::EngineError;
 pub use figures::{Figure, FigureKind};

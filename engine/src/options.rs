@@ -60,8 +60,6 @@ pub struct StoreOptions {
     pub level_one_bytes: u64,
     /// Target size of a level over the one above it, at most.
     pub level_ratio: u64,
-    /// Bytes that compactions may have under way to and from the disk at once.
-    pub compaction_in_flight_bytes: usize,
     /// Width in microseconds of the windows of expiry time at which compaction cuts tables of expiring values, so that a window goes
     /// as whole tables; 0 for no windows.
     pub time_window_micros: u64,
@@ -96,7 +94,6 @@ impl Default for StoreOptions {
             level_zero_stop: 12,
             level_one_bytes: 256 << 20,
             level_ratio: 8,
-            compaction_in_flight_bytes: 4 << 20,
             time_window_micros: 0,
             cache_bytes: 64 << 20,
             deletion_bytes_per_second: 256 << 20,

@@ -10,11 +10,10 @@ fuzz_target!(|data: &[u8]| {
     let count = batch.len();
     let mut again = WriteBatch::new();
     let mut operations = 0;
-    for operation in batch.clone().into_operations() {
+    for operation in batch.operations() {
         operations += 1;
         match operation {
-            Operation::Put { key, value } => again.put(key, value),
-            Operation::PutExpiring { key, value, expires_at } => again.put_expiring(key, value, expires_at),
+            Operation::Put { key, value, expires_at } => again.put_expiring(key, value, expires_at),
             Operation::Delete { key } => again.delete(key),
             Operation::DeleteRange { start, end } => again.delete_range(start, end),
         }

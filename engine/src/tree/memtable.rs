@@ -14,7 +14,7 @@ use super::key_filter::KeyFilter;
 use super::tombstone::{RangeTombstones, Tombstone};
 use super::version_map::{Finger, VersionMap};
 use super::{Entry, Lookup};
-use crate::batch::OperationRef;
+use crate::batch::Operation;
 use crate::ids::{Expiry, GroupId, LogIndex, Seq};
 
 /// What a range delete costs in memory besides its bytes, about.
@@ -46,18 +46,18 @@ impl Memtable {
     }
 
     /// Lets one operation take effect at `seq`. `needed(old, new)` says whether some reader sees `old` and not `new`.
-    pub(crate) fn apply(&self, operation: &OperationRef<'_>, seq: Seq, needed: &dyn Fn(Seq, Seq) -> bool) {
+    pub(crate) fn apply(&self, operation: &Operation<'_>, seq: Seq, needed: &dyn Fn(Seq, Seq) -> bool) {
         let still = |old| needed(old, seq);
         match *operation {
-            OperationRef::Put { key, value, expires_at } => {
+            Operation::Put { key, value, expires_at } => {
                 self.keys.borrow_mut().add(key);
                 self.map.borrow_mut().insert(key, seq, Some(value), expires_at, still);
             }
-            OperationRef::Delete { key } => {
+            Operation::Delete { key } => {
                 self.keys.borrow_mut().add(key);
                 self.map.borrow_mut().insert(key, seq, None, Expiry::NEVER, still);
             }
-            OperationRef::DeleteRange { start, end } => {
+            Operation::DeleteRange { start, end } => {
                 let cost = start.len() + end.len() + TOMBSTONE_OVERHEAD;
                 self.tombstone_bytes.set(self.tombstone_bytes.get() + cost);
                 let (start, end) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(end));
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use crate::tree::table::filter;
 
-    fn put(key: &'static str, value: &'static str) -> OperationRef<'static> {
-        OperationRef::Put { key: key.as_bytes(), value: value.as_bytes(), expires_at: Expiry::NEVER }
+    fn put(key: &'static str, value: &'static str) -> Operation<'static> {
+        Operation::Put { key: key.as_bytes(), value: value.as_bytes(), expires_at: Expiry::NEVER }
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         let table = Memtable::sized(4096);
         table.apply(&put("a", "1"), Seq(1), &|_, _| true);
         table.apply(&put("a", "2"), Seq(3), &|_, _| true);
-        table.apply(&OperationRef::Delete { key: b"a" }, Seq(5), &|_, _| true);
+        table.apply(&Operation::Delete { key: b"a" }, Seq(5), &|_, _| true);
         let at = |seq| table.get(b"a", filter::hash(b"a"), Seq(seq));
         assert_eq!(at(0), Lookup::Unknown);
         assert_eq!(at(2), Lookup::Found(Bytes::from_static(b"1"), Expiry::NEVER));
@@ -206,7 +206,7 @@ mod tests {
     fn a_range_delete_hides_older_versions_only() {
         let table = Memtable::sized(4096);
         table.apply(&put("b", "1"), Seq(1), &|_, _| true);
-        let range = OperationRef::DeleteRange { start: b"a", end: b"c" };
+        let range = Operation::DeleteRange { start: b"a", end: b"c" };
         table.apply(&range, Seq(2), &|_, _| true);
         let at = |key: &'static str, seq| table.get(key.as_bytes(), filter::hash(key.as_bytes()), Seq(seq));
         assert_eq!(at("b", 1), Lookup::Found(Bytes::from_static(b"1"), Expiry::NEVER));
@@ -221,7 +221,7 @@ mod tests {
     fn a_version_that_nobody_can_see_makes_place_for_the_next() {
         let table = Memtable::default();
         let (key, value) = (b"k".as_slice(), [1; 10]);
-        let operation = OperationRef::Put { key, value: &value, expires_at: Expiry::NEVER };
+        let operation = Operation::Put { key, value: &value, expires_at: Expiry::NEVER };
         for seq in 1..=100 {
             table.apply(&operation, Seq(seq), &|old, new| old <= Seq(50) && Seq(50) < new);
         }
@@ -237,7 +237,7 @@ mod tests {
             let table = Memtable::default();
             let write = |number: u64, seq: u64| {
                 let key = (number * 7919 % 1000).to_be_bytes();
-                let operation = OperationRef::Put { key: &key, value: b"v", expires_at: Expiry::NEVER };
+                let operation = Operation::Put { key: &key, value: b"v", expires_at: Expiry::NEVER };
                 table.apply(&operation, Seq(seq), &|old, new| old <= Seq(1000) && Seq(1000) < new);
             };
             (0..1000).for_each(|number| write(number, number + 1));

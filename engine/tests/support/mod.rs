@@ -93,19 +93,16 @@ pub async fn content(store: &Rc<Store<InProcEnv>>, at: &Snapshot, range: &KeyRan
 
 /// What a batch does to a map.
 pub fn apply(content: &mut Content, batch: &WriteBatch) {
-    for operation in batch.clone().into_operations() {
+    for operation in batch.operations() {
         match operation {
-            highwater_engine::Operation::Put { key, value } => {
-                content.insert(key.to_vec(), value.to_vec());
-            }
-            highwater_engine::Operation::PutExpiring { key, value, .. } => {
+            highwater_engine::Operation::Put { key, value, .. } => {
                 content.insert(key.to_vec(), value.to_vec());
             }
             highwater_engine::Operation::Delete { key } => {
-                content.remove(&key[..]);
+                content.remove(key);
             }
             highwater_engine::Operation::DeleteRange { start, end } => {
-                content.retain(|key, _| !(start[..] <= key[..] && key[..] < end[..]));
+                content.retain(|key, _| !(start <= &key[..] && &key[..] < end));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Pure. A log is what was appended, nothing else; the content is what an ordered map holds after the same batches.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use highwater_engine::{GroupId, HardState, LogEntry, LogIndex, Operation, Term, WriteBatch};
@@ -134,17 +135,18 @@ pub struct FoundLog {
 /// Lets an encoded batch take effect in a map.
 pub fn apply(content: &mut Content, encoded: &Bytes) {
     let Ok(batch) = WriteBatch::decode(encoded.to_vec()) else { return };
-    for operation in batch.into_operations() {
+    for operation in batch.operations() {
         match operation {
-            Operation::Put { key, value } | Operation::PutExpiring { key, value, .. } => {
-                content.insert(key, value);
+            Operation::Put { key, value, .. } => {
+                content.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
             }
             Operation::Delete { key } => {
-                content.remove(&key);
+                content.remove(key);
             }
             Operation::DeleteRange { start, end } => {
                 if start < end {
-                    let gone: Vec<Bytes> = content.range(start..end).map(|(key, _)| key.clone()).collect();
+                    let range = (Bound::Included(start), Bound::Excluded(end));
+                    let gone: Vec<Bytes> = content.range::<[u8], _>(range).map(|(key, _)| key.clone()).collect();
                     gone.iter().for_each(|key| {
                         content.remove(key);
                     });
