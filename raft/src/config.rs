@@ -2,6 +2,7 @@
 
 use crate::error::RaftError;
 use crate::ids::{GroupId, NodeId};
+use crate::membership::Membership;
 
 /// How one replica of one group is set up. Times are in ticks, whose length the driver chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,10 +11,9 @@ pub struct Config {
     pub id: NodeId,
     /// The group.
     pub group: GroupId,
-    /// Nodes that vote, in any order, each once.
-    pub voters: Vec<NodeId>,
-    /// Nodes that receive the log without a vote, each once, none of them a voter.
-    pub learners: Vec<NodeId>,
+    /// Who belongs to the group, as of the last applied entry that the replica is started with. The empty membership is that
+    /// of a replica that was only just placed here: it learns everything from a snapshot.
+    pub membership: Membership,
     /// A follower that hears nothing for this many ticks, up to twice as many, campaigns. Above `heartbeat_ticks`.
     /// A sole voter has nobody to wait for and campaigns on its first tick.
     pub election_ticks: u32,
@@ -24,56 +24,77 @@ pub struct Config {
     /// Soft limit on the bytes of [`crate::Ready::entries`] and on those handed over to apply and not applied yet; one entry
     /// always fits.
     pub max_ready_bytes: usize,
+    /// Soft limit on the bytes of entries in one message; one entry always fits.
+    pub max_message_bytes: usize,
+    /// Appends that may be on their way to one follower without an answer.
+    pub max_inflight_messages: usize,
+    /// Soft limit on the bytes of entries on their way to one follower; one message always fits.
+    pub max_inflight_bytes: usize,
+    /// A leader keeps entries that are done with in memory for followers that lack them, up to so many bytes in all. What is
+    /// not in memory is asked of the driver ([`crate::Ready::log_reads`]).
+    pub max_retained_bytes: usize,
     /// Reads that may wait for their index at one time.
     pub max_pending_reads: usize,
-    /// Randomness for this replica's election timeouts; different on every node and at every start.
+    /// Randomness for this replica's election timeouts; different on every node and at every start. It also tells answers to
+    /// this life's reads from answers to an earlier one's.
     pub random_seed: u64,
+    /// A planted bug to switch on; 0 for none.
+    #[cfg(feature = "mutants")]
+    pub mutant: u32,
 }
 
 impl Config {
-    /// The configuration of a group's only voter, with default limits: election after 10 ticks, heartbeat every 2, 64 MiB
-    /// uncommitted, 4 MiB per ready, 65,536 waiting reads.
+    /// The configuration of a group's only voter, with default limits.
     #[must_use]
     pub fn sole_voter(id: NodeId, group: GroupId) -> Self {
+        Self::member(id, group, Membership::new(&[id], &[]))
+    }
+
+    /// The configuration of one replica of a group, with default limits: election after 10 ticks, heartbeat every 2, 64 MiB
+    /// uncommitted, 4 MiB per ready, 1 MiB per message, 256 messages and 16 MiB in flight to a follower, 4 MiB retained for
+    /// followers, 65,536 waiting reads.
+    #[must_use]
+    pub fn member(id: NodeId, group: GroupId, membership: Membership) -> Self {
         Self {
             id,
             group,
-            voters: vec![id],
-            learners: Vec::new(),
+            membership,
             election_ticks: 10,
             heartbeat_ticks: 2,
             max_uncommitted_bytes: 64 << 20,
             max_ready_bytes: 4 << 20,
+            max_message_bytes: 1 << 20,
+            max_inflight_messages: 256,
+            max_inflight_bytes: 16 << 20,
+            max_retained_bytes: 4 << 20,
             max_pending_reads: 65_536,
             random_seed: 0,
+            #[cfg(feature = "mutants")]
+            mutant: 0,
         }
     }
 
     pub(crate) fn validate(&self) -> Result<(), RaftError> {
         let invalid = |reason: &'static str| Err(RaftError::InvalidConfig { group: self.group, reason });
-        if self.id == NodeId(0) || self.voters.contains(&NodeId(0)) || self.learners.contains(&NodeId(0)) {
+        if self.id == NodeId(0) {
             return invalid("node id 0 is reserved");
         }
-        if self.voters.is_empty() {
-            return invalid("a group needs at least one voter");
-        }
-        let mut members: Vec<NodeId> = self.voters.iter().chain(&self.learners).copied().collect();
-        members.sort_unstable();
-        if members.windows(2).any(|pair| pair.first() == pair.last()) {
-            return invalid("a node is named twice among voters and learners");
+        if let Err(reason) = self.membership.check() {
+            return invalid(reason);
         }
         if self.heartbeat_ticks == 0 || self.election_ticks <= self.heartbeat_ticks {
             return invalid("heartbeat_ticks must be at least 1 and below election_ticks");
         }
-        if self.max_uncommitted_bytes == 0 || self.max_ready_bytes == 0 || self.max_pending_reads == 0 {
+        let limits = [
+            self.max_uncommitted_bytes,
+            self.max_ready_bytes,
+            self.max_message_bytes,
+            self.max_inflight_messages,
+            self.max_inflight_bytes,
+            self.max_pending_reads,
+        ];
+        if limits.contains(&0) {
             return invalid("limits must be above zero");
-        }
-        if self.voters != [self.id] || !self.learners.is_empty() {
-            return Err(RaftError::UnsupportedMembership {
-                group: self.group,
-                voters: self.voters.len(),
-                learners: self.learners.len(),
-            });
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::ids::{LogIndex, NodeId, Term};
 pub enum EntryKind {
     /// A command of the state machine above; `data` is its encoding, which this crate does not look into.
     Normal,
-    /// A change of membership; `data` is its encoding.
+    /// A change of membership; `data` is a [`crate::MembershipChange`], encoded.
     ConfChange,
     /// The empty entry that opens a leader's term. It has no data and no effect, but is applied (as nothing) like any other.
     Noop,
@@ -83,15 +83,4 @@ pub struct SoftState {
     pub role: Role,
     /// The leader of its term, if it knows one.
     pub leader: Option<NodeId>,
-}
-
-/// A change of membership, one node at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfChange {
-    /// A new node that receives the log and has no vote.
-    AddLearner(NodeId),
-    /// A node that votes; a learner is promoted.
-    AddVoter(NodeId),
-    /// A node that leaves.
-    Remove(NodeId),
 }

@@ -1,5 +1,6 @@
 //! Every way in which a call is refused. A refused call has changed nothing.
 
+use crate::change::ChangeError;
 use crate::ids::{GroupId, LogIndex, NodeId, ReadContext, ReadyNumber, Term};
 
 /// Why a replica could not start, or why a driver's report was refused.
@@ -12,18 +13,6 @@ pub enum RaftError {
         group: GroupId,
         /// What is wrong with it.
         reason: &'static str,
-    },
-    /// The membership is valid, and not supported: only a group whose one voter is this node is.
-    #[error(
-        "group {group}: a membership of {voters} voters and {learners} learners is not supported; only one voter, this node itself, is"
-    )]
-    UnsupportedMembership {
-        /// The group.
-        group: GroupId,
-        /// Voters asked for.
-        voters: usize,
-        /// Learners asked for.
-        learners: usize,
     },
     /// Stored state contradicts itself: the log, the hard state and the applied index do not belong together.
     #[error("group {group}: stored state is inconsistent: {reason}; the replica must not start from it")]
@@ -71,6 +60,36 @@ pub enum RaftError {
         /// The applied index.
         applied: LogIndex,
     },
+    /// `log_read` was given other entries than were asked for.
+    #[error("entry {index} was read where entry {expected} of this log was asked for")]
+    WrongLogRead {
+        /// The entry given.
+        index: LogIndex,
+        /// The one that should have been.
+        expected: LogIndex,
+    },
+    /// A snapshot was cut that nobody wants, or that is not of this log's applied state.
+    #[error("node {to} does not want the snapshot that ends at {index}")]
+    SnapshotNotWanted {
+        /// For whom.
+        to: NodeId,
+        /// Its end.
+        index: LogIndex,
+    },
+    /// `advance_apply` passed a change of membership that was not applied.
+    #[error("index {reported} was reported applied, but the change of membership at {change} was not applied")]
+    ChangeNotApplied {
+        /// The change.
+        change: LogIndex,
+        /// The index reported.
+        reported: LogIndex,
+    },
+    /// `apply_membership_change` was given an entry that is no change, or is not next.
+    #[error("entry {index} is not the next change of membership to apply")]
+    NotAChange {
+        /// The entry.
+        index: LogIndex,
+    },
     /// The leader cannot be handed to this node.
     #[error("leadership cannot be given to node {to}: it is no voter of the group")]
     TransferTarget {
@@ -112,12 +131,22 @@ pub enum ProposeError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Memberships of more than one voter are not supported, nor is any change towards one.
-    #[error("group {group}: changes of membership are not supported")]
-    UnsupportedMembership {
-        /// The group.
-        group: GroupId,
+    /// Leadership is being handed over; where to propose is known soon.
+    #[error("this replica is handing its leadership to node {to}")]
+    Transferring {
+        /// To whom.
+        to: NodeId,
     },
+    /// A change of membership waits for an entry to be applied: one change at a time, and none before an entry of the
+    /// leader's own term is committed.
+    #[error("no change of membership is possible before entry {index} is applied")]
+    ChangePending {
+        /// The entry.
+        index: LogIndex,
+    },
+    /// The change cannot follow the present membership.
+    #[error(transparent)]
+    InvalidChange(#[from] ChangeError),
 }
 
 /// Why a read got no index.
@@ -164,13 +193,53 @@ pub enum StepError {
         /// The message's addressee.
         got: NodeId,
     },
-    /// Its sender is no other member of the group.
-    #[error("node {from} is no peer in group {group}")]
-    UnknownPeer {
+    /// Its sender is this node itself, or nobody.
+    #[error("a message for group {group} claims to come from node {from}, which cannot be")]
+    WrongSender {
         /// The group.
         group: GroupId,
         /// The sender.
         from: NodeId,
+    },
+    /// Two nodes lead in one term.
+    #[error("group {group}: node {from} leads in term {term}, in which another node leads")]
+    TwoLeaders {
+        /// The group.
+        group: GroupId,
+        /// The term.
+        term: Term,
+        /// The second leader.
+        from: NodeId,
+    },
+    /// An append's entries do not follow one another.
+    #[error("group {group}: node {from} sent entry {index} out of order")]
+    MalformedAppend {
+        /// The group.
+        group: GroupId,
+        /// The sender.
+        from: NodeId,
+        /// The first entry that does not follow.
+        index: LogIndex,
+    },
+    /// A snapshot's membership contradicts itself.
+    #[error("group {group}: the snapshot that ends at {index}, of node {from}, has no valid membership")]
+    MalformedSnapshot {
+        /// The group.
+        group: GroupId,
+        /// The sender.
+        from: NodeId,
+        /// The snapshot's end.
+        index: LogIndex,
+    },
+    /// The leader's log differs from what is committed here.
+    #[error("group {group}: node {from} sent another entry {index} than the one that is committed here")]
+    CommittedConflict {
+        /// The group.
+        group: GroupId,
+        /// The sender.
+        from: NodeId,
+        /// The entry.
+        index: LogIndex,
     },
 }
 

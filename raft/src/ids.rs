@@ -38,6 +38,10 @@ number! {
     ReadContext(u64)
 }
 number! {
+    /// Number of a round of heartbeats by which a leader confirms reads, from 1 in each of its terms.
+    ReadRound(u64)
+}
+number! {
     /// Number of a [`crate::Ready`] in this node's life, from 1.
     ReadyNumber(u64)
 }

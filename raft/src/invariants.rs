@@ -6,8 +6,7 @@ use crate::ids::LogIndex;
 use crate::node::RawNode;
 
 /// Above this many entries in memory a step checks the marks only; [`RawNode::invariants`] always checks everything.
-#[cfg(debug_assertions)]
-const TAIL_CHECKED_PER_STEP: usize = 256;
+const TAIL_CHECKED_PER_STEP: usize = 16;
 
 impl RawNode {
     /// Checks every invariant of this replica.
@@ -20,8 +19,11 @@ impl RawNode {
         self.tail_invariants()
     }
 
-    #[cfg(debug_assertions)]
-    pub(crate) fn step_invariants(&self) -> Result<(), InvariantViolation> {
+    /// Checks what a step can break at a cost that does not grow with the log.
+    ///
+    /// # Errors
+    /// As [`Self::invariants`].
+    pub fn step_invariants(&self) -> Result<(), InvariantViolation> {
         self.mark_invariants()?;
         self.role_invariants()?;
         if self.log.tail().len() <= TAIL_CHECKED_PER_STEP { self.tail_invariants() } else { Ok(()) }
@@ -40,10 +42,12 @@ impl RawNode {
         holds(log.handed_over() <= log.commit(), || {
             format!("handed over {} is above commit {}", log.handed_over(), log.commit())
         })?;
-        holds(log.handed_over() <= log.persisted(), || {
+        holds(log.handed_over() <= log.persisted() || log.installing().is_some(), || {
             format!("handed over {} is above persisted {}", log.handed_over(), log.persisted())
         })?;
-        holds(log.commit() <= log.persisted(), || {
+        holds(log.commit() <= last, || format!("commit {} is above last {last}", log.commit()))?;
+        let alone = self.role == Role::Leader && self.membership.voters() == [self.config.id];
+        holds(!alone || self.membership.is_joint() || log.commit() <= log.persisted(), || {
             format!("a sole voter's commit {} is above its persisted {}", log.commit(), log.persisted())
         })?;
         holds(log.persisted() <= log.given(), || {
@@ -53,9 +57,6 @@ impl RawNode {
         holds(log.last_term() <= self.term, || {
             format!("the last entry's term {} is above {}", log.last_term(), self.term)
         })?;
-        holds(log.uncommitted_bytes() <= self.config.max_uncommitted_bytes, || {
-            format!("{} uncommitted bytes are above the limit", log.uncommitted_bytes())
-        })?;
         holds(log.terms().first().is_none_or(|run| run.first <= last), || {
             "a run of terms starts beyond the log".to_owned()
         })
@@ -63,11 +64,15 @@ impl RawNode {
 
     fn role_invariants(&self) -> Result<(), InvariantViolation> {
         let own_vote = self.vote == Some(self.config.id);
+        let may_lead = self.membership.is_voter(self.config.id);
         holds(self.durable_vote.0 <= self.term, || {
             format!("durable term {} is above {}", self.durable_vote.0, self.term)
         })?;
         match self.role {
-            Role::Follower | Role::PreCandidate => {
+            Role::PreCandidate => holds(self.leader.is_none() && may_lead, || {
+                "a pre-candidate is a voter and knows no leader".to_owned()
+            })?,
+            Role::Follower => {
                 holds(self.leader != Some(self.config.id), || "a follower takes itself for the leader".to_owned())?;
             }
             Role::Candidate => {
@@ -88,19 +93,59 @@ impl RawNode {
                 })?;
             }
         }
-        let readable = self.committed_in_own_term();
-        holds(self.waiting_reads.is_empty() || (self.role == Role::Leader && !readable), || {
-            "reads wait although they could be answered".to_owned()
-        })?;
+        self.read_invariants()?;
+        self.peer_invariants()?;
         let in_order = self
             .in_flight
             .iter()
             .zip(self.in_flight.iter().skip(1))
             .all(|(a, b)| a.number < b.number && a.last <= b.last);
         holds(in_order, || "readies in flight are out of order".to_owned())?;
-        holds(self.in_flight.back().is_none_or(|newest| newest.last == self.log.given()), || {
-            "the newest ready in flight is not the newest given".to_owned()
+        holds(self.in_flight.back().is_none_or(|newest| newest.last <= self.log.given()), || {
+            "a ready in flight holds what was not given".to_owned()
         })
+    }
+
+    fn read_invariants(&self) -> Result<(), InvariantViolation> {
+        let reads = &self.reads;
+        let leads = self.role == Role::Leader;
+        holds(!reads.has_postponed() || (leads && !self.committed_in_own_term()), || {
+            "reads are put off although they could be begun".to_owned()
+        })?;
+        holds(!reads.has_rounds() || leads, || "reads wait for a quorum of who does not lead".to_owned())?;
+        holds(!reads.has_forwarded() || (self.role == Role::Follower && self.leader.is_some()), || {
+            "reads were forwarded to nobody".to_owned()
+        })
+    }
+
+    fn peer_invariants(&self) -> Result<(), InvariantViolation> {
+        if self.role != Role::Leader {
+            return holds(self.peers.is_empty() && self.transfer.is_none(), || {
+                "who does not lead keeps the progress of others".to_owned()
+            });
+        }
+        let (last, limits) = (self.log.last(), self.limits());
+        for peer in &self.peers {
+            let window = &peer.inflights;
+            holds(peer.matched < peer.next && peer.matched <= last && peer.next <= last.next(), || {
+                format!("node {} matches {}, gets {} next, the log ends at {last}", peer.id, peer.matched, peer.next)
+            })?;
+            holds(window.ends().is_none_or(|(first, end)| peer.matched < first && end < peer.next), || {
+                format!("what is in flight to node {} is not between what it has and gets next", peer.id)
+            })?;
+            holds(
+                window.len() <= limits.messages
+                    && (window.len() <= 1 || window.bytes() < limits.bytes + self.largest_message()),
+                || format!("{} messages of {} bytes are in flight to node {}", window.len(), window.bytes(), peer.id),
+            )?;
+            holds(self.membership.contains(peer.id), || format!("node {} is no member", peer.id))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of one message at most: an entry that is alone may be larger than the limit.
+    fn largest_message(&self) -> usize {
+        self.config.max_message_bytes.max(self.config.max_uncommitted_bytes).saturating_add(1)
     }
 
     fn tail_invariants(&self) -> Result<(), InvariantViolation> {

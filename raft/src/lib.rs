@@ -9,46 +9,59 @@
 //! Must never: wait, do I/O, read a clock, draw randomness, or know what is inside an entry. The same calls give the same
 //! answers, always.
 //!
-//! Groups of one voter are complete. A configuration with more is refused ([`RaftError::UnsupportedMembership`]); the types
-//! that such groups need are here, so that drivers are written against the whole interface.
-//!
 //! A driver's loop turn for one group:
 //!
 //! ```text
 //! while node.has_ready() {
 //!     let ready = node.ready();
 //!     send ready.messages
-//!     write ready.hard_state and ready.entries to the log          sync if ready.must_sync
-//!     ... when durable:  node.advance_append(ready.number); send ready.persisted_messages
+//!     install ready.snapshot, write ready.hard_state and ready.entries to the log          sync if ready.must_sync
+//!     ... when durable:  send ready.persisted_messages; node.advance_append(ready.number)
+//!     ... when read:     node.log_read(each of ready.log_reads, entries)
+//!     ... when cut:      node.snapshot_cut(each of ready.snapshots_wanted, meta), and stream it
 //!     read ready.committed.stored() from the log, then take ready.committed.entries, and apply them in order
+//!     ... a change of membership:  node.apply_membership_change(entry), and keep what it gives with the applied index
 //!     ... when applied:  node.advance_apply(last applied index)
 //!     serve each of ready.read_states once its index is applied
 //! }
 //! ```
 
+mod append;
+mod change;
+mod clock;
 mod config;
 mod election;
 mod entry;
 mod error;
+mod hibernation;
 mod ids;
 mod invariants;
 mod log;
+mod membership;
 mod message;
 mod node;
+mod outbox;
+mod progress;
 mod proposal;
-mod quorum;
 mod read;
 mod ready;
+mod reconfiguration;
+mod replication;
+mod snapshot;
+mod step;
 mod terms;
 mod trace;
+mod transfer;
 
+pub use change::{ChangeError, ConfChange, MembershipChange, Transition};
 pub use config::Config;
-pub use entry::{ConfChange, Entry, EntryKind, HardState, Role, SoftState};
+pub use entry::{Entry, EntryKind, HardState, Role, SoftState};
 pub use error::{InvariantViolation, ProposeError, RaftError, ReadError, StepError};
-pub use ids::{GroupId, LogIndex, NodeId, ReadContext, ReadyNumber, Term};
+pub use ids::{GroupId, LogIndex, NodeId, ReadContext, ReadRound, ReadyNumber, Term};
 pub use log::LogBounds;
+pub use membership::{Membership, VoteCount, committed_index, majority};
 pub use message::{Message, MessageKind, SnapshotMeta};
 pub use node::{RawNode, Status};
-pub use quorum::{committed_index, majority};
-pub use ready::{Committed, ReadState, Ready};
+pub use progress::{PeerStatus, ProgressState};
+pub use ready::{Committed, LogRead, ReadState, Ready};
 pub use terms::TermRun;

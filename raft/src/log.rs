@@ -1,8 +1,10 @@
 //! A group's log as the state machine sees it: marks, terms, and the tail of entries that are still needed in memory.
 //!
 //! Invariants: `first <= last + 1`; `applied <= handed_over <= min(commit, persisted)`; `commit <= last`;
-//! `persisted <= given <= last`. The tail is contiguous and ends at `last`; an entry leaves it once it is both persisted
-//! and handed over to apply. Must never hold what storage alone has to remember.
+//! `persisted <= given <= last`. The tail is contiguous and ends at `last`; an entry leaves it once it is persisted, handed
+//! over to apply, and no follower is known to lack it (or too many bytes are kept for followers). While a snapshot is being
+//! installed, everything it covers counts as handed over before it is persisted. Must never hold what storage alone has to
+//! remember.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -37,12 +39,32 @@ impl LogBounds {
         Self { first: index.next(), last: index, terms }
     }
 
-    /// A log that holds `indexes`, of which only the last one's term is known. That is enough for a sole voter.
+    /// A log that holds `indexes`, of which only the last one's term is known. That is enough for a sole voter; followers of
+    /// a leader that started so are sent a snapshot instead of the entries before.
     #[must_use]
     pub fn with_last_term(indexes: RangeInclusive<LogIndex>, last_term: Term) -> Self {
         let (first, last) = indexes.into_inner();
         let terms = TermRuns::new(vec![TermRun { first: last, term: last_term }]).unwrap_or_default();
         Self { first, last, terms }
+    }
+
+    /// A log that holds `indexes`, with the terms of all of them, and of the entry before the first, as runs in order.
+    ///
+    /// # Errors
+    /// [`RaftError::LogOutOfOrder`] when runs are out of order or beyond the last index.
+    pub fn with_terms(indexes: RangeInclusive<LogIndex>, runs: Vec<TermRun>) -> Result<Self, RaftError> {
+        let (first, last) = indexes.into_inner();
+        let refused = |run: TermRun, before: TermRun| RaftError::LogOutOfOrder {
+            index: run.first,
+            term: run.term,
+            last: before.first,
+            last_term: before.term,
+        };
+        if let Some(beyond) = runs.last().filter(|run| run.first > last) {
+            return Err(refused(*beyond, TermRun { first: last, term: beyond.term }));
+        }
+        let terms = TermRuns::new(runs).map_err(|(before, run)| refused(run, before))?;
+        Ok(Self { first, last, terms })
     }
 
     /// Adds the entry that storage holds next.
@@ -103,12 +125,27 @@ pub(crate) struct RaftLog {
     in_apply: VecDeque<(LogIndex, usize)>,
     /// Sum of those budgets.
     in_apply_bytes: usize,
+    /// A snapshot that is being installed ends here.
+    installing: Option<LogIndex>,
+    /// Bytes of the whole tail, an empty entry counted as one.
+    tail_bytes: usize,
+    /// Followers lack entries from here on.
+    wanted_from: LogIndex,
+    /// Bytes of the tail that may be kept for followers.
+    max_retained: usize,
+    /// Entries of earlier lives end here: which of them are changes of membership is not known.
+    stored_before: LogIndex,
+    /// Changes of membership above the applied index, of this life.
+    changes: VecDeque<LogIndex>,
+    /// See [`Self::skip_one`].
+    skips: bool,
 }
 
 impl RaftLog {
     /// A log as storage holds it, everything in it persisted. The marks were checked by the caller.
-    pub(crate) fn restored(bounds: LogBounds, commit: LogIndex, applied: LogIndex) -> Self {
+    pub(crate) fn restored(bounds: LogBounds, commit: LogIndex, applied: LogIndex, max_retained: usize) -> Self {
         Self {
+            stored_before: bounds.last,
             first: bounds.first,
             last: bounds.last,
             terms: bounds.terms,
@@ -121,6 +158,12 @@ impl RaftLog {
             uncommitted_bytes: 0,
             in_apply: VecDeque::new(),
             in_apply_bytes: 0,
+            installing: None,
+            tail_bytes: 0,
+            wanted_from: LogIndex(u64::MAX),
+            max_retained,
+            changes: VecDeque::new(),
+            skips: false,
         }
     }
 
@@ -173,14 +216,117 @@ impl RaftLog {
         (index >= self.first.prev() && index <= self.last).then(|| self.terms.at(index)).flatten()
     }
 
+    /// The end of the snapshot that is being installed.
+    pub(crate) fn installing(&self) -> Option<LogIndex> {
+        self.installing
+    }
+
+    /// Whether a committed entry that is not applied here might change the membership.
+    pub(crate) fn change_may_be_unapplied(&self) -> bool {
+        self.applied < self.commit.min(self.stored_before)
+            || self.changes.front().is_some_and(|change| *change <= self.commit)
+    }
+
+    /// The first change of membership that is not applied, of this life.
+    pub(crate) fn next_change(&self) -> Option<LogIndex> {
+        self.changes.front().copied()
+    }
+
+    /// Whether a log that ends at `last`, of `last_term`, holds at least as much as this one (section 5.4.1).
+    pub(crate) fn is_matched_by(&self, last: LogIndex, last_term: Term) -> bool {
+        (last_term, last) >= (self.last_term(), self.last)
+    }
+
+    /// The largest index up to `index` whose term is at most `term`: where a probe may find agreement.
+    pub(crate) fn last_at_most(&self, index: LogIndex, term: Term) -> LogIndex {
+        self.terms.last_at_most(index.min(self.last), term)
+    }
+
     /// Appends one entry of `term`, at least the last one's, and gives its index.
     pub(crate) fn append(&mut self, term: Term, kind: EntryKind, data: Bytes) -> LogIndex {
         let index = self.last.next();
-        self.terms.push(index, term);
-        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(data.len());
-        self.tail.push_back(Entry { index, term, kind, data });
-        self.last = index;
+        self.push(Entry { index, term, kind, data });
         index
+    }
+
+    /// Appends the entry that follows the last one.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.terms.push(entry.index, entry.term);
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(entry.size());
+        self.tail_bytes = self.tail_bytes.saturating_add(entry.size().max(1));
+        if entry.kind == EntryKind::ConfChange {
+            self.changes.push_back(entry.index);
+        }
+        self.last = entry.index;
+        self.tail.push_back(entry);
+    }
+
+    /// Drops the entries above `index`, which is not below the commit index. What was given of them to persist counts as
+    /// not given: the same indexes come again.
+    pub(crate) fn truncate_after(&mut self, index: LogIndex) {
+        while let Some(entry) = self.tail.pop_back_if(|entry| entry.index > index) {
+            self.tail_bytes = self.tail_bytes.saturating_sub(entry.size().max(1));
+            if entry.index > self.commit {
+                self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(entry.size());
+            }
+        }
+        while self.changes.pop_back_if(|change| *change > index).is_some() {}
+        self.terms.truncate_after(index);
+        self.last = index;
+        self.given = self.given.min(index);
+        self.persisted = self.persisted.min(index);
+        self.stored_before = self.stored_before.min(index);
+    }
+
+    /// Replaces everything by a snapshot that ends at `index`, of `term`, above the commit index. It counts as persisted and
+    /// applied when it is [installed](Self::installed).
+    pub(crate) fn replace_by_snapshot(&mut self, index: LogIndex, term: Term) {
+        self.tail.clear();
+        self.changes.clear();
+        self.in_apply.clear();
+        self.terms = TermRuns::new(vec![TermRun { first: index, term }]).unwrap_or_default();
+        (self.tail_bytes, self.uncommitted_bytes, self.in_apply_bytes) = (0, 0, 0);
+        self.first = index.next();
+        self.persisted = self.persisted.min(self.commit);
+        (self.last, self.given, self.commit, self.handed_over) = (index, index, index, index);
+        self.installing = Some(index);
+    }
+
+    /// A planted bug: the entry after a snapshot is taken for handed over.
+    pub(crate) fn skip_one(&mut self) {
+        self.skips = true;
+    }
+
+    /// The snapshot that ends at `index` is in place and durable.
+    pub(crate) fn installed(&mut self, index: LogIndex) {
+        if self.installing == Some(index) {
+            self.installing = None;
+            self.persisted = self.persisted.max(index);
+            self.applied = index;
+        }
+    }
+
+    /// Up to `max_bytes` of entries from `next` on, at least one; `None` when they have left memory.
+    pub(crate) fn entries_from(&self, next: LogIndex, max_bytes: usize) -> Option<Vec<Entry>> {
+        if next > self.last {
+            return Some(Vec::new());
+        }
+        if self.tail.front().is_none_or(|entry| entry.index > next) {
+            return None;
+        }
+        let mut bytes = 0_usize;
+        let within = self.tail_after(next.prev()).take_while(|entry| {
+            let one = bytes == 0;
+            bytes = bytes.saturating_add(entry.size().max(1));
+            one || bytes <= max_bytes
+        });
+        Some(within.cloned().collect())
+    }
+
+    /// Followers lack entries from `index` on: they stay in memory while there is room.
+    pub(crate) fn keep_from(&mut self, index: LogIndex) {
+        self.wanted_from = index;
+        self.trim();
     }
 
     /// Entries that no ready has given yet, at most `max_bytes` of them but at least one if there is one; they count as given.
@@ -220,7 +366,9 @@ impl RaftLog {
 
     /// Whether [`Self::hand_over`] would give something.
     pub(crate) fn can_hand_over(&self, max_bytes: usize) -> bool {
-        self.handed_over < self.commit.min(self.persisted) && self.in_apply_bytes < max_bytes
+        self.installing.is_none()
+            && self.handed_over < self.commit.min(self.persisted)
+            && self.in_apply_bytes < max_bytes
     }
 
     /// The next committed and persisted entries to apply. What must be read from storage holds the whole budget of
@@ -228,6 +376,9 @@ impl RaftLog {
     pub(crate) fn hand_over(&mut self, max_bytes: usize) -> Option<Committed> {
         if !self.can_hand_over(max_bytes) {
             return None;
+        }
+        if std::mem::take(&mut self.skips) {
+            self.handed_over = self.handed_over.next();
         }
         let first = self.handed_over.next();
         let end = self.commit.min(self.persisted);
@@ -255,6 +406,7 @@ impl RaftLog {
     /// Everything up to `index` is applied; it was handed over.
     pub(crate) fn applied_up_to(&mut self, index: LogIndex) {
         self.applied = index;
+        while self.changes.pop_front_if(|change| *change <= index).is_some() {}
         while let Some((_, budget)) = self.in_apply.pop_front_if(|(last, _)| *last <= index) {
             self.in_apply_bytes = self.in_apply_bytes.saturating_sub(budget);
         }
@@ -277,7 +429,12 @@ impl RaftLog {
 
     fn trim(&mut self) {
         let done = self.persisted.min(self.handed_over);
-        while self.tail.front().is_some_and(|entry| entry.index <= done) {
+        while let Some(entry) = self.tail.front() {
+            let wanted = entry.index >= self.wanted_from && self.tail_bytes <= self.max_retained;
+            if entry.index > done || wanted {
+                return;
+            }
+            self.tail_bytes = self.tail_bytes.saturating_sub(entry.size().max(1));
             self.tail.pop_front();
         }
     }

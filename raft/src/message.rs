@@ -1,7 +1,8 @@
 //! Messages between the replicas of one group. Values only: how they look on a wire is `net`'s.
 
 use crate::entry::Entry;
-use crate::ids::{GroupId, LogIndex, NodeId, ReadContext, Term};
+use crate::ids::{GroupId, LogIndex, NodeId, ReadContext, ReadRound, Term};
+use crate::membership::Membership;
 
 /// One message of one replica to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct Message {
     pub from: NodeId,
     /// The addressee.
     pub to: NodeId,
-    /// The sender's term. Of a pre-vote, the term that it would campaign in.
+    /// The sender's term. Of a pre-vote, and of one that is granted, the term of the election that it is about.
     pub term: Term,
     /// What it says.
     pub kind: MessageKind,
@@ -69,30 +70,65 @@ pub enum MessageKind {
     Heartbeat {
         /// The leader's commit index, no higher than what the addressee has acknowledged.
         commit: LogIndex,
-        /// The newest read that waits for a quorum.
-        read: Option<ReadContext>,
+        /// The newest round of reads that this leader has begun in its term; 0 for none.
+        round: ReadRound,
     },
-    /// Answer to a heartbeat, in the heartbeat's term.
+    /// Answer to a heartbeat, in the heartbeat's term: this replica, and not only its node, follows the sender in that term.
     HeartbeatResponse {
-        /// The read that the heartbeat carried.
-        read: Option<ReadContext>,
+        /// The round that the heartbeat carried.
+        round: ReadRound,
     },
-    /// The leader's log no longer holds what the addressee needs: a snapshot is prepared outside, this announces it.
+    /// The whole of a snapshot has reached the addressee's driver, which hands this over as its last part.
     Snapshot(SnapshotMeta),
+    /// The sender holds nothing, not even a membership: entries do not help it, a snapshot does.
+    SnapshotWanted,
     /// A follower asks for a read index.
     ReadIndex {
-        /// The follower's context, fresh per attempt.
+        /// The asker's life ([`crate::Config::random_seed`]).
+        life: u64,
+        /// The asker's context, fresh per attempt.
         context: ReadContext,
     },
     /// The leader's answer to it.
     ReadIndexResponse {
+        /// The life that asked.
+        life: u64,
         /// The context asked with.
         context: ReadContext,
-        /// Serve the read once this is applied.
-        index: LogIndex,
+        /// Serve the read once this is applied; `None` when the asked replica does not lead.
+        index: Option<LogIndex>,
     },
     /// Campaign at once: the leader hands over.
     TimeoutNow,
+    /// The leader falls asleep, and so does who holds all of its log: everything up to `index` is committed and held by all
+    /// who are up.
+    Hibernate {
+        /// The leader's last index.
+        index: LogIndex,
+    },
+}
+
+impl MessageKind {
+    /// Its name in traces and scripts.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::PreVote { .. } => "pre_vote",
+            Self::PreVoteResponse { .. } => "pre_vote_response",
+            Self::Vote { .. } => "vote",
+            Self::VoteResponse { .. } => "vote_response",
+            Self::Append { .. } => "append",
+            Self::AppendResponse { .. } => "append_response",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::HeartbeatResponse { .. } => "heartbeat_response",
+            Self::Snapshot(_) => "snapshot",
+            Self::SnapshotWanted => "snapshot_wanted",
+            Self::ReadIndex { .. } => "read_index",
+            Self::ReadIndexResponse { .. } => "read_index_response",
+            Self::TimeoutNow => "timeout_now",
+            Self::Hibernate { .. } => "hibernate",
+        }
+    }
 }
 
 /// What a snapshot contains, without its data.
@@ -102,8 +138,6 @@ pub struct SnapshotMeta {
     pub index: LogIndex,
     /// That entry's term.
     pub term: Term,
-    /// Voters at that entry.
-    pub voters: Vec<NodeId>,
-    /// Learners at that entry.
-    pub learners: Vec<NodeId>,
+    /// The membership at that entry.
+    pub membership: Membership,
 }

@@ -1,16 +1,22 @@
-//! One replica of one group: its state, how it starts, and what it shows. What it does is in the files by concern:
-//! `election`, `proposal`, `read`, `ready`.
+//! One replica of one group: its state, how it starts, and what it shows. What it does is in the files by concern, one per
+//! section of the protocol.
 
 use std::collections::VecDeque;
 
 use crate::config::Config;
 use crate::entry::{HardState, Role, SoftState};
-use crate::error::{RaftError, StepError};
+use crate::error::RaftError;
+use crate::hibernation::Sleep;
 use crate::ids::{GroupId, LogIndex, NodeId, ReadContext, ReadyNumber, Term};
 use crate::log::{LogBounds, RaftLog};
-use crate::message::Message;
-use crate::ready::{InFlight, ReadState};
+use crate::membership::Membership;
+use crate::message::SnapshotMeta;
+use crate::outbox::Outbox;
+use crate::progress::{Peer, PeerStatus};
+use crate::read::Reads;
+use crate::ready::{InFlight, LogRead, ReadState};
 use crate::trace::Trace;
+use crate::transfer::Transfer;
 
 /// Terms above this are damage, not history: at one election per microsecond it takes 292,000 years to get there.
 const MAX_PLAUSIBLE_TERM: Term = Term(u64::MAX / 2);
@@ -24,9 +30,31 @@ pub struct RawNode {
     pub(crate) role: Role,
     pub(crate) leader: Option<NodeId>,
     pub(crate) log: RaftLog,
+    /// Who belongs to the group as of the last change that was applied.
+    pub(crate) membership: Membership,
+    /// The last change of membership that was told applied; what the log still counts as unapplied may be older.
+    pub(crate) changed_at: LogIndex,
+    /// Leader: no change of membership is proposed before this is applied.
+    pub(crate) pending_change: LogIndex,
     /// Index of the no-op that opened this replica's own term as leader; 0 when it does not lead.
     pub(crate) term_start: LogIndex,
-    pub(crate) ticks: u32,
+    /// Answers to this (pre-)candidate.
+    pub(crate) votes: Vec<(NodeId, bool)>,
+    /// Leader: the other members, ascending.
+    pub(crate) peers: Vec<Peer>,
+    /// Leader: some peer may be due for an append.
+    pub(crate) appends_due: bool,
+    /// Ticks since the leader was heard of; of a leader, since it last counted who is active.
+    pub(crate) election_elapsed: u32,
+    pub(crate) election_timeout: u32,
+    pub(crate) timeouts_drawn: u64,
+    pub(crate) heartbeat_elapsed: u32,
+    /// Campaign as soon as what is known to be committed is applied.
+    pub(crate) campaign_due: Option<Campaign>,
+    pub(crate) transfer: Option<Transfer>,
+    pub(crate) sleep: Sleep,
+    pub(crate) outbox: Outbox,
+    pub(crate) reads: Reads,
     /// What the last ready told.
     pub(crate) told_hard_state: HardState,
     pub(crate) told_soft_state: SoftState,
@@ -34,11 +62,23 @@ pub struct RawNode {
     pub(crate) durable_vote: (Term, Option<NodeId>),
     pub(crate) last_ready: ReadyNumber,
     pub(crate) in_flight: VecDeque<InFlight>,
-    pub(crate) waiting_reads: VecDeque<ReadContext>,
+    /// A snapshot to install, not given to the driver yet.
+    pub(crate) snapshot: Option<SnapshotMeta>,
+    pub(crate) snapshots_wanted: Vec<NodeId>,
+    pub(crate) log_reads: Vec<LogRead>,
     pub(crate) read_states: Vec<ReadState>,
     pub(crate) failed_reads: Vec<ReadContext>,
     pub(crate) last_read: Option<ReadContext>,
     pub(crate) trace: Trace,
+}
+
+/// Why a replica campaigns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Campaign {
+    /// It heard of no leader, or was told to.
+    Ordinary,
+    /// The leader hands over to it.
+    Transfer,
 }
 
 /// What a replica shows of itself.
@@ -70,6 +110,8 @@ pub struct Status {
     pub applied: LogIndex,
     /// Bytes of entries of this life that wait for commit.
     pub uncommitted_bytes: usize,
+    /// Whether it sleeps: it does not tick.
+    pub hibernating: bool,
     /// Reads that wait for their index.
     pub waiting_reads: usize,
 }
@@ -83,7 +125,7 @@ impl RawNode {
     /// its new term are durable, every entry that it had persisted is committed.
     ///
     /// # Errors
-    /// [`RaftError::InvalidConfig`], [`RaftError::UnsupportedMembership`], and [`RaftError::InconsistentStorage`] when log,
+    /// [`RaftError::InvalidConfig`], and [`RaftError::InconsistentStorage`] when log,
     /// hard state and applied index contradict each other: a log that was lost or cut must not be continued.
     pub fn restart(
         config: Config,
@@ -119,49 +161,46 @@ impl RawNode {
         if applied.next() < first {
             return inconsistent(format!("entry {applied} is the last applied, the log starts at {first}"));
         }
-        if hard_state.vote.is_some_and(|vote| vote != config.id) {
-            return inconsistent(format!(
-                "a sole voter's stored vote is for node {}",
-                hard_state.vote.unwrap_or_default()
-            ));
-        }
         let commit = hard_state.commit.max(applied);
         let mut node = Self {
             term: hard_state.term,
             vote: hard_state.vote,
             role: Role::Follower,
             leader: None,
-            log: RaftLog::restored(bounds, commit, applied),
+            log: RaftLog::restored(bounds, commit, applied, config.max_retained_bytes),
+            membership: config.membership.clone(),
+            changed_at: LogIndex(0),
+            pending_change: LogIndex(0),
             term_start: LogIndex(0),
-            ticks: 0,
+            votes: Vec::new(),
+            peers: Vec::new(),
+            appends_due: false,
+            election_elapsed: 0,
+            election_timeout: 0,
+            timeouts_drawn: 0,
+            heartbeat_elapsed: 0,
+            campaign_due: None,
+            transfer: None,
+            sleep: Sleep::default(),
+            outbox: Outbox::default(),
+            reads: Reads::default(),
             told_hard_state: HardState { commit, ..hard_state },
             told_soft_state: SoftState { role: Role::Follower, leader: None },
             durable_vote: (hard_state.term, hard_state.vote),
             last_ready: ReadyNumber(0),
             in_flight: VecDeque::new(),
-            waiting_reads: VecDeque::new(),
+            snapshot: None,
+            snapshots_wanted: Vec::new(),
+            log_reads: Vec::new(),
             read_states: Vec::new(),
             failed_reads: Vec::new(),
             last_read: None,
             trace: Trace::default(),
             config,
         };
+        node.draw_election_timeout();
         node.stepped("restart");
         Ok(node)
-    }
-
-    /// Takes one message of a peer.
-    ///
-    /// # Errors
-    /// [`StepError`]: it is for another group or node, or its sender is no peer. A sole voter has no peers.
-    pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        if message.group != self.config.group {
-            return Err(StepError::WrongGroup { group: self.config.group, got: message.group });
-        }
-        if message.to != self.config.id {
-            return Err(StepError::WrongNode { id: self.config.id, got: message.to });
-        }
-        Err(StepError::UnknownPeer { group: self.config.group, from: message.from })
     }
 
     /// The log was cut at its start: entries below `first` are gone from storage, as their effects are durable elsewhere.
@@ -213,8 +252,33 @@ impl RawNode {
             handed_over: self.log.handed_over(),
             applied: self.log.applied(),
             uncommitted_bytes: self.log.uncommitted_bytes(),
-            waiting_reads: self.waiting_reads.len(),
+            hibernating: self.sleep.is_asleep(),
+            waiting_reads: self.reads.waiting(),
         }
+    }
+
+    /// Who belongs to the group, as of the last change that was applied here.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// What this leader knows of the other members, ascending; nothing when it does not lead.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
+        self.peers.iter().map(|peer| PeerStatus {
+            id: peer.id,
+            state: peer.state,
+            matched: peer.matched,
+            next: peer.next,
+            inflight: peer.inflights.len(),
+            recently_active: peer.recent_active,
+        })
+    }
+
+    /// The node to which this leader is handing its leadership.
+    #[must_use]
+    pub fn transferring_to(&self) -> Option<NodeId> {
+        self.transfer.map(|transfer| transfer.to)
     }
 
     /// Sends one line of JSON per transition to `hook`, from now on. For traces and simulation; costs nothing unset.
@@ -222,12 +286,30 @@ impl RawNode {
         self.trace = Trace::to(hook);
     }
 
-    /// Ends every entry point that changed something: traces it and, in debug builds and simulation, checks the invariants.
-    pub(crate) fn stepped(&mut self, event: &'static str) {
+    /// Whether planted bug `number` is switched on.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn mutant(&self, number: u32) -> bool {
+        self.config.mutant == number
+    }
+
+    /// Whether planted bug `number` is switched on: never in this build.
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the same call as in builds that have planted bugs")]
+    pub(crate) const fn mutant(&self, _number: u32) -> bool {
+        false
+    }
+
+    /// Traces something that happened within an entry point.
+    pub(crate) fn traced(&mut self, event: &'static str) {
         if self.trace.is_on() {
             let status = self.status();
             self.trace.emit(event, &status);
         }
+    }
+
+    /// Ends every entry point that changed something: traces it and, in debug builds and simulation, checks the invariants.
+    pub(crate) fn stepped(&mut self, event: &'static str) {
+        self.traced(event);
         #[cfg(debug_assertions)]
         {
             let checked = self.step_invariants();

@@ -52,6 +52,25 @@ impl TermRuns {
         after.checked_sub(1).and_then(|at| self.0.get(at)).map(|run| run.term)
     }
 
+    /// Forgets what is known above `index`.
+    pub(crate) fn truncate_after(&mut self, index: LogIndex) {
+        let kept = self.0.partition_point(|run| run.first <= index);
+        self.0.truncate(kept);
+    }
+
+    /// The largest index up to `index` whose term is known and at most `term`. Below the oldest run nothing is known, and the
+    /// index before it is given.
+    pub(crate) fn last_at_most(&self, index: LogIndex, term: Term) -> LogIndex {
+        let mut last = index;
+        for run in self.0.iter().rev().filter(|run| run.first <= index) {
+            if run.term <= term {
+                return last;
+            }
+            last = run.first.prev();
+        }
+        last
+    }
+
     /// Forgets the runs that end before `index`.
     pub(crate) fn forget_before(&mut self, index: LogIndex) {
         let after = self.0.partition_point(|run| run.first <= index);
@@ -64,6 +83,25 @@ mod tests {
     use super::*;
 
     quickcheck::quickcheck! {
+        fn runs_cut_at_their_end_answer_as_a_list_cut_there_does(steps: Vec<u8>, cut: usize, term: u8) -> bool {
+            let mut runs = TermRuns::default();
+            let mut terms = Vec::new();
+            let mut last = Term(1);
+            for (at, step) in steps.iter().enumerate() {
+                last = Term(last.0 + u64::from(step % 3));
+                runs.push(LogIndex(at as u64 + 1), last);
+                terms.push(last);
+            }
+            let kept = if terms.is_empty() { 0 } else { cut % terms.len() };
+            runs.truncate_after(LogIndex(kept as u64));
+            terms.truncate(kept);
+            let index = LogIndex(kept as u64);
+            let slow = terms.iter().rposition(|known| known.0 <= u64::from(term)).map_or(0, |at| at as u64 + 1);
+            runs.last() .map(|run| run.term) == terms.last().copied()
+                && terms.iter().enumerate().all(|(at, term)| runs.at(LogIndex(at as u64 + 1)) == Some(*term))
+                && runs.last_at_most(index, Term(u64::from(term))) == LogIndex(slow)
+        }
+
         fn runs_answer_as_a_list_of_terms_does(steps: Vec<u8>, cut: usize) -> bool {
             let mut runs = TermRuns::default();
             let mut terms = Vec::new();

@@ -15,8 +15,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use highwater_raft::{
-    ConfChange, Config, Entry, GroupId, HardState, LogBounds, LogIndex, Message, MessageKind, NodeId, RawNode,
-    ReadContext, Ready, ReadyNumber, Term,
+    ConfChange, Config, Entry, GroupId, HardState, LogBounds, LogIndex, Membership, Message, MessageKind, NodeId,
+    RawNode, ReadContext, Ready, ReadyNumber, Term,
 };
 
 fn show_entries(out: &mut String, entries: &[Entry]) {
@@ -82,7 +82,8 @@ fn run(node: &mut Option<RawNode>, line: &str) -> String {
     if command == "restart" {
         let mut config = Config::sole_voter(NodeId(number("id", 1)), GroupId(7));
         if let Some(voters) = options.get("voters") {
-            config.voters = voters.split(',').map(|voter| NodeId(voter.parse().unwrap())).collect();
+            let voters: Vec<NodeId> = voters.split(',').map(|voter| NodeId(voter.parse().unwrap())).collect();
+            config.membership = Membership::new(&voters, &[]);
         }
         config.max_uncommitted_bytes = usize::try_from(number("max_uncommitted", 1000)).unwrap();
         config.max_ready_bytes = usize::try_from(number("max_ready", 1000)).unwrap();

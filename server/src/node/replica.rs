@@ -167,7 +167,10 @@ impl Replica {
             raft::ProposeError::TooManyUncommittedBytes { .. } => {
                 Diag::new(SqlState::OVERLOADED, "too many bytes wait to be written").hint("Retry after a short pause.")
             }
-            raft::ProposeError::NotLeader { .. } | raft::ProposeError::UnsupportedMembership { .. } => {
+            raft::ProposeError::NotLeader { .. }
+            | raft::ProposeError::Transferring { .. }
+            | raft::ProposeError::ChangePending { .. }
+            | raft::ProposeError::InvalidChange(_) => {
                 Diag::new(SqlState::OVERLOADED, format!("group {} has no leader yet: {error}", self.group))
                     .hint("Retry after a short pause.")
             }
