@@ -2,7 +2,9 @@
 //!
 //! Owns the parsing of CPU lists. Must not know a backend: [`launch`] and [`Cores`] are the present backend's.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use rustix::thread::sched_getaffinity;
 
@@ -83,7 +85,7 @@ impl CpuSet {
                 None => Err(CpuSetError::TooMany { wanted, allowed: allowed.0.len() }),
             };
         }
-        let mut cpus = std::collections::BTreeSet::new();
+        let mut cpus = BTreeSet::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (first, last) = match part.split_once('-') {
                 Some((first, last)) => (number(first)?, number(last)?),
@@ -101,6 +103,29 @@ impl CpuSet {
             Some(cpu) => Err(CpuSetError::NotAllowed { cpu: *cpu, allowed: allowed.clone() }),
             None => Ok(Self(cpus.into_iter().collect())),
         }
+    }
+
+    /// As many CPUs as `count` says, of those that this process may use: first those that take the interrupts of the disk under
+    /// `folder` (which may not exist yet; its nearest folder that does is meant), then the others in rising order.
+    ///
+    /// # Errors
+    /// [`CpuSetError`].
+    pub fn near_disk(count: usize, folder: &Path) -> Result<Self, CpuSetError> {
+        let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+        Self::all()?.preferring(count, &crate::interrupts::cpus_of_disk(existing))
+    }
+
+    fn preferring(&self, count: usize, preferred: &BTreeSet<usize>) -> Result<Self, CpuSetError> {
+        if count == 0 {
+            return Err(CpuSetError::Malformed(count.to_string()));
+        }
+        if count > self.0.len() {
+            return Err(CpuSetError::TooMany { wanted: count, allowed: self.0.len() });
+        }
+        let (first, others): (Vec<usize>, Vec<usize>) = self.0.iter().partition(|cpu| preferred.contains(cpu));
+        let mut chosen: Vec<usize> = first.into_iter().chain(others).take(count).collect();
+        chosen.sort_unstable();
+        Ok(Self(chosen))
     }
 
     /// How many CPUs there are in the set, at least one.
@@ -180,6 +205,17 @@ mod tests {
     fn a_number_takes_the_first_cpus_that_may_be_used() {
         assert_eq!(CpuSet::parse_among("3", &among()).unwrap(), CpuSet(vec![0, 2, 3]));
         assert_eq!(CpuSet::parse_among("5", &among()), Err(CpuSetError::TooMany { wanted: 5, allowed: 4 }));
+    }
+
+    #[test]
+    fn cores_are_put_where_the_disks_interrupts_are() {
+        let preferring = |count, cpus: &[usize]| among().preferring(count, &cpus.iter().copied().collect());
+        assert_eq!(preferring(1, &[3]).unwrap(), CpuSet(vec![3]));
+        assert_eq!(preferring(2, &[3]).unwrap(), CpuSet(vec![0, 3]));
+        assert_eq!(preferring(2, &[]).unwrap(), CpuSet(vec![0, 2]));
+        assert_eq!(preferring(1, &[1]).unwrap(), CpuSet(vec![0]), "a CPU that may not be used");
+        assert_eq!(preferring(5, &[3]), Err(CpuSetError::TooMany { wanted: 5, allowed: 4 }));
+        assert_eq!(preferring(0, &[3]), Err(CpuSetError::Malformed("0".into())));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod conformance;
 pub mod disk;
 mod env;
 pub mod inproc;
+mod interrupts;
 pub mod launch;
 mod mutants;
 pub mod preflight;

@@ -157,7 +157,9 @@ fn complain(reason: &str) {
 fn cpus(config: &Config) -> Result<CpuSet, Refusal> {
     let set = match &config.cores {
         Cores::Auto => CpuSet::all(),
-        Cores::Count(_) | Cores::List(_) => CpuSet::parse(&config.cores.show()),
+        // Fewer cores than CPUs: those nearest the disk.
+        Cores::Count(count) => CpuSet::near_disk(usize::from(*count), &config.data_dir),
+        Cores::List(_) => CpuSet::parse(&config.cores.show()),
     };
     set.map_err(|error| Refusal::config(format!("{}: {error}", config.origin("cores"))))
 }

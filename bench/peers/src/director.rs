@@ -116,7 +116,7 @@ impl Actor {
             cache_bytes: 0,
             memtable_bytes: arguments.memtable_bytes,
             compress: arguments.compression == Compression::Lz4,
-            cpu: arguments.cpu,
+            cpu: arguments.processor()?,
         };
         let (answers, keys) = (BufReader::new(answers), arguments.keys);
         Ok(Self { name, child, orders: Some(orders), answers, settings, open: None, warm: false, keys })

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use highwater_runtime::CpuSet;
+
 use crate::engine::Name;
 use crate::failure::Failure;
 use crate::keys::KEY_BYTES;
@@ -38,9 +40,9 @@ pub struct Arguments {
     /// Compression of tables
     #[arg(long, value_enum, default_value_t = Compression::None)]
     pub compression: Compression,
-    /// The processor that clients are pinned to, and our executor
-    #[arg(long, default_value_t = 0)]
-    pub cpu: usize,
+    /// The processor that clients are pinned to, and our executor; by default one that takes the disk's interrupts
+    #[arg(long)]
+    pub cpu: Option<usize>,
     /// Where the engines put their files; each gets a folder in it, removed at the end
     #[arg(long, default_value = "/var/tmp/highwater-bench-peers")]
     pub folder: PathBuf,
@@ -53,6 +55,17 @@ pub struct Arguments {
     /// Other things to do
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Arguments {
+    /// The processor that clients are pinned to.
+    pub fn processor(&self) -> Result<usize, Failure> {
+        if let Some(cpu) = self.cpu {
+            return Ok(cpu);
+        }
+        let nearest = CpuSet::near_disk(1, &self.folder)?;
+        nearest.iter().next().ok_or_else(|| Failure::new("there is no processor"))
+    }
 }
 
 /// Instead of the comparison.

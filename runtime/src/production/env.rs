@@ -15,6 +15,7 @@ use super::blocking::BlockingPool;
 use super::file::GlommioFile;
 use super::net::{GlommioListener, GlommioStream};
 use super::pulse::note_activity;
+use super::slice::{Slice, TIME_SLICE};
 use crate::env::{CoreId, Env, Monotonic, OpenOptions, WallMicros};
 
 /// One core of this process.
@@ -29,6 +30,7 @@ struct Core {
     entropy: RefCell<Entropy>,
     /// Made when it is first used.
     background: Cell<Option<glommio::TaskQueueHandle>>,
+    slice: Slice,
 }
 
 /// The background queue's share of a core, the queue of all other tasks having 1000: enough that compaction keeps up with a
@@ -86,7 +88,14 @@ fn start() -> Instant {
 
 impl GlommioEnv {
     pub(super) fn new(id: CoreId, count: u16, pool: BlockingPool) -> Self {
-        Self(Rc::new(Core { id, count, pool, entropy: RefCell::new(Entropy::new()), background: Cell::new(None) }))
+        Self(Rc::new(Core {
+            id,
+            count,
+            pool,
+            entropy: RefCell::new(Entropy::new()),
+            background: Cell::new(None),
+            slice: Slice::new(),
+        }))
     }
 
     async fn on_pool<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -136,7 +145,8 @@ impl Env for GlommioEnv {
         note_activity();
         let queue = self.0.background.get().unwrap_or_else(|| {
             let shares = glommio::Shares::Static(BACKGROUND_SHARES);
-            glommio::executor().create_task_queue(shares, glommio::Latency::NotImportant, "background")
+            // While something runs there, the executor itself looks up after each time slice.
+            glommio::executor().create_task_queue(shares, glommio::Latency::Matters(TIME_SLICE), "background")
         });
         self.0.background.set(Some(queue));
         match glommio::spawn_local_into(task, queue) {
@@ -166,7 +176,15 @@ impl Env for GlommioEnv {
     }
 
     async fn yield_if_needed(&self) {
-        glommio::yield_if_needed().await;
+        if glommio::executor().need_preempt() {
+            glommio::yield_if_needed().await;
+        } else if self.0.slice.is_over() {
+            // Ends when the executor has looked at its disks and sockets, and so do all tasks that yield until then.
+            glommio::timer::sleep(Duration::ZERO).await;
+        } else {
+            return;
+        }
+        self.0.slice.restart();
     }
 
     fn random(&self) -> u64 {

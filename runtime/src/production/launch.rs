@@ -21,8 +21,10 @@ use crate::launch::{CpuSet, JoinError, LaunchError};
 const IO_MEMORY: usize = 1 << 20;
 /// Entries of each of an executor's rings.
 const RING_DEPTH: usize = 256;
-/// A task that never yields is asked to after this time (`Env::yield_if_needed`); until then no disk I/O is looked at.
-const TIME_SLICE: Duration = Duration::from_micros(500);
+/// How long an executor may run tasks before it looks at its disks and sockets again. glommio sets this timer at every turn; one
+/// that is due before the kernel's next tick (4 ms) makes each turn program the clock's hardware twice, which is a third of the
+/// processor time of a small durable write on a virtual machine. What must be shorter is measured: [`super::slice`].
+const LONGEST_TURN: Duration = Duration::from_millis(10);
 
 thread_local! {
     static ABORT_ON_PANIC: Cell<bool> = const { Cell::new(false) };
@@ -110,7 +112,7 @@ where
             .name("core")
             .io_memory(IO_MEMORY)
             .ring_depth(RING_DEPTH)
-            .preempt_timer(TIME_SLICE)
+            .preempt_timer(LONGEST_TURN)
             .spawn(move || async move {
                 abort_on_panic_here();
                 // The launcher waits for this message.

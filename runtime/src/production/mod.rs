@@ -10,6 +10,7 @@ mod launch;
 mod net;
 mod preflight;
 mod pulse;
+mod slice;
 
 pub use env::GlommioEnv;
 pub use file::GlommioFile;

@@ -166,7 +166,7 @@ const DAY: u64 = 24 * HOUR;
 settings! {
     /// Folder of all data. Created (mode 0700) when it is missing; one server at a time may use it.
     data_dir: PathBuf = "./highwater-data", "data_dir", "storage";
-    /// Executors: how many, or on which CPUs. Each is pinned to its CPU.
+    /// Executors: how many (on the CPUs that take the disk's interrupts first), or on which CPUs. Each is pinned to its CPU.
     cores: Cores = "auto", "cores", "placement";
     /// Stores (logs and trees) of a new data folder, spread over the cores; auto: one per core. Fixed once the folder exists.
     stores: AutoCount = "auto", "stores", "placement", 1..=256;
