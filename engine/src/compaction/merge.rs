@@ -1,13 +1,12 @@
 //! The merge: sorted sources in, one ordered stream of versions out.
 
-use bytes::Bytes;
 use highwater_runtime::Env;
 
 use crate::error::EngineError;
+use crate::tree::EntryRef;
 use crate::tree::cursor::Direction;
 use crate::tree::merger::Merger;
 use crate::tree::source::Source;
-use crate::tree::{Entry, EntryRef};
 
 /// All versions of all sources by rising key and falling sequence.
 pub(crate) struct Merge<E: Env> {
@@ -20,18 +19,14 @@ impl<E: Env> Merge<E> {
         Self { merger: Merger::new(sources, Direction::Forward), started: false }
     }
 
-    /// The next version. Only its key is copied.
-    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, EngineError> {
+    /// The next version, where it lies.
+    pub(crate) async fn next(&mut self) -> Result<Option<EntryRef<'_>>, EngineError> {
         if self.started {
             self.merger.advance().await?;
         } else {
             self.merger.start().await?;
             self.started = true;
         }
-        let owned = |source: &Source<E>| {
-            let EntryRef { key, seq, expires_at, .. } = source.current();
-            Entry { key: Bytes::copy_from_slice(key), seq, value: source.value(), expires_at }
-        };
-        Ok(self.merger.top().map(owned))
+        Ok(self.merger.top().map(Source::current))
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::clock::{GroupClocks, group_of};
 use crate::ids::{Expiry, Seq};
-use crate::tree::Entry;
+use crate::tree::EntryRef;
 use crate::tree::tombstone::{RangeTombstones, Tombstone};
 
 /// What becomes of a version.
@@ -34,8 +34,10 @@ pub(crate) struct Retention {
     bottom: bool,
     tombstones: RangeTombstones,
     clocks: GroupClocks,
-    /// The key that is being shown, and the stripe of its last version.
-    last: Option<(Bytes, usize)>,
+    /// The key that is being shown.
+    key: Vec<u8>,
+    /// The stripe of its last version; none before the first.
+    newer: Option<usize>,
 }
 
 impl Retention {
@@ -52,22 +54,24 @@ impl Retention {
                 all.add(&tombstone, &|old, new| stripe(&snapshots, old) != stripe(&snapshots, new));
             }
         }
-        Self { snapshots, bottom, tombstones: all, clocks, last: None }
+        Self { snapshots, bottom, tombstones: all, clocks, key: Vec::new(), newer: None }
     }
 
     /// What becomes of the next version.
-    pub(crate) fn judge(&mut self, entry: &Entry) -> Verdict {
+    pub(crate) fn judge(&mut self, entry: EntryRef<'_>) -> Verdict {
         let own = stripe(&self.snapshots, entry.seq);
-        let shadowed = self.last.as_ref().is_some_and(|(key, newer)| *key == entry.key && *newer == own);
-        match &mut self.last {
-            Some((key, held)) if *key == entry.key => *held = own,
-            last => *last = Some((entry.key.clone(), own)),
+        let newer = self.newer.replace(own);
+        let same_key = newer.is_some() && self.key == entry.key;
+        if !same_key {
+            self.key.clear();
+            self.key.extend_from_slice(entry.key);
         }
+        let shadowed = same_key && newer == Some(own);
         if shadowed {
             return Verdict::Hidden;
         }
         let top = self.snapshots.get(own).copied().unwrap_or(Seq::MAX);
-        if self.tombstones.covering(&entry.key, top).is_some_and(|deleted| deleted > entry.seq) {
+        if self.tombstones.covering(entry.key, top).is_some_and(|deleted| deleted > entry.seq) {
             return Verdict::Hidden;
         }
         let goes = self.bottom && own == 0;
@@ -81,8 +85,8 @@ impl Retention {
         }
     }
 
-    fn has_expired(&self, entry: &Entry) -> bool {
-        entry.expires_at != Expiry::NEVER && self.clocks.has_expired(group_of(&entry.key), entry.expires_at)
+    fn has_expired(&self, entry: EntryRef<'_>) -> bool {
+        entry.expires_at != Expiry::NEVER && self.clocks.has_expired(group_of(entry.key), entry.expires_at)
     }
 
     /// The range deletes that stay, between two cuts of the output.
@@ -102,6 +106,7 @@ fn stripe(snapshots: &[Seq], seq: Seq) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
+    use crate::tree::Entry;
 
     fn kept(
         snapshots: &[u64],
@@ -122,7 +127,12 @@ mod tests {
             value: put.then(Bytes::new),
             expires_at: crate::ids::Expiry::NEVER,
         };
-        versions.iter().map(entry).filter(|entry| rule.judge(entry) == Verdict::Keep).map(|entry| entry.seq.0).collect()
+        versions
+            .iter()
+            .map(entry)
+            .filter(|entry| rule.judge(entry.into()) == Verdict::Keep)
+            .map(|entry| entry.seq.0)
+            .collect()
     }
 
     #[test]

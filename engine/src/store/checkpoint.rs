@@ -203,14 +203,14 @@ impl<E: Env> Store<E> {
             TableWriter::create(env, folder, id, Codec::Plain, block)
         };
         while let Some(entry) = merge.next().await? {
-            if entry.seq > at || rule.judge(&entry) != Verdict::Keep {
+            if entry.seq > at || rule.judge(entry) != Verdict::Keep {
                 continue;
             }
             let writing = match &mut table {
                 Some(writing) => writing,
                 None => table.insert(create().await?),
             };
-            writing.push(&entry).await?;
+            writing.push(entry).await?;
         }
         if table.is_none() && !tombstones.is_empty() {
             table = Some(create().await?);

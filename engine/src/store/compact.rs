@@ -228,7 +228,7 @@ impl<E: Env> Store<E> {
         let mut step = 0;
         // Planted bug 119: a failed read counts as the end of the input.
         while let Some(entry) = merge.next().await.or_else(|e| if self.env.mutant(119) { Ok(None) } else { Err(e) })? {
-            step += entry.key.len() + entry.value.as_ref().map_or(0, bytes::Bytes::len);
+            step += entry.key.len() + entry.value.map_or(0, <[u8]>::len);
             output.push(entry).await?;
             if step >= STEP_BYTES {
                 self.pay(step).await?;

@@ -9,7 +9,7 @@ use super::checkpoint::{abandon, begin, complete};
 use super::prepared::{PreparedTable, PreparedTables};
 use crate::error::EngineError;
 use crate::ids::Seq;
-use crate::tree::Entry;
+use crate::tree::EntryRef;
 use crate::tree::cursor::{Direction, KeyRange};
 use crate::tree::snapshot::Snapshot;
 use crate::tree::table::format::Codec;
@@ -55,7 +55,7 @@ impl<E: Env> Store<E> {
                 }
             };
             // One version of each key and nothing to hide: the order of writes has no meaning outside the store.
-            writing.push(&Entry { key, seq: Seq(0), value: Some(value), expires_at }).await?;
+            writing.push(EntryRef { key: &key, seq: Seq(0), value: Some(&value), expires_at }).await?;
         }
         if let Some(last) = table {
             tables.push(PreparedTable { meta: last.finish(&[]).await? });

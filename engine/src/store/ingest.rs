@@ -285,7 +285,7 @@ impl<E: Env> Store<E> {
         let mut writing = TableWriter::create(env, &self.folder, id, codec, block).await?;
         writing = writing.with_prefixes(self.options.filter_prefix_bytes);
         while let Some(entry) = next {
-            writing.push(&entry).await?;
+            writing.push(entry).await?;
             next = merge.next().await?;
         }
         add(&self.counters.written_bytes, writing.bytes());

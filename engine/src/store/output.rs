@@ -15,7 +15,7 @@ use crate::compaction::retention::{Retention, Verdict};
 use crate::error::EngineError;
 use crate::ids::{Expiry, GroupId};
 use crate::manifest::{TableMeta, sync_folder};
-use crate::tree::Entry;
+use crate::tree::EntryRef;
 use crate::tree::table::Table;
 use crate::tree::table::format::Codec;
 use crate::tree::table::writer::{self, TableWriter};
@@ -57,8 +57,8 @@ impl<'a, E: Env> Output<'a, E> {
     }
 
     /// Takes the next version in order.
-    pub(super) async fn push(&mut self, mut entry: Entry) -> Result<(), EngineError> {
-        match self.rule.judge(&entry) {
+    pub(super) async fn push(&mut self, mut entry: EntryRef<'_>) -> Result<(), EngineError> {
+        match self.rule.judge(entry) {
             Verdict::Keep => {}
             Verdict::Hidden => {
                 add(&self.store.counters.hidden_versions, 1);
@@ -74,23 +74,23 @@ impl<'a, E: Env> Output<'a, E> {
                 entry.expires_at = Expiry::NEVER;
             }
         }
-        let kind = (group_of(&entry.key), self.window(entry.expires_at));
+        let kind = (group_of(entry.key), self.window(entry.expires_at));
         let is_full = |table: &mut TableWriter<E>| {
             let other = kind != self.kind && table.bytes() >= self.full / EARLY_CUT;
             // Planted bug 106: the versions of a key end up in two tables of a level.
-            (table.bytes() >= self.full || other)
-                && (table.last_key() != Some(&entry.key) || self.store.env.mutant(106))
+            (table.bytes() >= self.full || other) && (table.last_key() != Some(entry.key) || self.store.env.mutant(106))
         };
         if let Some(full) = self.table.take_if(is_full) {
-            self.end(full, Some(&entry.key)).await?;
-            self.cut = Some(entry.key.clone());
+            let cut = Bytes::copy_from_slice(entry.key);
+            self.end(full, Some(&cut)).await?;
+            self.cut = Some(cut);
         }
         self.kind = kind;
         if self.table.is_none() {
             self.table = Some(self.create().await?);
         }
         let Some(writing) = &mut self.table else { return Ok(()) };
-        writing.push(&entry).await
+        writing.push(entry).await
     }
 
     fn window(&self, expires_at: Expiry) -> u64 {

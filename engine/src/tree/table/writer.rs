@@ -24,7 +24,7 @@ use crate::ids::Expiry;
 use crate::manifest::TableMeta;
 use crate::tree::cache::{BlockCache, Cached};
 use crate::tree::tombstone::Tombstone;
-use crate::tree::{Entry, EntryRef};
+use crate::tree::EntryRef;
 
 /// Bytes of the first write; each is twice the one before, up to `CHUNK`. Only the last may be smaller.
 const FIRST_CHUNK: usize = 32 << 10;
@@ -268,8 +268,8 @@ impl<E: Env> TableWriter<E> {
     }
 
     /// Adds the next version in order.
-    pub(crate) async fn push(&mut self, entry: &Entry) -> Result<(), EngineError> {
-        if self.add(entry.into()) { self.drain().await } else { Ok(()) }
+    pub(crate) async fn push(&mut self, entry: EntryRef<'_>) -> Result<(), EngineError> {
+        if self.add(entry) { self.drain().await } else { Ok(()) }
     }
 
     /// Adds the next version in order. Returns whether a block has ended, and [`Self::drain`] must follow.
