@@ -127,6 +127,7 @@ impl StoreStats {
             spare_segments,
             log_blocks,
             log_bytes,
+            relocations,
             taken_bytes,
             flushes,
             compactions,
@@ -168,6 +169,8 @@ impl StoreStats {
             "blocks written to the log, each of them one synchronous write",
         );
         list.counter("log_bytes", "bytes", *log_bytes, "bytes written to the log, padding included");
+        let help = "times that the log of a small group was moved forward, so that its old segments could go";
+        list.counter("log_relocations", "groups", *relocations, help);
         list.counter(
             "write_taken_bytes",
             "bytes",

@@ -67,6 +67,8 @@ pub struct StoreStats {
     pub log_blocks: u64,
     /// Bytes of those blocks, padding included.
     pub log_bytes: u64,
+    /// Times that the log of a small group was moved forward, so that its old segments could go, since the store was opened.
+    pub relocations: u64,
     /// Encoded bytes of the batches that took effect in the tree since the store was opened.
     pub taken_bytes: u64,
     /// Memtables flushed since the store was opened.

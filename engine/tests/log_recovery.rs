@@ -206,6 +206,44 @@ fn a_damaged_header_or_a_missing_segment_in_the_middle_is_refused() {
 }
 
 #[test]
+fn a_segment_whose_opening_never_landed_is_missed_once_a_block_is_behind_it() {
+    let mut sim = Sim::new(1, Faults::none());
+    sim.run(|env| async move {
+        let (store, _) = open(env).await.unwrap();
+        let mut next = 1;
+        while store.stats().log_segments < 2 {
+            store.append(batch(next, &[1])).await.unwrap();
+            next += 1;
+        }
+    })
+    .unwrap();
+    sim.crash(CrashKind::Power);
+    let segment = |bytes: &[u8]| u64::from_le_bytes(bytes[24..32].try_into().unwrap());
+    let is_live = |bytes: &[u8]| bytes[..4] == *b"HWLS";
+    let all: Vec<(PathBuf, Vec<u8>)> =
+        log_files(&sim).into_iter().map(|path| (path.clone(), sim.disk().contents(&path).unwrap())).collect();
+    let (path, good) =
+        all.into_iter().filter(|(_, bytes)| is_live(bytes)).max_by_key(|(_, bytes)| segment(bytes)).unwrap();
+    assert_eq!(segment(&good), 2);
+    assert_ne!(good[2 * BLOCK..3 * BLOCK], [0; BLOCK], "a block is behind the opening");
+    for instead in [0, 0xEE] {
+        let mut bytes = good.clone();
+        bytes[..2 * BLOCK].fill(instead);
+        sim.disk().put(&path, &bytes);
+        match sim.run(|env| async move { open(env).await.err() }).unwrap() {
+            Some(EngineError::Corruption { file, what, .. }) => {
+                assert_eq!(file, path);
+                assert!(what.contains("opening of segment 2"), "{what}");
+            }
+            other => panic!("{other:?}"),
+        }
+        sim.crash(CrashKind::Power);
+    }
+    sim.disk().put(&path, &good);
+    assert!(sim.run(|env| async move { open(env).await.is_ok() }).unwrap());
+}
+
+#[test]
 fn another_stores_files_are_refused() {
     let mut sim = Sim::new(1, Faults::none());
     write_three(&mut sim);

@@ -266,12 +266,13 @@ impl<E: Env> Log<E> {
             }
             self.prepare_spare().await?;
         };
-        // Planted bug 101, with its other half in recovery: segments are not told from their former lives.
-        let salt = if self.env.mutant(101) { 7 } else { self.env.random() };
         let path = segment::path(&self.folder, slot.slot);
-        let (buffer, id, sequence, previous, checksum) = {
+        let fresh = self.env.random();
+        let (buffer, id, salt, sequence, previous, checksum) = {
             let state = self.state.borrow();
-            let id = state.active().map_or(1, |(id, _)| id + 1);
+            let (id, salt) = state.next_segment().unwrap_or((1, fresh));
+            // Planted bug 101, with its other half in recovery: segments are not told from their former lives.
+            let salt = if self.env.mutant(101) { 7 } else { salt };
             let header = SegmentHeader {
                 database: self.options.database_id,
                 store: self.options.store_id,
@@ -302,7 +303,7 @@ impl<E: Env> Log<E> {
                 checksum: 0,
             };
             let checksum = buffer.get_mut(BLOCK..).map_or(0, |block| seal_block(block, &opening, salt));
-            (buffer, id, state.sequence, state.previous, checksum)
+            (buffer, id, salt, state.sequence, state.previous, checksum)
         };
         let used = buffer.len() as u64;
         if let Err(error) = slot.file.write_at(buffer, 0).await {

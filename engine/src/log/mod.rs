@@ -15,6 +15,7 @@ pub mod batch;
 pub mod block;
 pub(crate) mod copy;
 pub(crate) mod group;
+mod idle;
 mod read;
 pub mod record;
 pub(crate) mod recovery;

@@ -8,7 +8,7 @@
 //!        16  store          u32
 //!        20  previous       u32, checksum of the last block before this segment
 //!        24  segment        u64, id, rising by one from segment to segment, never reused
-//!        32  salt           u64, random; mixed into the checksum of every block
+//!        32  salt           u64, follows from the segment before, the first one's is random; mixed into the checksum of every block
 //!        40  first          u64, sequence of the segment's first block: every block before it was durable
 //!        48  bytes          u64, size of the segment
 //!        56  manifest       u64, number of the newest manifest edit that was durable
@@ -19,6 +19,9 @@
 //! The first 68 bytes lie in one disk sector, so a header is old or new, never mixed. Files are named by slot, `00000012.log`;
 //! a slot's file lives on under other segment ids when it is recycled. Blocks of its former lives carry another segment
 //! id, another salt and lower sequences.
+//!
+//! Each salt follows from the one before ([`next_salt`]), so recovery knows the salt that the segment behind the last one would
+//! have, and knows its blocks even where its header is lost.
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +33,15 @@ pub const MAGIC: [u8; 4] = *b"HWLS";
 pub const VERSION: u16 = 1;
 /// Bytes covered by the header's checksum.
 const CHECKED: usize = 64;
+
+/// The salt of segment `id`, whose predecessor has the salt `before` and ends with a block of the checksum `previous`.
+#[must_use]
+pub fn next_salt(before: u64, previous: u32, id: u64) -> u64 {
+    let mut bytes = [0; 12];
+    patch(&mut bytes, 0, &previous.to_le_bytes());
+    patch(&mut bytes, 4, &id.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_64_with_seed(&bytes, before)
+}
 
 /// The fields of a segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::block::HEADER;
 use super::group::{GroupLog, Indexed, Place};
 use super::record::{HardState, Located, Record};
+use super::segment::next_salt;
 use crate::ids::{GroupId, Incarnation, LogIndex, Term};
 
 /// A segment that holds part of the log.
@@ -180,6 +181,11 @@ impl<F> LogState<F> {
     /// The segment that is written.
     pub(crate) fn active(&self) -> Option<(u64, &Segment<F>)> {
         self.segments.last_key_value().map(|(id, segment)| (*id, segment))
+    }
+
+    /// Id and salt of the segment behind the one that is written; `None` before the first.
+    pub(crate) fn next_segment(&self) -> Option<(u64, u64)> {
+        self.active().map(|(id, segment)| (id + 1, next_salt(segment.salt, self.previous, id + 1)))
     }
 }
 

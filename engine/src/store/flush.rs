@@ -106,7 +106,6 @@ impl<E: Env> Store<E> {
         let mark = |group, applied| (group, self.mark(group, Some(upto(group, applied))));
         let mut edit = Edit {
             groups: frozen.marks.iter().map(|(group, applied)| mark(*group, *applied)).collect(),
-            log_durable: Some(self.log.durable_sequence()),
             last_seq: Some(frozen.memtable.last_seq().0),
             ..Edit::default()
         };
@@ -185,6 +184,8 @@ impl<E: Env> Store<E> {
         let _pass = self.manifest_gate.enter().await;
         let Some(mut manifest) = self.manifest.take() else { return Err(EngineError::Closed) };
         edit.next_table = Some(self.next_table.get());
+        // Whatever an edit is about, it proves which block was durable before it.
+        edit.log_durable = Some(self.log.durable_sequence());
         let outcome = manifest.append(&edit).await;
         if outcome.is_ok() {
             let open: Vec<Rc<Table<E>>> =

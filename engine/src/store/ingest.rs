@@ -211,7 +211,6 @@ impl<E: Env> Store<E> {
         let since = self.log.durable_sequence();
         let mut log = GroupLog::starting(options.incarnation, options.applied, options.term);
         (log.flushed, log.since) = (options.applied, since);
-        edit.log_durable = Some(since);
         edit.groups.insert(group, log.mark());
         self.install(edit, tables, |before| self.enter_era(before, group, log)).await?;
         add(&self.counters.ingests, 1);

@@ -2,7 +2,7 @@
 
 use highwater_runtime::Env;
 
-use super::Store;
+use super::{Store, add};
 use crate::error::EngineError;
 use crate::manifest::Edit;
 
@@ -31,7 +31,6 @@ impl<E: Env> Store<E> {
         let edit = Edit {
             groups: groups.into_iter().map(|group| (group, self.mark(group, None))).collect(),
             log_tail: Some(tail),
-            log_durable: Some(self.log.durable_sequence()),
             ..Edit::default()
         };
         if self.env.mutant(43) {
@@ -54,7 +53,9 @@ impl<E: Env> Store<E> {
                 let mut memtables = self.memtables.borrow_mut();
                 self.freeze(&mut memtables);
             } else {
-                moved |= self.log.relocate(group).await?;
+                let relocated = self.log.relocate(group).await?;
+                add(&self.counters.relocations, u64::from(relocated));
+                moved |= relocated;
             }
         }
         Ok(moved)

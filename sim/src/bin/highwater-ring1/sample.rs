@@ -446,27 +446,11 @@ fn newest_log_block(disk: &Disk) -> Option<(PathBuf, u64, u64, u64)> {
 }
 
 /// Heals damage that a lone node cannot tell from a write that was never finished: that of the newest block of the log, after which
-/// nothing was written, and that of the opening of the newest segment as long as no edit of the manifest knows of it.
+/// nothing was written.
 fn spare_what_nobody_can_tell(disk: &mut Disk, sealed: Option<&(PathBuf, u64)>) {
-    let Some((newest, first, blocks, written)) = newest_log_block(disk) else { return };
-    let manifest = disk
-        .files()
-        .into_iter()
-        .filter(|(path, _)| path.starts_with(FOLDER) && path.display().to_string().contains("MANIFEST"))
-        .filter_map(|(path, _)| disk.newest_write(&path))
-        .map(|(_, _, at)| at)
-        .max()
-        .unwrap_or(0);
+    let Some((newest, first, blocks, _)) = newest_log_block(disk) else { return };
     disk.heal(|damage| {
-        if sealed.is_some_and(|(path, block)| *path == damage.path && *block == damage.block) {
-            return false;
-        }
-        if !is_log(&damage.path) {
-            return false;
-        }
-        let last = damage.path == newest && (first..first + blocks).contains(&damage.block);
-        // The opening of a segment is its first two blocks, or a few more with many groups.
-        let opening = damage.path == newest && damage.block < 2 && manifest < written;
-        last || opening
+        let sealed = sealed.is_some_and(|(path, block)| *path == damage.path && *block == damage.block);
+        !sealed && damage.path == newest && (first..first + blocks).contains(&damage.block)
     });
 }
