@@ -185,6 +185,20 @@ fn the_range_is_replaced_other_groups_are_not_and_older_snapshots_read_what_was(
 }
 
 #[test]
+fn what_only_ended_snapshots_could_read_is_gone_when_the_store_is_closed() {
+    let (mut sim, driver, _, prepared) = prepared(4);
+    sim.run(|env| async move {
+        let before = driver.store.snapshot();
+        driver.store.ingest(MIDDLE, &prepared, &options()).await.unwrap();
+        drop(before);
+        driver.store.close().await.unwrap();
+        let again = Driver::open(env).await.unwrap();
+        assert!(again.recovery.orphans.is_empty(), "{:?}", again.recovery.orphans);
+    })
+    .unwrap();
+}
+
+#[test]
 fn an_ingest_of_nothing_empties_the_range() {
     let (mut sim, driver, mut model, _) = prepared(3);
     sim.run(|env| async move {

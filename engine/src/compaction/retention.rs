@@ -75,7 +75,8 @@ impl Retention {
             return Verdict::Hidden;
         }
         let goes = self.bottom && own == 0;
-        let unseen = own == self.snapshots.len();
+        // Planted bug 127: expired values go although a snapshot sees them.
+        let unseen = own == self.snapshots.len() || highwater_runtime::mutant(127);
         if entry.value.is_none() {
             if goes { Verdict::Hidden } else { Verdict::Keep }
         } else if unseen && self.has_expired(entry) {

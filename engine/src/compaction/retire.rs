@@ -27,7 +27,8 @@ pub(super) fn pick(input: &Input<'_>) -> Option<Task> {
 fn is_covered(input: &Input<'_>, table: &TableMeta) -> bool {
     let hides = |deleted: Seq| {
         let between = |seq: &&Seq| seq.0 >= table.oldest && **seq < deleted;
-        deleted.0 > table.newest && !input.snapshots.iter().any(|seq| between(&seq))
+        // Planted bug 129: deleted tables go although a snapshot does not see the delete.
+        deleted.0 > table.newest && (highwater_runtime::mutant(129) || !input.snapshots.iter().any(|seq| between(&seq)))
     };
     let mut at = &table.start;
     while *at < table.end {
@@ -43,7 +44,8 @@ fn has_expired(input: &Input<'_>, table: &TableMeta, place: Place) -> bool {
     table.all_expire()
         && input.clocks.has_expired_within(&table.start, &table.end, table.last_expiry)
         && input.snapshots.last().is_none_or(|newest| newest.0 < table.oldest)
-        && input.is_bottom(place, &table.start, &table.end)
+        // Planted bug 128: expired tables go although something older lies under them.
+        && (input.is_bottom(place, &table.start, &table.end) || highwater_runtime::mutant(128))
 }
 
 #[cfg(test)]

@@ -131,10 +131,14 @@ impl GroupLog {
         self.entries.extend(entries);
     }
 
-    /// Replaces the whole log by entries from `first`.
+    /// Takes new places for all entries from `first`. Entries before that stay: the log was released up to them when it was moved, but
+    /// as long as no edit of the manifest says so they belong to it, and recovery finds them where they were.
     pub(crate) fn relocate(&mut self, first: LogIndex, entries: impl IntoIterator<Item = Indexed>) {
-        self.entries.clear();
-        self.base = LogIndex(first.previous().0.max(self.start.0));
+        if highwater_runtime::mutant(135) {
+            // Planted bug 135: a log that was moved forward begins where it began then, whatever the manifest knows.
+            self.entries.clear();
+            self.base = LogIndex(first.previous().0.max(self.start.0));
+        }
         self.replace(first, entries);
     }
 
@@ -224,5 +228,17 @@ mod tests {
         log.relocate(LogIndex(5), (5..=10).map(|_| at(3, 1)));
         assert!(!log.has_gap());
         assert_eq!((log.last(), log.oldest_segment()), (LogIndex(10), Some(3)));
+    }
+
+    #[test]
+    fn a_log_that_was_moved_before_the_manifest_knew_its_start_has_no_gap() {
+        let mut log = GroupLog::starting(Incarnation(1), LogIndex(4), Term(1));
+        log.replace(LogIndex(5), (5..=9).map(|_| at(2, 1)));
+        // In the life before, the log had been let go up to 6 when it was moved.
+        log.relocate(LogIndex(7), (7..=9).map(|_| at(3, 1)));
+        assert!(!log.has_gap());
+        assert_eq!((log.last(), log.oldest_segment()), (LogIndex(9), Some(2)));
+        let places = (5..=9).filter_map(|i| log.get(LogIndex(i)).map(|entry| entry.place.segment));
+        assert!(places.eq([2, 2, 3, 3, 3]));
     }
 }

@@ -69,7 +69,10 @@ pub(super) async fn complete<E: Env>(env: &E, folder: &Path) -> Result<(), Engin
     sync_folder(env, folder).await;
     let marker = folder.join(MARKER);
     env.remove_file(&marker).await.map_err(|error| EngineError::io("remove", &marker, &error))?;
-    sync_folder(env, folder).await;
+    // Planted bug 131: a copy is said to be whole before that is durable.
+    if !env.mutant(131) {
+        sync_folder(env, folder).await;
+    }
     Ok(())
 }
 
@@ -168,7 +171,10 @@ impl<E: Env> Store<E> {
         state.next_table = capture.next_table + 1;
         state.last_seq = capture.at.seq().0;
         state.groups.clone_from(&capture.marks);
-        if let Some(meta) = self.write_memory(capture, folder).await? {
+        // Planted bug 130: a copy lacks what is in memory, and says that it has it.
+        if !self.env.mutant(130)
+            && let Some(meta) = self.write_memory(capture, folder).await?
+        {
             made.written_bytes = meta.bytes();
             let place = Place { level: 0, run: meta.table };
             if let Some(runs) = state.levels.get_mut(place.level) {

@@ -32,6 +32,11 @@ impl<E: Env> Eras<E> {
         self.0.borrow_mut().push(Era { upto, view });
     }
 
+    /// Whether nobody reads anything but the present.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     /// The layers that a reader at `at` must read, if not the present ones.
     pub(super) fn view(&self, at: Seq) -> Option<View<E>> {
         let eras = self.0.borrow();

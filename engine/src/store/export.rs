@@ -38,6 +38,8 @@ impl<E: Env> Store<E> {
 
     async fn fill_export(&self, range: &KeyRange, at: &Snapshot, folder: &Path) -> Result<PreparedTables, EngineError> {
         let mut tables = Vec::new();
+        // Planted bug 132: an export shows the present, whatever the snapshot.
+        let at = if self.env.mutant(132) { &self.snapshot() } else { at };
         let mut cursor = self.scan(range.clone(), Direction::Forward, at);
         let mut table: Option<TableWriter<E>> = None;
         while let Some((key, value, expires_at)) = cursor.next_expiring().await? {

@@ -108,7 +108,10 @@ impl<E: Env> Store<E> {
         options: &IngestOptions,
     ) -> Result<(), EngineError> {
         self.check_prepared(prepared, options).await?;
-        self.flush_range(group, &options.range).await?;
+        // Planted bug 133: what memory holds of the range stays, over what is taken in.
+        if !self.env.mutant(133) {
+            self.flush_range(group, &options.range).await?;
+        }
         self.tree_held.set(self.tree_held.get() + 1);
         let hold = Hold(self);
         while self.compaction.running() > 0 {
@@ -210,7 +213,9 @@ impl<E: Env> Store<E> {
         self.log.sync().await?;
         let since = self.log.durable_sequence();
         let mut log = GroupLog::starting(options.incarnation, options.applied, options.term);
-        (log.flushed, log.since) = (options.applied, since);
+        // Planted bug 125: what the log holds of the group until now counts again after a restart.
+        let void = if self.env.mutant(125) { 0 } else { since };
+        (log.flushed, log.since) = (options.applied, void);
         edit.groups.insert(group, log.mark());
         self.install(edit, tables, |before| self.enter_era(before, group, log)).await?;
         add(&self.counters.ingests, 1);
@@ -221,7 +226,8 @@ impl<E: Env> Store<E> {
     /// In the same step as the swap of the version: older snapshots keep the layers from before, and the group is another.
     fn enter_era(&self, before: &Rc<Version<E>>, group: GroupId, log: GroupLog) {
         let upto = self.last_seq.get();
-        if self.snapshots.held().first().is_some_and(|oldest| *oldest <= upto) {
+        // Planted bug 124: older snapshots read what was taken in.
+        if !self.env.mutant(124) && self.snapshots.held().first().is_some_and(|oldest| *oldest <= upto) {
             self.eras.begin(upto, View { memtables: self.view().memtables, version: Rc::clone(before) });
         }
         // Snapshots from now on are told from those before.
@@ -243,7 +249,8 @@ impl<E: Env> Store<E> {
                 for meta in run.overlapping(&range.start, range.end.as_deref()) {
                     let inside = meta.start >= range.start && range.end.as_ref().is_none_or(|end| meta.end <= *end);
                     let Some(table) = version.named(&[meta.table]).pop() else { continue };
-                    if !inside && !speaks_of(&table, range).await? {
+                    // Planted bug 123: tables that reach over the range's edges stay as they are.
+                    if !inside && (self.env.mutant(123) || !speaks_of(&table, range).await?) {
                         continue;
                     }
                     cleared.dropped.push(meta.table);
@@ -298,7 +305,10 @@ impl<E: Env> Store<E> {
 
     /// Lets go of what only ended snapshots could read.
     pub(super) fn prune_eras(&self) {
-        self.eras.prune(self.snapshots.held().first().copied());
+        // Planted bug 136: what only ended snapshots could read stays on the disk.
+        if !self.eras.is_empty() && !self.env.mutant(136) {
+            self.eras.prune(self.snapshots.held().first().copied());
+        }
     }
 }
 

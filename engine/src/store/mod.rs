@@ -306,6 +306,7 @@ impl<E: Env> Store<E> {
 
     /// The present state of the tree, kept readable while the snapshot or a clone of it lives.
     pub fn snapshot(&self) -> Snapshot {
+        self.prune_eras();
         self.snapshots.take(self.last_seq.get())
     }
 
@@ -476,6 +477,7 @@ impl<E: Env> Store<E> {
         while self.busy.get() > 0 {
             self.progress.changed().await;
         }
+        self.prune_eras();
         self.remove_all_dead().await;
         self.log.seal().await
     }

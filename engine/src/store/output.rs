@@ -70,6 +70,10 @@ impl<'a, E: Env> Output<'a, E> {
             }
             Verdict::ExpiredToDelete => {
                 add(&self.store.counters.expired_versions, 1);
+                // Planted bug 126: an expired value goes and leaves no delete for what is under it.
+                if self.store.env.mutant(126) {
+                    return Ok(());
+                }
                 entry.value = None;
                 entry.expires_at = Expiry::NEVER;
             }

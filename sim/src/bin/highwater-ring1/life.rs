@@ -7,19 +7,20 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use highwater_engine::{
-    Cursor, Direction, EngineError, GroupId, HardState, KeyRange, LogIndex, Pressure, Snapshot, Store, StoreStats, Term,
+    Cursor, Direction, EngineError, GroupId, HardState, KeyRange, LogIndex, PreparedTables, Pressure, Snapshot, Store,
+    StoreStats, Term,
 };
 use highwater_runtime::inproc::{InProcEnv, InProcFile};
 use highwater_runtime::rng::Rng;
 use highwater_runtime::{AlignedBuf, Env, File, OpenOptions};
 
-use crate::model::{Change, Content, Entry, LogModel, content_difference};
+use crate::clocks::Clocks;
+use crate::model::{Change, Content, Entry, Held, LogModel, content_difference, is_right, shown};
 use crate::recovered::{self, FOLDER, Halt, read_entries, scan_all, violated};
-use crate::swarm::Swarm;
-use crate::workload::{LIFE, apply_committed, log_batch};
+use crate::swarm::{Moment, Swarm};
+use crate::transfer::LAST_COPY;
+use crate::workload::{apply_committed, log_batch};
 
-/// The copy that is made at the end of a history.
-pub const LAST_COPY: &str = "/data/last-copy";
 /// Virtual microseconds that a store may refuse writes for without a fault that explains it.
 const PATIENCE_MICROS: u64 = 20_000_000;
 
@@ -34,6 +35,10 @@ pub struct Ledger {
     pub errors: Vec<EngineError>,
     /// How often what happened.
     pub marks: BTreeMap<&'static str, u64>,
+    /// The groups' log times.
+    pub clocks: Clocks,
+    /// What the driver is in the middle of, for a crash there.
+    pub doing: Option<&'static str>,
     /// Whether each event is printed.
     pub told: bool,
 }
@@ -41,7 +46,14 @@ pub struct Ledger {
 impl Ledger {
     /// Counts an event.
     pub fn mark(&mut self, what: &'static str) {
-        *self.marks.entry(what).or_default() += 1;
+        self.mark_by(what, 1);
+    }
+
+    /// Counts several events.
+    pub fn mark_by(&mut self, what: &'static str, count: u64) {
+        if count > 0 {
+            *self.marks.entry(what).or_default() += count;
+        }
     }
 
     /// Prints an event, if events are to be printed.
@@ -56,7 +68,8 @@ impl Ledger {
         std::iter::once(&self.acknowledged).chain(&self.possible).cloned().collect()
     }
 
-    fn newest(&self) -> &LogModel {
+    /// The last of them.
+    pub fn newest(&self) -> &LogModel {
         self.possible.last().unwrap_or(&self.acknowledged)
     }
 }
@@ -67,21 +80,41 @@ pub struct Ghost {
     file: Option<InProcFile>,
 }
 
-/// A scan under way and the pairs that it must still give.
-type OpenScan = (Cursor<InProcEnv>, std::vec::IntoIter<(Bytes, Bytes)>);
+/// A scan under way.
+struct OpenScan {
+    cursor: Cursor<InProcEnv>,
+    /// The pairs that it must still give, in its order.
+    expected: std::vec::IntoIter<(Bytes, Held)>,
+    /// The log time to which it belongs.
+    clocks: Clocks,
+}
+
+/// A snapshot that is held, with what it must show.
+pub struct HeldSnapshot {
+    pub at: Snapshot,
+    pub content: Rc<Content>,
+    /// The log time to which it belongs.
+    pub clocks: Clocks,
+    /// Ranges replaced in this life before it was taken.
+    pub ingests: u64,
+}
 
 /// A running store with its driver.
 pub struct Life {
-    env: InProcEnv,
-    store: Rc<Store<InProcEnv>>,
-    swarm: Rc<Swarm>,
-    ledger: Rc<RefCell<Ledger>>,
-    rng: Rng,
-    applied: BTreeMap<GroupId, u64>,
-    live: Rc<Content>,
-    snapshots: Vec<(Snapshot, Rc<Content>)>,
-    /// A scan that was begun earlier: what it must still give, in its order.
+    pub env: InProcEnv,
+    pub store: Rc<Store<InProcEnv>>,
+    pub swarm: Rc<Swarm>,
+    pub ledger: Rc<RefCell<Ledger>>,
+    pub rng: Rng,
+    pub applied: BTreeMap<GroupId, u64>,
+    pub live: Rc<Content>,
+    pub snapshots: Vec<HeldSnapshot>,
+    /// A scan that was begun earlier.
     open_scan: Option<OpenScan>,
+    /// A range that was exported earlier, of which group, and what is in it.
+    pub prepared: Option<(GroupId, PreparedTables, Content)>,
+    /// The figures when they were last looked at.
+    pub seen: StoreStats,
     /// Fault of the disk may make the store refuse for as long as it likes.
     lenient: bool,
 }
@@ -95,9 +128,13 @@ impl Life {
         rng: Rng,
         lenient: bool,
     ) -> Result<Self, Halt> {
-        let candidates = ledger.borrow().candidates();
+        let (candidates, clocks) = (ledger.borrow().candidates(), ledger.borrow().clocks.clone());
         ledger.borrow().tell(|| format!("start, {} candidates", candidates.len()));
-        let opened = recovered::open(env.clone(), swarm.options.clone(), &candidates).await?;
+        let folder = Path::new(FOLDER);
+        let opened = recovered::open_in(folder, env.clone(), swarm.options.clone(), &candidates, &clocks).await?;
+        for (group, micros) in clocks.iter() {
+            opened.store.advance_clock(group, micros);
+        }
         {
             let mut ledger = ledger.borrow_mut();
             ledger.mark("starts");
@@ -123,6 +160,8 @@ impl Life {
             live: Rc::new(opened.content),
             snapshots: Vec::new(),
             open_scan: None,
+            prepared: None,
+            seen: StoreStats::default(),
             lenient,
         })
     }
@@ -141,8 +180,14 @@ impl Life {
     /// Does so many steps.
     pub async fn steps(&mut self, count: u64, ghost: Option<&Ghost>) -> Result<(), Halt> {
         for _ in 0..count {
+            if self.rng.below(100) < self.swarm.transfers {
+                self.transfer().await?;
+                self.look_at_figures()?;
+                continue;
+            }
             match self.rng.below(100) {
-                0..=49 => self.append().await?,
+                0..=45 => self.append().await?,
+                46..=49 => self.tick(),
                 50..=63 => self.get().await?,
                 64..=72 => self.scan().await?,
                 73..=76 => self.take_snapshot(),
@@ -153,20 +198,21 @@ impl Life {
                 90 => self.copy().await?,
                 91 => self.verify().await?,
                 92..=93 => self.idle().await,
-                94 => self.look_at_figures()?,
-                95 => haunt(ghost).await?,
+                94..=95 => haunt(ghost).await?,
                 _ => self.release(),
             }
+            self.look_at_figures()?;
         }
         Ok(())
     }
 
-    fn mark(&self, what: &'static str) {
+    /// Counts an event.
+    pub fn mark(&self, what: &'static str) {
         self.ledger.borrow_mut().mark(what);
     }
 
     /// An error that a fault of the disk may explain; the caller of this life judges whether one does.
-    fn tolerate(&self, error: EngineError) -> Result<(), Halt> {
+    pub fn tolerate(&self, error: EngineError) -> Result<(), Halt> {
         match error {
             EngineError::Io { .. } | EngineError::NoSpace { .. } => {
                 self.ledger.borrow_mut().errors.push(error);
@@ -176,7 +222,8 @@ impl Life {
         }
     }
 
-    fn survive<T>(&self, outcome: Result<T, Halt>) -> Result<Option<T>, Halt> {
+    /// The same for a part of a check.
+    pub fn survive<T>(&self, outcome: Result<T, Halt>) -> Result<Option<T>, Halt> {
         match outcome {
             Ok(value) => Ok(Some(value)),
             Err(Halt::Refused(error) | Halt::RefusedLater(error)) => self.tolerate(error).map(|()| None),
@@ -189,6 +236,13 @@ impl Life {
         let began = self.env.now();
         loop {
             let Some(pressure) = self.store.pressure() else { return Ok(true) };
+            self.mark(refusal(&pressure));
+            if self.store.admission() != 0 {
+                return violated(format!(
+                    "writes are refused ({pressure}), and admission says {}",
+                    self.store.admission()
+                ));
+            }
             if self.lenient && matches!(pressure, Pressure::DiskFull { .. } | Pressure::Failed { .. }) {
                 if self.env.now().micros_since(began) > 1_000_000 {
                     self.mark("writes refused for want of space or a failure");
@@ -216,6 +270,15 @@ impl Life {
         if !self.writable().await? {
             return Ok(());
         }
+        let admission = self.store.admission();
+        if admission < 1000 {
+            self.mark("admission narrowed");
+            if self.swarm.polite && self.rng.below(1000) >= admission {
+                self.mark("writes held back by admission");
+                self.env.sleep(2_000).await;
+                return Ok(());
+            }
+        }
         if self.rng.below(100) < self.swarm.deferred {
             return self.defer().await;
         }
@@ -238,7 +301,7 @@ impl Life {
             format!("append {}", changes.iter().map(one).collect::<Vec<_>>().join("; "))
         });
         self.ledger.borrow_mut().possible.push(next.clone());
-        match self.store.append(log_batch(&changes)).await {
+        match self.store.append(log_batch(&changes, |group| newest.group(group).incarnation)).await {
             Ok(()) => {
                 let mut ledger = self.ledger.borrow_mut();
                 ledger.acknowledged = next.clone();
@@ -266,12 +329,13 @@ impl Life {
         let committed = log.committed();
         let replaces = log.last() > committed && self.rng.below(3) > 0;
         let first = if replaces { committed + 1 + self.rng.below(log.last() - committed) } else { log.last() + 1 };
-        let term = Term(log.hard_state.term.0.max(1) + u64::from(replaces || self.rng.below(20) == 0));
+        let term = Term(log.term() + u64::from(replaces || self.rng.below(20) == 0));
         let count = if self.rng.below(4) == 0 { self.rng.below(5) } else { 1 };
         let stamp = self.rng.next() % 1_000_000;
-        let entries: Vec<Entry> = (0..count)
-            .map(|at| Entry { term, data: self.swarm.batch(&mut self.rng, group, stamp * 10 + at) })
-            .collect();
+        let now = self.ledger.borrow().clocks.now(group);
+        let moment = |at| Moment { stamp: stamp * 10 + at, index: first + at, now };
+        let entries: Vec<Entry> =
+            (0..count).map(|at| Entry { term, data: self.swarm.batch(&mut self.rng, group, moment(at)) }).collect();
         let last = if count == 0 { log.last() } else { first + count - 1 };
         let tail = self.rng.below(100) < self.swarm.tails;
         let commit = if tail { committed + self.rng.below(last - committed + 1) } else { last };
@@ -284,14 +348,15 @@ impl Life {
         let group = self.swarm.group(&mut self.rng);
         let newest = self.ledger.borrow().newest().clone();
         let log = newest.group(group);
-        let term = Term(log.hard_state.term.0.max(1));
+        let term = Term(log.term());
         let stamp = self.rng.next() % 1_000_000;
-        let entry = Entry { term, data: self.swarm.batch(&mut self.rng, group, stamp * 10) };
-        let index = log.last() + 1;
+        let (index, now) = (log.last() + 1, self.ledger.borrow().clocks.now(group));
+        let moment = Moment { stamp: stamp * 10, index, now };
+        let entry = Entry { term, data: self.swarm.batch(&mut self.rng, group, moment) };
         let change = Change { group, first: index, entries: vec![entry.clone()], hard_state: None };
         self.ledger.borrow_mut().possible.push(newest.after(&[change]));
         self.ledger.borrow().tell(|| format!("defer {group} entry {index}"));
-        let outcome = self.store.append_deferred(group, LIFE, LogIndex(index), term, entry.data).await;
+        let outcome = self.store.append_deferred(group, log.incarnation, LogIndex(index), term, entry.data).await;
         self.mark("deferred entries");
         match outcome {
             Ok(()) => Ok(()),
@@ -315,6 +380,20 @@ impl Life {
         self.live = Rc::new(live);
     }
 
+    /// Log time goes on, in one group or in all.
+    fn tick(&mut self) {
+        let (one, by) = (self.swarm.group(&mut self.rng), 1 + self.rng.below(self.swarm.lifetime / 2));
+        let all = self.rng.below(2) == 0;
+        for group in (1..=self.swarm.groups).filter_map(|number| u32::try_from(number).ok()).map(GroupId) {
+            if all || group == one {
+                let mut ledger = self.ledger.borrow_mut();
+                ledger.clocks.advance(group, by);
+                self.store.advance_clock(group, ledger.clocks.now(group));
+            }
+        }
+        self.mark("log times advanced");
+    }
+
     fn release(&mut self) {
         let group = self.swarm.group(&mut self.rng);
         let upto = self.applied.get(&group).copied().unwrap_or(0);
@@ -325,20 +404,34 @@ impl Life {
     async fn get(&mut self) -> Result<(), Halt> {
         let group = self.swarm.group(&mut self.rng);
         let key = self.swarm.key(&mut self.rng, group);
-        let live = Rc::clone(&self.live);
-        let at = self.store.snapshot();
-        self.compare(&key, &at, &live).await
+        let now = self.now();
+        self.compare(&key, &now).await
     }
 
-    async fn compare(&self, key: &Bytes, at: &Snapshot, content: &Content) -> Result<(), Halt> {
-        match self.store.get(key, at).await {
-            Ok(found) if found.as_ref() == content.get(key) => Ok(()),
-            Ok(found) => violated(format!(
-                "get of {:?} gives {:?} bytes, should give {:?}",
-                String::from_utf8_lossy(key),
-                found.map(|value| value.len()),
-                content.get(key).map(Bytes::len)
-            )),
+    /// A snapshot of this moment.
+    pub fn now(&self) -> HeldSnapshot {
+        HeldSnapshot {
+            at: self.store.snapshot(),
+            content: Rc::clone(&self.live),
+            clocks: self.ledger.borrow().clocks.clone(),
+            ingests: self.store.stats().ingests,
+        }
+    }
+
+    async fn compare(&self, key: &Bytes, held: &HeldSnapshot) -> Result<(), Halt> {
+        let expected = held.content.get(key);
+        match self.store.get_expiring(key, &held.at).await {
+            Ok(found) if is_right(key, found.as_ref(), expected, &held.clocks) => {
+                if expected.is_some_and(|(_, expires_at)| held.clocks.has_expired(key, *expires_at)) {
+                    self.mark(if found.is_some() { "expired values still there" } else { "expired values gone" });
+                }
+                Ok(())
+            }
+            Ok(found) => {
+                let told = |held: Option<&Held>| held.map(|(value, expires_at)| (value.len(), expires_at.0));
+                let (found, expected) = (told(found.as_ref()), told(expected));
+                violated(format!("get of {} gives {found:?} (bytes, expiry), should give {expected:?}", shown(key)))
+            }
             Err(error) => self.tolerate(error),
         }
     }
@@ -347,13 +440,16 @@ impl Life {
         let group = self.swarm.group(&mut self.rng);
         match self.rng.below(4) {
             0 => KeyRange::all(),
-            1 => KeyRange::prefix(format!("{}/", group.0)),
-            2 => KeyRange::prefix(format!("{}/00{}", group.0, self.rng.below(10))),
-            _ => {
-                let (one, two) = (self.swarm.key(&mut self.rng, group), self.swarm.key(&mut self.rng, group));
-                KeyRange::new(one.clone().min(two.clone()), one.max(two))
-            }
+            1 => Swarm::range(group),
+            2 => Swarm::narrow_range(group, self.rng.below(10)),
+            _ => self.part_of(group),
         }
+    }
+
+    /// Some part of a group's range.
+    pub fn part_of(&mut self, group: GroupId) -> KeyRange {
+        let (one, two) = (self.swarm.key(&mut self.rng, group), self.swarm.key(&mut self.rng, group));
+        KeyRange::new(one.clone().min(two.clone()), one.max(two))
     }
 
     fn direction(&mut self) -> Direction {
@@ -362,21 +458,14 @@ impl Life {
 
     async fn scan(&mut self) -> Result<(), Halt> {
         let (range, direction) = (self.range(), self.direction());
-        let at = self.store.snapshot();
-        let live = Rc::clone(&self.live);
-        self.compare_range(&range, direction, &at, &live).await
+        let now = self.now();
+        self.compare_range(&range, direction, &now).await
     }
 
-    async fn compare_range(
-        &self,
-        range: &KeyRange,
-        direction: Direction,
-        at: &Snapshot,
-        content: &Content,
-    ) -> Result<(), Halt> {
-        let cursor = self.store.scan(range.clone(), direction, at);
+    async fn compare_range(&self, range: &KeyRange, direction: Direction, held: &HeldSnapshot) -> Result<(), Halt> {
+        let cursor = self.store.scan(range.clone(), direction, &held.at);
         let Some(found) = self.survive(recovered::scan(cursor, direction, usize::MAX).await)? else { return Ok(()) };
-        match content_difference(&found, &within(content, range)) {
+        match content_difference(&found, &within(&held.content, range), &held.clocks) {
             Some(what) => violated(format!("a scan of {range:?}, {direction:?}: {what}")),
             None => Ok(()),
         }
@@ -387,45 +476,50 @@ impl Life {
             let at = usize::try_from(self.rng.below(self.snapshots.len() as u64)).unwrap_or(0);
             self.snapshots.swap_remove(at);
         }
-        self.snapshots.push((self.store.snapshot(), Rc::clone(&self.live)));
+        self.snapshots.push(self.now());
     }
 
     async fn check_snapshot(&mut self) -> Result<(), Halt> {
         let (range, direction) = (self.range(), self.direction());
         let group = self.swarm.group(&mut self.rng);
         let key = self.swarm.key(&mut self.rng, group);
-        for (at, content) in &self.snapshots {
-            self.compare(&key, at, content).await?;
-            self.compare_range(&range, direction, at, content).await?;
+        for held in &self.snapshots {
+            self.compare(&key, held).await?;
+            self.compare_range(&range, direction, held).await?;
             self.mark("held snapshots compared");
+            if held.ingests < self.store.stats().ingests {
+                self.mark("held snapshots from before an ingest compared");
+            }
         }
         Ok(())
     }
 
     /// Begins a scan, or goes on with the one that was begun some steps ago.
     async fn go_on_scanning(&mut self) -> Result<(), Halt> {
-        let Some((mut cursor, mut expected)) = self.open_scan.take() else {
+        let Some(mut scan) = self.open_scan.take() else {
             let (range, direction) = (self.range(), self.direction());
-            let mut pairs: Vec<(Bytes, Bytes)> = within(&self.live, &range).into_iter().collect();
+            let mut pairs: Vec<(Bytes, Held)> = within(&self.live, &range).into_iter().collect();
             if direction == Direction::Reverse {
                 pairs.reverse();
             }
-            let at = self.store.snapshot();
-            self.open_scan = Some((self.store.scan(range, direction, &at), pairs.into_iter()));
+            let HeldSnapshot { at, clocks, .. } = self.now();
+            let cursor = self.store.scan(range, direction, &at);
+            self.open_scan = Some(OpenScan { cursor, expected: pairs.into_iter(), clocks });
             return Ok(());
         };
         for _ in 0..=self.rng.below(20) {
-            match cursor.next().await {
+            match scan.cursor.next_expiring().await {
                 Ok(pair) => {
-                    let wanted = expected.next();
+                    let pair = pair.map(|(key, value, expires_at)| (key, (value, expires_at)));
+                    let missing = |(key, held): &(Bytes, Held)| {
+                        scan.clocks.has_expired(key, held.1) && pair.as_ref().is_none_or(|(found, _)| found != key)
+                    };
+                    let wanted = scan.expected.find(|wanted| !missing(wanted));
                     if pair != wanted {
-                        let key = |pair: &Option<(Bytes, Bytes)>| {
-                            pair.as_ref().map(|(key, _)| String::from_utf8_lossy(key).into_owned())
-                        };
+                        let key = |pair: &Option<(Bytes, Held)>| pair.as_ref().map(|(key, _)| shown(key));
+                        let (gives, should) = (key(&pair), key(&wanted));
                         return violated(format!(
-                            "a scan that went on after writes gives {:?}, should give {:?}",
-                            key(&pair),
-                            key(&wanted)
+                            "a scan that went on after writes gives {gives:?}, should give {should:?}"
                         ));
                     }
                     if pair.is_none() {
@@ -436,7 +530,7 @@ impl Life {
                 Err(error) => return self.tolerate(error),
             }
         }
-        self.open_scan = Some((cursor, expected));
+        self.open_scan = Some(scan);
         Ok(())
     }
 
@@ -460,30 +554,6 @@ impl Life {
         Ok(())
     }
 
-    /// Copies the store by hard links, opens the copy and checks it whole.
-    async fn copy(&mut self) -> Result<(), Halt> {
-        // Damage of a linked file shows under either name, so seeds with damage leave this out.
-        if self.swarm.damaged {
-            return Ok(());
-        }
-        let number = self.ledger.borrow().marks.get("copies begun").copied().unwrap_or(0);
-        let folder = PathBuf::from(format!("/data/copy-{number}"));
-        self.mark("copies begun");
-        self.ledger.borrow().tell(|| format!("copy to {}", folder.display()));
-        if let Err(error) = self.store.checkpoint(&folder).await {
-            return self.tolerate(error);
-        }
-        let candidates = self.ledger.borrow().candidates();
-        let options = self.swarm.options.clone();
-        let copy = recovered::open_in(&folder, self.env.clone(), options, &candidates).await;
-        let Some(copy) = self.survive(copy)? else { return Ok(()) };
-        if let Err(error) = copy.store.close().await {
-            return self.tolerate(error);
-        }
-        self.mark("copies opened and compared");
-        Ok(())
-    }
-
     async fn flush(&self) -> Result<(), Halt> {
         self.ledger.borrow().tell(|| "flush".to_owned());
         match self.store.flush().await {
@@ -504,20 +574,11 @@ impl Life {
         self.env.sleep(self.swarm.options.seal_after_micros * 3 + 5_000).await;
     }
 
-    fn look_at_figures(&self) -> Result<(), Halt> {
-        let stats = self.store.stats();
-        let limit = self.swarm.options.frozen_memtables;
-        if stats.frozen_memtables > limit {
-            return violated(format!("{} memtables wait, {limit} may", stats.frozen_memtables));
-        }
-        Ok(())
-    }
-
     /// Everything once more, then nothing but what is needed on the disk. Returns the figures after closing.
     pub async fn end_well(&mut self) -> Result<StoreStats, Halt> {
         self.open_scan = None;
-        for (at, content) in std::mem::take(&mut self.snapshots) {
-            self.compare_range(&KeyRange::all(), Direction::Reverse, &at, &content).await?;
+        for held in std::mem::take(&mut self.snapshots) {
+            self.compare_range(&KeyRange::all(), Direction::Reverse, &held).await?;
         }
         self.store.flush().await?;
         let began = self.env.now();
@@ -533,13 +594,14 @@ impl Life {
         }
         for direction in [Direction::Forward, Direction::Reverse] {
             let found = scan_all(&self.store, &self.store.snapshot(), direction).await?;
-            if let Some(what) = content_difference(&found, &self.live) {
+            if let Some(what) = content_difference(&found, &self.live, &self.ledger.borrow().clocks) {
                 return violated(format!("at the end: {what}"));
             }
         }
         self.store.verify().await?;
+        self.look_at_figures()?;
         let stats = self.store.stats();
-        let content: u64 = self.live.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+        let content: u64 = self.live.iter().map(|(key, (value, _))| (key.len() + value.len()) as u64).sum();
         let tables: u64 = stats.table_bytes.iter().sum();
         let levels = self.swarm.options.level_one_bytes * 2 + self.swarm.options.memtable_bytes as u64 * 8;
         let files = stats.tables.iter().sum::<usize>() as u64;
@@ -562,6 +624,7 @@ impl Life {
     pub async fn close(&mut self) -> Result<(), Halt> {
         self.open_scan = None;
         self.snapshots.clear();
+        self.look_at_figures()?;
         match self.store.close().await {
             Ok(()) => Ok(()),
             Err(error) => self.tolerate(error),
@@ -569,9 +632,21 @@ impl Life {
     }
 }
 
-fn within(content: &Content, range: &KeyRange) -> Content {
+/// The part of a content that lies in a range.
+pub fn within(content: &Content, range: &KeyRange) -> Content {
     let inside = |key: &Bytes| *key >= range.start && range.end.as_ref().is_none_or(|end| key < end);
-    content.iter().filter(|(key, _)| inside(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    content.iter().filter(|(key, _)| inside(key)).map(|(key, held)| (key.clone(), held.clone())).collect()
+}
+
+/// What a refusal of writes is counted as.
+const fn refusal(pressure: &Pressure) -> &'static str {
+    match pressure {
+        Pressure::Memtables { .. } => "writes refused: memtables",
+        Pressure::LevelZero { .. } => "writes refused: level 0",
+        Pressure::Log { .. } => "writes refused: log",
+        Pressure::DiskFull { .. } => "writes refused: disk full",
+        Pressure::Failed { .. } => "writes refused: a failure",
+    }
 }
 
 /// A dead process tries to write and to remove; nothing may come of it.

@@ -8,12 +8,15 @@
 )]
 
 mod campaign;
+mod clocks;
 mod exhaust;
+mod figures;
 mod life;
 mod model;
 mod recovered;
 mod sample;
 mod swarm;
+mod transfer;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -289,6 +292,13 @@ fn sampled(options: &Sample) -> bool {
             seconds * 1000.0 / (sums.seeds + sums.twice).max(1) as f64,
             sums.twice
         );
+    }
+    let missed = figures::never_met(|name| sums.totals.get(name).is_some_and(|(_, seeds)| *seeds > 0));
+    if mutant.is_none() && sums.found.is_none() && !missed.is_empty() && !json {
+        println!("never met: {missed:?}");
+        if sums.seeds >= figures::ENOUGH_SEEDS {
+            return false;
+        }
     }
     let found = sums.found.map(|(seed, what)| {
         let with = mutant.map_or(String::new(), |number| format!(" --mutant {number}"));

@@ -12,7 +12,8 @@ use highwater_engine::{
 };
 use highwater_runtime::inproc::InProcEnv;
 
-use crate::model::{Content, FoundLog, LogModel, content_difference};
+use crate::clocks::Clocks;
+use crate::model::{Content, FoundLog, LogModel, content_difference, shown};
 
 /// The store's folder.
 pub const FOLDER: &str = "/data/store-0";
@@ -57,25 +58,31 @@ pub struct Opened {
 
 /// Opens the store and checks it whole.
 pub async fn open(env: InProcEnv, options: StoreOptions, candidates: &[LogModel]) -> Result<Opened, Halt> {
-    open_in(Path::new(FOLDER), env, options, candidates).await
+    open_in(Path::new(FOLDER), env, options, candidates, &Clocks::default()).await
 }
 
-/// The same with the store, or a copy of one, in some folder.
+/// The same with the store, or a copy of one, in some folder, at some log time.
 pub async fn open_in(
     folder: &Path,
     env: InProcEnv,
     options: StoreOptions,
     candidates: &[LogModel],
+    clocks: &Clocks,
 ) -> Result<Opened, Halt> {
     let (store, recovery) = Store::open(env, folder, options).await?;
-    check(store, recovery, candidates).await.map_err(|halt| match halt {
+    check(store, recovery, candidates, clocks).await.map_err(|halt| match halt {
         Halt::Refused(error) => Halt::RefusedLater(error),
         other => other,
     })
 }
 
 /// Holds an open store against the candidates, and applies what is committed.
-async fn check(store: Rc<Store<InProcEnv>>, recovery: Recovery, candidates: &[LogModel]) -> Result<Opened, Halt> {
+async fn check(
+    store: Rc<Store<InProcEnv>>,
+    recovery: Recovery,
+    candidates: &[LogModel],
+    clocks: &Clocks,
+) -> Result<Opened, Halt> {
     let mut logs = BTreeMap::new();
     for (group, found) in &recovery.groups {
         let applied = found.applied.0;
@@ -90,7 +97,8 @@ async fn check(store: Rc<Store<InProcEnv>>, recovery: Recovery, candidates: &[Lo
         } else {
             Vec::new()
         };
-        logs.insert(*group, FoundLog { last: found.last_index.0, hard_state: found.hard_state, entries });
+        let (incarnation, hard_state) = (found.incarnation, found.hard_state);
+        logs.insert(*group, FoundLog { incarnation, last: found.last_index.0, hard_state, entries });
     }
     let chosen = choose(&logs, candidates)?;
     let Some(model) = candidates.get(chosen) else { return violated("no candidate") };
@@ -101,9 +109,13 @@ async fn check(store: Rc<Store<InProcEnv>>, recovery: Recovery, candidates: &[Lo
         if *upto > committed {
             return violated(format!("{group}: the tables contain entry {upto}, but only {committed} is committed"));
         }
+        let start = model.group(*group).start.0;
+        if *upto < start {
+            return violated(format!("{group}: the tables contain entries up to {upto}, but {start} were taken in"));
+        }
     }
     let found = scan_all(&store, &store.snapshot(), Direction::Forward).await?;
-    if let Some(what) = content_difference(&found, &model.content(&applied)) {
+    if let Some(what) = content_difference(&found, &model.content(&applied), clocks) {
         return violated(format!("the tables contain something else than the entries up to {applied:?}: {what}"));
     }
     for (group, log) in &logs {
@@ -120,7 +132,7 @@ async fn check(store: Rc<Store<InProcEnv>>, recovery: Recovery, candidates: &[Lo
     let content = model.content(&applied);
     for direction in [Direction::Forward, Direction::Reverse] {
         let found = scan_all(&store, &store.snapshot(), direction).await?;
-        if let Some(what) = content_difference(&found, &content) {
+        if let Some(what) = content_difference(&found, &content, clocks) {
             return violated(format!("after the log was applied, {direction:?}: {what}"));
         }
     }
@@ -173,7 +185,7 @@ pub async fn scan_all(store: &Store<InProcEnv>, at: &Snapshot, direction: Direct
 pub async fn scan(mut cursor: Cursor<InProcEnv>, direction: Direction, limit: usize) -> Result<Content, Halt> {
     let mut found = Content::new();
     for _ in 0..limit {
-        let Some((key, value)) = cursor.next().await? else { break };
+        let Some((key, value, expires_at)) = cursor.next_expiring().await? else { break };
         let edge = match direction {
             Direction::Forward => found.last_key_value(),
             Direction::Reverse => found.first_key_value(),
@@ -183,9 +195,9 @@ pub async fn scan(mut cursor: Cursor<InProcEnv>, direction: Direction, limit: us
             Direction::Reverse => *last > key,
         });
         if !ordered {
-            return violated(format!("a scan gave {:?} out of order", String::from_utf8_lossy(&key)));
+            return violated(format!("a scan gave {} out of order", shown(&key)));
         }
-        found.insert(key, value);
+        found.insert(key, (value, expires_at));
     }
     Ok(found)
 }

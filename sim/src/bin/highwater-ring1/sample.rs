@@ -16,9 +16,10 @@ use highwater_runtime::inproc::{Sim, Stopped};
 use highwater_runtime::rng::Rng;
 
 use crate::exhaust::only_what_is_needed;
-use crate::life::{Ghost, LAST_COPY, Ledger, Life};
+use crate::life::{Ghost, Ledger, Life};
 use crate::recovered::{self, FOLDER, Halt};
 use crate::swarm::Swarm;
+use crate::transfer::LAST_COPY;
 
 /// What one seed gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +216,7 @@ impl Machine {
         drop(disk);
         self.narrow = false;
         self.ledger.borrow_mut().errors.clear();
+        self.ledger.borrow_mut().doing = None;
     }
 
     fn fired(&self, faults: &[Fault]) -> bool {
@@ -279,6 +281,10 @@ impl Machine {
         let reason = match error {
             // A spare segment that could not be filled is none; every other failed write stops the node.
             EngineError::Io { action: "fill", .. } => self.fired(&[Fault::WriteError]),
+            // An export or a copy that cannot be made whole is given up: nothing relies on it.
+            EngineError::Io { file, .. } if !file.starts_with(FOLDER) => {
+                self.fired(&[Fault::ReadError, Fault::ShortRead, Fault::WriteError, Fault::SyncError])
+            }
             EngineError::Io { .. } => self.fired(&[Fault::ReadError, Fault::ShortRead]),
             EngineError::NoSpace { .. } => self.fired(&[Fault::NoSpace]),
             EngineError::Corruption { file, what, .. } if is_table(file) && !what.contains("missing") => {
@@ -330,6 +336,10 @@ impl Machine {
         match stopped {
             Stopped::CrashPoint => {
                 self.mark("crashes at a drawn completion");
+                let doing = self.ledger.borrow_mut().doing.take();
+                if let Some(doing) = doing {
+                    self.mark(doing);
+                }
                 self.judge_tolerated()
             }
             Stopped::FailStop(reason) => {
@@ -413,9 +423,10 @@ impl Machine {
     /// The copy made before the last power cut is durable and right.
     fn last_copy(&mut self) -> Result<(), String> {
         let (options, candidates) = (self.swarm.options.clone(), self.ledger.borrow().candidates());
+        let clocks = self.ledger.borrow().clocks.clone();
         let folder = Path::new(LAST_COPY);
         let outcome = self.sim.run(|env| async move {
-            recovered::open_in(folder, env, options, &candidates).await.map(|opened| opened.chosen)
+            recovered::open_in(folder, env, options, &candidates, &clocks).await.map(|opened| opened.chosen)
         });
         match outcome {
             Ok(Ok(_)) => Ok(()),

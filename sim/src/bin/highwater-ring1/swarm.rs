@@ -1,12 +1,23 @@
 //! What one seed is about: sizes, weights and rates, each drawn anew, so that every seed stresses another mixture.
 
 use bytes::Bytes;
-use highwater_engine::{Expiry, GroupId, StoreOptions, WriteBatch};
+use highwater_engine::{CompactionPolicy, Expiry, GroupId, KeyRange, StoreOptions, WriteBatch};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::rng::Rng;
 
 /// An expiry that no log time reaches, in microseconds.
 const FAR_AWAY: u64 = 1 << 60;
+
+/// When an entry is made: what its content depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// A number that tells entries apart.
+    pub stamp: u64,
+    /// The entry's index.
+    pub index: u64,
+    /// The group's log time, microseconds.
+    pub now: u64,
+}
 
 /// Everything that is decided before a seed is run.
 #[derive(Clone, Debug)]
@@ -45,6 +56,16 @@ pub struct Swarm {
     pub rot: u64,
     /// Percent of segments of a life in which the disk is nearly full.
     pub full: u64,
+    /// One in so many values expires; 0 for none.
+    pub expiring: u64,
+    /// How long values live, microseconds of log time, about.
+    pub lifetime: u64,
+    /// The last group is a stream: its keys rise, all its values expire, and it is trimmed from below.
+    pub stream: bool,
+    /// Percent of steps at which a range is exported or replaced.
+    pub transfers: u64,
+    /// The driver takes no more than [`highwater_engine::Store::admission`] allows.
+    pub polite: bool,
 }
 
 impl Swarm {
@@ -72,6 +93,13 @@ impl Swarm {
             level_ratio: pick(&mut rng, &[2, 4]),
             cache_bytes: size(&mut rng, &[0, 8 << 10, 64 << 10]),
             manifest_bytes: pick(&mut rng, &[8 << 10, 16 << 10, 32 << 10]),
+            time_window_micros: pick(&mut rng, &[0, 50, 200]),
+            scrub_period_micros: pick(&mut rng, &[0, 100_000, 1_000_000]),
+            compaction_policy: if rng.below(3) == 0 {
+                CompactionPolicy::LazyLeveled
+            } else {
+                CompactionPolicy::Leveled
+            },
             ..StoreOptions::small()
         };
         let failing = rng.below(3) == 0;
@@ -106,6 +134,11 @@ impl Swarm {
             buggify: rng.below(2) == 0,
             rot: if damaged { pick(&mut rng, &[0, 30, 70]) } else { 0 },
             full: if failing { pick(&mut rng, &[0, 0, 30]) } else { 0 },
+            expiring: pick(&mut rng, &[0, 2, 10]),
+            lifetime: pick(&mut rng, &[100, 400, 2000]),
+            stream: rng.below(3) == 0,
+            transfers: pick(&mut rng, &[0, 2, 5]),
+            polite: rng.below(3) == 0,
             options,
             damaged,
             faults,
@@ -122,34 +155,74 @@ impl Swarm {
         Self::key_at(group, rng.below(self.keys))
     }
 
+    /// The key of a number. Groups are told by four bytes, as the store's clocks tell them.
     fn key_at(group: GroupId, number: u64) -> Bytes {
-        Bytes::from(format!("{}/{number:04}", group.0))
+        Self::named(group, &format!("/{number:04}"))
+    }
+
+    fn named(group: GroupId, name: &str) -> Bytes {
+        Bytes::from([&group.0.to_be_bytes(), name.as_bytes()].concat())
+    }
+
+    /// All keys of a group.
+    pub fn range(group: GroupId) -> KeyRange {
+        KeyRange::prefix(group.0.to_be_bytes().to_vec())
+    }
+
+    /// Ten neighbouring keys of a group, about.
+    pub fn narrow_range(group: GroupId, tens: u64) -> KeyRange {
+        KeyRange::prefix(Self::named(group, &format!("/{tens:03}")))
     }
 
     /// An encoded batch of a group.
-    pub fn batch(&self, rng: &mut Rng, group: GroupId, stamp: u64) -> Bytes {
+    pub fn batch(&self, rng: &mut Rng, group: GroupId, at: Moment) -> Bytes {
         let mut batch = WriteBatch::new();
-        batch.put(format!("{}/count", group.0), stamp.to_string());
+        if self.stream && u64::from(group.0) == self.groups {
+            self.extend_stream(rng, group, at, &mut batch);
+            return Bytes::from(batch.encode());
+        }
+        batch.put(Self::named(group, "/count"), at.stamp.to_string());
         for _ in 0..rng.below(6) {
             let number = rng.below(self.keys);
             let key = Self::key_at(group, number);
             if self.range_deletes > 0 && rng.below(self.range_deletes) == 0 {
-                batch.delete_range(key, Self::key_at(group, number + rng.below(self.keys / 3 + 2)));
+                if rng.below(6) == 0 {
+                    batch.delete_range(Self::key_at(group, 0), Self::key_at(group, self.keys));
+                } else {
+                    batch.delete_range(key, Self::key_at(group, number + rng.below(self.keys / 3 + 2)));
+                }
             } else if self.deletes > 0 && rng.below(self.deletes) == 0 {
                 batch.delete(key);
             } else {
-                let longest = if rng.below(20) == 0 { self.value * 4 } else { self.value };
-                let len = usize::try_from(rng.below(longest + 1)).unwrap_or(0);
-                // Half of it repeats, so that compression has something to do.
-                let text = format!("{stamp}:{:x}:", rng.next());
-                let value: Vec<u8> = text.bytes().cycle().take(len).collect();
-                if rng.below(10) == 0 {
-                    batch.put_expiring(key, value, Expiry(FAR_AWAY));
+                let value = self.value_of(rng, at.stamp);
+                if self.expiring > 0 && rng.below(self.expiring) == 0 {
+                    let until = if rng.below(8) == 0 { FAR_AWAY } else { at.now + rng.below(self.lifetime) };
+                    batch.put_expiring(key, value, Expiry(until));
                 } else {
                     batch.put(key, value);
                 }
             }
         }
         Bytes::from(batch.encode())
+    }
+
+    fn value_of(&self, rng: &mut Rng, stamp: u64) -> Vec<u8> {
+        let longest = if rng.below(20) == 0 { self.value * 4 } else { self.value };
+        let len = usize::try_from(rng.below(longest + 1)).unwrap_or(0);
+        // Half of it repeats, so that compression has something to do.
+        let text = format!("{stamp}:{:x}:", rng.next());
+        text.bytes().cycle().take(len).collect()
+    }
+
+    /// Retention by time, and by range deletes from below.
+    fn extend_stream(&self, rng: &mut Rng, group: GroupId, at: Moment, batch: &mut WriteBatch) {
+        let offset = |index: u64, part| Self::named(group, &format!("/s{index:06}/{part}"));
+        for part in 0..=rng.below(4) {
+            let until = Expiry(at.now + self.lifetime + rng.below(self.lifetime / 4));
+            batch.put_expiring(offset(at.index, part), self.value_of(rng, at.stamp), until);
+        }
+        if self.range_deletes > 0 && rng.below(self.range_deletes) == 0 {
+            batch.delete_range(offset(0, 0), offset(at.index.saturating_sub(10), 0));
+        }
     }
 }

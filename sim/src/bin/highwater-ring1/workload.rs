@@ -16,7 +16,7 @@ use highwater_runtime::rng::Rng;
 use crate::model::{Change, Entry, LogModel};
 use crate::recovered::FOLDER;
 
-/// The incarnation of every group.
+/// The first life of every group.
 pub const LIFE: Incarnation = Incarnation(1);
 
 /// One step of a workload.
@@ -185,7 +185,7 @@ async fn append_when_possible(
             tries += 1;
             env.sleep(5_000).await;
         }
-        match store.append(log_batch(changes)).await {
+        match store.append(log_batch(changes, |_| LIFE)).await {
             Err(EngineError::NoSpace { .. }) if tries < 1000 => {
                 tries += 1;
                 env.sleep(5_000).await;
@@ -195,12 +195,12 @@ async fn append_when_possible(
     }
 }
 
-/// The records of some changes.
-pub fn log_batch(changes: &[Change]) -> LogBatch {
+/// The records of some changes, each group in its life.
+pub fn log_batch(changes: &[Change], incarnation: impl Fn(GroupId) -> Incarnation) -> LogBatch {
     let mut batch = LogBatch::new();
     for change in changes {
         let entries = change.entries.iter().map(|entry| (entry.term, entry.data.clone()));
-        batch.push_entries(change.group, LIFE, LogIndex(change.first), entries);
+        batch.push_entries(change.group, incarnation(change.group), LogIndex(change.first), entries);
         if let Some(hard_state) = change.hard_state {
             batch.push_hard_state(change.group, hard_state);
         }
