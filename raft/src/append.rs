@@ -16,7 +16,7 @@ impl RawNode {
         mut entries: Vec<Entry>,
         commit: LogIndex,
     ) -> Result<(), StepError> {
-        if self.membership.is_empty() && !self.mutant(63) {
+        if self.membership.is_empty() && self.log.installing().is_none() && !self.mutant(63) {
             // The first membership is in no entry: entries alone would make a replica that knows no group.
             self.send(from, MessageKind::SnapshotWanted);
             return Ok(());

@@ -2,6 +2,7 @@
 
 use crate::entry::Role;
 use crate::membership::VoteCount;
+use crate::message::MessageKind;
 use crate::node::{Campaign, RawNode};
 
 impl RawNode {
@@ -29,6 +30,12 @@ impl RawNode {
         let alone = self.membership.voters() == [self.config.id] && !self.membership.is_joint();
         if self.may_campaign() && (alone || self.election_elapsed >= self.election_timeout) {
             self.hup(Campaign::Ordinary);
+        } else if self.leader.is_none() && self.election_elapsed >= self.election_timeout {
+            self.election_elapsed = 0;
+            for to in self.other_members() {
+                self.send(to, MessageKind::Wake);
+            }
+            self.traced("call_leader");
         }
     }
 

@@ -74,6 +74,7 @@ impl RawNode {
     fn become_candidate(&mut self, why: Campaign) {
         self.term = self.term.next();
         self.vote = Some(self.config.id);
+        self.outbox.forget_claims();
         self.begin_votes(Role::Candidate);
         let (last_index, last_term) = (self.log.last(), self.log.last_term());
         let transfer = why == Campaign::Transfer;
@@ -104,6 +105,7 @@ impl RawNode {
         if term > self.term {
             self.term = term;
             self.vote = None;
+            self.outbox.forget_claims();
         }
         self.role = Role::Follower;
         self.leader = leader;
@@ -168,13 +170,43 @@ impl RawNode {
             (true, true) => {
                 self.send_unbound(message.from, message.term, MessageKind::PreVoteResponse { granted });
             }
-            (true, false) => self.send(message.from, MessageKind::PreVoteResponse { granted }),
+            (true, false) => {
+                self.tell_commit(message.from);
+                self.send(message.from, MessageKind::PreVoteResponse { granted });
+            }
             (false, true) => {
                 self.vote = Some(message.from);
                 self.election_elapsed = 0;
                 self.send_when_voted(message.from, LogIndex(0), MessageKind::VoteResponse { granted });
             }
-            (false, false) => self.send(message.from, MessageKind::VoteResponse { granted }),
+            (false, false) => {
+                self.tell_commit(message.from);
+                self.send(message.from, MessageKind::VoteResponse { granted });
+            }
+        }
+    }
+
+    /// Tells `to` what is committed. Two replicas may each wait for the other: one needs the vote of a node that has left by an
+    /// entry which it does not know to be committed; the other holds the longer log and may not campaign.
+    fn tell_commit(&mut self, to: NodeId) {
+        let index = self.log.commit();
+        if let Some(index_term) = self.log.term(index).filter(|_| index > LogIndex(0))
+            && !self.mutant(71)
+        {
+            self.send(to, MessageKind::Committed { index, index_term });
+        }
+    }
+
+    /// Somebody knows that this entry is committed. If it is in this log, so is everything before it; and what that changes
+    /// is applied before any election goes on.
+    pub(crate) fn take_committed(&mut self, index: LogIndex, index_term: Term) {
+        if self.role == Role::Leader || self.log.term(index) != Some(index_term) {
+            return;
+        }
+        self.commit_to(index);
+        if self.role != Role::Follower && self.log.change_may_be_unapplied() {
+            self.become_follower(self.term, None);
+            self.campaign_due = Some(Campaign::Ordinary);
         }
     }
 
@@ -184,6 +216,9 @@ impl RawNode {
             return;
         }
         self.votes.push((from, granted));
+        if !granted {
+            self.tell_commit(from);
+        }
         self.decide_votes();
     }
 

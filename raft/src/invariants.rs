@@ -33,7 +33,7 @@ impl RawNode {
         let log = &self.log;
         let last = log.last();
         holds(log.first() <= last.next(), || format!("the log starts at {} and ends at {last}", log.first()))?;
-        holds(log.first() <= log.applied().next(), || {
+        holds(log.first() <= log.applied().next() || log.installing().is_some(), || {
             format!("the log starts at {}, only {} is applied", log.first(), log.applied())
         })?;
         holds(log.applied() <= log.handed_over(), || {
@@ -158,7 +158,7 @@ impl RawNode {
             "the tail does not end at the last index".to_owned()
         })?;
         let first = tail.front().map_or(log.last().next(), |entry| entry.index);
-        holds(first <= log.persisted().next(), || {
+        holds(first <= log.persisted().next() || log.installing().is_some(), || {
             format!("entry {} is neither persisted nor in memory", first.prev())
         })?;
         holds(tail.iter().all(|entry| log.term(entry.index) == Some(entry.term)), || {

@@ -302,8 +302,8 @@ impl RaftLog {
         if self.installing == Some(index) {
             self.installing = None;
             self.persisted = self.persisted.max(index);
-            self.applied = index;
         }
+        self.applied = self.applied.max(index);
     }
 
     /// Up to `max_bytes` of entries from `next` on, at least one; `None` when they have left memory.
@@ -417,6 +417,9 @@ impl RaftLog {
         if first > self.first {
             self.first = first;
             self.terms.forget_before(first.prev());
+            while let Some(entry) = self.tail.pop_front_if(|entry| entry.index < first) {
+                self.tail_bytes = self.tail_bytes.saturating_sub(entry.size().max(1));
+            }
         }
     }
 

@@ -98,8 +98,19 @@ pub enum MessageKind {
         /// Serve the read once this is applied; `None` when the asked replica does not lead.
         index: Option<LogIndex>,
     },
+    /// This entry is committed. Said where a vote was refused: who asked may have to apply a change of membership first, and
+    /// who refused may have one to apply. A fact in any term.
+    Committed {
+        /// The sender's commit index.
+        index: LogIndex,
+        /// That entry's term.
+        index_term: Term,
+    },
     /// Campaign at once: the leader hands over.
     TimeoutNow,
+    /// The sender knows no leader and may not ask for votes (a learner that started in a sleeping group): whoever leads, show
+    /// yourself. It says nothing else; it wakes like any message.
+    Wake,
     /// The leader falls asleep, and so does who holds all of its log: everything up to `index` is committed and held by all
     /// who are up.
     Hibernate {
@@ -125,7 +136,9 @@ impl MessageKind {
             Self::SnapshotWanted => "snapshot_wanted",
             Self::ReadIndex { .. } => "read_index",
             Self::ReadIndexResponse { .. } => "read_index_response",
+            Self::Committed { .. } => "committed",
             Self::TimeoutNow => "timeout_now",
+            Self::Wake => "wake",
             Self::Hibernate { .. } => "hibernate",
         }
     }

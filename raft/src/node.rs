@@ -257,7 +257,7 @@ impl RawNode {
         }
     }
 
-    /// Who belongs to the group, as of the last change that was applied here.
+    /// Who belongs to the group, as of the last change that was applied, or snapshot that was installed, here.
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.membership

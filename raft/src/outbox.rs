@@ -27,6 +27,11 @@ impl Outbox {
         self.now.is_empty() && self.claims.is_empty()
     }
 
+    /// A new term began: what was to be said in earlier ones is stale, and would be said without ever having been durable.
+    pub(crate) fn forget_claims(&mut self) {
+        self.claims.clear();
+    }
+
     /// Entries above `index` were dropped before they were given to the driver: nobody may claim them any more.
     pub(crate) fn forget_claims_above(&mut self, index: LogIndex) {
         self.claims.retain(|claim| claim.last <= index);

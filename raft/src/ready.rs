@@ -104,7 +104,7 @@ pub(crate) struct InFlight {
     pub(crate) number: ReadyNumber,
     pub(crate) last: LogIndex,
     pub(crate) vote: (Term, Option<NodeId>),
-    pub(crate) snapshot: Option<LogIndex>,
+    pub(crate) snapshot: Option<SnapshotMeta>,
 }
 
 impl RawNode {
@@ -136,7 +136,9 @@ impl RawNode {
         let snapshot = self.snapshot.take();
         let entries = if snapshot.is_some() { Vec::new() } else { self.log.give_entries(self.config.max_ready_bytes) };
         let must_sync = vote_changed || !entries.is_empty() || snapshot.is_some();
-        let hard_state = HardState { term: self.term, vote: self.vote, commit: self.log.commit() };
+        // What is stored as committed must be stored: the rest of the entries comes with the next ready.
+        let commit = self.log.commit().min(self.log.given());
+        let hard_state = HardState { term: self.term, vote: self.vote, commit };
         let hard_state = (must_sync && hard_state != self.told_hard_state).then_some(hard_state);
         if let Some(hard_state) = hard_state {
             self.told_hard_state = hard_state;
@@ -147,7 +149,7 @@ impl RawNode {
                 number,
                 last: self.log.given(),
                 vote: (self.term, self.vote),
-                snapshot: snapshot.as_ref().map(|meta| meta.index),
+                snapshot: snapshot.clone(),
             });
         }
 
@@ -182,8 +184,8 @@ impl RawNode {
         }
         while let Some(done) = self.in_flight.pop_front_if(|in_flight| in_flight.number <= number) {
             self.log.persisted_up_to(done.last);
-            if let Some(index) = done.snapshot {
-                self.log.installed(index);
+            if let Some(meta) = done.snapshot {
+                self.installed(&meta);
             }
             self.durable_vote = done.vote;
         }

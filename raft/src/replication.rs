@@ -123,6 +123,10 @@ impl RawNode {
     /// # Errors
     /// [`RaftError::WrongLogRead`] when the entries are not those that were asked for.
     pub fn log_read(&mut self, read: &LogRead, entries: Vec<Entry>) -> Result<(), RaftError> {
+        if self.role != Role::Leader || self.term != read.term {
+            // Whatever was read then may be another log's by now.
+            return Ok(());
+        }
         let mut expected = read.first;
         for entry in &entries {
             if entry.index != expected || self.log.term(entry.index).is_some_and(|term| term != entry.term) {
@@ -130,14 +134,13 @@ impl RawNode {
             }
             expected = expected.next();
         }
-        if self.role != Role::Leader || self.term != read.term {
-            return Ok(());
-        }
         let commit = self.log.commit();
         let Some(peer) = self.peer_mut(read.to).filter(|peer| peer.reading == Some(read.first)) else { return Ok(()) };
         peer.reading = None;
         let prev = read.first.prev();
-        if entries.is_empty() {
+        if peer.next != read.first {
+            // Answers of the meantime have shown that it lacks less, or more.
+        } else if entries.is_empty() {
             // Heard of again, it is tried again.
             let next = peer.next;
             peer.become_probe(next);

@@ -106,13 +106,19 @@ impl RawNode {
             write.last = LogIndex(0);
         }
         self.outbox.forget_claims_above(LogIndex(0));
-        self.changed_at = index;
-        if !self.mutant(69) {
-            self.membership.clone_from(&meta.membership);
-        }
         self.snapshot = Some(meta);
         self.send_when_held(from, index, MessageKind::AppendResponse { index, reject_hint: None });
         self.traced("snapshot");
         Ok(())
+    }
+
+    /// A snapshot is in place and durable: it counts as applied, its membership too.
+    pub(crate) fn installed(&mut self, meta: &SnapshotMeta) {
+        self.log.installed(meta.index);
+        if meta.index > self.changed_at && !self.mutant(69) {
+            self.changed_at = meta.index;
+            self.membership.clone_from(&meta.membership);
+            self.trace.membership(self.config.group, self.config.id, meta.index, &self.membership);
+        }
     }
 }

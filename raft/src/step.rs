@@ -37,7 +37,7 @@ impl RawNode {
 
     /// Compares terms. Whether the message is then to be looked at.
     fn takes_term_of(&mut self, message: &Message) -> bool {
-        if message.term == self.term {
+        if message.term == self.term || matches!(message.kind, MessageKind::Committed { .. }) {
             return true;
         }
         if message.term > self.term {
@@ -70,6 +70,8 @@ impl RawNode {
             | MessageKind::SnapshotWanted
             | MessageKind::ReadIndex { .. }
             | MessageKind::ReadIndexResponse { .. }
+            | MessageKind::Committed { .. }
+            | MessageKind::Wake
             | MessageKind::TimeoutNow => {}
         }
         false
@@ -99,6 +101,8 @@ impl RawNode {
             | MessageKind::SnapshotWanted
             | MessageKind::ReadIndex { .. }
             | MessageKind::ReadIndexResponse { .. }
+            | MessageKind::Committed { .. }
+            | MessageKind::Wake
             | MessageKind::TimeoutNow => {
                 self.become_follower(message.term, None);
                 true
@@ -117,6 +121,7 @@ impl RawNode {
                 }
             }
             MessageKind::VoteResponse { granted } => self.take_vote(from, Role::Candidate, granted),
+            MessageKind::Committed { index, index_term } => self.take_committed(index, index_term),
             MessageKind::Append { prev_index, prev_term, entries, commit } => {
                 self.follow(from)?;
                 self.take_append(from, prev_index, prev_term, entries, commit)?;
@@ -140,6 +145,7 @@ impl RawNode {
             MessageKind::ReadIndexResponse { life, context, index } => {
                 self.take_read_index_response(life, context, index)
             }
+            MessageKind::Wake => {}
             MessageKind::TimeoutNow => {
                 if self.role == Role::Follower && self.leader == Some(from) {
                     self.hup(Campaign::Transfer);

@@ -107,8 +107,9 @@ fn fields(kind: &MessageKind) -> String {
             let index = index.map_or_else(|| "null".to_owned(), |index| index.to_string());
             format!(",\"context\":{context},\"index\":{index}")
         }
+        MessageKind::Committed { index, index_term } => format!(",\"index\":{index},\"index_term\":{index_term}"),
         MessageKind::Hibernate { index } => format!(",\"index\":{index}"),
-        MessageKind::SnapshotWanted | MessageKind::TimeoutNow => String::new(),
+        MessageKind::SnapshotWanted | MessageKind::Wake | MessageKind::TimeoutNow => String::new(),
     }
 }
 

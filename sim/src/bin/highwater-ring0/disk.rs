@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use highwater_raft::{Entry, HardState, LogBounds, LogIndex, Membership, Message, ReadyNumber, SnapshotMeta, Term, TermRun};
+use highwater_raft::{
+    Entry, HardState, LogBounds, LogIndex, Membership, Message, ReadyNumber, SnapshotMeta, Term, TermRun,
+};
 
 /// The state machine: how far it is, a chain of hashes of everything that it applied, and who belongs to the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -42,12 +42,11 @@ impl Network {
         self.queue.len()
     }
 
-    /// Puts a message on its way.
-    pub fn send(&mut self, packet: Packet) {
-        if self.queue.len() >= QUEUE {
-            self.queue.pop_front();
-        }
+    /// Puts a message on its way. The one that is lost by it, if there are too many.
+    #[must_use]
+    pub fn send(&mut self, packet: Packet) -> Option<Packet> {
         self.queue.push_back(packet);
+        if self.queue.len() > QUEUE { self.queue.pop_front() } else { None }
     }
 
     /// Takes the next message, or one that overtakes it.
@@ -77,8 +76,8 @@ impl Network {
     }
 
     /// Loses everything that is under way.
-    pub fn clear(&mut self) {
-        self.queue.clear();
+    pub fn clear(&mut self) -> VecDeque<Packet> {
+        std::mem::take(&mut self.queue)
     }
 
     /// Whether nothing gets from one slot to another.

@@ -47,7 +47,8 @@ impl Members {
         if joint {
             return self.clone();
         }
-        let mut next = Self { old: self.new.clone(), auto: change.transition != Transition::JointUntilLeft, ..self.clone() };
+        let mut next =
+            Self { old: self.new.clone(), auto: change.transition != Transition::JointUntilLeft, ..self.clone() };
         for step in &change.steps {
             match step {
                 ConfChange::AddVoter(node) => {
