@@ -78,6 +78,9 @@ impl<E: Env> Store<E> {
                 self.flush_one(&frozen).await?;
                 self.progress.announce();
                 self.freeze_if_full();
+                // Segments are used again while writes go on; freed all at once at the end, most would be given back, and then filled
+                // with zeros once more.
+                self.advance_tail().await?;
                 continue;
             }
             self.maintain_log().await?;

@@ -22,7 +22,7 @@ impl<E: Env> Store<E> {
     /// Records a higher tail of the log and frees the segments below it. The groups' log starts go with it, since what says
     /// where a group's log begins may be in the segments that are freed. A new head is recorded too: without that, nothing
     /// would be missed if the newest segment's file vanished.
-    async fn advance_tail(&self) -> Result<(), EngineError> {
+    pub(super) async fn advance_tail(&self) -> Result<(), EngineError> {
         let (tail, head) = (self.log.needed_tail(), self.log.active_segment());
         if tail <= self.recorded_tail.get() && head == self.recorded_head.get() {
             return Ok(());

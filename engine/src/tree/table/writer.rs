@@ -22,9 +22,9 @@ use crate::codec::Malformed;
 use crate::error::EngineError;
 use crate::ids::Expiry;
 use crate::manifest::TableMeta;
+use crate::tree::EntryRef;
 use crate::tree::cache::{BlockCache, Cached};
 use crate::tree::tombstone::Tombstone;
-use crate::tree::EntryRef;
 
 /// Bytes of the first write; each is twice the one before, up to `CHUNK`. Only the last may be smaller.
 const FIRST_CHUNK: usize = 32 << 10;
