@@ -186,6 +186,12 @@ impl<E: Env> Store<E> {
         self.prune_eras();
         let _pass = self.manifest_gate.enter().await;
         let Some(mut manifest) = self.manifest.take() else { return Err(EngineError::Closed) };
+        // A group that was replaced while this edit waited for its turn is another one: what was known of it must not come back.
+        let is_present = |group: &GroupId, mark: &GroupMark| {
+            let log = self.log.group(*group);
+            log.is_none_or(|log| log.since <= mark.since && log.start <= mark.flushed)
+        };
+        edit.groups.retain(|group, mark| is_present(group, mark));
         edit.next_table = Some(self.next_table.get());
         // Whatever an edit is about, it proves which block was durable before it.
         edit.log_durable = Some(self.log.durable_sequence());

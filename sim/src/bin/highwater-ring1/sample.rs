@@ -187,9 +187,9 @@ impl Machine {
                 if let Err(halt) = ended {
                     self.halted(halt)?;
                 } else if how < 2
-                    && let Some((path, first, blocks, before)) = newest
+                    && let Some((path, first, blocks, _)) = newest
                     // A seal that is still on its way proves nothing.
-                    && newest_log_block(&self.sim.disk()).is_some_and(|(_, _, _, sealed)| sealed > before)
+                    && !self.sim.disk().at_risk(CrashKind::Process).iter().any(|item| is_log(&item.path))
                     && self.rng.below(100) < self.swarm.rot
                     && self.has_room_for_a_seal(&path, first + blocks)
                     && self.sim.disk().damage().is_empty()
