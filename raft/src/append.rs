@@ -31,7 +31,9 @@ impl RawNode {
         }
         let (known, last_new) = (self.log.commit(), before.0);
         let mut prev = (prev_index, prev_term);
-        if prev_index < known && !self.mutant(8) {
+        if prev_index < known && self.mutant(8) {
+            self.truncate_after(last_new.min(self.log.last()));
+        } else if prev_index < known {
             // The leader holds everything that is committed, and so nothing up to there can differ.
             let skipped = entries.partition_point(|entry| entry.index <= known);
             if let Some(entry) = entries.drain(..skipped).next_back() {
@@ -57,7 +59,7 @@ impl RawNode {
         if let Some(new) = new.and_then(|new| entries.get(new).map(|entry| (new, entry.index))) {
             let (at, first) = new;
             if first <= self.log.last() {
-                if first <= known && !self.mutant(8) {
+                if first <= known {
                     return Err(StepError::CommittedConflict { group: self.config.group, from, index: first });
                 }
                 self.truncate_after(first.prev());

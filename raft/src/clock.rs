@@ -30,7 +30,7 @@ impl RawNode {
         let alone = self.membership.voters() == [self.config.id] && !self.membership.is_joint();
         if self.may_campaign() && (alone || self.election_elapsed >= self.election_timeout) {
             self.hup(Campaign::Ordinary);
-        } else if self.leader.is_none() && self.election_elapsed >= self.election_timeout {
+        } else if self.leader.is_none() && self.election_elapsed >= self.election_timeout && !self.mutant(75) {
             self.election_elapsed = 0;
             for to in self.other_members() {
                 self.send(to, MessageKind::Wake);

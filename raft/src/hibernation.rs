@@ -89,7 +89,7 @@ impl RawNode {
         self.sleep = Sleep(false);
         self.election_elapsed = 0;
         self.draw_election_timeout();
-        if self.role == Role::Leader && !self.mutant(47) {
+        if self.role == Role::Leader {
             self.heartbeat_elapsed = 0;
             for peer in &mut self.peers {
                 peer.recent_active = true;

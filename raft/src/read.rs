@@ -126,7 +126,7 @@ impl RawNode {
     pub(crate) fn take_read_index_response(&mut self, life: u64, context: ReadContext, index: Option<LogIndex>) {
         let reused = self.mutant(21);
         let asked = |forwarded: &Forwarded| reused || forwarded.context == context;
-        if life != self.config.random_seed && !reused {
+        if life != self.config.random_seed && !reused && !self.mutant(74) {
             return;
         }
         let Some(at) = self.reads.forwarded.iter().position(asked) else { return };

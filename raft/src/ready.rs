@@ -137,7 +137,8 @@ impl RawNode {
         let entries = if snapshot.is_some() { Vec::new() } else { self.log.give_entries(self.config.max_ready_bytes) };
         let must_sync = vote_changed || !entries.is_empty() || snapshot.is_some();
         // What is stored as committed must be stored: the rest of the entries comes with the next ready.
-        let commit = self.log.commit().min(self.log.given());
+        let stored = if self.mutant(73) { self.log.last() } else { self.log.given() };
+        let commit = self.log.commit().min(stored);
         let hard_state = HardState { term: self.term, vote: self.vote, commit };
         let hard_state = (must_sync && hard_state != self.told_hard_state).then_some(hard_state);
         if let Some(hard_state) = hard_state {

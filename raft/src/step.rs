@@ -24,7 +24,8 @@ impl RawNode {
             return Err(StepError::WrongSender { group: self.config.group, from: message.from });
         }
         self.trace.message("receive", &message);
-        let stayed = matches!(message.kind, MessageKind::Hibernate { .. });
+        let asks = matches!(message.kind, MessageKind::PreVote { .. } | MessageKind::Vote { .. } | MessageKind::Wake);
+        let stayed = matches!(message.kind, MessageKind::Hibernate { .. }) || (asks && self.mutant(47));
         if !stayed {
             self.wake();
         }

@@ -10,7 +10,7 @@ use crate::{Run, run};
 /// Every planted bug of this ring, in the order of the documentation.
 pub const PLANTED: &[u32] = &[
     1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 14, 17, 19, 20, 21, 22, 24, 36, 37, 38, 39, 40, 47, 48, 49, 60, 61, 62, 63, 64,
-    65, 66, 67, 68, 69, 70,
+    65, 66, 67, 68, 69, 70, 71, 73, 74, 75,
 ];
 /// The table stands between these lines of the page.
 const BEGIN: &str = "<!-- campaign: begin -->";

@@ -24,6 +24,8 @@ struct Link {
     term: Term,
     /// Hash of every entry up to here.
     chain: u64,
+    /// Term of the leader that committed it.
+    committed_in: Term,
 }
 
 /// An entry that some node was asked to store.
@@ -93,6 +95,12 @@ impl Checker {
         all
     }
 
+    /// The first canonical change of membership above `index`.
+    pub fn first_change_after(&self, index: LogIndex) -> Option<LogIndex> {
+        let at = self.members.partition_point(|(from, _)| *from <= index);
+        self.members.get(at).map(|(from, _)| *from)
+    }
+
     fn link(&self, index: LogIndex) -> Option<&Link> {
         self.canon.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
     }
@@ -146,8 +154,10 @@ impl Checker {
         let votes = self.votes.get(&term);
         let voted = |node| votes.is_some_and(|votes| votes.contains(&(node, id)));
         must!(members.is_quorum(voted), "I13: node {id} leads in term {term} without a quorum of durable votes");
-        if let Some(last) = self.canon.last() {
-            let at = self.committed();
+        // Of what leaders of later terms have committed, one that was elected late need not know.
+        let known = self.canon.partition_point(|link| link.committed_in < term);
+        if let Some(last) = known.checked_sub(1).and_then(|at| self.canon.get(at)) {
+            let at = LogIndex(known as u64);
             must!(
                 raft.term_at(at) == Some(last.term),
                 "I5: node {id} leads in term {term} without the committed entry {at}/{} (it has {:?})",
@@ -203,7 +213,7 @@ impl Checker {
             return Err(format!("I6: {index}/{term} is committed and no disk was given it"));
         };
         let chain = chained(self.canon.last().map_or(0, |link| link.chain), known.hash);
-        self.canon.push(Link { term, chain });
+        self.canon.push(Link { term, chain, committed_in: raft.term() });
         if let Some(data) = self.changes.get(&(index, term)) {
             let change = MembershipChange::decode(data).ok_or("a change of membership cannot be read")?;
             let (_, before) = self.members.last().ok_or("no membership")?;

@@ -132,9 +132,12 @@ impl Cluster {
                 None => self.tick(slot),
             },
             Action::Stale => match self.network.old(&mut self.dice) {
-                Some(packet) => self.arrive(packet),
+                // It passed the broken link while that still worked.
+                Some(packet) => self.arrive_past(packet),
                 None => self.tick(slot),
             },
+            // A slow clock, or a machine that stands still now and then.
+            Action::Tick if self.swarm.slow >> slot & 1 == 1 && self.dice.chance(900) => self.ended(slot, false),
             Action::Tick => self.tick(slot),
             Action::Write => {
                 let slot = self.first_from(slot, |node| !node.writes.is_empty());
@@ -162,14 +165,18 @@ impl Cluster {
                 self.report(slot)
             }
             Action::Compact => self.compact(slot),
-            Action::Crash => self.crash(slot),
+            Action::Crash => {
+                let slot = if self.dice.chance(400) { self.a_leader(slot) } else { slot };
+                self.crash(slot)
+            }
             Action::Restart => {
                 let slot = self.first_from(slot, |node| node.raft.is_none());
                 self.restart(slot)
             }
             Action::Partition => {
                 self.mark("partitions");
-                self.network.partition(&mut self.dice);
+                let leader = self.dice.chance(300).then(|| self.a_leader(slot));
+                self.network.partition(&mut self.dice, leader);
                 Ok(())
             }
             Action::Heal => {
@@ -252,8 +259,18 @@ impl Cluster {
     /// A message arrives where its link leads, if it works and somebody is there.
     pub fn arrive(&mut self, packet: Packet) -> Check {
         let (from, to) = (self.slot_of(packet.message.from), self.slot_of(packet.message.to));
+        if self.network.is_blocked(from, to) {
+            self.lost(&packet);
+            return Ok(());
+        }
+        self.arrive_past(packet)
+    }
+
+    /// A message arrives that has passed the links already.
+    pub fn arrive_past(&mut self, packet: Packet) -> Check {
+        let (from, to) = (self.slot_of(packet.message.from), self.slot_of(packet.message.to));
         let node = self.node(to);
-        if self.network.is_blocked(from, to) || node.id != packet.message.to || node.raft.is_none() {
+        if node.id != packet.message.to || node.raft.is_none() {
             self.lost(&packet);
             return Ok(());
         }
@@ -748,6 +765,10 @@ impl Cluster {
         if new_leader {
             checker.leads(id, raft)?;
             *marks.entry("elections").or_default() += 1;
+        }
+        if matches!(status.role, Role::PreCandidate | Role::Candidate) {
+            let unapplied = checker.first_change_after(node.state.index).filter(|change| *change <= status.commit);
+            must!(unapplied.is_none(), "I12: node {id} campaigns and has not applied the change at {unapplied:?}");
         }
         if status.commit > seen.commit {
             let led = status.role == Role::Leader || seen.role == Role::Leader;

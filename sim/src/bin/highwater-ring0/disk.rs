@@ -117,6 +117,9 @@ impl Disk {
             self.log.truncate(usize::try_from(entry.index.0 - self.first.0).unwrap_or(0));
         }
         self.log.extend(write.entries.iter().cloned());
+        if self.hard_state.commit > self.last() {
+            return Err(format!("{:?} is stored with a log that ends at {}", self.hard_state, self.last()));
+        }
         Ok(())
     }
 

@@ -96,10 +96,24 @@ impl Network {
         }
     }
 
-    /// Lets links fail: two halves, one node, a bridge between two halves, or one direction of any of these.
-    pub fn partition(&mut self, dice: &mut Dice) {
+    /// Nothing reaches or leaves a slot.
+    pub fn isolate(&mut self, slot: usize) {
+        for other in (0..self.slots).filter(|other| *other != slot) {
+            self.block(slot, other);
+            self.block(other, slot);
+        }
+    }
+
+    /// Lets links fail: two halves, one node (the leader, if there is to be one), a bridge between two halves, or one direction of any of these.
+    pub fn partition(&mut self, dice: &mut Dice, leader: Option<usize>) {
         let slots = self.slots;
-        let apart = if dice.chance(400) { 1 << dice.below(slots) } else { dice.below(1 << slots) };
+        let apart = if let Some(leader) = leader {
+            1 << leader
+        } else if dice.chance(400) {
+            1 << dice.below(slots)
+        } else {
+            dice.below(1 << slots)
+        };
         let bridge = if dice.chance(200) { dice.below(slots) } else { slots };
         let (out, back) = dice.pick(&[(true, true), (true, true), (true, false), (false, true)]);
         for one in (0..slots).filter(|slot| apart >> slot & 1 == 1 && *slot != bridge) {

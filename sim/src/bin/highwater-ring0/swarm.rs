@@ -106,6 +106,8 @@ pub struct Swarm {
     pub apply: usize,
     /// Whether a crash keeps some of the writes that were under way.
     pub crash_keeps: bool,
+    /// Machines whose clocks are slow, as bits.
+    pub slow: usize,
     /// How often a flush cuts the log, of a thousand.
     pub cut: u32,
 }
@@ -116,8 +118,14 @@ impl Swarm {
         let slots = dice.between(3, 8);
         let voters = dice.pick(&[3, 3, 3, 4, 5, 5, 6, 7]).min(slots);
         let learners = if slots > voters { dice.below((slots - voters + 1).min(3)) } else { 0 };
+        let stormy = dice.chance(500);
         let mut weight = |action: Action| -> u32 {
             let (low, high, never) = match action {
+                Action::Tick if stormy => (100, 500, 0),
+                Action::Crash if stormy => (4, 40, 100),
+                Action::Restart if stormy => (20, 100, 0),
+                Action::Partition if stormy => (4, 30, 100),
+                Action::Campaign | Action::Transfer if stormy => (4, 30, 200),
                 Action::Deliver => (300, 700, 0),
                 Action::Tick => (40, 200, 0),
                 Action::Write => (60, 400, 0),
@@ -130,7 +138,7 @@ impl Swarm {
                 Action::Crash => (1, 12, 250),
                 Action::Restart => (5, 40, 0),
                 Action::Partition => (1, 10, 300),
-                Action::Heal => (2, 12, 0),
+                Action::Heal => (1, 12, 0),
                 Action::Change => (1, 20, 350),
                 Action::Transfer | Action::Campaign => (1, 8, 400),
                 Action::Hibernate => (2, 20, 500),
@@ -158,6 +166,7 @@ impl Swarm {
             command: dice.pick(&[1, 8, 64]),
             apply: dice.pick(&[1, 4, 100]),
             crash_keeps: dice.chance(600),
+            slow: if dice.chance(500) { dice.below(1 << slots) } else { 0 },
             cut: dice.pick(&[0, 200, 900]),
         }
     }
