@@ -50,8 +50,10 @@ impl RawNode {
                 self.send_next(at, to, next, commit);
             }
         }
-        let wanted = self.peers.iter().filter(|peer| !matches!(peer.state, ProgressState::Snapshot(_)));
-        let wanted = wanted.map(|peer| peer.next).min().unwrap_or(LogIndex(u64::MAX));
+        // What is on its way may be lost, and wanted again; who is not there wants nothing.
+        let there = |peer: &&Peer| peer.recent_active && !matches!(peer.state, ProgressState::Snapshot(_));
+        let wanted = self.peers.iter().filter(there).map(|peer| peer.matched.next()).min();
+        let wanted = wanted.unwrap_or(LogIndex(u64::MAX));
         self.log.keep_from(wanted);
     }
 

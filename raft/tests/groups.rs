@@ -15,6 +15,8 @@
 //! tick N [times=..]            its timer; election timeouts are 10 + N ticks
 //! campaign N, propose N data=.., read N context=.., transfer N to=.., compact N first=.., hibernate N [down=..], forget N
 //! change N [voter=.. learner=.. remove=..] [way=joint|until_left] [leave]
+//! elect N                      the others have not heard of a leader for long, and N campaigns; shown is only the outcome.
+//!                              When it leads, nothing has left it yet
 //! settle                       everything under way is done, and what that causes, until nothing is left to do
 //! do N                         its driver takes what is ready
 //! deliver [from=..] [to=..] [kind=..]    those messages arrive that are under way now
@@ -123,7 +125,14 @@ impl Group {
             for read in std::mem::take(&mut ready.log_reads) {
                 self.say(format!("{node}: reads {}..={} for {}", read.first, read.last, read.to));
                 let machine = self.machines.get_mut(&node).unwrap();
-                let entries = machine.log.range(read.first..=read.last).map(|(_, entry)| entry.clone()).collect();
+                let mut bytes = 0;
+                let within =
+                    machine.log.range(read.first..=read.last).map(|(_, entry)| entry.clone()).take_while(|entry| {
+                        let one = bytes == 0;
+                        bytes += entry.size().max(1);
+                        one || bytes <= read.max_bytes
+                    });
+                let entries = within.collect();
                 machine.raft.as_mut().unwrap().log_read(&read, entries).unwrap();
             }
             for state in &ready.read_states {
@@ -255,6 +264,36 @@ impl Group {
         panic!("the group never comes to rest:\n{}", self.out);
     }
 
+    fn elect(&mut self, node: u64) {
+        let out = std::mem::take(&mut self.out);
+        let nodes: Vec<u64> = self.machines.keys().copied().collect();
+        for other in &nodes {
+            if let Some(raft) = self.machines.get_mut(other).unwrap().raft.as_mut().filter(|_| *other != node) {
+                raft.forget_leader();
+            }
+        }
+        for round in 0..30 {
+            // A lost election is tried again.
+            if round % 6 == 0 {
+                self.raft(node).campaign();
+            }
+            for other in &nodes {
+                if !(*other == node && self.raft(node).is_leader()) {
+                    self.drive(*other);
+                }
+            }
+            if self.raft(node).is_leader() {
+                break;
+            }
+            for message in std::mem::take(&mut self.network) {
+                self.arrive(message);
+            }
+        }
+        self.out = out;
+        let (leads, term) = (self.raft(node).is_leader(), self.raft(node).term());
+        self.say(format!("{node}: {}", if leads { format!("leads term {term}") } else { "is not elected".to_owned() }));
+    }
+
     /// Takes the messages under way that `options` name.
     fn matching(&mut self, options: &BTreeMap<&str, &str>) -> Vec<Message> {
         let wanted = |message: &Message| {
@@ -279,6 +318,7 @@ impl Group {
             "new" => self.add(node, Membership::default()),
             "tick" => (0..number("times", 1)).for_each(|_| self.raft(node).tick()),
             "campaign" => self.raft(node).campaign(),
+            "elect" => self.elect(node),
             "forget" => self.raft(node).forget_leader(),
             "propose" => {
                 let data = Bytes::copy_from_slice(options["data"].as_bytes());
@@ -320,6 +360,10 @@ impl Group {
             "deliver" => self.matching(&options).into_iter().for_each(|message| self.arrive(message)),
             "drop" => {
                 for message in self.matching(&options) {
+                    let sender = self.machines.get_mut(&message.from.0).unwrap().raft.as_mut();
+                    if let (MessageKind::Snapshot(_), Some(raft)) = (&message.kind, sender) {
+                        raft.snapshot_failed(message.to);
+                    }
                     self.say(format!("{}>{} {}  lost", message.from, message.to, show(&message)));
                 }
             }

@@ -8,6 +8,7 @@
 mod book;
 mod fuzzing;
 mod layouts;
+mod ring0;
 mod ring1;
 mod seeds;
 mod steps;
@@ -27,6 +28,13 @@ usage: cargo xtask <command>
       --jobs N              processes at once (all CPUs)
       --mutant N            switch a planted bug on and count the seeds until it is found
       --json                one JSON line per seed
+  ring0 [options]           the Raft state machine alone, against Raft's invariants after every step
+      --seeds N             seeds (100000)
+      --from N              first seed (1)
+      --steps N             steps of a seed's first phase (4000)
+      --jobs N              threads (all CPUs)
+      --mutant N            switch a planted bug on; finding it is success
+      --mutants             instead: look for every planted bug and write the table of docs/internals/ring0.md
   ring1 [options]           the store alone on a simulated disk: every crash point of short workloads, then sampled histories
       --seeds N             histories (20000)
       --from N              first seed (1)
@@ -45,6 +53,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "test" => steps::test(),
         "sim" => seeds::command(&rest),
+        "ring0" => ring0::command(&rest),
         "ring1" => ring1::command(&rest),
         "kill9" => steps::kill9(&rest),
         "layouts" => layouts::command(&rest),

@@ -97,7 +97,7 @@ pub fn run_campaign(options: &Campaign) -> bool {
         return false;
     }
     let (mut table, missed) = run_all(options);
-    let all = PLANTED.len();
+    let all = PLANTED.iter().filter(|number| options.only.is_empty() || options.only.contains(number)).count();
     let _ = writeln!(table, "\n{} of {all} found.", all - missed.len());
     if let Some(page) = &options.write
         && let Err(error) = write(page, &table)

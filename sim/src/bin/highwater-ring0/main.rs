@@ -104,6 +104,31 @@ pub struct Outcome {
     marks: BTreeMap<&'static str, u64>,
 }
 
+/// From so many seeds on, each of [`MARKS`] must have been met.
+const ENOUGH: u64 = 2000;
+/// What a campaign must have seen to say anything.
+const MARKS: &[&str] = &[
+    "crashes that lost writes",
+    "disks lost",
+    "elections",
+    "groups put to sleep",
+    "groups that came to rest",
+    "groups that slept",
+    "groups with dead machines",
+    "joint memberships applied",
+    "log reads for followers",
+    "logs cut",
+    "logs truncated",
+    "membership changes applied",
+    "messages doubled",
+    "messages lost",
+    "partitions",
+    "reads of leaders cut off",
+    "reads served",
+    "snapshots installed",
+    "transfers begun",
+];
+
 /// Runs one seed.
 pub fn seed(seed: u64, steps: u64, mutant: u32, trace: bool) -> Outcome {
     let mut cluster = match cluster::Cluster::new(seed, mutant, trace) {
@@ -230,6 +255,11 @@ fn ran(options: &Run) -> bool {
             options.jobs.max(1),
             sums.twice
         );
+    }
+    let missing: Vec<&str> = MARKS.iter().copied().filter(|mark| !sums.marks.contains_key(mark)).collect();
+    if sums.found.is_none() && options.mutant.is_none() && sums.seeds >= ENOUGH && !missing.is_empty() {
+        println!("BROKEN: {} seeds never met: {}", sums.seeds, missing.join(", "));
+        return false;
     }
     match (sums.found, options.mutant) {
         (None, None) => println!("every invariant held"),
