@@ -4,7 +4,7 @@
 mod support;
 
 use bytes::Bytes;
-use highwater_engine::{GroupId, HardState, Incarnation, LogBatch, LogIndex, StoreOptions, Term, WriteBatch};
+use highwater_engine::{EngineError, GroupId, HardState, Incarnation, LogBatch, LogIndex, StoreOptions, Term, WriteBatch};
 use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::inproc::Sim;
 use support::{Driver, LIFE};
@@ -112,6 +112,73 @@ fn a_batch_larger_than_a_block_is_written_whole() {
         assert!(entries.iter().enumerate().all(|(i, entry)| entry.data == vec![i as u8; 20_000]));
         let large = store.entries(UNCOMMITTED, LogIndex(1), LogIndex(1), 1).await.unwrap();
         assert_eq!(large[0].data.len(), 2 << 20);
+    })
+    .unwrap();
+}
+
+/// Entries of every size that a segment of 64 KiB takes, and so many small ones that a record of all of them would not fit.
+fn entry_sizes() -> Vec<usize> {
+    let max = StoreOptions::small().max_entry_bytes();
+    [vec![max; 9], vec![20_000; 20], vec![1000; 200], vec![1; 20_000], vec![max - 1, 0, max]].concat()
+}
+
+#[test]
+fn no_block_reaches_beyond_the_smallest_segment_however_large_the_batch() {
+    let mut sim = Sim::new(5, Faults::none());
+    let sizes = entry_sizes();
+    let options = || StoreOptions { log_limit_bytes: 64 << 20, ..StoreOptions::small() };
+    let entry = |(at, bytes): (usize, &usize)| (Term(1), Bytes::from(vec![at as u8; *bytes]));
+    let given: Vec<_> = sizes.iter().enumerate().map(entry).collect();
+    let entries = given.clone();
+    sim.run(|env| async move {
+        let store = Driver::open_with(env, options()).await.unwrap().store;
+        let mut records = LogBatch::new();
+        records.push_entries(BUSY, LIFE, LogIndex(1), entries.clone().into_iter());
+        store.append(records).await.unwrap();
+        for (index, (term, data)) in (1..).zip(entries) {
+            store.append_deferred(UNCOMMITTED, LIFE, LogIndex(index), term, data).await.unwrap();
+        }
+        store.sync_log().await.unwrap();
+    })
+    .unwrap();
+    sim.crash(CrashKind::Power);
+    let files = sim.disk().files();
+    let segments: Vec<u64> =
+        files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "log")).map(|(_, bytes)| *bytes).collect();
+    assert!(segments.len() > 10 && segments.iter().all(|bytes| *bytes == 64 << 10), "{segments:?}");
+    sim.run(|env| async move {
+        let folder = std::path::Path::new(support::FOLDER);
+        let (store, _) = highwater_engine::Store::open(env, folder, options()).await.unwrap();
+        for group in [BUSY, UNCOMMITTED] {
+            let found = store.entries(group, LogIndex(1), LogIndex(given.len() as u64), usize::MAX).await.unwrap();
+            assert!(found.iter().map(|entry| &entry.data).eq(given.iter().map(|(_, data)| data)), "{group}");
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_no_segment_takes_is_refused_whole_and_by_its_size() {
+    let mut sim = Sim::new(6, Faults::none());
+    sim.run(|env| async move {
+        let store = Driver::open(env).await.unwrap().store;
+        let limit = StoreOptions::small().max_entry_bytes();
+        let large = || Bytes::from(vec![1; limit + 1]);
+        let mut records = LogBatch::new();
+        records.push_hard_state(BUSY, HardState { term: Term(7), vote: 1, commit: LogIndex(0) });
+        records.push_entries(BUSY, LIFE, LogIndex(1), std::iter::once((Term(1), large())));
+        assert_eq!(store.append(records).await, Err(EngineError::TooLarge { bytes: limit + 1, limit }));
+        let deferred = store.append_deferred(BUSY, LIFE, LogIndex(1), Term(1), large()).await;
+        assert_eq!(deferred, Err(EngineError::TooLarge { bytes: limit + 1, limit }));
+        // So many groups that a segment which opens with all of them has no room for a large entry.
+        let mut records = LogBatch::new();
+        for group in 0..600 {
+            records.push_hard_state(GroupId(100 + group), HardState { term: Term(1), vote: 1, commit: LogIndex(0) });
+        }
+        records.push_entries(BUSY, LIFE, LogIndex(1), std::iter::once((Term(1), Bytes::from(vec![1; limit]))));
+        assert!(matches!(store.append(records).await, Err(EngineError::TooLarge { limit: room, .. }) if room < limit));
+        assert_eq!(store.stats().log_blocks, 0, "nothing of it was written");
+        assert_eq!(store.hard_state(BUSY), HardState::default());
     })
     .unwrap();
 }

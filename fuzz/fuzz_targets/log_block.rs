@@ -22,12 +22,13 @@ fuzz_target!(|data: &[u8]| {
         segment: 1,
         sequence: 1,
         durable: 0,
+        offset: 4096,
         previous: 0,
         checksum: 0,
     };
     let sum = seal_block(&mut block, &header, 7);
     assert_eq!(sum, checksum(&block, 7));
-    let expected = Expected { segment: 1, salt: 7, sequence: 1, previous: 0 };
+    let expected = Expected::first(1, 7, 1, 0);
     assert_eq!(inspect(parse(&block), Some(&block), &expected), Found::Expected);
     let (end, _) = scan_bytes(&block, expected);
     assert!(end == 0 || end == block.len());

@@ -217,8 +217,7 @@ impl LogScan {
             );
             report.damage(&path, 40, what);
         }
-        let mut expected =
-            Expected { segment: header.segment, salt: header.salt, sequence: header.first, previous: header.previous };
+        let mut expected = Expected::first(header.segment, header.salt, header.first, header.previous);
         let (mut offset, mut blocks) = (BLOCK, 0);
         loop {
             let (parsed, block) = look(&self.segments.get(at)?.map, offset);
@@ -228,8 +227,7 @@ impl LogScan {
                 let payload = block.get(HEADER..HEADER + seen.length as usize).unwrap_or_default();
                 let payload = Bytes::copy_from_slice(payload);
                 self.take(report, &path, offset, &seen, &payload, see);
-                expected.sequence += 1;
-                expected.previous = seen.checksum;
+                expected.pass(&seen);
                 offset += len;
                 blocks += 1;
                 continue;
@@ -247,7 +245,8 @@ impl LogScan {
                 report.damage(&path, offset as u64, refused(&expected, found, later));
                 // Goes on with the next whole block, wherever it is.
                 if let Some((next, seen)) = next_whole(map, offset, &expected) {
-                    (offset, expected.sequence, expected.previous) = (next, seen.sequence, seen.previous);
+                    (offset, expected.offset) = (next, next as u64);
+                    (expected.sequence, expected.previous) = (seen.sequence, seen.previous);
                     continue;
                 }
             }
@@ -287,7 +286,7 @@ impl LogScan {
     }
 
     fn tally(&mut self, record: &Record) {
-        let tally = self.tallies.entry(group_of(record)).or_default();
+        let tally = self.tallies.entry(record.group().0).or_default();
         match record {
             Record::Entries { entries, .. } | Record::Relocated { entries, .. } => {
                 if matches!(record, Record::Entries { .. }) {
@@ -302,16 +301,6 @@ impl LogScan {
             Record::Start { .. } => tally.starts += 1,
             Record::Checkpoint { .. } => tally.checkpoints += 1,
         }
-    }
-}
-
-const fn group_of(record: &Record) -> u32 {
-    match record {
-        Record::Entries { group, .. }
-        | Record::Relocated { group, .. }
-        | Record::HardState { group, .. }
-        | Record::Start { group, .. }
-        | Record::Checkpoint { group, .. } => group.0,
     }
 }
 
@@ -342,6 +331,7 @@ fn next_whole(map: &[u8], from: usize, expected: &Expected) -> Option<(usize, Bl
         (Parsed::Header(header), Some(block))
             if header.segment == expected.segment
                 && header.sequence >= expected.sequence
+                && header.offset == offset as u64
                 && is_whole(block, &header, expected.salt) =>
         {
             Some((offset, header))
@@ -481,7 +471,7 @@ impl<'a> Rows<'a> {
     }
 
     fn note(&mut self, block: &BlockSeen, records: &[Record]) {
-        let wanted = |record: &&Record| self.options.group.is_none_or(|group| group == group_of(record));
+        let wanted = |record: &&Record| self.options.group.is_none_or(|group| group == record.group().0);
         let records: Vec<&Record> = records.iter().filter(wanted).collect();
         if self.options.group.is_some() && records.is_empty() {
             return;
@@ -519,7 +509,7 @@ impl<'a> Rows<'a> {
         };
         for (index, entry) in (first.0..).zip(entries) {
             let mut row = vec![
-                Cell::from(u64::from(group_of(record))),
+                Cell::from(u64::from(record.group().0)),
                 index.into(),
                 entry.term.0.into(),
                 kind.into(),
@@ -537,7 +527,7 @@ impl<'a> Rows<'a> {
 
 /// A record in a few words.
 fn describe(record: &Record) -> String {
-    let group = group_of(record);
+    let group = record.group().0;
     match record {
         Record::Entries { first, entries, .. } => {
             format!("group {group} entries {}", span(first.0, entries.len()))

@@ -3,7 +3,7 @@
 //! A synchronous write over blocks that were written before is the fastest durable write there is: one system call, no
 //! change of the file's metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, OpenOptions};
 
 use super::Log;
-use super::batch::{LogBatch, Part};
+use super::batch::{LogBatch, Part, RECORD_OVERHEAD};
 use super::block::{BlockHeader, CHECKPOINT, HEADER, SEAL, block_bytes, seal_block};
 use super::group::GroupLog;
 use super::record::{self, Record};
@@ -19,6 +19,7 @@ use super::segment::{self, SegmentHeader};
 use super::state::{BlockPlace, FreeSlot, Segment};
 use crate::error::EngineError;
 use crate::ids::{GroupId, Incarnation, LogIndex, Term};
+use crate::options::LOG_BLOCK_TARGET;
 
 /// Bytes written per call when a new segment is filled with zeros.
 const FILL_BYTES: usize = 1 << 20;
@@ -61,6 +62,11 @@ impl<E: Env> Log<E> {
             return Err(EngineError::TooLarge { bytes: data.len(), limit });
         }
         let mut deferred = self.deferred.borrow_mut();
+        // What is deferred must not be refused when it is written.
+        let (bytes, limit) = (data.len() + RECORD_OVERHEAD, self.block_room(deferred.ends.len() + 1));
+        if bytes > limit {
+            return Err(EngineError::TooLarge { bytes, limit });
+        }
         let (start, last) = match deferred.ends.get(&group) {
             Some((life, last)) if *life == incarnation => (LogIndex(0), *last),
             _ => match self.state.borrow().groups.get(&group) {
@@ -88,15 +94,15 @@ impl<E: Env> Log<E> {
         // More may be deferred while space is made.
         let mut reserved = 0;
         loop {
-            let blocks: Vec<u64> = {
+            let parts = {
                 let deferred = self.deferred.borrow();
                 if deferred.batch.byte_size() == reserved {
                     break;
                 }
                 reserved = deferred.batch.byte_size();
-                deferred.batch.parts().iter().map(|part| block_bytes(part.bytes.len()) as u64).collect()
+                self.cut(&deferred.batch)?
             };
-            self.reserve(blocks.into_iter()).await?;
+            self.reserve(&parts).await?;
         }
         if reserved == 0 {
             return Ok(());
@@ -110,10 +116,36 @@ impl<E: Env> Log<E> {
         outcome
     }
 
+    /// Payload bytes that a block may have at most, so that a segment which opens with these groups and so many new ones takes it.
+    fn block_room(&self, new_groups: usize) -> usize {
+        let groups = self.state.borrow().groups.len() + new_groups;
+        let opening = BLOCK + block_bytes(groups * record::CHECKPOINT_MOST);
+        usize::try_from(self.options.segment_bytes).unwrap_or(usize::MAX).saturating_sub(opening + HEADER)
+    }
+
+    /// Cuts a batch into what goes into one block each.
+    ///
+    /// # Errors
+    /// [`EngineError::TooLarge`] when a record does not fit into a segment.
+    fn cut(&self, batch: &LogBatch) -> Result<Vec<Part>, EngineError> {
+        let mut room = self.block_room(batch.record_count());
+        if room < LOG_BLOCK_TARGET.max(batch.largest_entry() + RECORD_OVERHEAD) {
+            // Small segments: it counts which of the groups are new.
+            let state = self.state.borrow();
+            let new: BTreeSet<GroupId> = batch.groups().filter(|group| !state.groups.contains_key(group)).collect();
+            room = self.block_room(new.len());
+        }
+        let parts = batch.parts(room.min(LOG_BLOCK_TARGET));
+        match parts.iter().map(|part| part.bytes.len()).find(|bytes| *bytes > room) {
+            Some(bytes) => Err(EngineError::TooLarge { bytes, limit: room }),
+            None => Ok(parts),
+        }
+    }
+
     /// Gets the space that a batch needs at hand.
     pub(crate) async fn make_room(&self, batch: &LogBatch) -> Result<(), EngineError> {
         let _pass = self.gate.enter().await;
-        self.reserve(batch.parts().iter().map(|part| block_bytes(part.bytes.len()) as u64)).await
+        self.reserve(&self.cut(batch)?).await
     }
 
     /// Refuses entries that would leave a gap in their group's log.
@@ -151,9 +183,9 @@ impl<E: Env> Log<E> {
             return Err(EngineError::Closed);
         }
         // Planted bug 46: only the first record of a batch is written, the other groups' are acknowledged with it.
-        let parts = if self.env.mutant(46) { batch.first_record() } else { batch.parts() };
+        let parts = if self.env.mutant(46) { batch.first_record() } else { self.cut(&batch)? };
         // Space for all of the batch is at hand before any of it is written, so that a full disk refuses the whole batch.
-        self.reserve(parts.iter().map(|part| block_bytes(part.bytes.len()) as u64)).await?;
+        self.reserve(&parts).await?;
         self.writing.set(true);
         let LogBatch { payload, records, .. } = batch;
         let mut records = records.into_iter().map(|pushed| pushed.record);
@@ -188,16 +220,16 @@ impl<E: Env> Log<E> {
     }
 
     /// Makes free slots ready for as many segments as blocks of these sizes need.
-    async fn reserve(&self, blocks: impl Iterator<Item = u64>) -> Result<(), EngineError> {
+    async fn reserve(&self, parts: &[Part]) -> Result<(), EngineError> {
         let mut needed = 0;
         {
             let state = self.state.borrow();
             let mut room = state.active().map_or(0, |(_, segment)| segment.bytes - segment.used);
-            let fresh = self.options.segment_bytes - opening_bytes(&state.groups) as u64;
-            for block in blocks {
+            let fresh = || self.options.segment_bytes.saturating_sub(opening_bytes(&state.groups) as u64);
+            for block in parts.iter().map(|part| block_bytes(part.bytes.len()) as u64) {
                 if block > room {
                     needed += 1;
-                    room = fresh;
+                    room = fresh();
                 }
                 room = room.saturating_sub(block);
             }
@@ -233,6 +265,7 @@ impl<E: Env> Log<E> {
                 segment: id,
                 sequence: state.sequence,
                 durable: state.sequence - 1,
+                offset: segment.used,
                 previous: state.previous,
                 checksum: 0,
             };
@@ -299,6 +332,7 @@ impl<E: Env> Log<E> {
                 segment: id,
                 sequence: state.sequence,
                 durable: state.sequence - 1,
+                offset: BLOCK as u64,
                 previous: state.previous,
                 checksum: 0,
             };
@@ -410,8 +444,11 @@ impl<E: Env> Log<E> {
             first,
             entries.into_iter().map(|entry| (term(entry.term), entry.data)),
         );
-        self.write(batch).await?;
-        Ok(true)
+        match self.write(batch).await {
+            // Many small entries: the record is larger than they are.
+            Err(EngineError::TooLarge { .. }) => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
     }
 }
 

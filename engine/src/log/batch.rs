@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::record::{self, HardState, Located, OpenEntries, Record};
 use crate::ids::{GroupId, Incarnation, LogIndex, Term};
-use crate::options::LOG_BLOCK_TARGET;
 
-/// Bytes at which an entries record is closed and another begun, so that blocks can be filled well.
-const RECORD_TARGET: usize = LOG_BLOCK_TARGET / 4;
+/// Bytes that an entries record has at most, unless one entry alone is larger: blocks can be filled well, also those of the smallest
+/// segments.
+const RECORD_TARGET: usize = 32 << 10;
+/// Bytes that a record of one entry takes beyond the entry's, at most.
+pub(super) const RECORD_OVERHEAD: usize = 48;
 
 /// Log records that become durable together with one [`crate::Store::append`].
 #[derive(Debug, Default)]
@@ -59,8 +61,10 @@ impl LogBatch {
             let started = self.payload.len();
             let mut open = record::open_entries(&mut self.payload, false, group, incarnation, first);
             let mut located = Vec::with_capacity(entries.size_hint().0);
-            while self.payload.len() - started < RECORD_TARGET {
-                let Some((term, data)) = entries.next() else { break };
+            let fits = |data: &Bytes, held: usize| held + data.len() + RECORD_OVERHEAD <= RECORD_TARGET;
+            while let Some((term, data)) =
+                entries.next_if(|(_, data)| located.is_empty() || fits(data, self.payload.len() - started))
+            {
                 self.largest_entry = self.largest_entry.max(data.len());
                 let at = open.push(&mut self.payload, term, &data);
                 located.push(Located { term, at, data });
@@ -86,7 +90,7 @@ impl LogBatch {
             (&mut self.open, self.records.last_mut())
             && (*g, *i) == (group, incarnation)
             && first.0 + entries.len() as u64 == index.0
-            && open.bytes(*end) < RECORD_TARGET
+            && open.bytes(*end) + data.len() + RECORD_OVERHEAD <= RECORD_TARGET
         {
             let at = open.push(&mut self.payload, term, &data);
             open.patch_count(&mut self.payload);
@@ -149,6 +153,11 @@ impl LogBatch {
         self.payload.len()
     }
 
+    /// How many records it has.
+    pub(super) const fn record_count(&self) -> usize {
+        self.records.len()
+    }
+
     /// Bytes of the largest entry.
     pub(super) const fn largest_entry(&self) -> usize {
         self.largest_entry
@@ -160,12 +169,17 @@ impl LogBatch {
         vec![Part { bytes: 0..end, records: self.records.len() }]
     }
 
-    /// Cuts the batch into parts of at most [`LOG_BLOCK_TARGET`] bytes; a larger record gets a part of its own.
-    pub(super) fn parts(&self) -> Vec<Part> {
+    /// The groups that it has records of, each as often as it has.
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.records.iter().map(|pushed| pushed.record.group())
+    }
+
+    /// Cuts the batch into parts of at most so many bytes; a larger record gets a part of its own.
+    pub(super) fn parts(&self, target: usize) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut part = Part { bytes: 0..0, records: 0 };
         for pushed in &self.records {
-            if part.records > 0 && pushed.end - part.bytes.start > LOG_BLOCK_TARGET {
+            if part.records > 0 && pushed.end - part.bytes.start > target {
                 let start = part.bytes.end;
                 parts.push(std::mem::replace(&mut part, Part { bytes: start..start, records: 0 }));
             }
@@ -183,6 +197,7 @@ impl LogBatch {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
+    use crate::options::LOG_BLOCK_TARGET;
 
     fn entries(count: usize, bytes: usize) -> impl Iterator<Item = (Term, Bytes)> {
         (0..count).map(move |_| (Term(1), Bytes::from(vec![7; bytes])))
@@ -193,7 +208,7 @@ mod tests {
         let mut batch = LogBatch::new();
         batch.push_entries(GroupId(1), Incarnation(1), LogIndex(1), entries(3, 10));
         batch.push_hard_state(GroupId(1), HardState::default());
-        let parts = batch.parts();
+        let parts = batch.parts(LOG_BLOCK_TARGET);
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0].records, 2);
         assert_eq!(parts[0].bytes.len(), batch.byte_size());
@@ -210,7 +225,7 @@ mod tests {
             single.push_entry(GroupId(group), Incarnation(1), LogIndex(index), Term(1), Bytes::from(vec![7; 10]));
         }
         assert_eq!(single.payload, together.payload);
-        assert_eq!(single.parts(), together.parts());
+        assert_eq!(single.parts(LOG_BLOCK_TARGET), together.parts(LOG_BLOCK_TARGET));
     }
 
     #[test]
@@ -218,7 +233,7 @@ mod tests {
         let mut batch = LogBatch::new();
         batch.push_entries(GroupId(1), Incarnation(1), LogIndex(1), entries(40, 100_000));
         batch.push_entries(GroupId(2), Incarnation(1), LogIndex(1), entries(1, 3 << 20));
-        let parts = batch.parts();
+        let parts = batch.parts(LOG_BLOCK_TARGET);
         assert!(parts.len() > 3);
         let mut total = 0;
         let mut held = 0;

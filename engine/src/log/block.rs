@@ -2,21 +2,23 @@
 //!
 //! ```text
 //! offset  0  magic         4 bytes "HWLB"
-//!         4  version       u16, 1
+//!         4  version       u16, 2
 //!         6  flags         u16, bit 0: a seal (no records), bit 1: the checkpoint that opens a segment
 //!         8  length        u32, payload bytes
 //!        12  records       u32, records in the payload
 //!        16  segment       u64, id of the segment, never reused
 //!        24  sequence      u64, number of the block within the store, rising by one
 //!        32  durable       u64, every block up to this sequence was durable before this one was issued
-//!        40  previous      u32, checksum of the block before, across segments
-//!        44  checksum      u32, CRC-32 of the segment's salt and the whole block without this field
-//!        48  payload       records, see `record`
+//!        40  offset        u64, where in the segment's file the block begins
+//!        48  previous      u32, checksum of the block before, across segments
+//!        52  checksum      u32, CRC-32 of the segment's salt and the whole block without this field
+//!        56  payload       records, see `record`
 //!         -  zero padding to a multiple of 4096
 //! ```
 //!
 //! Little-endian. Acknowledged bytes are never written again: the next block starts at the next multiple of 4096. The salt
-//! is random and lives in the segment's header, so bytes of a user's value never pass for a block.
+//! is random and lives in the segment's header, so bytes of a user's value never pass for a block. Salt, segment and offset say where
+//! the block belongs: one that a write or a read led astray is whole and still not taken for the one that should be there.
 
 use highwater_runtime::BLOCK;
 
@@ -25,15 +27,15 @@ use crate::codec::{Malformed, Reader, patch};
 /// First bytes of a block.
 pub const MAGIC: [u8; 4] = *b"HWLB";
 /// Format version written and read.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes before the payload.
-pub const HEADER: usize = 48;
+pub const HEADER: usize = 56;
 /// Flag of an empty block that only proves that everything before it was durable.
 pub const SEAL: u16 = 1;
 /// Flag of the block that opens a segment and repeats the state of every group.
 pub const CHECKPOINT: u16 = 2;
 
-const CHECKSUM_AT: usize = 44;
+const CHECKSUM_AT: usize = 52;
 
 /// The fields of a block's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,15 @@ pub struct BlockHeader {
     pub sequence: u64,
     /// Blocks up to this sequence were durable before this one was issued.
     pub durable: u64,
+    /// Where in the segment's file the block begins, in bytes.
+    pub offset: u64,
     /// Checksum of the block before.
     pub previous: u32,
     /// Checksum of this block.
     pub checksum: u32,
 }
 
-/// What 48 bytes at a block boundary look like.
+/// What the bytes at a block boundary look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// All zero: never written.
@@ -92,7 +96,8 @@ pub fn seal_block(block: &mut [u8], header: &BlockHeader, salt: u64) -> u32 {
     patch(block, 16, &header.segment.to_le_bytes());
     patch(block, 24, &header.sequence.to_le_bytes());
     patch(block, 32, &header.durable.to_le_bytes());
-    patch(block, 40, &header.previous.to_le_bytes());
+    patch(block, 40, &header.offset.to_le_bytes());
+    patch(block, 48, &header.previous.to_le_bytes());
     let checksum = checksum(block, salt);
     patch(block, CHECKSUM_AT, &checksum.to_le_bytes());
     checksum
@@ -130,6 +135,7 @@ fn read_header(head: &[u8]) -> Result<BlockHeader, Malformed> {
         segment: reader.u64()?,
         sequence: reader.u64()?,
         durable: reader.u64()?,
+        offset: reader.u64()?,
         previous: reader.u32()?,
         checksum: reader.u32()?,
     })
@@ -156,6 +162,7 @@ mod tests {
             segment: 7,
             sequence: 9,
             durable: 8,
+            offset: 0x2000,
             previous: 0x0102_0304,
             checksum: 0,
         };
@@ -168,11 +175,12 @@ mod tests {
         let (block, header) = example();
         assert_eq!(block.len(), 4096);
         let mut expected = Vec::new();
-        expected.extend_from_slice(b"HWLB\x01\0\0\0\x03\0\0\0\x01\0\0\0");
-        expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x04\x03\x02\x01");
-        expected.extend_from_slice(&0xfdbc_2a08_u32.to_le_bytes());
+        expected.extend_from_slice(b"HWLB\x02\0\0\0\x03\0\0\0\x01\0\0\0");
+        expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0");
+        expected.extend_from_slice(b"\0\x20\0\0\0\0\0\0\x04\x03\x02\x01");
+        expected.extend_from_slice(&0x254e_8e6f_u32.to_le_bytes());
         expected.extend_from_slice(b"abc\0");
-        assert_eq!(&block[..52], &expected[..], "checksum {:#x}", header.checksum);
+        assert_eq!(&block[..60], &expected[..], "checksum {:#x}", header.checksum);
         assert_eq!(parse(&block), Parsed::Header(header));
         assert!(is_whole(&block, &header, 5));
     }

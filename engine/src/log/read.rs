@@ -6,7 +6,6 @@ use bytes::Bytes;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File};
 
 use super::group::{GroupLog, Indexed, Place};
-use super::record::{self, Record};
 use super::state::{LogState, Segment};
 use super::{Log, LogEntry, block, scan, verdict};
 use crate::error::EngineError;
@@ -95,8 +94,8 @@ impl<E: Env> Log<E> {
         let block = file.read_at(place.block, bytes).await.map_err(|e| EngineError::io("read", &path, &e))?;
         let whole = match block::parse(&block) {
             block::Parsed::Header(header) => {
-                let term = self.group(group).and_then(|log| log.term_of(index));
-                block::is_whole(&block, &header, salt) && holds(&block, &header, group, index, term, place)
+                let found = (header.segment, header.offset);
+                block::is_whole(&block, &header, salt) && found == (place.segment, place.block)
             }
             block::Parsed::Blank | block::Parsed::Garbage => false,
         };
@@ -126,7 +125,7 @@ impl<E: Env> Log<E> {
         let mut blocks = 0;
         for (segment, file, path, salt, used, sequence, previous) in segments {
             let mut scan = scan::Scan::new(&*file, &path, used);
-            let mut expected = verdict::Expected { segment, salt, sequence, previous };
+            let mut expected = verdict::Expected::first(segment, salt, sequence, previous);
             let mut at = BLOCK as u64;
             while at < used {
                 let (parsed, block) = scan.block(at).await?;
@@ -142,37 +141,11 @@ impl<E: Env> Log<E> {
                     break;
                 };
                 at += header.block_bytes() as u64;
-                expected.sequence += 1;
-                expected.previous = header.checksum;
+                expected.pass(&header);
                 blocks += 1;
                 self.env.yield_if_needed().await;
             }
         }
         Ok(blocks)
     }
-}
-
-/// Whether a whole block is the one that holds this entry: a write that went astray leaves a block of the same segment that is whole
-/// and somewhere else.
-fn holds(
-    block: &[u8],
-    header: &block::BlockHeader,
-    group: GroupId,
-    index: LogIndex,
-    term: Option<Term>,
-    place: &Place,
-) -> bool {
-    let payload = block.get(block::HEADER..block::HEADER + header.length as usize).unwrap_or_default();
-    let Ok(records) = record::decode(&Bytes::copy_from_slice(payload), header.records) else { return false };
-    records.iter().any(|record| match record {
-        Record::Entries { group: of, first, entries, .. } | Record::Relocated { group: of, first, entries, .. } => {
-            let entry = index.0.checked_sub(first.0).and_then(|at| entries.get(usize::try_from(at).ok()?));
-            *of == group
-                && entry.is_some_and(|entry| {
-                    let same = block::HEADER + entry.at == place.at as usize && entry.data.len() == place.len as usize;
-                    same && term.is_none_or(|term| term == entry.term)
-                })
-        }
-        Record::HardState { .. } | Record::Start { .. } | Record::Checkpoint { .. } => false,
-    })
 }

@@ -103,6 +103,23 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// The group that it speaks of.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        match self {
+            Self::Entries { group, .. }
+            | Self::Relocated { group, .. }
+            | Self::HardState { group, .. }
+            | Self::Start { group, .. }
+            | Self::Checkpoint { group, .. } => *group,
+        }
+    }
+}
+
+/// Bytes of a checkpoint record at most.
+pub(crate) const CHECKPOINT_MOST: usize = 1 + 5 + 8 + 5 * 10;
+
 /// Where the count of an open entries record is, to be patched when it closes.
 #[derive(Debug)]
 pub(crate) struct OpenEntries {

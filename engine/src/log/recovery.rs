@@ -258,7 +258,7 @@ async fn scan_segment<E: Env>(
     let mut at = BLOCK as u64;
     loop {
         let mut expected =
-            Expected { segment: header.segment, salt: header.salt, sequence: state.sequence, previous: state.previous };
+            Expected { offset: at, ..Expected::first(header.segment, header.salt, state.sequence, state.previous) };
         let (parsed, block) = scan.block(at).await?;
         if let (true, Parsed::Header(seen)) = (env.mutant(101), parsed) {
             // The other half of planted bug 101.

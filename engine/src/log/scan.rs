@@ -69,7 +69,6 @@ impl<'a, F: File> Scan<'a, F> {
 #[must_use]
 pub fn scan_segment_bytes(bytes: &[u8]) -> Option<(usize, Found)> {
     let ParsedSegment::Header(header) = SegmentHeader::parse(bytes.get(..BLOCK)?) else { return None };
-    let expected =
-        Expected { segment: header.segment, salt: header.salt, sequence: header.first, previous: header.previous };
+    let expected = Expected::first(header.segment, header.salt, header.first, header.previous);
     Some(verdict::scan_bytes(bytes.get(BLOCK..)?, expected))
 }

@@ -34,7 +34,7 @@ impl<E: Env> Log<E> {
     pub(crate) fn begin_scrub(&self, segment: u64) -> Option<SegmentScrub> {
         let state = self.state.borrow();
         let held = state.segments.get(&segment)?;
-        let expected = Expected { segment, salt: held.salt, sequence: held.first, previous: held.previous };
+        let expected = Expected::first(segment, held.salt, held.first, held.previous);
         Some(SegmentScrub { segment, at: 0, expected })
     }
 
@@ -76,8 +76,7 @@ impl<E: Env> Log<E> {
                 return Err(EngineError::corruption(&path, scrub.at, "a block of the log does not match its checksum"));
             };
             scrub.at += header.block_bytes() as u64;
-            scrub.expected.sequence += 1;
-            scrub.expected.previous = header.checksum;
+            scrub.expected.pass(&header);
             self.env.yield_if_needed().await;
         }
         Ok(Some(scrub.at - from))

@@ -28,7 +28,7 @@ pub enum Found {
     Stale,
     /// Bytes with a wrong checksum, or none.
     Torn,
-    /// A whole block of this segment with another sequence or predecessor.
+    /// A whole block of this segment that belongs elsewhere: another offset, sequence or predecessor.
     Misplaced,
 }
 
@@ -75,10 +75,27 @@ pub struct Expected {
     pub segment: u64,
     /// Its salt.
     pub salt: u64,
+    /// Where the next block begins, in bytes from the start of the segment's file.
+    pub offset: u64,
     /// Sequence of the next block.
     pub sequence: u64,
     /// Checksum of the block before.
     pub previous: u32,
+}
+
+impl Expected {
+    /// The first block of a segment: behind the header.
+    #[must_use]
+    pub const fn first(segment: u64, salt: u64, sequence: u64, previous: u32) -> Self {
+        Self { segment, salt, offset: BLOCK as u64, sequence, previous }
+    }
+
+    /// Expects what follows the block that was found.
+    pub const fn pass(&mut self, found: &BlockHeader) {
+        self.offset += found.block_bytes() as u64;
+        self.sequence += 1;
+        self.previous = found.checksum;
+    }
 }
 
 /// Looks at `header` and, if it was read, the whole `block` where the next block should be.
@@ -96,7 +113,8 @@ pub fn inspect(parsed: Parsed, block: Option<&[u8]>, expected: &Expected) -> Fou
     }
     match block {
         Some(block) if is_whole(block, &header, expected.salt) => {
-            if header.sequence == expected.sequence && header.previous == expected.previous {
+            let found = (header.offset, header.sequence, header.previous);
+            if found == (expected.offset, expected.sequence, expected.previous) {
                 Found::Expected
             } else {
                 Found::Misplaced
@@ -122,7 +140,8 @@ pub fn may_be_later(parsed: Parsed, expected: &Expected, room: usize) -> Option<
     }
 }
 
-/// Decodes the records of every block at the start of `segment`, as recovery would, and says where it stops.
+/// Decodes the records of every block at the start of `segment`, whose first byte lies at `expected.offset`, as recovery would, and
+/// says where it stops.
 /// The pure heart of recovery over bytes in memory, for fuzzing and inspection.
 #[must_use]
 pub fn scan_bytes(segment: &[u8], mut expected: Expected) -> (usize, Found) {
@@ -146,8 +165,7 @@ pub fn scan_bytes(segment: &[u8], mut expected: Expected) -> (usize, Found) {
         if super::record::decode(&payload, header.records).is_err() {
             return (at, Found::Misplaced);
         }
-        expected.sequence += 1;
-        expected.previous = header.checksum;
+        expected.pass(&header);
         at += block.len();
     }
 }
@@ -178,6 +196,10 @@ mod tests {
     }
 
     fn block(segment: u64, sequence: u64, previous: u32, salt: u64) -> (Vec<u8>, u32) {
+        block_at(4096 * (sequence - 9), segment, sequence, previous, salt)
+    }
+
+    fn block_at(offset: u64, segment: u64, sequence: u64, previous: u32, salt: u64) -> (Vec<u8>, u32) {
         let mut block = vec![0; block_bytes(0)];
         let header = BlockHeader {
             flags: 1,
@@ -186,6 +208,7 @@ mod tests {
             segment,
             sequence,
             durable: sequence - 1,
+            offset,
             previous,
             checksum: 0,
         };
@@ -195,15 +218,16 @@ mod tests {
 
     #[test]
     fn each_kind_of_find_is_recognised() {
-        let expected = Expected { segment: 5, salt: 1, sequence: 10, previous: 77 };
+        let expected = Expected::first(5, 1, 10, 77);
         let see = |bytes: &[u8]| inspect(parse(bytes), Some(bytes), &expected);
         assert_eq!(see(&block(5, 10, 77, 1).0), Found::Expected);
         assert_eq!(see(&[0; 4096]), Found::Blank);
         assert_eq!(see(&[9; 4096]), Found::Torn);
-        assert_eq!(see(&block(4, 3, 0, 9).0), Found::Stale);
+        assert_eq!(see(&block_at(4096, 4, 3, 0, 9).0), Found::Stale);
         assert_eq!(see(&block(6, 10, 77, 1).0), Found::Torn, "a segment that does not exist yet");
         assert_eq!(see(&block(5, 10, 77, 2).0), Found::Torn, "another salt");
-        assert_eq!(see(&block(5, 11, 77, 1).0), Found::Misplaced);
+        assert_eq!(see(&block_at(4096, 5, 11, 77, 1).0), Found::Misplaced);
+        assert_eq!(see(&block_at(8192, 5, 10, 77, 1).0), Found::Misplaced, "the right block at another place");
         assert_eq!(see(&block(5, 10, 78, 1).0), Found::Misplaced);
         let mut torn = block(5, 10, 77, 1).0;
         torn[4000] = 1;
@@ -212,7 +236,7 @@ mod tests {
 
     #[test]
     fn only_a_block_issued_after_the_place_was_durable_proves_anything() {
-        let expected = Expected { segment: 5, salt: 1, sequence: 10, previous: 77 };
+        let expected = Expected::first(5, 1, 10, 77);
         let proof = |bytes: &[u8]| may_be_later(parse(bytes), &expected, 4096).is_some();
         assert!(proof(&block(5, 11, 0, 1).0));
         assert!(!proof(&block(5, 10, 0, 1).0));
@@ -225,7 +249,7 @@ mod tests {
         let (second, _) = block(5, 11, sum, 1);
         let mut segment = [first, second].concat();
         segment.resize(4 * 4096, 0);
-        let expected = Expected { segment: 5, salt: 1, sequence: 10, previous: 77 };
+        let expected = Expected::first(5, 1, 10, 77);
         assert_eq!(scan_bytes(&segment, expected), (8192, Found::Blank));
         segment[4096 + 60] = 1;
         assert_eq!(scan_bytes(&segment, expected), (4096, Found::Torn));
