@@ -4,7 +4,11 @@
 //! neighbour, its function or its column wants, as PostgreSQL does. Chains of operators are walked without recursion; AND, OR
 //! and `||` chains are balanced, so that the depth of what comes out stays below the limit.
 
-use sqlparser::ast::{self, BinaryOperator};
+mod case;
+mod operator;
+mod predicate;
+
+use sqlparser::ast;
 
 use super::literal;
 use super::names::name_of;
@@ -13,8 +17,7 @@ use super::scope::Scope;
 use super::types;
 use crate::cast::{self, Coercion};
 use crate::diag::{Diag, Span, SqlState};
-use crate::eval;
-use crate::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
+use crate::expr::{AggregateCall, Expr};
 use crate::lexer::char_span;
 use crate::limits;
 use crate::statement::{Name, ObjectName};
@@ -303,143 +306,6 @@ impl<'a, 'b> Binder<'a, 'b> {
         }
     }
 
-    /// `left op right`, where `left` may be a long chain: it is walked, not recursed into.
-    #[inline(never)]
-    fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
-        if matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
-            return self.chain(left, op, right);
-        }
-        let mut steps = vec![(op, right)];
-        let mut first = left;
-        while let ast::Expr::BinaryOp { left, op, right } = first {
-            if matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
-                break;
-            }
-            steps.push((op, right));
-            first = left;
-        }
-        let mut value = self.open(first)?;
-        while let Some((op, right)) = steps.pop() {
-            let right = self.open(right)?;
-            let op = operator(op).ok_or_else(|| {
-                let diag = Diag::not_supported(format_args!("operator {op}"));
-                match join(value.span, right.span) {
-                    Some(span) => diag.at(span),
-                    None => diag,
-                }
-            })?;
-            value = self.operation(op, value, right)?;
-        }
-        Ok(value)
-    }
-
-    /// A chain of one associative operator, balanced.
-    #[inline(never)]
-    fn chain(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
-        let mut operands = vec![right];
-        let mut first = left;
-        while let ast::Expr::BinaryOp { left, op: other, right } = first {
-            if other != op {
-                break;
-            }
-            operands.push(right);
-            first = left;
-        }
-        operands.push(first);
-        let op = match op {
-            BinaryOperator::And => BinaryOp::And,
-            BinaryOperator::Or => BinaryOp::Or,
-            _ => BinaryOp::Concat,
-        };
-        let mut bound = Vec::with_capacity(operands.len());
-        while let Some(operand) = operands.pop() {
-            let operand = self.open(operand)?;
-            bound.push(match op {
-                BinaryOp::And | BinaryOp::Or => {
-                    let word = if op == BinaryOp::And { "AND" } else { "OR" };
-                    self.coerced(operand, DataType::Boolean, Coercion::Implicit, |from| {
-                        format!("{word} takes BOOLEANs, not a value of type {from}")
-                    })?
-                }
-                _ => operand,
-            });
-        }
-        while bound.len() > 1 {
-            let mut joined = Vec::with_capacity(bound.len().div_ceil(2));
-            let mut rest = bound.into_iter();
-            while let Some(left) = rest.next() {
-                joined.push(match rest.next() {
-                    Some(right) => self.operation(op, left, right)?,
-                    None => left,
-                });
-            }
-            bound = joined;
-        }
-        bound.pop().ok_or_else(too_deep)
-    }
-
-    /// `left op right` with the casts that the operator needs.
-    pub(super) fn operation(&mut self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diag> {
-        let span = join(left.span, right.span);
-        let (left_type, right_type, data_type) =
-            eval::resolve_operator(op, left.data_type, right.data_type).map_err(|error| {
-                let diag = Diag::from(error);
-                match span {
-                    Some(span) => diag.at(span),
-                    None => diag,
-                }
-            })?;
-        let refusal = |from: DataType| format!("a value of type {from} does not fit this operator");
-        let left = self.coerced(left, left_type, Coercion::Assignment, refusal)?;
-        let right = self.coerced(right, right_type, Coercion::Assignment, refusal)?;
-        let depth = left.depth.max(right.depth);
-        let expr = Expr::Binary { op, left: Box::new(left.expr), right: Box::new(right.expr), data_type };
-        made(unassigned(expr), Some(data_type), depth, span)
-    }
-
-    #[inline(never)]
-    fn unary(&mut self, op: ast::UnaryOperator, operand: &ast::Expr) -> Result<Typed, Diag> {
-        match op {
-            ast::UnaryOperator::Minus => {
-                if let ast::Expr::Value(value) = operand
-                    && let ast::Value::Number(digits, false) = &value.value
-                {
-                    return literal::number(digits, true, char_span(value.span));
-                }
-                let open = self.number(operand, "-")?;
-                let (data_type, depth, span) = (open.data_type, open.depth, open.span);
-                made(Expr::Unary { op: UnaryOp::Minus, expr: Box::new(open.expr) }, data_type, depth, span)
-            }
-            ast::UnaryOperator::Plus => self.number(operand, "+"),
-            ast::UnaryOperator::Not => {
-                let open = self.open(operand)?;
-                let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
-                    format!("NOT takes a BOOLEAN, not a value of type {from}")
-                })?;
-                made(
-                    Expr::Unary { op: UnaryOp::Not, expr: Box::new(inner.expr) },
-                    Some(DataType::Boolean),
-                    inner.depth,
-                    inner.span,
-                )
-            }
-            other => Err(refused(&format!("operator {other}"), operand)),
-        }
-    }
-
-    fn number(&mut self, operand: &ast::Expr, sign: &str) -> Result<Typed, Diag> {
-        let open = self.open(operand)?;
-        match open.data_type {
-            Some(data_type) if data_type.is_numeric() => Ok(open),
-            Some(data_type) => {
-                let diag =
-                    Diag::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {sign} {data_type}"));
-                Err(open.place(diag))
-            }
-            None => self.given(open, DataType::Double),
-        }
-    }
-
     #[inline(never)]
     fn cast(&mut self, operand: &ast::Expr, written: &ast::DataType) -> Result<Typed, Diag> {
         let open = self.open(operand)?;
@@ -467,170 +333,6 @@ impl<'a, 'b> Binder<'a, 'b> {
         let wanted = types::named(&typed.data_type, span)?;
         let open = self.value(&typed.value)?;
         self.given(open, wanted.data_type)
-    }
-
-    #[inline(never)]
-    fn is_null(&mut self, operand: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
-        let operand = self.typed(operand)?;
-        made(
-            Expr::IsNull { expr: Box::new(operand.expr), negated },
-            Some(DataType::Boolean),
-            operand.depth,
-            operand.span,
-        )
-    }
-
-    #[inline(never)]
-    fn is_bool(&mut self, operand: &ast::Expr, value: Option<bool>, negated: bool) -> Result<Typed, Diag> {
-        let open = self.open(operand)?;
-        let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
-            format!("IS TRUE, FALSE and UNKNOWN take a BOOLEAN, not a value of type {from}")
-        })?;
-        made(
-            Expr::IsBool { expr: Box::new(inner.expr), value, negated },
-            Some(DataType::Boolean),
-            inner.depth,
-            inner.span,
-        )
-    }
-
-    #[inline(never)]
-    fn is_distinct(&mut self, left: &ast::Expr, right: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
-        let left = self.open(left)?;
-        let right = self.open(right)?;
-        let pair = self.operation(BinaryOp::Equal, left, right)?;
-        match pair.expr {
-            Expr::Binary { left, right, .. } => Ok(Typed { expr: Expr::IsDistinct { left, right, negated }, ..pair }),
-            _ => Err(too_deep()),
-        }
-    }
-
-    #[inline(never)]
-    fn in_list(&mut self, operand: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed, Diag> {
-        let mut operand = self.open(operand)?;
-        let mut items = list.iter().map(|item| self.open(item)).collect::<Result<Vec<Typed>, Diag>>()?;
-        if operand.data_type.is_none() {
-            let wanted = items.iter().find_map(|item| item.data_type).unwrap_or(DataType::Text);
-            operand = self.given(operand, wanted)?;
-        }
-        let mut depth = operand.depth;
-        let mut candidates = Vec::with_capacity(items.len());
-        for item in items.drain(..) {
-            let (left, right, _) = eval::resolve_operator(BinaryOp::Equal, operand.data_type, item.data_type)
-                .map_err(|error| item.place(error.into()))?;
-            debug_assert_eq!(Some(left), operand.data_type, "comparison keeps the known side's type");
-            let item = self.coerced(item, right, Coercion::Implicit, |from| {
-                format!("a value of type {from} does not fit this IN list")
-            })?;
-            depth = depth.max(item.depth);
-            candidates.push(item.expr);
-        }
-        let expr = Expr::InList { expr: Box::new(operand.expr), list: candidates, negated };
-        made(expr, Some(DataType::Boolean), depth, operand.span)
-    }
-
-    #[inline(never)]
-    fn between(
-        &mut self,
-        operand: &ast::Expr,
-        negated: bool,
-        low: &ast::Expr,
-        high: &ast::Expr,
-    ) -> Result<Typed, Diag> {
-        let operand = self.open(operand)?;
-        let low = self.open(low)?;
-        let high = self.open(high)?;
-        let operand = match (operand.data_type, low.data_type.or(high.data_type)) {
-            (None, Some(wanted)) => self.given(operand, wanted)?,
-            (None, None) => self.settled(operand)?,
-            (Some(_), _) => operand,
-        };
-        let (first, second, both) = if negated {
-            (BinaryOp::Less, BinaryOp::Greater, BinaryOp::Or)
-        } else {
-            (BinaryOp::GreaterOrEqual, BinaryOp::LessOrEqual, BinaryOp::And)
-        };
-        let lower = self.operation(first, operand.clone(), low)?;
-        let upper = self.operation(second, operand, high)?;
-        self.operation(both, lower, upper)
-    }
-
-    #[inline(never)]
-    fn like(
-        &mut self,
-        operand: &ast::Expr,
-        pattern: &ast::Expr,
-        escape: Option<&ast::Expr>,
-        case_insensitive: bool,
-        negated: bool,
-    ) -> Result<Typed, Diag> {
-        let refusal = |from: DataType| format!("LIKE takes TEXT, not a value of type {from}");
-        let operand = self.open(operand)?;
-        let operand = self.coerced(operand, DataType::Text, Coercion::Implicit, refusal)?;
-        let pattern = self.open(pattern)?;
-        let pattern = self.coerced(pattern, DataType::Text, Coercion::Implicit, refusal)?;
-        let escape = match escape {
-            None => None,
-            Some(given) => match given {
-                ast::Expr::Value(value) => Some(one_char(value)?),
-                other => return Err(refused("ESCAPE with an expression", other)),
-            },
-        };
-        let depth = operand.depth.max(pattern.depth);
-        let span = join(operand.span, pattern.span);
-        let expr = Expr::Like {
-            expr: Box::new(operand.expr),
-            pattern: Box::new(pattern.expr),
-            escape,
-            case_insensitive,
-            negated,
-        };
-        made(expr, Some(DataType::Boolean), depth, span)
-    }
-
-    #[inline(never)]
-    fn case(
-        &mut self,
-        operand: Option<&ast::Expr>,
-        conditions: &[ast::CaseWhen],
-        otherwise: Option<&ast::Expr>,
-    ) -> Result<Typed, Diag> {
-        let operand = operand.map(|operand| self.open(operand)).transpose()?;
-        let operand = match operand {
-            Some(open) if open.data_type.is_none() => Some(self.settled(open)?),
-            other => other,
-        };
-        let mut depth = 1;
-        let mut whens = Vec::with_capacity(conditions.len());
-        let mut results = Vec::with_capacity(conditions.len() + 1);
-        for branch in conditions {
-            let condition = self.open(&branch.condition)?;
-            let condition = match &operand {
-                Some(operand) => self.operation(BinaryOp::Equal, operand.clone(), condition)?,
-                None => self.coerced(condition, DataType::Boolean, Coercion::Implicit, |from| {
-                    format!("WHEN takes a BOOLEAN, not a value of type {from}")
-                })?,
-            };
-            depth = depth.max(condition.depth);
-            whens.push(condition.expr);
-            results.push(self.open(&branch.result)?);
-        }
-        if let Some(otherwise) = otherwise {
-            results.push(self.open(otherwise)?);
-        }
-        let span = results.iter().fold(None, |span, result| join(span, result.span));
-        let (results, data_type) = self.in_common(results, "CASE")?;
-        let mut branches = Vec::with_capacity(whens.len());
-        let mut results = results.into_iter();
-        for (condition, result) in whens.into_iter().zip(results.by_ref()) {
-            depth = depth.max(result.depth);
-            branches.push((condition, result.expr));
-        }
-        let otherwise = results.next().map(|result| {
-            depth = depth.max(result.depth);
-            Box::new(result.expr)
-        });
-        made(Expr::Case { branches, otherwise, data_type }, Some(data_type), depth, span)
     }
 
     /// Alternatives in one type.
@@ -679,55 +381,6 @@ fn too_deep() -> Diag {
         SqlState::PROGRAM_LIMIT,
         format!("the expression is deeper than {} operations", limits::MAX_EXPRESSION_DEPTH),
     )
-}
-
-/// Casts that an operator put around its operands are no assignments.
-fn unassigned(mut expr: Expr) -> Expr {
-    if let Expr::Binary { left, right, .. } = &mut expr {
-        for side in [left, right] {
-            if let Expr::Cast { assignment, .. } = side.as_mut() {
-                *assignment = false;
-            }
-        }
-    }
-    expr
-}
-
-fn one_char(value: &ast::ValueWithSpan) -> Result<char, Diag> {
-    let place = |diag: Diag| match char_span(value.span) {
-        Some(span) => diag.at(span),
-        None => diag,
-    };
-    let text = literal::text_of(&value.value)
-        .ok_or_else(|| place(Diag::not_supported("ESCAPE with anything but a literal")))?;
-    let mut characters = text.chars();
-    match (characters.next(), characters.next()) {
-        (Some(character), None) => Ok(character),
-        (None, _) => Err(place(Diag::not_supported("LIKE without an escape character"))),
-        (Some(_), Some(_)) => Err(place(Diag::new(SqlState::INVALID_PARAMETER, "ESCAPE takes one character"))),
-    }
-}
-
-fn operator(op: &BinaryOperator) -> Option<BinaryOp> {
-    Some(match op {
-        BinaryOperator::Plus => BinaryOp::Add,
-        BinaryOperator::Minus => BinaryOp::Subtract,
-        BinaryOperator::Multiply => BinaryOp::Multiply,
-        BinaryOperator::Divide => BinaryOp::Divide,
-        BinaryOperator::Modulo => BinaryOp::Modulo,
-        BinaryOperator::Eq => BinaryOp::Equal,
-        BinaryOperator::NotEq => BinaryOp::NotEqual,
-        BinaryOperator::Lt => BinaryOp::Less,
-        BinaryOperator::LtEq => BinaryOp::LessOrEqual,
-        BinaryOperator::Gt => BinaryOp::Greater,
-        BinaryOperator::GtEq => BinaryOp::GreaterOrEqual,
-        BinaryOperator::And => BinaryOp::And,
-        BinaryOperator::Or => BinaryOp::Or,
-        BinaryOperator::StringConcat => BinaryOp::Concat,
-        BinaryOperator::Arrow => BinaryOp::JsonGet,
-        BinaryOperator::LongArrow => BinaryOp::JsonGetText,
-        _ => return None,
-    })
 }
 
 /// `what` is not supported, where the expression stands.

@@ -1,0 +1,185 @@
+//! Operators: `left op right`, a sign or NOT before one operand.
+
+use sqlparser::ast::{self, BinaryOperator};
+
+use super::super::literal;
+use super::{Binder, Typed, join, made, refused, too_deep};
+use crate::cast::Coercion;
+use crate::diag::{Diag, SqlState};
+use crate::eval;
+use crate::expr::{BinaryOp, Expr, UnaryOp};
+use crate::lexer::char_span;
+use crate::value::DataType;
+
+impl Binder<'_, '_> {
+    /// `left op right`, where `left` may be a long chain: it is walked, not recursed into.
+    #[inline(never)]
+    pub(super) fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
+        if matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
+            return self.chain(left, op, right);
+        }
+        let mut steps = vec![(op, right)];
+        let mut first = left;
+        while let ast::Expr::BinaryOp { left, op, right } = first {
+            if matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
+                break;
+            }
+            steps.push((op, right));
+            first = left;
+        }
+        let mut value = self.open(first)?;
+        while let Some((op, right)) = steps.pop() {
+            let right = self.open(right)?;
+            let op = operator(op).ok_or_else(|| {
+                let diag = Diag::not_supported(format_args!("operator {op}"));
+                match join(value.span, right.span) {
+                    Some(span) => diag.at(span),
+                    None => diag,
+                }
+            })?;
+            value = self.operation(op, value, right)?;
+        }
+        Ok(value)
+    }
+
+    /// A chain of one associative operator, balanced.
+    #[inline(never)]
+    fn chain(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
+        let mut operands = vec![right];
+        let mut first = left;
+        while let ast::Expr::BinaryOp { left, op: other, right } = first {
+            if other != op {
+                break;
+            }
+            operands.push(right);
+            first = left;
+        }
+        operands.push(first);
+        let op = match op {
+            BinaryOperator::And => BinaryOp::And,
+            BinaryOperator::Or => BinaryOp::Or,
+            _ => BinaryOp::Concat,
+        };
+        let mut bound = Vec::with_capacity(operands.len());
+        while let Some(operand) = operands.pop() {
+            let operand = self.open(operand)?;
+            bound.push(match op {
+                BinaryOp::And | BinaryOp::Or => {
+                    let word = if op == BinaryOp::And { "AND" } else { "OR" };
+                    self.coerced(operand, DataType::Boolean, Coercion::Implicit, |from| {
+                        format!("{word} takes BOOLEANs, not a value of type {from}")
+                    })?
+                }
+                _ => operand,
+            });
+        }
+        while bound.len() > 1 {
+            let mut joined = Vec::with_capacity(bound.len().div_ceil(2));
+            let mut rest = bound.into_iter();
+            while let Some(left) = rest.next() {
+                joined.push(match rest.next() {
+                    Some(right) => self.operation(op, left, right)?,
+                    None => left,
+                });
+            }
+            bound = joined;
+        }
+        bound.pop().ok_or_else(too_deep)
+    }
+
+    /// `left op right` with the casts that the operator needs.
+    pub(super) fn operation(&mut self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diag> {
+        let span = join(left.span, right.span);
+        let (left_type, right_type, data_type) =
+            eval::resolve_operator(op, left.data_type, right.data_type).map_err(|error| {
+                let diag = Diag::from(error);
+                match span {
+                    Some(span) => diag.at(span),
+                    None => diag,
+                }
+            })?;
+        let refusal = |from: DataType| format!("a value of type {from} does not fit this operator");
+        let left = self.coerced(left, left_type, Coercion::Assignment, refusal)?;
+        let right = self.coerced(right, right_type, Coercion::Assignment, refusal)?;
+        let depth = left.depth.max(right.depth);
+        let expr = Expr::Binary { op, left: Box::new(left.expr), right: Box::new(right.expr), data_type };
+        made(unassigned(expr), Some(data_type), depth, span)
+    }
+
+    #[inline(never)]
+    pub(super) fn unary(&mut self, op: ast::UnaryOperator, operand: &ast::Expr) -> Result<Typed, Diag> {
+        match op {
+            ast::UnaryOperator::Minus => {
+                if let ast::Expr::Value(value) = operand
+                    && let ast::Value::Number(digits, false) = &value.value
+                {
+                    return literal::number(digits, true, char_span(value.span));
+                }
+                let open = self.number(operand, "-")?;
+                let (data_type, depth, span) = (open.data_type, open.depth, open.span);
+                made(Expr::Unary { op: UnaryOp::Minus, expr: Box::new(open.expr) }, data_type, depth, span)
+            }
+            ast::UnaryOperator::Plus => self.number(operand, "+"),
+            ast::UnaryOperator::Not => {
+                let open = self.open(operand)?;
+                let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
+                    format!("NOT takes a BOOLEAN, not a value of type {from}")
+                })?;
+                made(
+                    Expr::Unary { op: UnaryOp::Not, expr: Box::new(inner.expr) },
+                    Some(DataType::Boolean),
+                    inner.depth,
+                    inner.span,
+                )
+            }
+            other => Err(refused(&format!("operator {other}"), operand)),
+        }
+    }
+
+    fn number(&mut self, operand: &ast::Expr, sign: &str) -> Result<Typed, Diag> {
+        let open = self.open(operand)?;
+        match open.data_type {
+            Some(data_type) if data_type.is_numeric() => Ok(open),
+            Some(data_type) => {
+                let diag =
+                    Diag::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {sign} {data_type}"));
+                Err(open.place(diag))
+            }
+            None => self.given(open, DataType::Double),
+        }
+    }
+}
+
+fn operator(op: &BinaryOperator) -> Option<BinaryOp> {
+    Some(match op {
+        BinaryOperator::Plus => BinaryOp::Add,
+        BinaryOperator::Minus => BinaryOp::Subtract,
+        BinaryOperator::Multiply => BinaryOp::Multiply,
+        BinaryOperator::Divide => BinaryOp::Divide,
+        BinaryOperator::Modulo => BinaryOp::Modulo,
+        BinaryOperator::Eq => BinaryOp::Equal,
+        BinaryOperator::NotEq => BinaryOp::NotEqual,
+        BinaryOperator::Lt => BinaryOp::Less,
+        BinaryOperator::LtEq => BinaryOp::LessOrEqual,
+        BinaryOperator::Gt => BinaryOp::Greater,
+        BinaryOperator::GtEq => BinaryOp::GreaterOrEqual,
+        BinaryOperator::And => BinaryOp::And,
+        BinaryOperator::Or => BinaryOp::Or,
+        BinaryOperator::StringConcat => BinaryOp::Concat,
+        BinaryOperator::Arrow => BinaryOp::JsonGet,
+        BinaryOperator::LongArrow => BinaryOp::JsonGetText,
+        _ => return None,
+    })
+}
+
+/// Casts that an operator put around its operands are no assignments.
+fn unassigned(mut expr: Expr) -> Expr {
+    if let Expr::Binary { left, right, .. } = &mut expr {
+        for side in [left, right] {
+            if let Expr::Cast { assignment, .. } = side.as_mut() {
+                *assignment = false;
+            }
+        }
+    }
+    expr
+}

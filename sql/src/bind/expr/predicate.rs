@@ -1,0 +1,148 @@
+//! Predicates with a syntax of their own: IS, IN, BETWEEN, LIKE.
+
+use sqlparser::ast;
+
+use super::super::literal;
+use super::{Binder, Typed, join, made, refused, too_deep};
+use crate::cast::Coercion;
+use crate::diag::{Diag, SqlState};
+use crate::eval;
+use crate::expr::{BinaryOp, Expr};
+use crate::lexer::char_span;
+use crate::value::DataType;
+
+impl Binder<'_, '_> {
+    #[inline(never)]
+    pub(super) fn is_null(&mut self, operand: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
+        let operand = self.typed(operand)?;
+        made(
+            Expr::IsNull { expr: Box::new(operand.expr), negated },
+            Some(DataType::Boolean),
+            operand.depth,
+            operand.span,
+        )
+    }
+
+    #[inline(never)]
+    pub(super) fn is_bool(&mut self, operand: &ast::Expr, value: Option<bool>, negated: bool) -> Result<Typed, Diag> {
+        let open = self.open(operand)?;
+        let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
+            format!("IS TRUE, FALSE and UNKNOWN take a BOOLEAN, not a value of type {from}")
+        })?;
+        made(
+            Expr::IsBool { expr: Box::new(inner.expr), value, negated },
+            Some(DataType::Boolean),
+            inner.depth,
+            inner.span,
+        )
+    }
+
+    #[inline(never)]
+    pub(super) fn is_distinct(&mut self, left: &ast::Expr, right: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
+        let left = self.open(left)?;
+        let right = self.open(right)?;
+        let pair = self.operation(BinaryOp::Equal, left, right)?;
+        match pair.expr {
+            Expr::Binary { left, right, .. } => Ok(Typed { expr: Expr::IsDistinct { left, right, negated }, ..pair }),
+            _ => Err(too_deep()),
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn in_list(&mut self, operand: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed, Diag> {
+        let mut operand = self.open(operand)?;
+        let mut items = list.iter().map(|item| self.open(item)).collect::<Result<Vec<Typed>, Diag>>()?;
+        if operand.data_type.is_none() {
+            let wanted = items.iter().find_map(|item| item.data_type).unwrap_or(DataType::Text);
+            operand = self.given(operand, wanted)?;
+        }
+        let mut depth = operand.depth;
+        let mut candidates = Vec::with_capacity(items.len());
+        for item in items.drain(..) {
+            let (left, right, _) = eval::resolve_operator(BinaryOp::Equal, operand.data_type, item.data_type)
+                .map_err(|error| item.place(error.into()))?;
+            debug_assert_eq!(Some(left), operand.data_type, "comparison keeps the known side's type");
+            let item = self.coerced(item, right, Coercion::Implicit, |from| {
+                format!("a value of type {from} does not fit this IN list")
+            })?;
+            depth = depth.max(item.depth);
+            candidates.push(item.expr);
+        }
+        let expr = Expr::InList { expr: Box::new(operand.expr), list: candidates, negated };
+        made(expr, Some(DataType::Boolean), depth, operand.span)
+    }
+
+    #[inline(never)]
+    pub(super) fn between(
+        &mut self,
+        operand: &ast::Expr,
+        negated: bool,
+        low: &ast::Expr,
+        high: &ast::Expr,
+    ) -> Result<Typed, Diag> {
+        let operand = self.open(operand)?;
+        let low = self.open(low)?;
+        let high = self.open(high)?;
+        let operand = match (operand.data_type, low.data_type.or(high.data_type)) {
+            (None, Some(wanted)) => self.given(operand, wanted)?,
+            (None, None) => self.settled(operand)?,
+            (Some(_), _) => operand,
+        };
+        let (first, second, both) = if negated {
+            (BinaryOp::Less, BinaryOp::Greater, BinaryOp::Or)
+        } else {
+            (BinaryOp::GreaterOrEqual, BinaryOp::LessOrEqual, BinaryOp::And)
+        };
+        let lower = self.operation(first, operand.clone(), low)?;
+        let upper = self.operation(second, operand, high)?;
+        self.operation(both, lower, upper)
+    }
+
+    #[inline(never)]
+    pub(super) fn like(
+        &mut self,
+        operand: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::Expr>,
+        case_insensitive: bool,
+        negated: bool,
+    ) -> Result<Typed, Diag> {
+        let refusal = |from: DataType| format!("LIKE takes TEXT, not a value of type {from}");
+        let operand = self.open(operand)?;
+        let operand = self.coerced(operand, DataType::Text, Coercion::Implicit, refusal)?;
+        let pattern = self.open(pattern)?;
+        let pattern = self.coerced(pattern, DataType::Text, Coercion::Implicit, refusal)?;
+        let escape = match escape {
+            None => None,
+            Some(given) => match given {
+                ast::Expr::Value(value) => Some(one_char(value)?),
+                other => return Err(refused("ESCAPE with an expression", other)),
+            },
+        };
+        let depth = operand.depth.max(pattern.depth);
+        let span = join(operand.span, pattern.span);
+        let expr = Expr::Like {
+            expr: Box::new(operand.expr),
+            pattern: Box::new(pattern.expr),
+            escape,
+            case_insensitive,
+            negated,
+        };
+        made(expr, Some(DataType::Boolean), depth, span)
+    }
+}
+
+fn one_char(value: &ast::ValueWithSpan) -> Result<char, Diag> {
+    let place = |diag: Diag| match char_span(value.span) {
+        Some(span) => diag.at(span),
+        None => diag,
+    };
+    let text = literal::text_of(&value.value)
+        .ok_or_else(|| place(Diag::not_supported("ESCAPE with anything but a literal")))?;
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(character), None) => Ok(character),
+        (None, _) => Err(place(Diag::not_supported("LIKE without an escape character"))),
+        (Some(_), Some(_)) => Err(place(Diag::new(SqlState::INVALID_PARAMETER, "ESCAPE takes one character"))),
+    }
+}
