@@ -10,7 +10,7 @@
     reason = "assertions of a test suite"
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ const BLOCK_U64: u64 = BLOCK as u64;
 pub(crate) async fn all<E: Env>(env: E, folder: &Path) {
     clocks_and_timers(&env).await;
     tasks_and_queues(&env).await;
+    background_work(&env).await;
     exact_aligned_io(&env, folder).await;
     large_io_comes_back_as_written(&env, folder).await;
     reads_past_the_end_are_errors(&env, folder).await;
@@ -87,6 +88,38 @@ async fn tasks_and_queues<E: Env>(env: &E) {
     let (slot, answer) = reply::<u32>();
     drop(slot);
     assert!(answer.await.is_err(), "a dropped slot is reported");
+}
+
+/// A background task that never waits, only yields, runs, and keeps nobody from running.
+async fn background_work<E: Env>(env: &E) {
+    let (started, starts) = bounded(1);
+    let (ended, ends) = bounded(1);
+    let wanted = Rc::new(Cell::new(true));
+    let (inner, still) = (env.clone(), Rc::clone(&wanted));
+    env.spawn_background("background", async move {
+        started.send(()).await.unwrap();
+        let mut rounds = 0u64;
+        while still.get() {
+            rounds += 1;
+            inner.yield_if_needed().await;
+        }
+        ended.send(rounds).await.unwrap();
+    });
+    assert_eq!(starts.recv().await, Some(()), "it runs while others wait");
+    // Two tasks that need each other, hop by hop.
+    let (ping, pings) = bounded(1);
+    let (pong, pongs) = bounded(1);
+    env.spawn("other", async move {
+        while let Some(number) = pings.recv().await {
+            pong.send(number).await.unwrap();
+        }
+    });
+    for hop in 0..1000u32 {
+        ping.send(hop).await.unwrap();
+        assert_eq!(pongs.recv().await, Some(hop), "others go on while it runs");
+    }
+    wanted.set(false);
+    assert!(ends.recv().await.is_some_and(|rounds| rounds > 0), "it ends like any other task");
 }
 
 async fn exact_aligned_io<E: Env>(env: &E, folder: &Path) {

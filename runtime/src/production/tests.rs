@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::mpsc;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -349,5 +351,29 @@ fn many_operations_at_once_do_not_disturb_each_other() {
             let read = file.read_at(offset, len).await.unwrap();
             assert!(read.iter().all(|byte| u64::from(*byte) == i % 255 + 1), "region {i}");
         }
+    });
+}
+
+#[test]
+fn disk_and_timers_reach_a_core_whose_background_work_never_waits() {
+    let dir = folder();
+    run_in(1, dir.path(), |env, folder| async move {
+        let wanted = Rc::new(Cell::new(true));
+        let (ended, ends) = bounded(1);
+        let (inner, still) = (env.clone(), Rc::clone(&wanted));
+        env.spawn_background("background", async move {
+            while still.get() {
+                inner.yield_if_needed().await;
+            }
+            ended.send(()).await.unwrap();
+        });
+        let file = env.open(&folder.join("file"), OpenOptions::CREATE).await.unwrap();
+        for block in 0..20u64 {
+            file.write_at(AlignedBuf::zeroed(BLOCK), block * BLOCK as u64).await.unwrap();
+            env.sleep(1).await;
+        }
+        file.sync().await.unwrap();
+        wanted.set(false);
+        assert_eq!(ends.recv().await, Some(()));
     });
 }
