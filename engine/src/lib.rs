@@ -38,7 +38,7 @@ pub use log::record::HardState;
 pub use log::recovery::LogReport;
 pub use log::scan::scan_segment_bytes;
 pub use options::{CompactionPolicy, MAX_ENTRY_BYTES, StoreOptions};
-pub use pressure::{Pressure, StoreStats, VerifyReport};
+pub use pressure::{Intake, Pressure, StoreStats, VerifyReport};
 pub use store::{Checkpoint, IngestOptions, PreparedTable, PreparedTables, RecoveredGroup, Recovery, Store};
 pub use tree::cursor::{Cursor, Direction, KeyRange, prefix_end};
 pub use tree::snapshot::Snapshot;

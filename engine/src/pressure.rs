@@ -4,7 +4,16 @@ use std::fmt;
 
 use crate::damage::Damage;
 
-/// A reason to refuse client writes now. What is already in the log is still applied.
+/// How freely client writes are to be taken now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intake {
+    /// The share of them, in thousandths: 1000 for all, 0 for none.
+    pub share: u64,
+    /// What holds them back, unless the share is 1000.
+    pub held_by: Option<Pressure>,
+}
+
+/// What holds client writes back or has them refused. What is already in the log is still applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pressure {
     /// Flushing does not keep up: so many bytes wait in memory.
@@ -16,6 +25,11 @@ pub enum Pressure {
     LevelZero {
         /// Number of runs.
         runs: usize,
+    },
+    /// Compaction does not keep up below level 0. It slows writes down and never refuses them by itself.
+    Debt {
+        /// Bytes that compactions have to process, about.
+        bytes: u64,
     },
     /// The log is at its limit: groups neither release nor flush their entries.
     Log {
@@ -37,11 +51,11 @@ pub enum Pressure {
 impl fmt::Display for Pressure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Memtables { bytes } => write!(f, "{bytes} bytes wait to be flushed; try again shortly"),
-            Self::LevelZero { runs } => write!(f, "{runs} runs of tables wait to be compacted; try again shortly"),
-            Self::Log { bytes } => write!(f, "the log has reached its limit with {bytes} bytes; try again shortly"),
-            Self::DiskFull { what } => write!(f, "{what}; writes are refused until there is space"),
-            Self::Failed { what } => write!(f, "{what}; writes are refused until that is resolved"),
+            Self::Memtables { bytes } => write!(f, "{bytes} bytes in memory wait to be flushed"),
+            Self::LevelZero { runs } => write!(f, "{runs} runs of tables wait to be compacted"),
+            Self::Debt { bytes } => write!(f, "{bytes} bytes of tables wait to be compacted"),
+            Self::Log { bytes } => write!(f, "the log holds {bytes} bytes that cannot be given back yet"),
+            Self::DiskFull { what } | Self::Failed { what } => f.write_str(what),
         }
     }
 }
@@ -63,12 +77,14 @@ pub struct StoreStats {
     pub log_segments: usize,
     /// Free segments.
     pub spare_segments: usize,
-    /// Blocks appended to the log since the store was opened.
+    /// Blocks written to the log since the store was opened, those that open segments and those that seal the log included.
     pub log_blocks: u64,
-    /// Bytes of those blocks, padding included.
+    /// Bytes of those blocks, with padding and the headers of segments. Zeros that new segments are filled with are not counted.
     pub log_bytes: u64,
     /// Times that the log of a small group was moved forward, so that its old segments could go, since the store was opened.
     pub relocations: u64,
+    /// Synchronous writes and syncs of log, manifest, tables and their folder since the store was opened.
+    pub syncs: u64,
     /// Encoded bytes of the batches that took effect in the tree since the store was opened.
     pub taken_bytes: u64,
     /// Memtables flushed since the store was opened.
@@ -105,6 +121,16 @@ pub struct StoreStats {
     pub cache_hits: u64,
     /// Block reads that went to the disk.
     pub cache_misses: u64,
+    /// Bytes of table blocks in memory.
+    pub cache_bytes: usize,
+    /// Bytes of table blocks that memory holds at most.
+    pub cache_capacity_bytes: usize,
+    /// Times that a filter was asked whether its table may hold a key, since the store was opened.
+    pub filters_asked: u64,
+    /// Times that it said no, which spared a look into the table.
+    pub filters_spared: u64,
+    /// Times that it said yes and the table held nothing: false positives.
+    pub filters_vain: u64,
     /// Dead files that wait to be removed.
     pub dead_files: usize,
     /// Their bytes.
@@ -117,6 +143,8 @@ pub struct StoreStats {
     pub scrub_passes: u64,
     /// Bytes that the scrub has read since the store was opened.
     pub scrubbed_bytes: u64,
+    /// Tables with known damage, which no compaction takes.
+    pub quarantined_tables: usize,
     /// Damage known in the files in use.
     pub damage: Vec<Damage>,
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_lite::future;
+use highwater_engine::StoreOptions;
 use highwater_runtime::queue::{self, Receiver, Sender};
 use highwater_runtime::{Env, Listener, Rt};
 use highwater_state::placement::Layout;
@@ -80,7 +81,7 @@ impl CorePart {
     /// The same with stores of these sizes; every core of a node is given the same. Simulations take small ones, so that a
     /// short run has flushes and compactions in it.
     #[must_use]
-    pub fn with_store(mut self, store: highwater_engine::StoreOptions) -> Self {
+    pub fn with_store(mut self, store: StoreOptions) -> Self {
         self.setup.store = store;
         self
     }
@@ -139,7 +140,11 @@ pub fn parts(
             },
         },
         root_password,
-        store: Default::default(),
+        store: StoreOptions {
+            memtable_bytes: config.store_memtable.as_usize(),
+            cache_bytes: config.store_cache.as_usize(),
+            ..StoreOptions::default()
+        },
         settings: node_settings(config),
     };
     let (stops, stopped): (Vec<_>, Vec<_>) = (0..cores).map(|_| queue::bounded(1)).unzip();

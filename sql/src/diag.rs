@@ -95,6 +95,8 @@ sqlstates! {
     REQUEST_EXPIRED = b"55P04";
     /// The object is not in the state that the statement needs.
     OBJECT_STATE = b"55000";
+    /// The store cannot take writes for now.
+    INSUFFICIENT_RESOURCES = b"53000";
     /// Disk full.
     DISK_FULL = b"53100";
     /// Out of memory or of a memory budget.

@@ -123,6 +123,13 @@ impl<E: Env> GroupState<E> {
         LogIndex(self.mark.applied)
     }
 
+    /// The group's log time in microseconds since 1970: what the store is told, so that it removes what has expired by then. Views
+    /// taken from now on belong to this time or a later one.
+    #[must_use]
+    pub const fn log_time(&self) -> u64 {
+        if self.mark.log_time > 0 { self.mark.log_time.cast_unsigned() } else { 0 }
+    }
+
     /// The state as it is now; stays so while later entries apply.
     #[must_use]
     pub fn view(&self) -> GroupView<E> {

@@ -40,20 +40,16 @@ pub(super) fn table(text: &str) -> TableMeta {
     let (start, end) = parts[1].split_once('-').unwrap();
     let table: u64 = parts[0].parse().unwrap();
     TableMeta {
-        table,
-        start: Bytes::copy_from_slice(start.as_bytes()),
-        end: Bytes::copy_from_slice(end.as_bytes()),
         footer_at: (parts[2].parse::<u64>().unwrap() << 10) - 4096,
-        checksum: 0,
         entries: 100,
         deletes: if heavy { 90 } else { 0 },
-        range_deletes: 0,
         // Sequence numbers follow the ids.
         oldest: table * 10,
         newest: table * 10 + 9,
         expiring: if expiry.is_some() { 100 } else { 0 },
         first_expiry: expiry.map_or(Expiry::NEVER, |_| Expiry(0)),
         last_expiry: expiry.map_or(Expiry::NEVER, Expiry),
+        ..TableMeta::plain(table, start, end)
     }
 }
 

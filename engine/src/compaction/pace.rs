@@ -42,6 +42,19 @@ pub(crate) struct Load {
     pub(crate) bottom_bytes: u64,
 }
 
+/// What can hold new writes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Memory for what is not flushed yet.
+    Memory,
+    /// Runs of level 0.
+    LevelZero,
+    /// The log's size.
+    Log,
+    /// What compaction owes.
+    Debt,
+}
+
 /// From 1000 at `from` down to 0 at `to`.
 fn falling(at: u64, from: u64, to: u64) -> u64 {
     if at <= from {
@@ -52,9 +65,9 @@ fn falling(at: u64, from: u64, to: u64) -> u64 {
     u64::try_from(u128::from(left) * u128::from(FULL) / u128::from(span)).unwrap_or(FULL).min(FULL)
 }
 
-/// How freely new writes may be taken, from 1000 to 0: the least that any of the limits allows. It reaches 0 where
-/// [`crate::Store::pressure`] begins, except for debt, which alone never refuses writes and stops at 100.
-pub(crate) fn admission(load: &Load, options: &StoreOptions) -> u64 {
+/// How freely new writes may be taken, from 1000 to 0: the least that any of the limits allows, and which of them that is. It reaches
+/// 0 where [`crate::Store::pressure`] begins, except for debt, which alone never refuses writes and stops at 100.
+pub(crate) fn admission(load: &Load, options: &StoreOptions) -> (u64, Limit) {
     let memtable = options.memtable_bytes as u64;
     // Full: every frozen memtable waits and half of the active one is used up.
     let memory = memtable.saturating_mul(options.frozen_memtables as u64).saturating_add(memtable / 2);
@@ -63,10 +76,17 @@ pub(crate) fn admission(load: &Load, options: &StoreOptions) -> u64 {
     let busy = patience(options) as u64;
     let limit = debt_limit(load.bottom_bytes, options);
     let debt = falling(load.debt, limit / 2, limit).max(FULL / 10);
-    falling(load.memtable_bytes, calm, memory)
-        .min(falling(runs, (busy + stop) / 2, stop))
-        .min(falling(load.log_bytes, options.log_limit_bytes / 4 * 3, options.log_limit_bytes))
-        .min(debt)
+    let mut least = (falling(load.memtable_bytes, calm, memory), Limit::Memory);
+    for other in [
+        (falling(runs, (busy + stop) / 2, stop), Limit::LevelZero),
+        (falling(load.log_bytes, options.log_limit_bytes / 4 * 3, options.log_limit_bytes), Limit::Log),
+        (debt, Limit::Debt),
+    ] {
+        if other.0 < least.0 {
+            least = other;
+        }
+    }
+    least
 }
 
 /// Runs of level 0 that compaction waits for at most, if there is much to merge them with.
@@ -103,7 +123,7 @@ mod tests {
         let with = |change: &dyn Fn(&mut Load)| {
             let mut load = Load::default();
             change(&mut load);
-            admission(&load, &options())
+            admission(&load, &options()).0
         };
         assert_eq!(with(&|_| ()), 1000);
         let memory = |bytes| with(&|load| load.memtable_bytes = bytes);
@@ -114,5 +134,14 @@ mod tests {
         assert_eq!((log(750), log(875), log(1000)), (1000, 500, 0));
         let debt = |bytes| with(&|load| load.debt = bytes);
         assert_eq!((debt(4000), debt(6000), debt(u64::MAX)), (1000, 500, 100));
+    }
+
+    #[test]
+    fn the_tightest_limit_is_the_one_that_is_named() {
+        let load = Load { memtable_bytes: 200, level_zero_runs: 18, log_bytes: 800, debt: 5000, bottom_bytes: 0 };
+        assert_eq!(admission(&load, &options()), (333, Limit::LevelZero));
+        assert_eq!(admission(&Load { memtable_bytes: 240, ..load }, &options()), (100, Limit::Memory));
+        assert_eq!(admission(&Load { log_bytes: 990, ..load }, &options()), (40, Limit::Log));
+        assert_eq!(admission(&Load { debt: 8000, ..load }, &options()), (100, Limit::Debt));
     }
 }

@@ -3,18 +3,30 @@
 use highwater_runtime::{Env, Monotonic};
 
 use super::{Store, add};
-use crate::compaction::pace::{self, Load};
+use crate::compaction::pace::{self, FULL, Limit, Load};
 use crate::ids::GroupId;
+use crate::pressure::{Intake, Pressure};
 
 impl<E: Env> Store<E> {
     /// How freely new client writes may be taken, in thousandths: 1000 for without limit, falling towards 0 as memtables, level 0,
     /// the log or compaction's debt approach their limits. It is 0 whenever [`Store::pressure`] asks to refuse writes, and falls long
-    /// before. A group driver takes that share of what it would take in a turn (of a token bucket, of its window of proposals), so that
+    /// before; it is 0 only then. A group driver takes that share of what it would take in a turn (of a token bucket, of its window of proposals), so that
     /// clients slow down evenly rather than stop and go. It is never to be waited for inside the write path: what is in
     /// the log is applied at once.
     pub fn admission(&self) -> u64 {
-        if self.hard_stop().is_some() {
-            return 0;
+        self.look().share
+    }
+
+    /// [`Self::admission`] with what holds writes back. Stalls are counted when this is asked.
+    pub fn intake(&self) -> Intake {
+        let intake = self.look();
+        self.note_stall(intake.share == 0);
+        intake
+    }
+
+    fn look(&self) -> Intake {
+        if let Some(stop) = self.hard_stop() {
+            return Intake { share: 0, held_by: Some(stop) };
         }
         let memtables = self.memtables.borrow();
         let frozen: usize = memtables.frozen.iter().map(|frozen| frozen.memtable.bytes()).sum();
@@ -26,7 +38,16 @@ impl<E: Env> Store<E> {
             debt,
             bottom_bytes,
         };
-        pace::admission(&load, &self.options)
+        let (share, limit) = pace::admission(&load, &self.options);
+        // The hard stop alone says 0, so that nobody is told to refuse everything by one of the two and not by the other.
+        let share = share.max(1);
+        let held_by = (share < FULL).then(|| match limit {
+            Limit::Memory => Pressure::Memtables { bytes: memtables.active.bytes() + frozen },
+            Limit::LevelZero => Pressure::LevelZero { runs: load.level_zero_runs },
+            Limit::Log => Pressure::Log { bytes: load.log_bytes },
+            Limit::Debt => Pressure::Debt { bytes: load.debt },
+        });
+        Intake { share, held_by }
     }
 
     /// Tells the store a group's log time, in microseconds: values of its keys (those that begin with the group's four bytes,

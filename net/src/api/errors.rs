@@ -101,7 +101,8 @@ impl ErrorCode {
             SqlState::INVALID_ENCODING => Self::InvalidInput,
             SqlState::REQUEST_EXPIRED => Self::RequestExpired,
             SqlState::OVERLOADED => Self::RateLimitExceeded,
-            SqlState::DISK_FULL
+            SqlState::INSUFFICIENT_RESOURCES
+            | SqlState::DISK_FULL
             | SqlState::OUT_OF_MEMORY
             | SqlState::SHUTTING_DOWN
             | SqlState::TIMEOUT

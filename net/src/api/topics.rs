@@ -217,7 +217,8 @@ impl From<&highwater_sql::diag::Diag> for TopicError {
             }
             SqlState::REQUEST_EXPIRED | SqlState::OBJECT_STATE | SqlState::SERIALIZATION_FAILURE => TopicCode::Conflict,
             SqlState::OVERLOADED => TopicCode::RateLimited,
-            SqlState::DISK_FULL
+            SqlState::INSUFFICIENT_RESOURCES
+            | SqlState::DISK_FULL
             | SqlState::OUT_OF_MEMORY
             | SqlState::SHUTTING_DOWN
             | SqlState::TIMEOUT

@@ -183,6 +183,12 @@ settings! {
     /// Time that statements in flight get to finish after SIGTERM.
     shutdown_deadline: Period = "30s", "shutdown_deadline", "server", 0..=HOUR;
 
+    /// Recent writes that each store keeps in memory before it writes them to a table; up to three times as much is held. Larger ones
+    /// need fewer compactions.
+    store_memtable: Bytes = "64MiB", "store.memtable", "storage", 64 * KIB..=GIB;
+    /// Blocks of tables that each store keeps in memory for reads.
+    store_cache: Bytes = "64MiB", "store.cache", "storage", MIB..=64 * GIB;
+
     /// Address and port of the HTTP API.
     http_addr: SocketAddr = "127.0.0.1:2900", "http.addr", "http";
     /// Largest request body; a larger one is answered 413.

@@ -37,8 +37,18 @@ impl Node {
                     host.turns.get() as f64,
                     "turns of the store's driver, each with at most one append",
                 ),
+                Sample::counter(
+                    "writes_held",
+                    "writes",
+                    host.held.get() as f64,
+                    "client writes left for the next turn while the store slows writes down, each as often as it was left",
+                ),
             ];
-            samples.extend(own.map(|sample| sample.label("store", store.to_string())));
+            let help = "client writes that were not taken, by cause";
+            let refused = host.refused().into_iter().map(|(cause, count)| {
+                Sample::counter("writes_refused", "writes", count as f64, help).label("cause", cause)
+            });
+            samples.extend(own.into_iter().chain(refused).map(|sample| sample.label("store", store.to_string())));
         }
         let requests = self.0.in_flight.get() as f64;
         samples.push(Sample::gauge(

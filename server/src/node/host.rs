@@ -8,6 +8,7 @@ use highwater_engine::Store;
 use highwater_runtime::Rt;
 use highwater_state::view::GroupView;
 
+use super::intake::CAUSES;
 use super::mesh::Proposal;
 use super::signal::Signal;
 
@@ -44,6 +45,10 @@ pub(crate) struct StoreHost {
     pub(crate) draining: Cell<bool>,
     /// Turns of the driver.
     pub(crate) turns: Cell<u64>,
+    /// Client writes that were refused, by cause.
+    refused: RefCell<BTreeMap<&'static str, u64>>,
+    /// Client writes that a turn left for the next because the store slows writes down, each as often as it was left.
+    pub(crate) held: Cell<u64>,
     /// No more proposals are taken.
     pub(crate) closing: Cell<bool>,
     /// The driver has ended.
@@ -67,6 +72,8 @@ impl StoreHost {
             disk_full: Cell::new(false),
             draining: Cell::new(false),
             turns: Cell::new(0),
+            refused: RefCell::new(CAUSES.map(|cause| (cause, 0)).into()),
+            held: Cell::new(0),
             closing: Cell::new(false),
             stopped: Signal::default(),
         }
@@ -85,6 +92,16 @@ impl StoreHost {
     /// Publishes a group's newest state.
     pub(crate) fn publish(&self, group: u32, view: GroupView<Rt>) {
         self.views.borrow_mut().insert(group, view);
+    }
+
+    /// Client writes that were refused for a cause.
+    pub(crate) fn count_refused(&self, cause: &'static str, count: u64) {
+        *self.refused.borrow_mut().entry(cause).or_default() += count;
+    }
+
+    /// Client writes that were refused, by cause; every cause is there.
+    pub(crate) fn refused(&self) -> BTreeMap<&'static str, u64> {
+        self.refused.borrow().clone()
     }
 
     /// The destination has applied everything of the source up to `index`.

@@ -10,6 +10,7 @@ mod driver;
 mod execute;
 mod figures;
 mod host;
+mod intake;
 mod mesh;
 mod query;
 mod reads;

@@ -245,6 +245,7 @@ impl Replica {
             self.apply_entry(entry.index, &entry.data, &mut effects).await?;
         }
         self.raft.advance_apply(committed.last).map_err(|error| self.broken(error.to_string()))?;
+        store.advance_clock(GroupId(self.group), self.state.log_time());
         store.release_log(GroupId(self.group), highwater_engine::LogIndex(committed.last.0));
         let first = raft::LogIndex(store.first_index(GroupId(self.group)).0);
         if first > self.compacted {

@@ -21,7 +21,7 @@ use super::mesh::{Admission, Ports, Proposal, Question};
 use super::replica::Replica;
 use super::shape::{self, Shape, ShapeError};
 use super::signal::Signal;
-use super::{Cluster, Inner, Node, NodeSettings, ask_port, driver, reads, shipper};
+use super::{Cluster, Inner, Node, NodeSettings, ask_port, driver, intake, reads, shipper};
 use crate::auth;
 
 /// How often a starting core looks whether the others are ready, in microseconds.
@@ -150,6 +150,7 @@ impl Node {
             let state = GroupState::open(Rc::clone(&opened), group, shape.layout)
                 .await
                 .map_err(|source| StartError::Group { group, source })?;
+            opened.advance_clock(GroupId(group), state.log_time());
             let new = RecoveredGroup::default();
             let recovered = recovery.groups.get(&GroupId(group)).unwrap_or(&new);
             let last_term = opened.term_of(GroupId(group), recovered.last_index);
@@ -264,17 +265,15 @@ async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
             proposal.reply.fill(Err(super::shutting_down()));
             continue;
         }
-        if proposal.admission == Admission::Client && host.disk_full.get() {
-            let diag = Diag::new(SqlState::DISK_FULL, "writes are refused for now: there is no space for the log")
-                .hint("Reads go on. Free disk space; writes then go on by themselves.");
-            proposal.reply.fill(Err(diag));
-            continue;
-        }
-        if proposal.admission == Admission::Client && host.pending.borrow().len() >= MAX_PENDING {
-            let diag =
-                Diag::new(SqlState::OVERLOADED, "too many writes wait on this core").hint("Retry after a short pause.");
-            proposal.reply.fill(Err(diag));
-            continue;
+        if proposal.admission == Admission::Client {
+            if host.disk_full.get() {
+                driver::refuse(&host, &intake::no_space(), vec![proposal]);
+                continue;
+            }
+            if host.pending.borrow().len() >= MAX_PENDING {
+                driver::refuse(&host, &intake::full_queue(), vec![proposal]);
+                continue;
+            }
         }
         host.pending.borrow_mut().push_back(proposal);
         host.work.notify();

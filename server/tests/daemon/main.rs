@@ -11,6 +11,7 @@
 
 mod http_edge;
 mod metrics;
+mod pressure;
 mod running;
 mod start_and_stop;
 mod statements;
