@@ -128,6 +128,7 @@ impl StoreStats {
             log_blocks,
             log_bytes,
             relocations,
+            syncs,
             taken_bytes,
             flushes,
             compactions,
@@ -146,12 +147,18 @@ impl StoreStats {
             stall_micros,
             cache_hits,
             cache_misses,
+            cache_bytes,
+            cache_capacity_bytes,
+            filters_asked,
+            filters_spared,
+            filters_vain,
             dead_files,
             dead_bytes,
             deleted_files,
             ingests,
             scrub_passes,
             scrubbed_bytes,
+            quarantined_tables,
             damage,
         } = self;
         let mut list = List(Vec::new());
@@ -168,9 +175,12 @@ impl StoreStats {
             *log_blocks,
             "blocks written to the log, each of them one synchronous write",
         );
-        list.counter("log_bytes", "bytes", *log_bytes, "bytes written to the log, padding included");
         let help = "times that the log of a small group was moved forward, so that its old segments could go";
         list.counter("log_relocations", "groups", *relocations, help);
+        let help = "bytes written to the log, padding and headers of segments included";
+        list.counter("log_bytes", "bytes", *log_bytes, help);
+        let help = "synchronous writes and syncs of log, manifest, tables and their folder";
+        list.counter("syncs", "syncs", *syncs, help);
         list.counter(
             "write_taken_bytes",
             "bytes",
@@ -207,12 +217,23 @@ impl StoreStats {
         list.counter("stall_micros", "microseconds", *stall_micros, "time during which new writes were refused");
         list.counter("cache_hits", "reads", *cache_hits, "block reads answered from memory");
         list.counter("cache_misses", "reads", *cache_misses, "block reads that went to the disk");
+        list.gauge("cache_bytes", "bytes", *cache_bytes, "bytes of table blocks in memory");
+        let help = "bytes of table blocks that memory holds at most";
+        list.gauge("cache_capacity_bytes", "bytes", *cache_capacity_bytes, help);
+        let help = "times that a filter was asked whether its table may hold a key";
+        list.counter("filter_asked", "questions", *filters_asked, help);
+        let help = "times that a filter said no and spared a look into the table";
+        list.counter("filter_negatives", "questions", *filters_spared, help);
+        let help = "times that a filter said yes and the table held nothing";
+        list.counter("filter_false_positives", "questions", *filters_vain, help);
         list.gauge("deletion_waiting_files", "files", *dead_files, "dead files that wait to be removed");
         list.gauge("deletion_waiting_bytes", "bytes", *dead_bytes, "bytes of the dead files that wait to be removed");
         list.counter("deletion_files", "files", *deleted_files, "dead files removed");
         list.counter("ingests", "ranges", *ingests, "ranges replaced by prepared tables");
         list.counter("scrub_passes", "passes", *scrub_passes, "times that the scrub has read everything");
         list.counter("scrub_bytes", "bytes", *scrubbed_bytes, "bytes that the scrub has read");
+        let help = "tables with known damage, which no compaction takes";
+        list.gauge("quarantined_tables", "tables", *quarantined_tables, help);
         list.gauge(
             "damaged_places",
             "places",
@@ -227,6 +248,8 @@ impl StoreStats {
         let deepest = table_bytes.iter().rev().find(|bytes| **bytes > 0).copied().unwrap_or(0);
         let help = "bytes of all tables per byte of the deepest level that holds any";
         list.gauge("space_amplification", "ratio", ratio(all.value(), deepest.value()), help);
+        let help = "runs of all levels: places where a lookup that memory does not answer may have to look";
+        list.gauge("read_amplification", "runs", runs.iter().sum::<usize>(), help);
         list.0
     }
 }
@@ -269,7 +292,7 @@ mod tests {
     fn every_field_is_shown() {
         let shown: std::collections::BTreeSet<&str> = example().figures().iter().map(|figure| figure.name).collect();
         let fields = format!("{:?}", StoreStats::default()).matches(": ").count();
-        assert_eq!(shown.len(), fields + 2, "the fields, and amplification of writing and of space");
+        assert_eq!(shown.len(), fields + 3, "the fields, and amplification of writing, of space and of reading");
     }
 
     #[test]
@@ -279,6 +302,7 @@ mod tests {
         assert_eq!((value("level_tables", Some(0)), value("level_tables", Some(2))), (2.0, 3.0));
         assert_eq!(value("write_amplification", None), 2.0);
         assert_eq!(value("space_amplification", None), 1.25);
+        assert_eq!(value("read_amplification", None), 3.0);
         let empty = StoreStats::default().figures();
         assert!(empty.iter().all(|figure| figure.value == 0.0), "nothing is divided by nothing");
     }

@@ -5,7 +5,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use highwater_engine::{GroupId, StoreOptions, WriteBatch};
+use highwater_engine::{GroupId, LogIndex, StoreOptions, WriteBatch};
 use highwater_runtime::Env;
 use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::inproc::{InProcEnv, Sim};
@@ -57,6 +57,46 @@ fn files_go_one_at_a_time_at_the_rate() {
         assert!(env.now().micros_since(before.1) >= least, "{} bytes went too fast", before.0.dead_bytes);
     })
     .unwrap();
+}
+
+#[test]
+fn segments_that_the_log_gives_back_go_at_the_rate_too() {
+    let mut sim = Sim::new(5, Faults::none());
+    let options = StoreOptions { spare_segments: 1, log_limit_bytes: 8 << 20, ..slow() };
+    sim.run(|env| async move {
+        let mut driver = Driver::open_with(env.clone(), options).await.unwrap();
+        let mut batches = Vec::new();
+        for number in 0..90u8 {
+            let mut batch = WriteBatch::new();
+            batch.put([number], vec![number; 8000]);
+            driver.log(GROUP, &batch).await.unwrap();
+            batches.push(batch);
+        }
+        let store = &driver.store;
+        assert!(store.stats().log_segments >= 10);
+        for (index, batch) in (1..).zip(batches) {
+            store.write(GROUP, LogIndex(index), batch);
+            while store.pressure().is_some() {
+                env.sleep(1000).await;
+            }
+        }
+        store.release_log(GROUP, LogIndex(90));
+        store.flush().await.unwrap();
+        while store.stats().log_segments > 1 {
+            env.sleep(1000).await;
+        }
+        let (before, started) = (store.stats(), env.now());
+        assert!(before.dead_bytes >= 5 << 16, "they wait: {before:?}");
+        while store.stats().dead_files > 0 {
+            env.sleep(10_000).await;
+        }
+        // All but the last were followed by their pause, within which the first may have been.
+        let least = (before.dead_bytes - (2 << 16)) * 1_000_000 / 4096;
+        assert!(env.now().micros_since(started) >= least, "{} bytes went too fast", before.dead_bytes);
+    })
+    .unwrap();
+    let left = sim.disk().files().iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "log")).count();
+    assert_eq!(left, 2, "the one that is written and a spare");
 }
 
 #[test]

@@ -116,10 +116,14 @@ fn every_damaged_block_of_a_table_is_found_with_file_and_offset() {
         }
     }
     sim.run(|env| async move {
-        let started = env.now();
+        while driver.store.damage().is_empty() {
+            env.sleep(1000).await;
+        }
+        let hit = env.now();
         passes(&env, &driver, 2).await;
-        // Where a pass begins is drawn: the hit may come late in the first one.
-        assert!(env.now().micros_since(started) < MINUTE * 5 / 4, "a hit makes the passes faster");
+        // Sixteen times as fast; besides, what the reads take and how often we look.
+        let micros = env.now().micros_since(hit);
+        assert!(micros < 2 * MINUTE / 16 + 500_000, "after a hit the rest of the pass and the next took {micros}");
         let found = driver.store.damage();
         for (file, at) in &expected {
             let near = |damage: &&Damage| damage.file == *file && damage.offset <= *at && *at < damage.offset + 4096;

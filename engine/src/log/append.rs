@@ -350,6 +350,8 @@ impl<E: Env> Log<E> {
         let bytes = self.options.segment_bytes;
         let segment = Segment { slot: slot.slot, file: slot.file, path, salt, bytes, used, first: sequence, previous };
         state.segments.insert(id, segment);
+        self.appends.set(self.appends.get() + 1);
+        self.appended_bytes.set(self.appended_bytes.get() + used);
         Ok(())
     }
 
@@ -403,6 +405,7 @@ impl<E: Env> Log<E> {
         {
             return self.stop("sync", &self.folder, 0, &error).await;
         }
+        self.fill_syncs.set(self.fill_syncs.get() + 2);
         self.env.open(path, Self::segment_options(&self.env)).await.map_err(|e| failed("open", e))
     }
 

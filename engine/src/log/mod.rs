@@ -36,6 +36,7 @@ use highwater_runtime::Env;
 use crate::gate::Gate;
 use crate::ids::{GroupId, Incarnation, LogIndex, Term};
 use crate::options::StoreOptions;
+use crate::tree::graveyard::Dead;
 use batch::LogBatch;
 use group::GroupLog;
 use state::{FreeSlot, LogState};
@@ -67,9 +68,11 @@ pub(crate) struct Log<E: Env> {
     /// Newest manifest edit known durable.
     manifest_sequence: Cell<u64>,
     appends: Cell<u64>,
+    /// Syncs of new segments and of the folder with their names.
+    fill_syncs: Cell<u64>,
     /// Segments that a copy is made from.
     pins: copy::Pins,
-    /// Bytes of the blocks written since the store was opened.
+    /// Bytes of the blocks written since the store was opened, with the headers of segments.
     appended_bytes: Cell<u64>,
 }
 
@@ -100,6 +103,7 @@ impl<E: Env> Log<E> {
             writing: Cell::new(false),
             manifest_sequence: Cell::new(manifest_sequence),
             appends: Cell::new(0),
+            fill_syncs: Cell::new(0),
             pins: copy::Pins::default(),
             appended_bytes: Cell::new(0),
         }
@@ -110,12 +114,17 @@ impl<E: Env> Log<E> {
         self.manifest_sequence.set(sequence);
     }
 
+    /// Synchronous writes and syncs since the store was opened.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.appends.get() + self.fill_syncs.get()
+    }
+
     /// Number of blocks written since the store was opened; tells whether the log is idle.
     pub(crate) fn appends(&self) -> u64 {
         self.appends.get()
     }
 
-    /// Bytes of the blocks written since the store was opened, padding included.
+    /// Bytes of the blocks written since the store was opened, padding and the headers of segments included.
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.appended_bytes.get()
     }
@@ -187,29 +196,24 @@ impl<E: Env> Log<E> {
         state.groups.iter().filter(|(_, log)| holds(log)).map(|(group, _)| *group).collect()
     }
 
-    /// Gives back segments below `tail`, which a durable manifest edit has declared dead.
-    pub(crate) async fn free_below(&self, tail: u64) {
-        let excess: Vec<PathBuf> = {
-            let mut state = self.state.borrow_mut();
-            let mut excess = Vec::new();
-            while let Some(entry) = state.segments.first_entry() {
-                if *entry.key() >= tail {
-                    break;
-                }
-                let segment = entry.remove();
-                let reusable = segment.bytes == self.options.segment_bytes;
-                if reusable && state.free.len() < self.options.spare_segments {
-                    state.free.push(FreeSlot { slot: segment.slot, file: segment.file });
-                } else {
-                    excess.push(segment.path);
-                }
+    /// Gives back segments below `tail`, which a durable manifest edit has declared dead: spares to be reused, and the files of the
+    /// others, which are to be removed. One that stays is found and removed at the next start.
+    pub(crate) fn free_below(&self, tail: u64) -> Vec<Dead> {
+        let mut state = self.state.borrow_mut();
+        let mut excess = Vec::new();
+        while let Some(entry) = state.segments.first_entry() {
+            if *entry.key() >= tail {
+                break;
             }
-            excess
-        };
-        for path in excess {
-            // A file that stays is found and removed at the next start.
-            let _ = self.env.remove_file(&path).await;
+            let segment = entry.remove();
+            let reusable = segment.bytes == self.options.segment_bytes;
+            if reusable && state.free.len() < self.options.spare_segments {
+                state.free.push(FreeSlot { slot: segment.slot, file: segment.file });
+            } else {
+                excess.push(Dead { path: segment.path, bytes: segment.bytes });
+            }
         }
+        excess
     }
 
     /// Whether a free segment is ready.

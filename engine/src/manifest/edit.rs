@@ -112,6 +112,26 @@ impl TableMeta {
         self.expiring > 0 && self.expiring + (self.deletes - self.range_deletes) == self.entries
     }
 
+    /// A small table of puts, for tests.
+    #[cfg(test)]
+    pub(crate) fn plain(table: u64, start: &str, end: &str) -> Self {
+        Self {
+            table,
+            start: Bytes::copy_from_slice(start.as_bytes()),
+            end: Bytes::copy_from_slice(end.as_bytes()),
+            footer_at: 4096,
+            checksum: 7,
+            entries: 3,
+            deletes: 0,
+            range_deletes: 0,
+            oldest: 0,
+            newest: 0,
+            expiring: 0,
+            first_expiry: Expiry::NEVER,
+            last_expiry: Expiry::NEVER,
+        }
+    }
+
     /// Whether it speaks of a key in the range; `None` is no bound.
     pub(crate) fn overlaps(&self, start: &[u8], end: Option<&[u8]>) -> bool {
         self.end.as_ref() > start && end.is_none_or(|end| self.start.as_ref() < end)
@@ -404,21 +424,7 @@ mod tests {
     use super::*;
 
     fn table(table: u64, start: &'static str, end: &'static str) -> TableMeta {
-        TableMeta {
-            table,
-            start: Bytes::from_static(start.as_bytes()),
-            end: Bytes::from_static(end.as_bytes()),
-            footer_at: 4096,
-            checksum: 7,
-            entries: 1,
-            deletes: 0,
-            range_deletes: 0,
-            oldest: 2,
-            newest: 3,
-            expiring: 0,
-            first_expiry: Expiry::NEVER,
-            last_expiry: Expiry::NEVER,
-        }
+        TableMeta { entries: 1, oldest: 2, newest: 3, ..TableMeta::plain(table, start, end) }
     }
 
     const fn at(level: usize, run: u64) -> Place {

@@ -36,6 +36,8 @@ pub(crate) struct Manifest<E: Env> {
     sequence: u64,
     previous: u32,
     state: ManifestState,
+    /// Synchronous writes and syncs of it and of those that it goes on from.
+    syncs: u64,
 }
 
 /// A manifest file as read.
@@ -93,6 +95,7 @@ impl<E: Env> Manifest<E> {
             sequence: found.sequence,
             previous: found.previous,
             state: found.state,
+            syncs: 0,
         })
     }
 
@@ -181,6 +184,7 @@ impl<E: Env> Manifest<E> {
             sequence,
             previous: 0,
             state,
+            syncs: 2,
         };
         if let Err(error) = manifest.file.allocate(reserved).await {
             let error = failed("reserve space for", error);
@@ -207,6 +211,7 @@ impl<E: Env> Manifest<E> {
         if let Err(error) = self.file.write_at(frame, self.offset).await {
             stop(&self.env, &self.path, &error).await;
         }
+        self.syncs += 1;
         self.offset += bytes as u64;
         self.sequence += 1;
         self.previous = checksum;
@@ -240,11 +245,18 @@ impl<E: Env> Manifest<E> {
         let (env, state) = (self.env.clone(), self.state.clone());
         let next = Self::create(env, &self.folder, self.number + 1, state, self.sequence, self.limit).await?;
         let old = std::mem::replace(self, next);
+        // And the folder's, once the old file is gone.
+        self.syncs += old.syncs + 1;
         Self::remove(&self.env, &self.folder, &[old.number]).await
     }
 
     pub(crate) const fn state(&self) -> &ManifestState {
         &self.state
+    }
+
+    /// Synchronous writes and syncs since it was opened.
+    pub(crate) const fn syncs(&self) -> u64 {
+        self.syncs
     }
 
     /// Number of the newest edit.

@@ -196,6 +196,7 @@ impl<E: Env> Store<E> {
         // Whatever an edit is about, it proves which block was durable before it.
         edit.log_durable = Some(self.log.durable_sequence());
         let outcome = manifest.append(&edit).await;
+        self.counters.manifest_syncs.set(manifest.syncs());
         if outcome.is_ok() {
             let open: Vec<Rc<Table<E>>> =
                 self.version.borrow().tables().cloned().chain(added.iter().cloned()).collect();

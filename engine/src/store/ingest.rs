@@ -332,27 +332,7 @@ async fn speaks_of<E: Env>(table: &Rc<Table<E>>, range: &KeyRange) -> Result<boo
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
-    use crate::ids::Expiry;
     use crate::manifest::Run;
-    use bytes::Bytes;
-
-    fn table(id: u64, start: &'static str, end: &'static str) -> TableMeta {
-        TableMeta {
-            table: id,
-            start: Bytes::from_static(start.as_bytes()),
-            end: Bytes::from_static(end.as_bytes()),
-            footer_at: 4096,
-            checksum: 0,
-            entries: 1,
-            deletes: 0,
-            range_deletes: 0,
-            oldest: 0,
-            newest: 0,
-            expiring: 0,
-            first_expiry: Expiry::NEVER,
-            last_expiry: Expiry::NEVER,
-        }
-    }
 
     #[test]
     fn tables_go_to_the_lowest_level_whose_settled_run_has_room_for_all() {
@@ -361,16 +341,17 @@ mod tests {
             let Place { level, run } = lowest_place(levels, tables, 77);
             (level, run)
         };
-        let tables = [table(8, "d", "e"), table(9, "e", "f")];
+        let tables = [TableMeta::plain(8, "d", "e"), TableMeta::plain(9, "e", "f")];
         assert_eq!(place(&levels, &tables), (6, SETTLED), "an empty tree");
-        levels[6] = vec![Run { id: SETTLED, tables: vec![table(1, "a", "d"), table(2, "f", "z")] }];
+        levels[6] =
+            vec![Run { id: SETTLED, tables: vec![TableMeta::plain(1, "a", "d"), TableMeta::plain(2, "f", "z")] }];
         assert_eq!(place(&levels, &tables), (6, SETTLED), "a gap is room");
-        levels[6] = vec![Run { id: SETTLED, tables: vec![table(1, "a", "d\0")] }];
+        levels[6] = vec![Run { id: SETTLED, tables: vec![TableMeta::plain(1, "a", "d\0")] }];
         assert_eq!(place(&levels, &tables), (5, SETTLED), "a table that spans the range is in the way");
-        levels[5] = vec![Run { id: 3, tables: vec![table(3, "a", "z")] }];
+        levels[5] = vec![Run { id: 3, tables: vec![TableMeta::plain(3, "a", "z")] }];
         assert_eq!(place(&levels, &tables), (5, SETTLED), "another run of the level is not");
         for (level, runs) in levels.iter_mut().enumerate().skip(1) {
-            *runs = vec![Run { id: SETTLED, tables: vec![table(level as u64, "a", "z")] }];
+            *runs = vec![Run { id: SETTLED, tables: vec![TableMeta::plain(level as u64, "a", "z")] }];
         }
         assert_eq!(place(&levels, &tables), (0, 77));
     }

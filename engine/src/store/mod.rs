@@ -143,6 +143,8 @@ struct Counters {
     scrub_passes: Cell<u64>,
     scrubbed_bytes: Cell<u64>,
     taken_bytes: Cell<u64>,
+    manifest_syncs: Cell<u64>,
+    table_syncs: Cell<u64>,
 }
 
 fn add(counter: &Cell<u64>, by: u64) {
@@ -435,6 +437,7 @@ impl<E: Env> Store<E> {
             log_blocks: self.log.appends(),
             log_bytes: self.log.appended_bytes(),
             relocations: self.counters.relocations.get(),
+            syncs: self.log.syncs() + self.counters.manifest_syncs.get() + self.counters.table_syncs.get(),
             taken_bytes: self.counters.taken_bytes.get(),
             flushes: self.counters.flushed.get(),
             compactions: self.counters.compactions.get(),
@@ -453,12 +456,18 @@ impl<E: Env> Store<E> {
             stall_micros: self.stall_micros(),
             cache_hits,
             cache_misses,
+            cache_bytes: self.cache.bytes(),
+            cache_capacity_bytes: self.cache.capacity(),
+            filters_asked: self.cache.filters().asked.get(),
+            filters_spared: self.cache.filters().spared.get(),
+            filters_vain: self.cache.filters().vain.get(),
             dead_files,
             dead_bytes,
             deleted_files: self.counters.deleted_files.get(),
             ingests: self.counters.ingests.get(),
             scrub_passes: self.counters.scrub_passes.get(),
             scrubbed_bytes: self.counters.scrubbed_bytes.get(),
+            quarantined_tables: version.tables().filter(|table| table.is_damaged()).count(),
             damage: self.damage(),
         }
     }

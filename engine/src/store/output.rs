@@ -123,6 +123,7 @@ impl<'a, E: Env> Output<'a, E> {
         // Planted bug 105: range deletes end at the first compaction.
         let forget = self.level > 0 && self.store.env.mutant(105);
         let meta = table.finish(if forget { &[] } else { tombstones }).await?;
+        add(&self.store.counters.table_syncs, 1);
         add(&self.store.counters.written_bytes, meta.bytes());
         self.store.compaction.wrote(self.level, meta.bytes());
         self.done.push(meta);
@@ -148,6 +149,7 @@ impl<'a, E: Env> Output<'a, E> {
         let store = self.store;
         if !metas.is_empty() {
             sync_folder(&store.env, &store.folder).await;
+            add(&store.counters.table_syncs, 1);
         }
         let mut tables = Vec::new();
         for meta in metas {

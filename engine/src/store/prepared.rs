@@ -279,29 +279,15 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
 
-    fn table(id: u64, start: &'static str, end: &'static str) -> TableMeta {
-        TableMeta {
-            table: id,
-            start: Bytes::from_static(start.as_bytes()),
-            end: Bytes::from_static(end.as_bytes()),
-            footer_at: 4096,
-            checksum: 7,
-            entries: 3,
-            deletes: 0,
-            range_deletes: 0,
-            oldest: 0,
-            newest: 0,
-            expiring: 0,
-            first_expiry: Expiry::NEVER,
-            last_expiry: Expiry::NEVER,
-        }
-    }
-
     #[test]
     fn a_descriptor_has_fixed_bytes_and_comes_back() {
-        let expiring =
-            TableMeta { expiring: 1, first_expiry: Expiry(5), last_expiry: Expiry(300), ..table(2, "b", "c") };
-        let tables = [&table(1, "a", "b"), &expiring];
+        let expiring = TableMeta {
+            expiring: 1,
+            first_expiry: Expiry(5),
+            last_expiry: Expiry(300),
+            ..TableMeta::plain(2, "b", "c")
+        };
+        let tables = [&TableMeta::plain(1, "a", "b"), &expiring];
         let range = KeyRange::new("a", "d");
         let bytes = encode(9, &range, &tables);
         assert_eq!(&bytes[..12], b"HWEX\x01\0\0\0\x2b\0\0\0");
@@ -309,7 +295,7 @@ mod tests {
         body.extend_from_slice(b"\x01\x01a\x01b\x80\x20\x07\0\0\0\x03\0");
         body.extend_from_slice(b"\x02\x01b\x01c\x80\x20\x07\0\0\0\x03\x01\x05\xac\x02");
         assert_eq!(&bytes[HEADER..], body);
-        assert_eq!(decode(&bytes).unwrap(), (9, range, vec![table(1, "a", "b"), expiring]));
+        assert_eq!(decode(&bytes).unwrap(), (9, range, vec![TableMeta::plain(1, "a", "b"), expiring]));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
@@ -322,14 +308,14 @@ mod tests {
     fn tables_that_overlap_or_leave_the_range_are_refused() {
         let range = KeyRange::new("b", "m");
         let refused = |tables: &[&TableMeta]| decode(&encode(1, &range, tables)).is_err();
-        assert!(!refused(&[&table(1, "b", "c"), &table(2, "c", "m")]));
-        assert!(refused(&[&table(1, "b", "d"), &table(2, "c", "m")]), "overlapping");
-        assert!(refused(&[&table(1, "d", "e"), &table(2, "b", "c")]), "out of order");
-        assert!(refused(&[&table(1, "a", "c")]), "before the range");
-        assert!(refused(&[&table(1, "c", "n")]), "beyond the range");
-        assert!(refused(&[&table(1, "c", "c")]), "empty");
-        assert!(refused(&[&table(1, "b", "c"), &table(1, "c", "d")]), "one name twice");
-        assert!(decode(&encode(1, &KeyRange::all(), &[&table(1, "c", "n")])).is_ok());
+        assert!(!refused(&[&TableMeta::plain(1, "b", "c"), &TableMeta::plain(2, "c", "m")]));
+        assert!(refused(&[&TableMeta::plain(1, "b", "d"), &TableMeta::plain(2, "c", "m")]), "overlapping");
+        assert!(refused(&[&TableMeta::plain(1, "d", "e"), &TableMeta::plain(2, "b", "c")]), "out of order");
+        assert!(refused(&[&TableMeta::plain(1, "a", "c")]), "before the range");
+        assert!(refused(&[&TableMeta::plain(1, "c", "n")]), "beyond the range");
+        assert!(refused(&[&TableMeta::plain(1, "c", "c")]), "empty");
+        assert!(refused(&[&TableMeta::plain(1, "b", "c"), &TableMeta::plain(1, "c", "d")]), "one name twice");
+        assert!(decode(&encode(1, &KeyRange::all(), &[&TableMeta::plain(1, "c", "n")])).is_ok());
     }
 
     #[test]

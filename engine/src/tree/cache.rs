@@ -221,8 +221,12 @@ impl BlockCache {
         &self.filters
     }
 
+    /// Bytes that it holds at most.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Bytes in memory.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         let queues = self.queues.borrow();
         queues.small_bytes + queues.main_bytes

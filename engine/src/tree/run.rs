@@ -314,9 +314,9 @@ impl<E: Env> RunFeed<E> {
         seek: bool,
     ) -> Result<(), EngineError> {
         self.offset = table.block_pointer(&index, number)?.offset;
-        let block = match (&self.cache, self.direction) {
-            (Some(cache), Direction::Forward) => {
-                let (block, read) = table.block_ahead(cache, &index, number, self.ahead).await?;
+        let block = match &self.cache {
+            Some(cache) => {
+                let (block, read) = table.block_ahead(cache, &index, number, self.ahead, self.direction).await?;
                 // Only reading in order earns reading ahead.
                 self.ahead = match (read, seek) {
                     (_, true) => 1,
@@ -325,11 +325,7 @@ impl<E: Env> RunFeed<E> {
                 };
                 block
             }
-            (Some(cache), Direction::Reverse) => {
-                let pointer = table.block_pointer(&index, number)?;
-                table.block(Some(cache), &pointer).await?
-            }
-            (None, _) => self.bulk_block(table, &index, number).await?,
+            None => self.bulk_block(table, &index, number).await?,
         };
         table.env().yield_if_needed().await;
         self.beyond = match self.direction {

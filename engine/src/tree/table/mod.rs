@@ -26,7 +26,7 @@ use highwater_runtime::{BLOCK, Env, OpenOptions};
 
 use super::Lookup;
 use super::cache::{BlockCache, BlockId, Cached, count};
-use super::cursor::Span;
+use super::cursor::{Direction, Span};
 use super::graveyard::{Dead, Graveyard};
 use super::tombstone::RangeTombstones;
 use crate::codec::Malformed;
@@ -430,13 +430,15 @@ impl<E: Env> Table<E> {
         self.noted(parts.into_iter().zip(pointers).map(decode).collect())
     }
 
-    /// A block that is being read in order: a miss reads up to `ahead` blocks at once and leaves the others in the cache.
+    /// A block that is being read in order: a miss reads up to `ahead` blocks at once, those that come next in the direction of
+    /// reading, and leaves the others in the cache.
     pub(crate) async fn block_ahead(
         &self,
         cache: &BlockCache,
         index: &Index,
         number: usize,
         ahead: usize,
+        direction: Direction,
     ) -> Result<(Block, bool), EngineError> {
         let pointer = self.block_pointer(index, number)?;
         loop {
@@ -448,25 +450,37 @@ impl<E: Env> Table<E> {
                 }
                 super::cache::Ask::Yours(claim) => {
                     let (mut pointers, mut claims) = (vec![pointer], vec![claim]);
-                    for next in number + 1..index.len().min(number + ahead) {
+                    for step in 1..ahead {
+                        let next = match direction {
+                            Direction::Forward => Some(number + step).filter(|next| *next < index.len()),
+                            Direction::Reverse => number.checked_sub(step),
+                        };
+                        let Some(next) = next else { break };
                         let next = self.block_pointer(index, next)?;
                         let Some(claim) = cache.claim(self.id(&next)) else { break };
                         pointers.push(next);
                         claims.push(claim);
                     }
+                    if direction == Direction::Reverse {
+                        // They are read in the order in which they lie.
+                        pointers.reverse();
+                        claims.reverse();
+                    }
+                    let mut asked = if direction == Direction::Reverse { pointers.len() - 1 } else { 0 };
                     let blocks = match self.blocks(&pointers, Memory::Own).await {
                         // Damage of a block that was not asked for is not this reader's.
                         Err(_) if pointers.len() > 1 => {
-                            claims.truncate(1);
+                            claims = vec![claims.swap_remove(asked)];
+                            asked = 0;
                             self.blocks(&[pointer], Memory::Own).await?
                         }
                         outcome => outcome?,
                     };
-                    let first = blocks.first().cloned();
+                    let block = blocks.get(asked).cloned();
                     for (claim, block) in claims.into_iter().zip(blocks) {
                         claim.fill(&Cached::Block(block));
                     }
-                    return first.map(|block| (block, true)).ok_or_else(|| self.mistaken(&pointer));
+                    return block.map(|block| (block, true)).ok_or_else(|| self.mistaken(&pointer));
                 }
             }
         }
