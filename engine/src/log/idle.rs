@@ -58,7 +58,7 @@ async fn damaged_header<F: File>(
 /// The segment behind the last one, by a whole block of it that was issued after its opening.
 async fn lost_opening<F: File>(candidate: &Candidate<F>, state: &LogState<F>) -> Result<Option<u64>, EngineError> {
     let Some((segment, salt)) = state.next_segment() else { return Ok(None) };
-    let expected = Expected { segment, salt, sequence: state.sequence, previous: state.previous };
+    let expected = Expected::first(segment, salt, state.sequence, state.previous);
     let mut scan = Scan::new(&candidate.file, &candidate.path, candidate.bytes);
     let end = candidate.bytes.min(opening_bytes(&state.groups) as u64 + MARGIN);
     let mut at = BLOCK as u64;

@@ -198,6 +198,10 @@ fn announce(host: &StoreHost, all: Vec<(u32, Effects)>) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "a folder is made before the first executor starts; what is polled once never blocks"
+    )]
     use std::sync::mpsc;
 
     use futures_lite::FutureExt;
