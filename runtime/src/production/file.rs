@@ -7,6 +7,7 @@
 use std::io;
 use std::path::Path;
 
+use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions as DmaOptions};
 
 use super::pulse::note_activity;
@@ -19,6 +20,14 @@ const PIECE: usize = 1 << 20;
 /// An open file.
 #[derive(Debug)]
 pub struct GlommioFile(DmaFile);
+
+/// The system's words alone: whoever asked knows the operation and the file.
+fn plain(error: GlommioError<()>) -> io::Error {
+    match error {
+        GlommioError::EnhancedIoError { source, .. } => source,
+        other => other.into(),
+    }
+}
 
 fn aligned(offset: u64, len: usize) -> io::Result<()> {
     if offset.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK) {
@@ -45,7 +54,7 @@ impl GlommioFile {
         if options.synchronous {
             dma.custom_flags(libc::O_DSYNC);
         }
-        Ok(Self(dma.dma_open(path).await?))
+        Ok(Self(dma.dma_open(path).await.map_err(plain)?))
     }
 }
 
@@ -59,7 +68,7 @@ impl File for GlommioFile {
             // glommio only writes from its own buffers, which are not zeroed: this one is overwritten whole (G5).
             let mut dma = self.0.alloc_dma_buffer(piece.len());
             dma.as_bytes_mut().copy_from_slice(piece);
-            let written = whole_blocks(self.0.write_at(dma, offset + done as u64).await?);
+            let written = whole_blocks(self.0.write_at(dma, offset + done as u64).await.map_err(plain)?);
             if written == 0 {
                 let message = format!("wrote no whole block at {} of {}", offset + done as u64, self.name());
                 return Err(io::Error::new(io::ErrorKind::WriteZero, message));
@@ -76,7 +85,7 @@ impl File for GlommioFile {
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
-            let read = self.0.read_at_aligned(at, (len - done).min(PIECE)).await?;
+            let read = self.0.read_at_aligned(at, (len - done).min(PIECE)).await.map_err(plain)?;
             let whole = whole_blocks(read.len());
             let (Some(target), Some(source)) = (buffer.get_mut(done..done + whole), read.get(..whole)) else {
                 return Err(io::Error::other("the kernel read more than was asked for"));
@@ -93,18 +102,18 @@ impl File for GlommioFile {
 
     async fn sync(&self) -> io::Result<()> {
         note_activity();
-        Ok(self.0.fdatasync().await?)
+        self.0.fdatasync().await.map_err(plain)
     }
 
     async fn allocate(&self, len: u64) -> io::Result<()> {
         if len <= self.len().await? {
             return Ok(());
         }
-        Ok(self.0.pre_allocate(len, false).await?)
+        self.0.pre_allocate(len, false).await.map_err(plain)
     }
 
     async fn len(&self) -> io::Result<u64> {
-        Ok(self.0.file_size().await?)
+        self.0.file_size().await.map_err(plain)
     }
 }
 

@@ -38,7 +38,7 @@ impl Table {
     fn count(&self) -> i64 {
         let answer = self.server.sql(&self.token, "SELECT COUNT(*) FROM app.t");
         assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json["results"][0]["rows"][0][0].as_i64().unwrap()
+        answer.json["results"][0]["rows"][0][0].as_str().unwrap().parse().unwrap()
     }
 
     fn metric(&self, line: &str) -> f64 {
@@ -58,6 +58,11 @@ fn a_store_that_cannot_flush_refuses_writes_and_says_why_serves_reads_and_goes_o
     assert_eq!(server.sql(&token, create).status, 200);
     let mut table = Table { server, token, rows: 0 };
     table.insert_until(200);
+    // The next segment of the log is ready: a folder that vanishes while it is made would stop the node, as a failed sync does.
+    let started = Instant::now();
+    while table.metric("highwater_log_spare_segments{store=\"0\"}") < 1.0 {
+        assert!(started.elapsed() < PATIENCE, "no spare segment after {PATIENCE:?}");
+    }
 
     // Open files go on; a new table cannot be made where there is no folder.
     let (store, away) = (folder.path().join("store-0"), folder.path().join("away"));
