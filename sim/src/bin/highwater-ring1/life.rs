@@ -643,6 +643,7 @@ const fn refusal(pressure: &Pressure) -> &'static str {
     match pressure {
         Pressure::Memtables { .. } => "writes refused: memtables",
         Pressure::LevelZero { .. } => "writes refused: level 0",
+        Pressure::Debt { .. } => "writes refused: debt, which only slows them down",
         Pressure::Log { .. } => "writes refused: log",
         Pressure::DiskFull { .. } => "writes refused: disk full",
         Pressure::Failed { .. } => "writes refused: a failure",
