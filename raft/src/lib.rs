@@ -27,6 +27,7 @@
 //! ```
 
 mod append;
+mod bounds;
 mod change;
 mod clock;
 mod config;
@@ -53,12 +54,12 @@ mod terms;
 mod trace;
 mod transfer;
 
+pub use bounds::LogBounds;
 pub use change::{ChangeError, ConfChange, MembershipChange, Transition};
 pub use config::Config;
 pub use entry::{Entry, EntryKind, HardState, Role, SoftState};
 pub use error::{InvariantViolation, ProposeError, RaftError, ReadError, StepError};
 pub use ids::{GroupId, LogIndex, NodeId, ReadContext, ReadRound, ReadyNumber, Term};
-pub use log::LogBounds;
 pub use membership::{Membership, VoteCount, committed_index, majority};
 pub use message::{Message, MessageKind, SnapshotMeta};
 pub use node::{RawNode, Status};

@@ -3,12 +3,13 @@
 
 use std::collections::VecDeque;
 
+use crate::bounds::LogBounds;
 use crate::config::Config;
 use crate::entry::{HardState, Role, SoftState};
 use crate::error::RaftError;
 use crate::hibernation::Sleep;
 use crate::ids::{GroupId, LogIndex, NodeId, ReadContext, ReadyNumber, Term};
-use crate::log::{LogBounds, RaftLog};
+use crate::log::RaftLog;
 use crate::membership::Membership;
 use crate::message::SnapshotMeta;
 use crate::outbox::Outbox;

@@ -1,13 +1,10 @@
 //! The second phase: what can work is healed, the rest stays dead for good, and the group must come to rest: one leader,
-//! everything committed and applied on every member, reads answered, joint memberships left. Then it must be able to sleep,
-//! send nothing while it does, and wake for who comes back.
+//! everything committed and applied on every member, reads answered, joint memberships left. Then come the trials.
 
-use bytes::Bytes;
 use highwater_raft::{MembershipChange, NodeId, RawNode};
 
 use crate::checker::{Check, must};
 use crate::cluster::Cluster;
-use crate::oracle::Members;
 
 /// Sweeps in one round, at most.
 const SWEEPS: usize = 20_000;
@@ -84,12 +81,12 @@ impl Cluster {
     }
 
     /// Every live machine ticks once; then everything that is under way is done.
-    fn round(&mut self, dead: &[NodeId]) -> Check {
+    pub fn round(&mut self, dead: &[NodeId]) -> Check {
         self.round_without(None, dead)
     }
 
     /// The same, while one machine stands still.
-    fn round_without(&mut self, still: Option<usize>, dead: &[NodeId]) -> Check {
+    pub fn round_without(&mut self, still: Option<usize>, dead: &[NodeId]) -> Check {
         let count = self.nodes.len();
         let from = self.dice.below(count);
         for slot in (from..from + count).map(|slot| slot % count).filter(|slot| Some(*slot) != still) {
@@ -115,7 +112,7 @@ impl Cluster {
         }
     }
 
-    fn sweep(&mut self) -> Result<bool, String> {
+    pub fn sweep(&mut self) -> Result<bool, String> {
         let mut busy = false;
         for slot in 0..self.nodes.len() {
             if self.node(slot).raft.is_none() {
@@ -143,13 +140,13 @@ impl Cluster {
         Ok(busy)
     }
 
-    fn leader(&self) -> Option<usize> {
+    pub fn leader(&self) -> Option<usize> {
         let leaders = |slot: &usize| self.node(*slot).raft.as_ref().is_some_and(RawNode::is_leader);
         let newest = |slot: &usize| self.node(*slot).raft.as_ref().map(RawNode::term);
         (0..self.nodes.len()).filter(leaders).max_by_key(newest)
     }
 
-    fn leader_term(&self) -> Option<u64> {
+    pub fn leader_term(&self) -> Option<u64> {
         self.leader().and_then(|slot| self.node(slot).raft.as_ref()).map(|raft| raft.term().0)
     }
 
@@ -167,7 +164,7 @@ impl Cluster {
     }
 
     /// What is not at rest, if anything.
-    fn unrest(&self, dead: &[NodeId]) -> Option<String> {
+    pub fn unrest(&self, dead: &[NodeId]) -> Option<String> {
         let nobody = || {
             let nodes = self
                 .nodes
@@ -196,153 +193,5 @@ impl Cluster {
             }
         }
         None
-    }
-
-    /// The group sleeps: nothing is sent. Then one of its members starts again, and is led; and the group works.
-    fn sleep(&mut self, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
-        let Some(leader) = self.leader() else { return Err("I35: nobody leads".to_owned()) };
-        let Some(membership) = self.node(leader).raft.as_ref().map(|raft| raft.membership().clone()) else {
-            return Ok(());
-        };
-        let mut gone = dead.to_vec();
-        gone.extend(membership.members().into_iter().filter(|id| !self.nodes.iter().any(|node| node.id == *id)));
-        // Drivers destroy replicas that were removed.
-        for slot in 0..self.nodes.len() {
-            if !membership.contains(self.node(slot).id) {
-                self.node_mut(slot).stop();
-            }
-        }
-        let slept = self.node_mut(leader).raft.as_mut().is_some_and(|raft| raft.hibernate(&gone));
-        must!(slept, "I39: an idle group with dead members {gone:?} does not sleep: {:?}", self.node(leader).raft);
-        self.round(dead)?;
-        let before = self.sent;
-        for _ in 0..3 * election {
-            self.round(dead)?;
-        }
-        must!(self.sent == before, "I39: a sleeping group sent {} messages", self.sent - before);
-        self.mark("groups that slept");
-        self.comes_back(leader, dead)
-    }
-
-    fn comes_back(&mut self, leader: usize, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
-        let up: Vec<usize> =
-            (0..self.nodes.len()).filter(|slot| *slot != leader && self.node(*slot).raft.is_some()).collect();
-        if up.is_empty() {
-            return Ok(());
-        }
-        let slot = self.dice.pick(&up);
-        let term = self.leader_term();
-        self.crash(slot)?;
-        self.restart(slot)?;
-        for _ in 0..4 * election {
-            self.round(dead)?;
-        }
-        let led = self.node(slot).raft.as_ref().and_then(|raft| raft.status().leader);
-        must!(led.is_some(), "I38: node {} started again in a sleeping group and is not led", self.node(slot).id);
-        must!(self.leader_term() == term, "I38: a member that started again unseated the leader of a sleeping group");
-        let committed = self.checker.committed();
-        if let Some(raft) = &mut self.node_mut(leader).raft {
-            let _ = raft.propose(Bytes::from_static(b"awake"));
-        }
-        for _ in 0..2 * election {
-            self.round(dead)?;
-        }
-        must!(self.checker.committed() > committed, "I38: a group that slept does not commit");
-        must!(self.unrest(dead).is_none(), "I38: after its sleep: {}", self.unrest(dead).unwrap_or_default());
-        self.cut_off(dead)
-    }
-
-    /// The leader is cut off from everybody: clients must not wait for it for ever.
-    fn cut_off(&mut self, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
-        let Some(leader) = self.leader() else { return Err("I35: nobody leads".to_owned()) };
-        let id = self.node(leader).id;
-        let members = self.node(leader).raft.as_ref().map(|raft| Members::of(raft.membership())).unwrap_or_default();
-        if members.is_quorum(|node| node == id) {
-            return Ok(());
-        }
-        self.read_of_a_cut_off_leader(leader, dead)?;
-        for _ in 0..3 * election {
-            self.round(dead)?;
-        }
-        let leads = self.node(leader).raft.as_ref().is_some_and(RawNode::is_leader);
-        must!(!leads, "I35: node {id} is cut off from everybody and still leads");
-        self.network.heal();
-        for _ in 0..40 * election {
-            self.round(dead)?;
-            if self.unrest(dead).is_none() {
-                return self.heir_lost(dead);
-            }
-        }
-        Err(format!("I35: after the leader came back: {}", self.unrest(dead).unwrap_or_default()))
-    }
-
-    /// The leader's machine stands still and is cut off, while answers of its followers are still on their way to it. The
-    /// others go on without it. When it moves again, it is asked for a read before it has ticked once, and then gets the old
-    /// answers: they confirm nothing.
-    fn read_of_a_cut_off_leader(&mut self, leader: usize, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
-        let id = self.node(leader).id;
-        self.read(leader)?;
-        self.drive(leader)?;
-        for _ in 0..self.network.len() {
-            if let Some(packet) = self.network.take(&mut self.dice, 0) {
-                self.arrive(packet)?;
-            }
-        }
-        let mut late = self.network.clear();
-        late.retain(|packet| packet.message.to == id);
-        self.network.isolate(leader);
-        for _ in 0..3 * election {
-            self.round_without(Some(leader), dead)?;
-        }
-        if let Some(slot) = self.leader().filter(|slot| *slot != leader) {
-            self.propose(slot)?;
-            self.round_without(Some(leader), dead)?;
-            self.mark("reads of leaders cut off");
-        }
-        self.read(leader)?;
-        self.drive(leader)?;
-        for packet in late {
-            self.arrive_past(packet)?;
-        }
-        self.drive(leader)
-    }
-
-    /// Leadership goes to a member that is cut off when it has begun its election, and comes back with a higher term.
-    fn heir_lost(&mut self, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
-        let Some(leader) = self.leader() else { return Err("I35: nobody leads".to_owned()) };
-        let leads = |slot: &usize| *slot == leader;
-        let up: Vec<usize> =
-            (0..self.nodes.len()).filter(|slot| !leads(slot) && self.node(*slot).raft.is_some()).collect();
-        if up.is_empty() {
-            return Ok(());
-        }
-        let heir = self.dice.pick(&up);
-        let id = self.node(heir).id;
-        if let Some(raft) = &mut self.node_mut(leader).raft {
-            let _ = raft.transfer_leader(id);
-        }
-        self.drive(leader)?;
-        for _ in 0..self.network.len() {
-            if let Some(packet) = self.network.take(&mut self.dice, 0) {
-                self.arrive(packet)?;
-            }
-        }
-        self.network.isolate(heir);
-        for _ in 0..3 * election {
-            self.round(dead)?;
-        }
-        self.network.heal();
-        for _ in 0..40 * election {
-            self.round(dead)?;
-            if self.unrest(dead).is_none() {
-                return Ok(());
-            }
-        }
-        Err(format!("I35: after the heir came back: {}", self.unrest(dead).unwrap_or_default()))
     }
 }

@@ -26,6 +26,8 @@ pub struct Packet {
 pub struct Network {
     queue: VecDeque<Packet>,
     museum: Vec<Packet>,
+    /// Snapshots are rare, and remembered apart.
+    snapshots: Vec<Packet>,
     /// `blocked[from * slots + to]`.
     blocked: Vec<bool>,
     slots: usize,
@@ -34,7 +36,13 @@ pub struct Network {
 impl Network {
     /// A network in which every link works.
     pub fn new(slots: usize) -> Self {
-        Self { queue: VecDeque::new(), museum: Vec::new(), blocked: vec![false; slots * slots], slots }
+        Self {
+            queue: VecDeque::new(),
+            museum: Vec::new(),
+            snapshots: Vec::new(),
+            blocked: vec![false; slots * slots],
+            slots,
+        }
     }
 
     /// Messages under way.
@@ -60,7 +68,9 @@ impl Network {
 
     /// Remembers a message, to come once more.
     pub fn remember(&mut self, dice: &mut Dice, packet: &Packet) {
-        if self.museum.len() < MUSEUM {
+        if packet.snapshot.is_some() && self.snapshots.len() < MUSEUM {
+            self.snapshots.push(packet.clone());
+        } else if self.museum.len() < MUSEUM {
             self.museum.push(packet.clone());
         } else if dice.chance(100) {
             let at = dice.below(MUSEUM);
@@ -72,7 +82,8 @@ impl Network {
 
     /// A message of long ago.
     pub fn old(&self, dice: &mut Dice) -> Option<Packet> {
-        self.museum.get(dice.below(self.museum.len())).cloned()
+        let from = if dice.chance(200) { &self.snapshots } else { &self.museum };
+        from.get(dice.below(from.len())).cloned()
     }
 
     /// Loses everything that is under way.
