@@ -15,6 +15,29 @@ pub enum EntryKind {
     Noop,
 }
 
+impl EntryKind {
+    /// A byte for storage and wires: 0 normal, 1 change of membership, 2 no-op. Never changes.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Normal => 0,
+            Self::ConfChange => 1,
+            Self::Noop => 2,
+        }
+    }
+
+    /// The kind of a byte; `None` for any other byte.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Normal),
+            1 => Some(Self::ConfChange),
+            2 => Some(Self::Noop),
+            _ => None,
+        }
+    }
+}
+
 /// One entry of a group's log. Equal index and term mean equal content, on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -31,7 +31,7 @@ pub struct RawNode {
     pub(crate) role: Role,
     pub(crate) leader: Option<NodeId>,
     pub(crate) log: RaftLog,
-    /// Who belongs to the group as of the last change that was applied.
+    /// Who belongs to the group as of the last change that was applied or snapshot that was installed.
     pub(crate) membership: Membership,
     /// The last change of membership that was told applied; what the log still counts as unapplied may be older.
     pub(crate) changed_at: LogIndex,
@@ -129,7 +129,7 @@ impl RawNode {
     /// [`RaftError::InvalidConfig`], and [`RaftError::InconsistentStorage`] when log,
     /// hard state and applied index contradict each other: a log that was lost or cut must not be continued.
     pub fn restart(
-        config: Config,
+        mut config: Config,
         hard_state: HardState,
         bounds: LogBounds,
         applied: LogIndex,
@@ -169,7 +169,7 @@ impl RawNode {
             role: Role::Follower,
             leader: None,
             log: RaftLog::restored(bounds, commit, applied, config.max_retained_bytes),
-            membership: config.membership.clone(),
+            membership: std::mem::take(&mut config.membership),
             changed_at: LogIndex(0),
             pending_change: LogIndex(0),
             term_start: LogIndex(0),

@@ -24,7 +24,7 @@ pub struct Ready {
     /// To be written before or together with `entries`, never after them. Given when term or vote changed, or when there
     /// are entries and the commit index has risen: a risen commit index alone is not worth a write.
     pub hard_state: Option<HardState>,
-    /// To be appended to the stored log, in order, replacing whatever it holds at their indexes and above. Readies are
+    /// To be appended to the stored log with their terms and kinds, in order, replacing whatever it holds at their indexes and above. Readies are
     /// written in the order of their numbers.
     pub entries: Vec<Entry>,
     /// Whether the write of `snapshot`, `hard_state` and `entries` must be synced before `advance_append`. If not, there is
