@@ -176,15 +176,14 @@ impl Env for GlommioEnv {
     }
 
     async fn yield_if_needed(&self) {
+        // Who runs next gets a whole slice.
         if glommio::executor().need_preempt() {
+            self.0.slice.restart();
             glommio::yield_if_needed().await;
         } else if self.0.slice.is_over() {
-            // Ends when the executor has looked at its disks and sockets, and so do all tasks that yield until then.
-            glommio::timer::sleep(Duration::ZERO).await;
-        } else {
-            return;
+            self.0.slice.restart();
+            glommio::executor().yield_task_queue_now().await;
         }
-        self.0.slice.restart();
     }
 
     fn random(&self) -> u64 {

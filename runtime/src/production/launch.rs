@@ -24,7 +24,7 @@ const RING_DEPTH: usize = 256;
 /// How long an executor may run tasks before it looks at its disks and sockets again. glommio sets this timer at every turn; one
 /// that is due before the kernel's next tick (4 ms) makes each turn program the clock's hardware twice, which is a third of the
 /// processor time of a small durable write on a virtual machine. What must be shorter is measured: [`super::slice`].
-const LONGEST_TURN: Duration = Duration::from_millis(10);
+const LONGEST_TURN: Duration = Duration::from_millis(5);
 
 thread_local! {
     static ABORT_ON_PANIC: Cell<bool> = const { Cell::new(false) };

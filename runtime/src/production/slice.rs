@@ -1,4 +1,4 @@
-//! The time slice of a core: when a task that goes on for long lets the others, the disks and the sockets have their turn.
+//! The time slice of a core: when a task that goes on for long lets the others have their turn.
 //!
 //! glommio's own answer is a timer per turn of the executor ([`super::launch`] says what a short one costs). Here the tasks that
 //! can be long measure instead: they ask once per block, and the answer costs one reading of the clock (25 ns).
@@ -20,7 +20,7 @@ impl Slice {
         Self(Cell::new(Instant::now()))
     }
 
-    /// Whether whoever asks should yield now. Once true it stays so until [`restart`](Self::restart), for every task.
+    /// Whether whoever asks should yield now. Once true it stays so until [`restart`](Self::restart).
     pub(super) fn is_over(&self) -> bool {
         let lasted = self.0.get().elapsed();
         if lasted > STALE {
@@ -29,7 +29,7 @@ impl Slice {
         (TIME_SLICE..=STALE).contains(&lasted)
     }
 
-    /// A new slice begins: the core has looked at everything.
+    /// A new slice begins: another task has its turn.
     pub(super) fn restart(&self) {
         self.0.set(Instant::now());
     }

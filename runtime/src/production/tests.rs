@@ -377,3 +377,29 @@ fn disk_and_timers_reach_a_core_whose_background_work_never_waits() {
         assert_eq!(ends.recv().await, Some(()));
     });
 }
+
+#[test]
+fn tasks_that_never_wait_share_a_core_beside_background_work() {
+    const STEPS: u64 = 60_000;
+    let folder = folder();
+    run_in(1, folder.path(), |env, _| async move {
+        let counts: Rc<[Cell<u64>; 3]> = Rc::default();
+        for number in 0..3 {
+            let (counts, own) = (Rc::clone(&counts), env.clone());
+            let task = async move {
+                while counts.iter().all(|count| count.get() < STEPS) {
+                    // A step of about a microsecond.
+                    (0..1000_u64).for_each(|n| _ = std::hint::black_box(n));
+                    counts[number].set(counts[number].get() + 1);
+                    own.yield_if_needed().await;
+                }
+            };
+            if number == 0 { env.spawn_background("steps", task) } else { env.spawn("steps", task) }
+        }
+        while counts.iter().all(|count| count.get() < STEPS) {
+            env.sleep(1000).await;
+        }
+        let counts: Vec<u64> = counts.iter().map(Cell::get).collect();
+        assert!(counts.iter().all(|count| *count > STEPS / 10), "{counts:?}");
+    });
+}
