@@ -157,6 +157,8 @@ impl Ours {
                 self.apply(index, pending.batch);
                 pending.done.ring();
             }
+            // Who was answered may have more to write: it goes along with what came meanwhile.
+            futures_lite::future::yield_now().await;
         }
     }
 
