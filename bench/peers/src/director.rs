@@ -117,6 +117,7 @@ impl Actor {
             memtable_bytes: arguments.memtable_bytes,
             compress: arguments.compression == Compression::Lz4,
             cpu: arguments.processor()?,
+            block_bytes: arguments.block_bytes,
         };
         let (answers, keys) = (BufReader::new(answers), arguments.keys);
         Ok(Self { name, child, orders: Some(orders), answers, settings, open: None, warm: false, keys })

@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Bytes of a memtable; every engine may have three
     #[arg(long, default_value_t = 64 << 20)]
     pub memtable_bytes: usize,
+    /// Bytes of a block of our tables; RocksDB's has 4 KiB, rocksdb-16k's 16 KiB
+    #[arg(long, default_value_t = 16 << 10)]
+    pub block_bytes: usize,
     /// Compression of tables
     #[arg(long, value_enum, default_value_t = Compression::None)]
     pub compression: Compression,

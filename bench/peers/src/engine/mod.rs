@@ -92,6 +92,8 @@ pub struct Settings {
     pub compress: bool,
     /// The processor that clients run on.
     pub cpu: usize,
+    /// Bytes of a block of our tables.
+    pub block_bytes: usize,
 }
 
 /// Memtables that may exist at once, the active one included.

@@ -99,6 +99,7 @@ impl Ours {
             frozen_memtables: MEMTABLES - 1,
             cache_bytes: settings.cache_bytes,
             compressed_from_level: if settings.compress { defaults.compressed_from_level } else { usize::MAX },
+            block_bytes: settings.block_bytes,
             ..defaults
         };
         let (store, recovery) = Store::open(env.clone(), Path::new(&settings.folder), options).await?;
