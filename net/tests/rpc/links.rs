@@ -125,6 +125,8 @@ fn a_handler_that_takes_nothing_makes_the_sender_drop_within_its_limits() {
         for _ in 0..1000 {
             dropped += u64::from(peer.send(append(20_000)) == Err(Dropped::Full));
             let depth = peer.depth();
+            // Counted anew: what the queue says of itself and what it holds are two things.
+            assert_eq!(depth.message_bytes, depth.messages * append(20_000).encoded_len());
             assert!(depth.message_bytes <= limits.queue_bytes && depth.messages <= 100, "{depth:?}");
             env.sleep(2_000).await;
         }
@@ -133,6 +135,7 @@ fn a_handler_that_takes_nothing_makes_the_sender_drop_within_its_limits() {
         node.notes.takes.set(true);
         node.until("the rest", |node| node.notes.messages.borrow().len() as u64 == 1000 - dropped).await;
         assert_eq!(peer.counters().dropped_full, dropped);
+        assert_eq!(peer.depth(), QueueDepth::default());
     });
 }
 
