@@ -310,6 +310,25 @@ fn another_life_has_no_hard_state_of_the_one_before() {
 }
 
 #[test]
+fn a_restore_may_be_older_than_the_log_that_it_replaces() {
+    let (mut sim, driver, model, prepared) = prepared(7);
+    let (next, older) = (Incarnation(8), LogIndex(5));
+    let driver = sim
+        .run(|_| async move {
+            driver.store.ingest(MIDDLE, &prepared, &options()).await.unwrap();
+            let options = IngestOptions { incarnation: next, applied: older, ..options() };
+            driver.store.ingest(MIDDLE, &prepared, &options).await.unwrap();
+            driver
+        })
+        .unwrap();
+    drop(driver);
+    sim.crash(CrashKind::Power);
+    let (found, content) = reopened(&mut sim);
+    assert_eq!((found.incarnation, found.applied, found.last_index), (next, older, older));
+    assert_eq!(content, replaced(&model));
+}
+
+#[test]
 fn a_crash_at_any_point_leaves_the_old_state_or_the_new() {
     let seed = 7;
     let (mut sim, driver, _, tables) = prepared(seed);

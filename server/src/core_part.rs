@@ -143,6 +143,8 @@ pub fn parts(
         store: StoreOptions {
             memtable_bytes: config.store_memtable.as_usize(),
             cache_bytes: config.store_cache.as_usize(),
+            // The log holds what is in memory, and is moved on when it is half full.
+            log_limit_bytes: StoreOptions::default().log_limit_bytes.max(8 * config.store_memtable.as_usize() as u64),
             ..StoreOptions::default()
         },
         settings: node_settings(config),

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use highwater_runtime::{BLOCK, Env};
 
+use super::Log;
 use super::batch::LogBatch;
+use super::block::block_bytes;
 use super::group::{GroupLog, Indexed, Place};
-use super::record::{Located, Record};
+use super::record::{CHECKPOINT_MOST, Located, Record};
 use super::state::LogState;
-use super::{Log, append};
 use crate::error::EngineError;
 use crate::gate::Pass;
 use crate::ids::{GroupId, LogIndex, Term};
@@ -122,7 +123,8 @@ impl<E: Env> Log<E> {
             batch.push_entries(*group, incarnation, *index, std::iter::once((entry.term, data)));
         }
         // A small log needs no segment of full size.
-        let opening = append::opening_bytes(&capture.groups);
+        // What a block may take assumes that every group's record is as long as it can be.
+        let opening = BLOCK + block_bytes(capture.groups.len() * CHECKPOINT_MOST);
         let wanted = (2 * (bytes + opening)).max(4 * largest + opening).max(16 * BLOCK).next_multiple_of(BLOCK);
         let segment_bytes = self.options.segment_bytes.min(wanted as u64);
         let options = Rc::new(StoreOptions { segment_bytes, ..(*self.options).clone() });

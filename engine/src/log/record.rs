@@ -8,8 +8,8 @@
 //! 5 checkpoint   group varint | incarnation u64 | term varint | vote varint | commit varint | start varint | start term varint
 //! ```
 //!
-//! *Entries* at index i replace whatever the group held at or above i. *Relocated* entries are the whole log of their group,
-//! repeated so that old segments can be freed. *Start* begins another life of a group whose log continues after `start`.
+//! *Entries* at index i replace whatever the group held at or above i. *Relocated* entries are the log of their group from the first of them on,
+//! repeated so that old segments can be freed; what the group holds before them stays. *Start* begins another life of a group whose log continues after `start`.
 //! *Checkpoint* repeats a group's state at the head of each segment, so that no other record has to outlive its segment.
 
 use bytes::Bytes;

@@ -20,7 +20,7 @@
 //! a slot's file lives on under other segment ids when it is recycled. Blocks of its former lives carry another segment
 //! id, another salt and lower sequences.
 //!
-//! Each salt follows from the one before ([`next_salt`]), so recovery knows the salt that the segment behind the last one would
+//! The first salt is random. Each other follows from the one before ([`next_salt`]), so recovery knows the salt that the segment behind the last one would
 //! have, and knows its blocks even where its header is lost.
 
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ use crate::codec::{Malformed, Reader, patch};
 /// First bytes of a segment.
 pub const MAGIC: [u8; 4] = *b"HWLS";
 /// Format version written and read.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes covered by the header's checksum.
 const CHECKED: usize = 64;
 
@@ -164,7 +164,7 @@ mod tests {
         };
         let mut block = vec![0; 4096];
         header.encode(&mut block);
-        assert_eq!(&block[..24], b"HWLS\x01\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x03\0\0\0");
+        assert_eq!(&block[..24], b"HWLS\x02\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x03\0\0\0");
         assert_eq!(&block[48..56], &65536u64.to_le_bytes());
         assert_eq!(&block[64..68], &crc32fast::hash(&block[..64]).to_le_bytes());
         assert_eq!(SegmentHeader::parse(&block), ParsedSegment::Header(header));

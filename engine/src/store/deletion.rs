@@ -58,6 +58,8 @@ impl<E: Env> Store<E> {
         if gone {
             self.graveyard.removed(dead);
             add(&self.counters.deleted_files, 1);
+        } else {
+            self.graveyard.failed(dead);
         }
         self.progress.announce();
         if gone { pause_micros(dead.bytes, self.options.deletion_bytes_per_second) } else { RETRY_MICROS }

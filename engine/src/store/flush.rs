@@ -179,6 +179,17 @@ impl<E: Env> Store<E> {
     /// the version from before.
     pub(super) async fn install(
         &self,
+        edit: Edit,
+        added: Vec<Rc<Table<E>>>,
+        then: impl FnOnce(&Rc<Version<E>>),
+    ) -> Result<(), EngineError> {
+        self.install_replacing(None, edit, added, then).await
+    }
+
+    /// The same for an edit that makes a group another one (`replaced`), whatever is known of it until then.
+    pub(super) async fn install_replacing(
+        &self,
+        replaced: Option<GroupId>,
         mut edit: Edit,
         added: Vec<Rc<Table<E>>>,
         then: impl FnOnce(&Rc<Version<E>>),
@@ -189,7 +200,7 @@ impl<E: Env> Store<E> {
         // A group that was replaced while this edit waited for its turn is another one: what was known of it must not come back.
         let is_present = |group: &GroupId, mark: &GroupMark| {
             let log = self.log.group(*group);
-            log.is_none_or(|log| log.since <= mark.since && log.start <= mark.flushed)
+            Some(*group) == replaced || log.is_none_or(|log| log.since <= mark.since && log.start <= mark.flushed)
         };
         edit.groups.retain(|group, mark| is_present(group, mark));
         edit.next_table = Some(self.next_table.get());

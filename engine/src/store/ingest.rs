@@ -217,7 +217,7 @@ impl<E: Env> Store<E> {
         let void = if self.env.mutant(125) { 0 } else { since };
         (log.flushed, log.since) = (options.applied, void);
         edit.groups.insert(group, log.mark());
-        self.install(edit, tables, |before| self.enter_era(before, group, log)).await?;
+        self.install_replacing(Some(group), edit, tables, |before| self.enter_era(before, group, log)).await?;
         add(&self.counters.ingests, 1);
         self.flush_wake.notify();
         Ok(())

@@ -1,7 +1,7 @@
 //! Files that nobody reads any more, waiting to be removed.
 //!
-//! Invariant: a file is here only when no installed version, no reader and no checkpoint holds its table. What is here when
-//! the process dies is found again as an orphan at the next start.
+//! Invariant: a table's file is here only when no installed version, no reader and no checkpoint holds it; a segment's, when the log
+//! has given it back. What is here when the process dies is found again at the next start: a table as an orphan, a segment as a spare.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -48,6 +48,17 @@ impl Graveyard {
         if files.is_empty() {
             self.0.hastened.set(false);
         }
+    }
+
+    /// A file that could not be removed lets the others go first.
+    pub(crate) fn failed(&self, dead: &Dead) {
+        let mut files = self.0.files.borrow_mut();
+        if let Some(at) = files.iter().position(|file| file == dead)
+            && let Some(file) = files.remove(at)
+        {
+            files.push_back(file);
+        }
+        self.0.hastened.set(false);
     }
 
     /// Number of files, and their bytes.

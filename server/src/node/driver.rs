@@ -60,6 +60,8 @@ pub(crate) async fn drive(env: Rt, host: Rc<StoreHost>, mut replicas: BTreeMap<u
 fn take_pending(host: &StoreHost) -> Vec<Proposal> {
     let mut pending = host.pending.borrow_mut();
     if pending.is_empty() {
+        // A stall that has ended is noticed although nobody writes.
+        host.store.pressure();
         return Vec::new();
     }
     let intake = host.store.intake();

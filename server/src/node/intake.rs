@@ -3,7 +3,7 @@
 //! The store says how freely writes may be taken ([`Intake`]); this decides for each that waits, before it is in the log. What is
 //! logged is written and applied whatever presses, and what is the system's own (exchange, definitions) is always taken. Nothing
 //! here waits: a write that is held back keeps its place in the queue and goes out with one of the next turns, each of which takes
-//! one client's at least. So clients slow down evenly, and are refused only when too many wait or when the store takes nothing.
+//! one client's at least, unless the system's own fill it. So clients slow down evenly, and are refused only when too many wait or when the store takes nothing.
 
 use std::collections::VecDeque;
 

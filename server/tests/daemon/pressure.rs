@@ -64,6 +64,19 @@ fn a_store_that_cannot_flush_refuses_writes_and_says_why_serves_reads_and_goes_o
         assert!(started.elapsed() < PATIENCE, "no spare segment after {PATIENCE:?}");
     }
 
+    // Nor is a table being made.
+    let made = |table: &Table| {
+        table.metric("highwater_flush_memtables_total{store=\"0\"}")
+            + table.metric("highwater_compaction_runs_total{store=\"0\"}")
+    };
+    let (mut before, mut calm) = (made(&table), 0);
+    while calm < 20 {
+        let now = made(&table);
+        calm = if now == before { calm + 1 } else { 0 };
+        before = now;
+        assert!(started.elapsed() < PATIENCE, "flushes do not end");
+    }
+
     // Open files go on; a new table cannot be made where there is no folder.
     let (store, away) = (folder.path().join("store-0"), folder.path().join("away"));
     std::fs::rename(&store, &away).unwrap();
