@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -371,6 +372,59 @@ fn a_crash_at_any_point_leaves_the_old_state_or_the_new() {
         }
     }
     assert!(old_ones > 20 && new_ones >= 4, "{old_ones} old, {new_ones} new");
+}
+
+/// The first attempt after which a start finds the middle group otherwise than an ingest has left it. Each has the log's tail move at
+/// another moment of the ingest, so that the manifest hears of every group then.
+fn old_group_comes_back(mutant: Option<u32>) -> Option<u64> {
+    let (sim, driver, _, tables) = prepared(11);
+    drop(driver);
+    let disk = sim.disk().clone();
+    (0..100).find(|attempt| {
+        let mut sim = Sim::with_disk(*attempt, disk.clone());
+        sim.set_mutant(mutant);
+        sim.crash(CrashKind::Power);
+        let (tables, wait) = (tables.clone(), 2_000 + attempt * 37);
+        sim.run(|env| async move {
+            let mut driver = Driver::open(env.clone()).await.unwrap();
+            let store = Rc::clone(&driver.store);
+            let done = Rc::new(Cell::new(false));
+            let ended = Rc::clone(&done);
+            env.spawn("writer", async move {
+                while !ended.get() {
+                    let mut batch = WriteBatch::new();
+                    batch.put(format!("1-{:03}", driver.last[&GROUPS[0]] % 60), vec![7; 1500]);
+                    driver.write(GROUPS[0], batch).await.unwrap();
+                }
+            });
+            env.sleep(wait).await;
+            store.ingest(MIDDLE, &tables, &options()).await.unwrap();
+            done.set(true);
+            env.sleep(3_000).await;
+        })
+        .unwrap();
+        sim.crash(CrashKind::Power);
+        let found = sim.run(|env| async move {
+            let opened = Store::open(env, Path::new(support::FOLDER), StoreOptions::small()).await;
+            opened.map(|(_, recovery)| recovery.groups[&MIDDLE].clone())
+        });
+        let is_right = |found: RecoveredGroup| {
+            (found.applied, found.first_index, found.last_index) == (AT, AT.next(), AT)
+        };
+        !found.unwrap().is_ok_and(is_right)
+    })
+}
+
+#[test]
+fn an_edit_that_was_under_way_does_not_bring_the_old_group_back() {
+    assert_eq!(old_group_comes_back(None), None);
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn it_would_without_the_look_at_what_is_installed() {
+    assert!(old_group_comes_back(Some(137)).is_some(), "marks from before");
+    assert!(old_group_comes_back(Some(139)).is_some(), "blocks from before");
 }
 
 #[test]

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use highwater_engine::log::block::{HEADER, Parsed, parse};
 use highwater_engine::log::record::{Record, decode};
 use highwater_engine::manifest::frame::scan;
-use highwater_engine::offline::{FileKind, PartKind, take_apart};
+use highwater_engine::offline::{Descriptor, FileKind, PartKind, take_apart};
 use highwater_engine::{
-    Expiry, GroupId, HardState, Incarnation, LogBatch, LogIndex, Store, StoreOptions, Term, WriteBatch,
+    Expiry, GroupId, HardState, Incarnation, KeyRange, LogBatch, LogIndex, Store, StoreOptions, Term, WriteBatch,
 };
 use highwater_runtime::{BLOCK, CpuSet, Rt, launch};
 
@@ -40,6 +40,9 @@ async fn fill(env: Rt, folder: PathBuf) {
         store.write(group, at, batch);
     }
     store.flush().await.unwrap();
+    for (name, range) in [("all", KeyRange::all()), ("part", KeyRange::new("a/05", "e/3"))] {
+        store.export(&range, &store.snapshot(), &folder.with_file_name(name)).await.unwrap();
+    }
     store.close().await.unwrap();
 }
 
@@ -97,6 +100,10 @@ fn main() {
     let folder = scratch.path().join("store-0");
     let made = folder.clone();
     launch(&CpuSet::parse("1").unwrap(), move |env| fill(env, made.clone())).unwrap().join().unwrap();
+    for name in ["all", "part"] {
+        let bytes = std::fs::read(scratch.path().join(name).join("EXPORT")).unwrap();
+        put("prepared_descriptor", name, &Descriptor::decode(&bytes).unwrap().encode());
+    }
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();

@@ -44,6 +44,7 @@ usage: cargo xtask <command>
   kill9 [--rounds N]        a real server under load, killed again and again; every acknowledgement is checked (100)
   layouts [--write]         whether docs/internals/engine.md shows the layouts that the engine's code draws; --write takes them over
   fuzz [--seconds N] [T]..  coverage-guided fuzzing of every target, or of T (120 s each); needs cargo-fuzz and a C++ compiler
+       [--write]            each run goes into the table of docs/internals/fuzzing.md
 ";
 
 fn main() -> ExitCode {

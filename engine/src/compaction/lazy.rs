@@ -60,6 +60,8 @@ fn tiers(input: &Input<'_>, sizes: &Sizes) -> Option<Task> {
         if !enough || !runs.iter().all(|run| input.run_is_idle(run)) {
             continue;
         }
+        // Planted bug 138: a level gives its newest run only, over the older ones that stay.
+        let runs = if highwater_runtime::mutant(138) { runs.get(..1).unwrap_or_default() } else { runs };
         if level + 1 == BOTTOM {
             return to_bottom(input, level, runs);
         }

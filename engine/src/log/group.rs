@@ -76,6 +76,11 @@ impl GroupLog {
         }
     }
 
+    /// Whether this is the group that the mark was taken of, and not what an ingest has put in its place since.
+    pub(crate) fn goes_on_from(&self, mark: &GroupMark) -> bool {
+        (self.incarnation, self.since) == (mark.incarnation, mark.since) && self.start <= mark.flushed
+    }
+
     /// The last index held, `start` when none is.
     pub(crate) fn last(&self) -> LogIndex {
         LogIndex(self.base.0 + self.entries.len() as u64)
@@ -218,6 +223,18 @@ mod tests {
         assert_eq!(terms(&log), [(11, 2)]);
         log.replace(LogIndex(6), [at(1, 3), at(1, 3)]);
         assert_eq!((log.last(), log.has_gap()), (LogIndex(10), false), "a truncation below the start empties the log");
+    }
+
+    #[test]
+    fn a_mark_from_before_an_ingest_is_not_one_of_the_group_that_came() {
+        let mut log = GroupLog::starting(Incarnation(2), LogIndex(5), Term(3));
+        (log.flushed, log.since) = (LogIndex(5), 70);
+        let mark = log.mark();
+        (log.flushed, log.start) = (LogIndex(9), LogIndex(5));
+        assert!(log.goes_on_from(&mark), "it was flushed since");
+        assert!(!log.goes_on_from(&GroupMark { since: 60, ..mark }));
+        assert!(!log.goes_on_from(&GroupMark { incarnation: Incarnation(1), flushed: LogIndex(50), ..mark }));
+        assert!(!log.goes_on_from(&GroupMark { flushed: LogIndex(4), ..mark }));
     }
 
     #[test]

@@ -138,6 +138,9 @@ impl TableMeta {
     }
 }
 
+/// The most bytes that a table is said to have, and the most versions: far more than one is ever given.
+const MAX_TABLE: u64 = 1 << 40;
+
 /// What the tables know of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupMark {
@@ -283,6 +286,7 @@ fn read_table(reader: &mut Reader<'_>) -> Result<TableMeta, Malformed> {
     if meta.start >= meta.end {
         return Err(reader.error("a table that speaks of no key"));
     }
+    check_sizes(reader, &meta)?;
     if meta.range_deletes > meta.deletes || meta.deletes - meta.range_deletes > meta.entries {
         return Err(reader.error("more deletes than versions"));
     }
@@ -294,6 +298,17 @@ fn read_table(reader: &mut Reader<'_>) -> Result<TableMeta, Malformed> {
         meta.last_expiry = Expiry(reader.varint()?);
     }
     Ok(meta)
+}
+
+/// Refuses sizes that no table has, whose sums could overflow.
+pub(crate) fn check_sizes(reader: &Reader<'_>, meta: &TableMeta) -> Result<(), Malformed> {
+    if meta.footer_at > MAX_TABLE {
+        return Err(reader.error("a table is larger than any can be"));
+    }
+    if meta.entries > MAX_TABLE || meta.deletes > MAX_TABLE {
+        return Err(reader.error("a table has more versions than any can have"));
+    }
+    Ok(())
 }
 
 /// What all edits add up to.
@@ -512,6 +527,17 @@ mod tests {
             let added = vec![(Place { level: 1, run: SETTLED }, table(1, start, end))];
             assert!(Edit::decode(&Edit { added, ..Edit::default() }.encode()).is_err());
         }
+    }
+
+    #[test]
+    fn sizes_that_no_table_has_are_refused() {
+        let refused = |meta: TableMeta| {
+            Edit::decode(&Edit { added: vec![(at(1, 0), meta)], ..Edit::default() }.encode()).is_err()
+        };
+        assert!(!refused(table(1, "a", "b")));
+        assert!(refused(TableMeta { footer_at: u64::MAX, ..table(1, "a", "b") }));
+        assert!(refused(TableMeta { entries: u64::MAX, ..table(1, "a", "b") }));
+        assert!(refused(TableMeta { entries: 0, deletes: u64::MAX, range_deletes: u64::MAX, ..table(1, "a", "b") }));
     }
 
     #[test]

@@ -209,15 +209,20 @@ impl<E: Env> Store<E> {
         let place = lowest_place(&after.levels, &metas, metas.first().map_or(0, |meta| meta.table));
         edit.added.extend(metas.into_iter().map(|meta| (place, meta)));
         drop(version);
-        // What the log holds of the group until now is void; that must not say more than what is durable.
         self.log.sync().await?;
+        let pass = self.manifest_gate.enter().await;
+        // What the log holds of the group until the edit is durable is void. No block may be written between: the opening of a segment, or
+        // entries that are moved forward, would speak of the group as it was, and count.
+        // Planted bug 139: blocks are written meanwhile.
+        let still = if self.env.mutant(139) { None } else { Some(self.log.still().await) };
         let since = self.log.durable_sequence();
         let mut log = GroupLog::starting(options.incarnation, options.applied, options.term);
         // Planted bug 125: what the log holds of the group until now counts again after a restart.
         let void = if self.env.mutant(125) { 0 } else { since };
         (log.flushed, log.since) = (options.applied, void);
         edit.groups.insert(group, log.mark());
-        self.install_replacing(Some(group), edit, tables, |before| self.enter_era(before, group, log)).await?;
+        self.install_next(edit, tables, |before| self.enter_era(before, group, log)).await?;
+        drop((still, pass));
         add(&self.counters.ingests, 1);
         self.flush_wake.notify();
         Ok(())

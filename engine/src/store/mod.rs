@@ -11,6 +11,7 @@ mod background;
 mod checkpoint;
 mod compact;
 mod deletion;
+mod descriptor;
 mod era;
 mod export;
 mod flush;
@@ -33,6 +34,7 @@ use highwater_runtime::{Env, Monotonic};
 
 pub use checkpoint::Checkpoint;
 use compact::CompactionState;
+pub use descriptor::{Descriptor, seal};
 use era::Eras;
 pub use ingest::IngestOptions;
 pub use open::{RecoveredGroup, Recovery};

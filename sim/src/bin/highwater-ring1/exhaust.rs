@@ -164,9 +164,9 @@ fn check(
     let mut sim = quiet_sim(7, disk, mutant);
     sim.disk().faults = Faults::none();
     let options = workload.options.clone();
-    let given = candidates.clone();
+    let (given, clocks) = (candidates.clone(), workload.clocks_at(started));
     let chosen = sim.run(|env| async move {
-        let opened = recovered::open(env, options, &given).await?;
+        let opened = recovered::open(env, options, &given, &clocks).await?;
         if close {
             opened.store.close().await?;
         }
@@ -175,9 +175,9 @@ fn check(
     let chosen = flat(chosen).map_err(|what| format!("first start: {what}"))?;
     sim.crash(CrashKind::Power);
     let candidate: Vec<LogModel> = candidates.get(chosen).cloned().into_iter().collect();
-    let options = workload.options.clone();
+    let (options, clocks) = (workload.options.clone(), workload.clocks_at(started));
     let stats = sim.run(|env| async move {
-        let opened = recovered::open(env, options, &candidate).await?;
+        let opened = recovered::open(env, options, &candidate, &clocks).await?;
         opened.store.close().await?;
         Ok::<StoreStats, Halt>(opened.store.stats())
     });
@@ -308,9 +308,9 @@ fn every_recovery(
         let inner: Rc<RefCell<Vec<Disk>>> = Rc::default();
         let into = Rc::clone(&inner);
         sim.observe(move |disk| into.borrow_mut().push(disk.clone()));
-        let options = workload.options.clone();
+        let (options, clocks) = (workload.options.clone(), workload.clocks_at(point.started));
         let opened = sim.run(|env| async move {
-            let opened = recovered::open(env, options, &candidates).await?;
+            let opened = recovered::open(env, options, &candidates, &clocks).await?;
             opened.store.flush().await?;
             opened.store.close().await?;
             Ok::<(), Halt>(())

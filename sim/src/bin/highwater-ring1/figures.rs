@@ -13,6 +13,7 @@ pub const ENOUGH_SEEDS: u64 = 2000;
 pub const EXPECTED: &[&str] = &[
     "admission narrowed",
     "appends",
+    "appends during an ingest",
     "compactions",
     "copies opened and compared",
     "crashes at a drawn completion",
@@ -32,6 +33,7 @@ pub const EXPECTED: &[&str] = &[
     "log times advanced",
     "logs moved forward",
     "memtables flushed",
+    "newest segments that lost their opening",
     "nodes that stopped themselves",
     "orphans removed",
     "ranges replaced",
@@ -49,6 +51,7 @@ pub const EXPECTED: &[&str] = &[
     "unacknowledged appends that survived",
     "versions left out: expired",
     "versions left out: hidden",
+    "whiles in which everything written expires, begun or ended",
     "writes held back by admission",
     "writes refused: disk full",
     "writes refused: level 0",

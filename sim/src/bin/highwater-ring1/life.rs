@@ -115,6 +115,8 @@ pub struct Life {
     pub prepared: Option<(GroupId, PreparedTables, Content)>,
     /// The figures when they were last looked at.
     pub seen: StoreStats,
+    /// Everything that is written now expires.
+    fades: bool,
     /// Fault of the disk may make the store refuse for as long as it likes.
     lenient: bool,
 }
@@ -162,6 +164,7 @@ impl Life {
             open_scan: None,
             prepared: None,
             seen: StoreStats::default(),
+            fades: false,
             lenient,
         })
     }
@@ -183,6 +186,10 @@ impl Life {
             if self.rng.below(100) < self.swarm.transfers {
                 self.transfer().await?;
                 self.look_at_figures()?;
+                continue;
+            }
+            if self.rng.below(100) < self.swarm.fading {
+                self.begin_or_end_fading().await?;
                 continue;
             }
             match self.rng.below(100) {
@@ -286,7 +293,7 @@ impl Life {
         let newest = self.ledger.borrow().newest().clone();
         let rounds = 1 + self.rng.below(self.swarm.groups);
         for _ in 0..rounds {
-            let group = self.swarm.group(&mut self.rng);
+            let group = self.swarm.busy_group(&mut self.rng);
             if changes.iter().any(|change: &Change| change.group == group) {
                 continue;
             }
@@ -324,7 +331,8 @@ impl Life {
         Ok(())
     }
 
-    fn change(&mut self, newest: &LogModel, group: GroupId) -> Change {
+    /// What an append changes in a group.
+    pub fn change(&mut self, newest: &LogModel, group: GroupId) -> Change {
         let log = newest.group(group);
         let committed = log.committed();
         let replaces = log.last() > committed && self.rng.below(3) > 0;
@@ -333,7 +341,8 @@ impl Life {
         let count = if self.rng.below(4) == 0 { self.rng.below(5) } else { 1 };
         let stamp = self.rng.next() % 1_000_000;
         let now = self.ledger.borrow().clocks.now(group);
-        let moment = |at| Moment { stamp: stamp * 10 + at, index: first + at, now };
+        let fades = self.fades;
+        let moment = |at| Moment { stamp: stamp * 10 + at, index: first + at, now, fades };
         let entries: Vec<Entry> =
             (0..count).map(|at| Entry { term, data: self.swarm.batch(&mut self.rng, group, moment(at)) }).collect();
         let last = if count == 0 { log.last() } else { first + count - 1 };
@@ -351,7 +360,7 @@ impl Life {
         let term = Term(log.term());
         let stamp = self.rng.next() % 1_000_000;
         let (index, now) = (log.last() + 1, self.ledger.borrow().clocks.now(group));
-        let moment = Moment { stamp: stamp * 10, index, now };
+        let moment = Moment { stamp: stamp * 10, index, now, fades: self.fades };
         let entry = Entry { term, data: self.swarm.batch(&mut self.rng, group, moment) };
         let change = Change { group, first: index, entries: vec![entry.clone()], hard_state: None };
         self.ledger.borrow_mut().possible.push(newest.after(&[change]));
@@ -367,6 +376,11 @@ impl Life {
     fn apply(&mut self, log: &LogModel) {
         let before = self.applied.clone();
         apply_committed(&self.store, log, &mut self.applied);
+        self.show_applied(&before, log);
+    }
+
+    /// Lets what was applied show in what must be there.
+    pub fn show_applied(&mut self, before: &BTreeMap<GroupId, u64>, log: &LogModel) {
         let mut live = Content::clone(&self.live);
         for (group, upto) in &self.applied {
             let from = before.get(group).copied().unwrap_or(0);
@@ -394,8 +408,17 @@ impl Life {
         self.mark("log times advanced");
     }
 
+    /// From now on everything that is written expires, or does no more; either is in tables of its own.
+    async fn begin_or_end_fading(&mut self) -> Result<(), Halt> {
+        self.flush().await?;
+        self.fades = !self.fades;
+        self.mark("whiles in which everything written expires, begun or ended");
+        self.tick();
+        Ok(())
+    }
+
     fn release(&mut self) {
-        let group = self.swarm.group(&mut self.rng);
+        let group = self.swarm.busy_group(&mut self.rng);
         let upto = self.applied.get(&group).copied().unwrap_or(0);
         let upto = if self.rng.below(3) == 0 { self.rng.below(upto + 1) } else { upto };
         self.store.release_log(group, LogIndex(upto));

@@ -56,12 +56,17 @@ pub struct Opened {
     pub content: Content,
 }
 
-/// Opens the store and checks it whole.
-pub async fn open(env: InProcEnv, options: StoreOptions, candidates: &[LogModel]) -> Result<Opened, Halt> {
-    open_in(Path::new(FOLDER), env, options, candidates, &Clocks::default()).await
+/// Opens the store and checks it whole, at some log time.
+pub async fn open(
+    env: InProcEnv,
+    options: StoreOptions,
+    candidates: &[LogModel],
+    clocks: &Clocks,
+) -> Result<Opened, Halt> {
+    open_in(Path::new(FOLDER), env, options, candidates, clocks).await
 }
 
-/// The same with the store, or a copy of one, in some folder, at some log time.
+/// The same with the store, or a copy of one, in some folder.
 pub async fn open_in(
     folder: &Path,
     env: InProcEnv,

@@ -379,6 +379,16 @@ impl Machine {
     }
 
     fn rot_somewhere(&mut self) {
+        if self.rng.below(3) == 0 {
+            // The opening of the newest segment, of which nothing but what is behind it tells.
+            let newest = newest_log_block(&self.sim.disk());
+            if let Some((path, first, _, _)) = newest.filter(|(_, first, _, _)| *first > 1) {
+                let (block, bit) = (self.rng.below(first.min(2)), self.rng.next());
+                self.sim.disk().rot(&path, block, bit);
+                self.mark("newest segments that lost their opening");
+                return;
+            }
+        }
         let files = self.sim.disk().files();
         let Some((path, len)) = usize::try_from(self.rng.below(files.len() as u64)).ok().and_then(|at| files.get(at))
         else {

@@ -17,6 +17,8 @@ pub struct Moment {
     pub index: u64,
     /// The group's log time, microseconds.
     pub now: u64,
+    /// Everything that is written expires.
+    pub fades: bool,
 }
 
 /// Everything that is decided before a seed is run.
@@ -60,6 +62,10 @@ pub struct Swarm {
     pub expiring: u64,
     /// How long values live, microseconds of log time, about.
     pub lifetime: u64,
+    /// Percent of steps at which a while begins or ends in which everything that is written expires, over what does not.
+    pub fading: u64,
+    /// The last group is written once in so many times that others are, and its log is let go seldom; 0 for a group like others.
+    pub quiet: u64,
     /// The last group is a stream: its keys rise, all its values expire, and it is trimmed from below.
     pub stream: bool,
     /// Percent of steps at which a range is exported or replaced.
@@ -77,11 +83,12 @@ impl Swarm {
             choices.get(at).copied().unwrap_or(0)
         };
         let size = |rng: &mut Rng, choices: &[u64]| usize::try_from(pick(rng, choices)).unwrap_or(0);
+        let segment_bytes = pick(&mut rng, &[64 << 10, 64 << 10, 128 << 10]);
         let options = StoreOptions {
             memtable_bytes: size(&mut rng, &[4 << 10, 8 << 10, 16 << 10]),
             frozen_memtables: size(&mut rng, &[1, 2, 3]),
-            segment_bytes: pick(&mut rng, &[64 << 10, 64 << 10, 128 << 10]),
-            log_limit_bytes: pick(&mut rng, &[512 << 10, 1 << 20]),
+            segment_bytes,
+            log_limit_bytes: pick(&mut rng, &[256 << 10, 512 << 10, 1 << 20]).max(4 * segment_bytes),
             spare_segments: size(&mut rng, &[0, 1, 2]),
             tail_cache_bytes: size(&mut rng, &[0, 4 << 10, 16 << 10]),
             seal_after_micros: pick(&mut rng, &[2_000, 20_000, 50_000]),
@@ -139,6 +146,8 @@ impl Swarm {
             stream: rng.below(3) == 0,
             transfers: pick(&mut rng, &[0, 2, 5]),
             polite: rng.below(3) == 0,
+            fading: pick(&mut rng, &[0, 0, 4]),
+            quiet: pick(&mut rng, &[0, 0, 20]),
             options,
             damaged,
             faults,
@@ -150,17 +159,25 @@ impl Swarm {
         GroupId(1 + u32::try_from(rng.below(self.groups)).unwrap_or(0))
     }
 
+    /// One of the groups, to be written or let go.
+    pub fn busy_group(&self, rng: &mut Rng) -> GroupId {
+        let group = self.group(rng);
+        let is_quiet = self.quiet > 0 && self.groups > 1 && u64::from(group.0) == self.groups;
+        if is_quiet && rng.below(self.quiet) > 0 { GroupId(1) } else { group }
+    }
+
     /// A key of a group.
     pub fn key(&self, rng: &mut Rng, group: GroupId) -> Bytes {
         Self::key_at(group, rng.below(self.keys))
     }
 
     /// The key of a number. Groups are told by four bytes, as the store's clocks tell them.
-    fn key_at(group: GroupId, number: u64) -> Bytes {
+    pub fn key_at(group: GroupId, number: u64) -> Bytes {
         Self::named(group, &format!("/{number:04}"))
     }
 
-    fn named(group: GroupId, name: &str) -> Bytes {
+    /// A key of a group by its name.
+    pub fn named(group: GroupId, name: &str) -> Bytes {
         Bytes::from([&group.0.to_be_bytes(), name.as_bytes()].concat())
     }
 
@@ -181,11 +198,17 @@ impl Swarm {
             self.extend_stream(rng, group, at, &mut batch);
             return Bytes::from(batch.encode());
         }
-        batch.put(Self::named(group, "/count"), at.stamp.to_string());
+        if at.fades {
+            batch.put_expiring(Self::named(group, "/count"), at.stamp.to_string(), Expiry(at.now + 1));
+        } else {
+            batch.put(Self::named(group, "/count"), at.stamp.to_string());
+        }
         for _ in 0..rng.below(6) {
             let number = rng.below(self.keys);
             let key = Self::key_at(group, number);
-            if self.range_deletes > 0 && rng.below(self.range_deletes) == 0 {
+            if at.fades {
+                batch.put_expiring(key, self.value_of(rng, at.stamp), Expiry(at.now + rng.below(self.lifetime / 4)));
+            } else if self.range_deletes > 0 && rng.below(self.range_deletes) == 0 {
                 if rng.below(6) == 0 {
                     batch.delete_range(Self::key_at(group, 0), Self::key_at(group, self.keys));
                 } else {

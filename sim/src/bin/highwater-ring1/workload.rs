@@ -4,17 +4,22 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_engine::{
-    EngineError, GroupId, HardState, Incarnation, LogBatch, LogIndex, Store, StoreOptions, StoreStats, Term, WriteBatch,
+    CompactionPolicy, EngineError, Expiry, GroupId, HardState, Incarnation, IngestOptions, LogBatch, LogIndex, Store,
+    StoreOptions, StoreStats, Term, WriteBatch,
 };
 use highwater_runtime::Env;
 use highwater_runtime::inproc::InProcEnv;
 use highwater_runtime::rng::Rng;
 
-use crate::model::{Change, Entry, LogModel};
+use crate::clocks::Clocks;
+use crate::model::{Change, Content, Entry, GroupModel, LogModel, Replacement};
 use crate::recovered::FOLDER;
+use crate::swarm::Swarm;
+use crate::transfer;
 
 /// The first life of every group.
 pub const LIFE: Incarnation = Incarnation(1);
@@ -33,6 +38,12 @@ pub enum Step {
     Drop,
     /// Do nothing for so many microseconds.
     Idle(u64),
+    /// The group's log time is this from now on.
+    Tick(GroupId, u64),
+    /// Export what the group has now, and some appends later ...
+    Export(GroupId),
+    /// ... put it in place of what it has then. Counts as an append.
+    Ingest(GroupId),
 }
 
 /// A workload with everything that it could leave behind.
@@ -45,6 +56,8 @@ pub struct Workload {
     pub steps: Vec<Step>,
     /// The logs after each number of appends.
     pub models: Vec<LogModel>,
+    /// The log times after each number of appends.
+    pub clocks: Vec<Clocks>,
 }
 
 /// How far a run has come: appends that were acknowledged, and that were begun.
@@ -60,7 +73,19 @@ struct Shape {
     tails: bool,
     quiet_after: u64,
     flush_every: u64,
+    /// The second group's log is let go slowly.
+    lags: bool,
+    /// Everything that is written expires soon, from this append to before that; then a log time comes at which it has expired.
+    fading: (u64, u64),
+    /// What the first group has after this append takes the place of what it has after that one.
+    transfer: (u64, u64),
 }
+
+/// No append.
+const NEVER: (u64, u64) = (0, 0);
+/// When what expires does, and a log time behind that.
+const UNTIL: Expiry = Expiry(1_000);
+const LATER: u64 = 2_000;
 
 impl Workload {
     /// All workloads.
@@ -82,6 +107,9 @@ impl Workload {
             tails: false,
             quiet_after: 40,
             flush_every: 0,
+            lags: false,
+            fading: NEVER,
+            transfer: NEVER,
         };
         let ranges = Shape {
             name: "range deletes, held snapshots, uncommitted tails that are replaced",
@@ -93,19 +121,46 @@ impl Workload {
             tails: true,
             quiet_after: 36,
             flush_every: 9,
+            lags: false,
+            fading: NEVER,
+            transfer: NEVER,
         };
         let segments = Shape {
             name: "recycled segments, a quiet group that is moved forward, a manifest that rolls",
-            options: StoreOptions { manifest_bytes: 16 << 10, spare_segments: 1, ..options },
+            options: StoreOptions { manifest_bytes: 16 << 10, spare_segments: 1, ..options.clone() },
             appends: 70,
             keys: 20,
             value: 4000,
             ranges: false,
             tails: false,
-            quiet_after: 6,
+            quiet_after: 12,
             flush_every: 0,
+            lags: true,
+            fading: NEVER,
+            transfer: NEVER,
         };
-        [plain, ranges, segments].into_iter().map(Self::of).collect()
+        let lazy = Shape {
+            name: "several runs per level, values that expire over older ones, a group that is replaced",
+            options: StoreOptions {
+                compaction_policy: CompactionPolicy::LazyLeveled,
+                level_zero_trigger: 3,
+                table_bytes: 4 << 10,
+                level_one_bytes: 4 << 10,
+                level_ratio: 2,
+                ..options
+            },
+            appends: 64,
+            keys: 40,
+            value: 400,
+            ranges: false,
+            tails: false,
+            quiet_after: 32,
+            flush_every: 6,
+            lags: false,
+            fading: (37, 42),
+            transfer: (44, 52),
+        };
+        [plain, ranges, segments, lazy].into_iter().map(Self::of).collect()
     }
 
     fn of(shape: Shape) -> Self {
@@ -113,7 +168,10 @@ impl Workload {
         let groups = [GroupId(1), GroupId(2)];
         let mut steps = Vec::new();
         let mut models = vec![LogModel::default()];
+        let mut clocks = vec![Clocks::default()];
         let mut now = LogModel::default();
+        let mut time = Clocks::default();
+        let mut exported = None;
         for number in 1..=shape.appends {
             let mut changes = Vec::new();
             for group in groups {
@@ -123,10 +181,34 @@ impl Workload {
                 changes.push(change(&mut rng, &shape, &now.group(group), group, number));
             }
             now = now.after(&changes);
-            models.push(now.clone());
             steps.push(Step::Append(changes));
+            if number == shape.fading.0 {
+                steps.extend([Step::Flush, Step::Idle(100_000)]);
+            }
+            if number == shape.fading.1 {
+                // What expires is in a table of its own then.
+                steps.push(Step::Flush);
+                time.advance(GroupId(1), LATER);
+                steps.extend([Step::Tick(GroupId(1), LATER), Step::Idle(20_000)]);
+            }
+            models.push(now.clone());
+            clocks.push(time.clone());
+            if number == shape.transfer.0 {
+                exported = Some(content_of(&now, GroupId(1)));
+                steps.push(Step::Export(GroupId(1)));
+            }
+            if number == shape.transfer.1 {
+                now = now.replaced(replacement(GroupId(1), &now, exported.take().unwrap_or_default()));
+                steps.push(Step::Ingest(GroupId(1)));
+                models.push(now.clone());
+                clocks.push(time.clone());
+            }
             if number % 3 == 0 {
-                steps.extend(groups.map(|group| Step::Release(group, now.group(group).committed())));
+                steps.extend(groups.map(|group| {
+                    // A quiet group's log is let go entry by entry, so that it is moved between two edits that know where it begins.
+                    let upto = if group.0 == 2 && shape.lags { number / 8 } else { u64::MAX };
+                    Step::Release(group, now.group(group).committed().min(upto))
+                }));
             }
             if shape.flush_every > 0 && number % shape.flush_every == 0 {
                 steps.push(Step::Flush);
@@ -139,7 +221,12 @@ impl Workload {
             }
         }
         steps.push(Step::Idle(20_000));
-        Self { name: shape.name, options: shape.options, steps, models }
+        Self { name: shape.name, options: shape.options, steps, models, clocks }
+    }
+
+    /// The log times that may have been told by the time that so many appends have begun.
+    pub fn clocks_at(&self, started: usize) -> Clocks {
+        self.clocks.get(started).or(self.clocks.last()).cloned().unwrap_or_default()
     }
 
     /// Runs all steps on an empty or recovered folder that holds nothing yet, and returns the store's figures.
@@ -147,6 +234,7 @@ impl Workload {
         let (store, _) = Store::open(env.clone(), Path::new(FOLDER), self.options.clone()).await?;
         let mut applied = BTreeMap::new();
         let mut held = Vec::new();
+        let mut prepared = None;
         for step in &self.steps {
             match step {
                 Step::Append(changes) => {
@@ -165,6 +253,25 @@ impl Workload {
                 Step::Hold => held.push(store.snapshot()),
                 Step::Drop => drop(held.pop()),
                 Step::Idle(micros) => env.sleep(*micros).await,
+                Step::Tick(group, micros) => store.advance_clock(*group, *micros),
+                Step::Export(group) => prepared = Some(transfer::export_at_last(&env, &store, *group).await?),
+                Step::Ingest(group) => {
+                    let (acknowledged, _) = progress.get();
+                    let Some(model) = self.models.get(acknowledged + 1) else { continue };
+                    let Some(prepared) = prepared.take() else { continue };
+                    let GroupModel { incarnation, start: (applied_to, term), .. } = model.group(*group);
+                    progress.set((acknowledged, acknowledged + 1));
+                    let options = IngestOptions {
+                        range: Swarm::range(*group),
+                        incarnation,
+                        applied: LogIndex(applied_to),
+                        term,
+                        any_database: false,
+                    };
+                    transfer::ingest_at_last(&env, &store, *group, &prepared, &options).await?;
+                    progress.set((acknowledged + 1, acknowledged + 1));
+                    applied.insert(*group, applied_to);
+                }
             }
         }
         let stats = store.stats();
@@ -221,7 +328,7 @@ pub fn apply_committed(store: &Store<InProcEnv>, model: &LogModel, applied: &mut
     }
 }
 
-fn change(rng: &mut Rng, shape: &Shape, log: &crate::model::GroupModel, group: GroupId, number: u64) -> Change {
+fn change(rng: &mut Rng, shape: &Shape, log: &GroupModel, group: GroupId, number: u64) -> Change {
     let committed = log.committed();
     // What is not committed may be replaced by another leader.
     let replaces = log.last() > committed && rng.below(2) == 0;
@@ -236,16 +343,39 @@ fn change(rng: &mut Rng, shape: &Shape, log: &crate::model::GroupModel, group: G
     Change { group, first, entries, hard_state }
 }
 
+/// What a group holds.
+fn content_of(now: &LogModel, group: GroupId) -> Content {
+    let only = LogModel { groups: BTreeMap::from([(group, now.group(group))]) };
+    only.content(&BTreeMap::from([(group, now.group(group).committed())]))
+}
+
+/// What takes a group's place some entries further on.
+fn replacement(group: GroupId, now: &LogModel, base: Content) -> Replacement {
+    let log = now.group(group);
+    let start = (log.last() + 3, Term(log.term()));
+    Replacement { group, incarnation: log.incarnation, start, base: Arc::new(base) }
+}
+
 fn batch(rng: &mut Rng, shape: &Shape, group: GroupId, number: u64) -> Bytes {
-    let key = |at: u64| format!("{}/{at:04}", group.0);
+    let key = |at: u64| Swarm::key_at(group, at);
+    let fades = (shape.fading.0 + 1..=shape.fading.1).contains(&(number / 10));
     let mut batch = WriteBatch::new();
-    batch.put(format!("{}/count", group.0), number.to_string());
+    if fades {
+        batch.put_expiring(Swarm::named(group, "/count"), number.to_string(), UNTIL);
+    } else {
+        batch.put(Swarm::named(group, "/count"), number.to_string());
+    }
     let puts = if shape.value > 1000 { 1 } else { 2 };
     for _ in 0..puts {
         let len = usize::try_from(shape.value / 2 + rng.below(shape.value)).unwrap_or(0);
-        batch.put(key(rng.below(shape.keys)), vec![u8::try_from(number % 251).unwrap_or(0); len]);
+        let (key, value) = (key(rng.below(shape.keys)), vec![u8::try_from(number % 251).unwrap_or(0); len]);
+        if fades {
+            batch.put_expiring(key, value, UNTIL);
+        } else {
+            batch.put(key, value);
+        }
     }
-    if rng.below(3) == 0 {
+    if !fades && rng.below(3) == 0 {
         batch.delete(key(rng.below(shape.keys)));
     }
     if shape.ranges && rng.below(4) == 0 {
