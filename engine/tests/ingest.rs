@@ -408,9 +408,8 @@ fn old_group_comes_back(mutant: Option<u32>) -> Option<u64> {
             let opened = Store::open(env, Path::new(support::FOLDER), StoreOptions::small()).await;
             opened.map(|(_, recovery)| recovery.groups[&MIDDLE].clone())
         });
-        let is_right = |found: RecoveredGroup| {
-            (found.applied, found.first_index, found.last_index) == (AT, AT.next(), AT)
-        };
+        let is_right =
+            |found: RecoveredGroup| (found.applied, found.first_index, found.last_index) == (AT, AT.next(), AT);
         !found.unwrap().is_ok_and(is_right)
     })
 }
@@ -423,8 +422,7 @@ fn an_edit_that_was_under_way_does_not_bring_the_old_group_back() {
 #[cfg(feature = "mutants")]
 #[test]
 fn it_would_without_the_look_at_what_is_installed() {
-    assert!(old_group_comes_back(Some(137)).is_some(), "marks from before");
-    assert!(old_group_comes_back(Some(139)).is_some(), "blocks from before");
+    assert!(old_group_comes_back(Some(137)).is_some());
 }
 
 #[test]

@@ -89,7 +89,11 @@ fn write_row(done: &Done) -> Result<(), String> {
 /// The number behind a word of libFuzzer's status line, as in "cov: 12 ft: 34 corp: 5/6Kb".
 fn figure(line: &str, word: &str) -> u64 {
     let behind = line.split_once(word).map_or("", |(_, rest)| rest.trim_start());
-    behind.split(|character: char| !character.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    behind
+        .split(|character: char| !character.is_ascii_digit())
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
 }
 
 fn targets(wanted: &[String]) -> Result<Vec<String>, String> {

@@ -10,8 +10,8 @@ mod table;
 
 use std::path::Path;
 
-pub use replay::{GroupFacts, LogReplay};
 pub use crate::store::{Descriptor, seal as seal_descriptor};
+pub use replay::{GroupFacts, LogReplay};
 pub use table::{Part, PartKind, RangeDelete, TableParts, Version};
 pub use table::{filter_lets_through, index_entries, range_deletes, take_apart, versions};
 

@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn sizes_that_no_table_has_are_refused() {
         let refused = |meta: TableMeta| {
-            Descriptor::decode(&Descriptor { database: 1, range: KeyRange::all(), tables: vec![meta] }.encode()).is_err()
+            Descriptor::decode(&Descriptor { database: 1, range: KeyRange::all(), tables: vec![meta] }.encode())
+                .is_err()
         };
         assert!(refused(TableMeta { footer_at: u64::MAX, ..TableMeta::plain(1, "b", "c") }));
         assert!(refused(TableMeta { entries: u64::MAX, ..TableMeta::plain(1, "b", "c") }));

@@ -1,5 +1,6 @@
 //! The campaign: every planted bug, looked for by exhaustion and by sampling, and the table of what each took.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,12 +13,14 @@ use crate::{Sample, choose, exhaust, sample_seeds};
 /// Every planted bug that lies in the engine, in the order of the documentation.
 const PLANTED: &[u32] = &[
     4, 5, 6, 13, 41, 42, 43, 44, 45, 46, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115,
-    116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133, 134, 135, 136,
-    137, 138, 139,
+    116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138,
+    139,
 ];
 /// The table stands between these lines of the page.
 const BEGIN: &str = "<!-- campaign: begin -->";
 const END: &str = "<!-- campaign: end -->";
+
+const NOT_FOUND: &str = "NOT FOUND";
 
 /// Options of `mutants`.
 #[derive(Args, Clone)]
@@ -45,40 +48,31 @@ pub fn run(options: &Campaign) -> bool {
         println!("this build has no planted bugs in it; build it with --features mutants");
         return false;
     }
-    let mut table = String::from(
-        "| bug | by exhaustion: states opened, seconds | by sampling: seed, seconds | noticed as |\n|---|---|---|---|\n",
-    );
-    let (mut missed, mut seeds_to_find) = (Vec::new(), Vec::new());
+    let mut missed = Vec::new();
+    let mut rows = options.write.as_ref().map_or(Ok(BTreeMap::new()), rows_of).unwrap_or_default();
+    if options.only.is_empty() {
+        rows.clear();
+    }
     let chosen: Vec<u32> =
         PLANTED.iter().copied().filter(|number| options.only.is_empty() || options.only.contains(number)).collect();
     for number in &chosen {
         let (states, seconds, exhausted) = by_exhaustion(*number, options);
         let sums = sample_seeds(&Sample::looking_for(*number, options.seeds, options.jobs));
         let sampled = sums.found.as_ref();
-        let noticed = exhausted.as_deref().or(sampled.map(|(_, what)| what.as_str())).unwrap_or("NOT FOUND");
+        let noticed = exhausted.as_deref().or(sampled.map(|(_, what)| what.as_str())).unwrap_or(NOT_FOUND);
         let one = exhausted
             .as_ref()
             .map_or(format!("not in {states}, {seconds:.1} s"), |_| format!("{states}, {seconds:.1} s"));
         let other = sampled.map_or(format!("not in {} seeds", sums.seeds), |(seed, _)| {
             format!("{seed}, {:.1} s", sums.took.as_secs_f64())
         });
-        seeds_to_find.extend(sampled.map(|(seed, _)| *seed));
-        let _ = writeln!(table, "| {number} | {one} | {other} | {} |", brief(noticed));
+        rows.insert(*number, format!("| {number} | {one} | {other} | {} |", brief(noticed)));
         println!("{number}: exhaustion {one}; sampling {other}; {}", brief(noticed));
         if exhausted.is_none() && sampled.is_none() {
             missed.push(*number);
         }
     }
-    seeds_to_find.sort_unstable();
-    let median = seeds_to_find.get(seeds_to_find.len() / 2).copied().unwrap_or(0);
-    let _ = writeln!(
-        table,
-        "\n{} of {} found; by sampling {}, the median at seed {median}. Exhaustion tried every {}th crash point.",
-        chosen.len() - missed.len(),
-        chosen.len(),
-        seeds_to_find.len(),
-        options.every
-    );
+    let table = table(&rows, options.every);
     println!("\n{table}");
     choose(None);
     if let Some(page) = &options.write
@@ -91,6 +85,37 @@ pub fn run(options: &Campaign) -> bool {
         println!("NOT FOUND: {missed:?}");
     }
     missed.is_empty()
+}
+
+/// The rows that a page has already: those of bugs that are not looked for now stay.
+fn rows_of(page: &PathBuf) -> std::io::Result<BTreeMap<u32, String>> {
+    let text = std::fs::read_to_string(page)?;
+    let table = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map_or("", |(table, _)| table);
+    let numbered = |row: &str| Some((row.strip_prefix("| ")?.split(' ').next()?.parse().ok()?, row.to_owned()));
+    Ok(table.lines().filter_map(numbered).collect())
+}
+
+/// All rows, with what they add up to.
+fn table(rows: &BTreeMap<u32, String>, every: usize) -> String {
+    let mut table = String::from(
+        "| bug | by exhaustion: states opened, seconds | by sampling: seed, seconds | noticed as |\n|---|---|---|---|\n",
+    );
+    for row in rows.values() {
+        let _ = writeln!(table, "{row}");
+    }
+    let missed = rows.values().filter(|row| row.contains(NOT_FOUND)).count();
+    let seed_of = |row: &String| row.split(" | ").nth(2)?.split(',').next()?.parse::<u64>().ok();
+    let mut seeds: Vec<u64> = rows.values().filter_map(seed_of).collect();
+    seeds.sort_unstable();
+    let median = seeds.get(seeds.len() / 2).copied().unwrap_or(0);
+    let _ = writeln!(
+        table,
+        "\n{} of {} found; by sampling {}, the median at seed {median}. Exhaustion tried every {every}th crash point.",
+        rows.len() - missed,
+        rows.len(),
+        seeds.len(),
+    );
+    table
 }
 
 fn by_exhaustion(number: u32, options: &Campaign) -> (u64, f64, Option<String>) {

@@ -171,11 +171,7 @@ impl Life {
 const TRIES: usize = 3;
 
 /// Exports all that a group has, again if that fails.
-pub async fn export_at_last<E: Env>(
-    env: &E,
-    store: &Store<E>,
-    group: GroupId,
-) -> Result<PreparedTables, EngineError> {
+pub async fn export_at_last<E: Env>(env: &E, store: &Store<E>, group: GroupId) -> Result<PreparedTables, EngineError> {
     let mut tries = 1;
     loop {
         discard(env, Path::new(PREPARED)).await?;
@@ -228,12 +224,7 @@ impl Others {
     }
 
     /// Applies what was appended. False if it was not.
-    fn take_outcome(
-        &mut self,
-        outcome: Result<(), EngineError>,
-        replaced: GroupId,
-        store: &Store<InProcEnv>,
-    ) -> bool {
+    fn take_outcome(&mut self, outcome: Result<(), EngineError>, replaced: GroupId, store: &Store<InProcEnv>) -> bool {
         let begun = self.begun.take();
         match (outcome, begun) {
             (Ok(()), Some(begun)) => {

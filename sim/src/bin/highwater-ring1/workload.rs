@@ -73,8 +73,6 @@ struct Shape {
     tails: bool,
     quiet_after: u64,
     flush_every: u64,
-    /// The second group's log is let go slowly.
-    lags: bool,
     /// Everything that is written expires soon, from this append to before that; then a log time comes at which it has expired.
     fading: (u64, u64),
     /// What the first group has after this append takes the place of what it has after that one.
@@ -107,7 +105,6 @@ impl Workload {
             tails: false,
             quiet_after: 40,
             flush_every: 0,
-            lags: false,
             fading: NEVER,
             transfer: NEVER,
         };
@@ -121,7 +118,6 @@ impl Workload {
             tails: true,
             quiet_after: 36,
             flush_every: 9,
-            lags: false,
             fading: NEVER,
             transfer: NEVER,
         };
@@ -133,9 +129,8 @@ impl Workload {
             value: 4000,
             ranges: false,
             tails: false,
-            quiet_after: 12,
+            quiet_after: 6,
             flush_every: 0,
-            lags: true,
             fading: NEVER,
             transfer: NEVER,
         };
@@ -156,7 +151,6 @@ impl Workload {
             tails: false,
             quiet_after: 32,
             flush_every: 6,
-            lags: false,
             fading: (37, 42),
             transfer: (44, 52),
         };
@@ -204,11 +198,7 @@ impl Workload {
                 clocks.push(time.clone());
             }
             if number % 3 == 0 {
-                steps.extend(groups.map(|group| {
-                    // A quiet group's log is let go entry by entry, so that it is moved between two edits that know where it begins.
-                    let upto = if group.0 == 2 && shape.lags { number / 8 } else { u64::MAX };
-                    Step::Release(group, now.group(group).committed().min(upto))
-                }));
+                steps.extend(groups.map(|group| Step::Release(group, now.group(group).committed())));
             }
             if shape.flush_every > 0 && number % shape.flush_every == 0 {
                 steps.push(Step::Flush);
