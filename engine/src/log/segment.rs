@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offset  0  magic          4 bytes "HWLS"
-//!         4  version        u16, 1
+//!         4  version        u16, 2
 //!         6  reserved       u16, 0
 //!         8  database       u64
 //!        16  store          u32
