@@ -22,6 +22,7 @@ pub fn test() -> Result<(), String> {
     step("the book's layouts", || crate::layouts::check(Path::new(".")))?;
     step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("tests", cargo(&["test", "--lib", "--bins", "--tests"]))?;
+    step("the load generator", cargo(&["test", "-p", "highwater-bench", "--bins", "--tests"]))?;
     step("the Raft state machine alone", crate::ring0::slice)?;
     step("the store on a simulated disk", crate::ring1::slice)?;
     step(

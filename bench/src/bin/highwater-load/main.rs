@@ -1,0 +1,42 @@
+//! # highwater-load
+//!
+//! A load generator for Highwater over HTTP: inserts, selects by key and consumes, in a closed loop or by a schedule made
+//! before the run, with a check afterwards that what was acknowledged is there, once. Owns the plan of operations, the
+//! measuring and the checks. Pure parts (`arrivals`, `plan`, `ledger`, `consumption`, `measure`, `report`) know no network
+//! and no clock. Must never: leave an operation out of the figures because the server was slow.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a client program: it talks to the world itself and is not simulated"
+)]
+
+mod args;
+mod arrivals;
+mod client;
+mod consumers;
+mod consumption;
+mod failure;
+mod ledger;
+mod measure;
+mod plan;
+mod readback;
+mod report;
+mod run;
+mod schema;
+mod stage;
+mod violation;
+mod writers;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match run::run(&args::Args::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprint!("{}", failure.text());
+            ExitCode::from(failure.code())
+        }
+    }
+}

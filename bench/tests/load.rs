@@ -1,0 +1,144 @@
+//! `highwater-load` against a real `highwaterd`: this program is both. Started with [`SERVER`] set it is the daemon, so that
+//! the test needs no binary of another package; otherwise it starts itself that way and runs the generator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a test of real processes on a real folder"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use serde_json::Value;
+
+/// Environment variable that makes this program the daemon.
+const SERVER: &str = "LOAD_TEST_IS_SERVER";
+const PASSWORD: &str = "correct horse";
+
+fn main() -> ExitCode {
+    if std::env::var_os(SERVER).is_some() {
+        return highwater_server::daemon::main();
+    }
+    if std::env::args().any(|argument| argument == "--list") {
+        println!("load: test");
+        return ExitCode::SUCCESS;
+    }
+    errors_are_sentences();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    load_is_verified(&server.url);
+    println!("highwater-load: ok");
+    ExitCode::SUCCESS
+}
+
+/// A server; killed when dropped.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_")) {
+            command.env_remove(name);
+        }
+        command.env(SERVER, "1").args(["--data-dir", folder.to_str().unwrap(), "--http-addr", "127.0.0.1:0"]);
+        command.args(["--root-password", PASSWORD, "--set", "auth.scram_iterations=4096", "--cores", "1"]);
+        command.args(["--user-shards", "2", "--shared-shards", "2"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut banner = String::new();
+        while !banner.contains("\n  stop") {
+            if lines.read_line(&mut banner).unwrap() == 0 {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("the server ended early: {:?}: {said}", child.wait().unwrap());
+            }
+        }
+        // Nobody may block on a full pipe.
+        let mut errors = child.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        let url = banner.lines().find_map(|line| line.trim().strip_prefix("HTTP")).unwrap().trim().to_owned();
+        Self { child, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Exit code, standard output and standard error.
+fn load(url: &str, password: &str, arguments: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater-load"));
+    command.env_clear().env("HIGHWATER_URL", url).env("HIGHWATER_PASSWORD", password);
+    command.args(["--users", "3", "--rows", "60", "--warmup", "0.05", "--seconds", "0.3", "--connections", "4"]);
+    let output = command.args(arguments.split(' ')).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The JSON document of a run that went well.
+fn document(url: &str, arguments: &str) -> Value {
+    let (code, out, err) = load(url, PASSWORD, &format!("{arguments} --json"));
+    assert_eq!(code, 0, "{arguments}: {out}\n{err}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+}
+
+fn done(document: &Value, operation: &str) -> u64 {
+    document["operations"][operation]["done"].as_u64().unwrap_or_else(|| panic!("{document:#}"))
+}
+
+fn load_is_verified(url: &str) {
+    let (code, _, err) = load(url, "wrong", "insert");
+    assert!(code == 4 && err.contains("was refused"), "{err}");
+    let (code, _, err) = load(url, PASSWORD, "insert");
+    assert!(code == 1 && err.contains("--setup"), "{err}");
+
+    // Twice: what is there is left as it is.
+    assert_eq!(load(url, PASSWORD, "--setup --partitions 2").0, 0);
+    let inserts = document(url, "insert --setup --verify");
+    let facts = &inserts["verified"]["facts"];
+    assert!(done(&inserts, "insert") > 0 && facts["acknowledged"] == facts["rows_found"], "{inserts:#}");
+
+    let (code, out, err) = load(url, PASSWORD, "insert --rate 100 --verify");
+    assert!(code == 0 && out.contains("from the intended start") && out.contains("violations 0"), "{out}\n{err}");
+
+    let selects = document(url, "select --verify");
+    assert!(done(&selects, "select") > 0, "{selects:#}");
+    let (code, out, _) = load(url, PASSWORD, "select --verify --seed 2");
+    assert!(code == 1 && out.contains("WRONG_ROW") && out.contains("VIOLATION: row"), "rows of another seed: {out}");
+
+    let consumed = document(url, "consume --verify --producers 2");
+    let facts = &consumed["verified"]["facts"];
+    assert!(done(&consumed, "deliver") > 0, "{consumed:#}");
+    assert!(facts["messages"].as_u64() >= facts["acknowledged"].as_u64(), "{consumed:#}");
+
+    assert_eq!(load(url, PASSWORD, "--cleanup").0, 0);
+    assert_eq!(load(url, PASSWORD, "select").0, 1, "the tables are gone");
+}
+
+fn errors_are_sentences() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1000]);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").unwrap();
+    });
+    let (code, _, err) = load(&url, PASSWORD, "insert");
+    assert!(code == 3 && err.contains("is not a Highwater server"), "{err}");
+    other.join().unwrap();
+    let (code, _, err) = load(&url, PASSWORD, "insert");
+    assert!(code == 3 && err.contains("is highwaterd running there?"), "{err}");
+    assert_eq!(load("ftp://x", PASSWORD, "insert").0, 2);
+}
