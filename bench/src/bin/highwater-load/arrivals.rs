@@ -53,7 +53,7 @@ mod tests {
     use quickcheck::quickcheck;
 
     quickcheck! {
-        fn starts_rise_and_stay_within_the_run(seed: u64, rate: u16, millis: u16) -> bool {
+        fn starts_rise_and_stay_within_the_run(seed: u64, rate: u16, millis: u8) -> bool {
             let nanos = u64::from(millis) * 1_000_000;
             let arrivals = Arrivals::poisson(seed, f64::from(rate) + 0.5, nanos).unwrap();
             arrivals.0.is_sorted() && arrivals.0.iter().all(|start| *start < nanos)

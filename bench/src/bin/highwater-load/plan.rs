@@ -96,7 +96,7 @@ mod tests {
     use quickcheck::quickcheck;
 
     fn plan(seed: u64, users: u32) -> Plan {
-        Plan { seed, users: users.max(1), rows: 1000, payload_bytes: 100 }
+        Plan { seed, users: users.max(1), rows: 100, payload_bytes: 100 }
     }
 
     quickcheck! {
@@ -107,8 +107,8 @@ mod tests {
 
         fn no_two_inserts_have_the_same_key(seed: u64, start: u32) -> bool {
             let start = u64::from(start);
-            let ids: BTreeSet<i64> = (start..start + 2000).map(|number| plan(seed, 7).insert(number).id).collect();
-            ids.len() == 2000 && ids.iter().all(|id| *id >= 0)
+            let ids: BTreeSet<i64> = (start..start + 300).map(|number| plan(seed, 7).insert(number).id).collect();
+            ids.len() == 300 && ids.iter().all(|id| *id >= 0)
         }
 
         fn a_select_reads_a_row_that_is_there(seed: u64, users: u32, number: u64) -> bool {
@@ -132,7 +132,7 @@ mod tests {
         }
         assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
         let read: BTreeSet<i64> = (0..10_000).map(|number| plan.select(number).id).collect();
-        assert!(read.len() > 990, "{}", read.len());
+        assert!(read.len() == 100, "{}", read.len());
     }
 
     #[test]
