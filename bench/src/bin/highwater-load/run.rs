@@ -182,7 +182,7 @@ impl Progress<'_> {
             let mut sheet = Sheet::default();
             self.recorders.iter().for_each(|recorder| sheet.merge(&recorder.take_second()));
             let (at, seconds) = (now as f64 / 1e9, now.saturating_sub(self.last) as f64 / 1e9);
-            let (is_warmup, waiting) = (now <= warm_until, self.stage.waiting());
+            let (is_warmup, waiting) = (self.last.midpoint(now) < warm_until, self.stage.waiting());
             let lines = report::second_lines(at, seconds, &sheet, is_warmup, waiting);
             if self.args.json {
                 self.seconds.push(report::second_json(at, seconds, &sheet, is_warmup, waiting));
