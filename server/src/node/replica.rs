@@ -19,7 +19,7 @@ use highwater_state::group::GroupState;
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;
 
-use super::mesh::{Applied, Proposal};
+use super::mesh::{Applied, NotApplied, Proposal};
 
 /// This node's identity while a cluster is one node.
 pub(crate) const NODE: raft::NodeId = raft::NodeId(1);
@@ -34,7 +34,7 @@ pub(crate) struct Replica {
     /// Bytes of the largest entry that the store's log takes.
     max_entry: usize,
     incarnation: Incarnation,
-    waiting: BTreeMap<u64, ReplySlot<Result<Applied, Diag>>>,
+    waiting: BTreeMap<u64, ReplySlot<Result<Applied, NotApplied>>>,
     /// The newest catalog that is in the log, applied or not: what the next catalog entry starts from.
     logged_catalog: Arc<Catalog>,
     last_stamp: Micros,
@@ -45,7 +45,7 @@ pub(crate) struct Replica {
 #[derive(Default)]
 pub(crate) struct Effects {
     /// Answers to give once the new view is published.
-    pub(crate) answers: Vec<(ReplySlot<Result<Applied, Diag>>, Applied)>,
+    pub(crate) answers: Vec<(ReplySlot<Result<Applied, NotApplied>>, Applied)>,
     /// The outbox has grown.
     pub(crate) outbox: bool,
     /// Topic partitions have grown.
@@ -129,7 +129,7 @@ impl Replica {
             let deltas = self.logged_catalog.changes_to(planned);
             let command = Command::Catalog { from: self.logged_catalog.version, to: planned.version, deltas };
             if let Err(diag) = self.append(command, seed) {
-                proposal.reply.fill(Err(diag));
+                proposal.reply.fill(Err(diag.into()));
                 return;
             }
             // Apply would take stored forms; keeping the planned Arc shares definitions between groups.
@@ -139,7 +139,7 @@ impl Replica {
             Ok(index) => {
                 self.waiting.insert(index.0, proposal.reply);
             }
-            Err(diag) => proposal.reply.fill(Err(diag)),
+            Err(diag) => proposal.reply.fill(Err(diag.into())),
         }
     }
 

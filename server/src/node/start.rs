@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_engine::{EngineError, GroupId, RecoveredGroup, Store, StoreOptions};
+use highwater_raft as raft;
 use highwater_runtime::queue::Receiver;
 use highwater_runtime::{Env, Rt};
 use highwater_sql::catalog::Catalog;
@@ -23,6 +24,7 @@ use super::shape::{self, Shape, ShapeError};
 use super::signal::Signal;
 use super::{Cluster, Inner, Node, NodeSettings, ask_port, driver, intake, reads, shipper};
 use crate::auth;
+use crate::cluster::Links;
 
 /// How often a starting core looks whether the others are ready, in microseconds.
 const POLL_MICROS: u64 = 2_000;
@@ -80,31 +82,24 @@ pub enum StartError {
     OtherCore,
 }
 
-impl Node {
-    /// Starts this core's part of the node: opens its stores, starts its groups, and returns once the whole node is
-    /// ready.
+/// What starts one core's part of the node.
+pub struct NodeStart {
+    node: Node,
+    setup: NodeSetup,
+    proposals: Receiver<Proposal>,
+    questions: Receiver<Question>,
+    messages: Receiver<Vec<raft::Message>>,
+    layouts: Receiver<(Layout, u64)>,
+}
+
+impl NodeStart {
+    /// Opens this core's stores, starts its groups, and returns once the whole node is ready.
     ///
     /// # Errors
     /// [`StartError`]: the node cannot start and must stop.
-    pub async fn start(env: Rt, ports: Ports, setup: NodeSetup) -> Result<Self, StartError> {
-        let Ports { core, proposals, questions, layouts, to } = ports;
-        let node = Self(Rc::new(Inner {
-            env: env.clone(),
-            core,
-            settings: setup.settings.clone(),
-            to,
-            layout: OnceCell::new(),
-            cluster: OnceCell::new(),
-            catalog: RefCell::new(Arc::new(Catalog::default())),
-            catalog_changed: Signal::default(),
-            hosts: RefCell::new(BTreeMap::new()),
-            started: env.now(),
-            traffic: OnceCell::new(),
-            serving: Cell::new(false),
-            closing: Cell::new(false),
-            in_flight: Cell::new(0),
-            idle: Signal::default(),
-        }));
+    pub(crate) async fn run(self) -> Result<(), StartError> {
+        let Self { node, setup, proposals, questions, messages, layouts } = self;
+        let (env, core) = (node.0.env.clone(), node.0.core);
         let shape = node.agree_on_shape(&layouts, &setup).await?;
         let _ = node.0.layout.set(shape.layout);
         let cores = u32::try_from(node.0.to.len()).unwrap_or(1).max(1);
@@ -113,6 +108,7 @@ impl Node {
         }
         env.spawn("questions", reads::serve(node.clone(), questions));
         env.spawn("proposals", dispatch(node.clone(), proposals));
+        env.spawn("messages", take_in(node.clone(), messages));
         for host in node.hosts() {
             env.spawn("shipper", shipper::ship(node.clone(), host));
         }
@@ -122,6 +118,43 @@ impl Node {
             let finisher = node.clone();
             env.spawn("unfinished definitions", async move { finisher.finish_definitions().await });
         }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// This core's part of the node, and what starts it. The part takes other nodes' messages while it starts.
+    pub(crate) fn create(env: Rt, ports: Ports, setup: NodeSetup, links: Links) -> (Self, NodeStart) {
+        let Ports { core, proposals, questions, messages, layouts, to } = ports;
+        let started = env.now();
+        let node = Self(Rc::new(Inner {
+            env,
+            core,
+            settings: setup.settings.clone(),
+            links,
+            to,
+            layout: OnceCell::new(),
+            cluster: OnceCell::new(),
+            catalog: RefCell::new(Arc::new(Catalog::default())),
+            catalog_changed: Signal::default(),
+            hosts: RefCell::new(BTreeMap::new()),
+            started,
+            traffic: OnceCell::new(),
+            serving: Cell::new(false),
+            closing: Cell::new(false),
+            in_flight: Cell::new(0),
+            idle: Signal::default(),
+        }));
+        (node.clone(), NodeStart { node, setup, proposals, questions, messages, layouts })
+    }
+
+    /// [`Self::create`], then [`NodeStart::run`].
+    ///
+    /// # Errors
+    /// [`StartError`]: the node cannot start and must stop.
+    pub(crate) async fn start(env: Rt, ports: Ports, setup: NodeSetup, links: Links) -> Result<Self, StartError> {
+        let (node, start) = Self::create(env, ports, setup, links);
+        start.run().await?;
         Ok(node)
     }
 
@@ -258,11 +291,11 @@ impl Node {
 async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
     while let Some(proposal) = proposals.recv().await {
         let Some(host) = node.host_of(proposal.group) else {
-            proposal.reply.fill(Err(super::shutting_down()));
+            proposal.reply.fill(Err(super::shutting_down().into()));
             continue;
         };
         if host.closing.get() {
-            proposal.reply.fill(Err(super::shutting_down()));
+            proposal.reply.fill(Err(super::shutting_down().into()));
             continue;
         }
         if proposal.admission == Admission::Client {
@@ -277,5 +310,17 @@ async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
         }
         host.pending.borrow_mut().push_back(proposal);
         host.work.notify();
+    }
+}
+
+/// Puts other nodes' messages before the drivers of this core's stores, each as soon as its driver has room.
+async fn take_in(node: Node, messages: Receiver<Vec<raft::Message>>) {
+    while let Some(messages) = messages.recv().await {
+        for message in messages {
+            if let Some(host) = node.host_of(message.group.0) {
+                host.inbox.borrow_mut().push_back(message);
+                host.work.notify();
+            }
+        }
     }
 }
