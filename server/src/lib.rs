@@ -7,7 +7,7 @@
 
 pub mod auth;
 pub mod banner;
-#[allow(dead_code, reason = "what the group drivers have not taken up yet")]
+#[allow(dead_code, unused_imports, reason = "what the group drivers have not taken up yet")]
 mod cluster;
 pub mod config;
 pub mod core_part;
