@@ -20,7 +20,6 @@ pub mod inproc;
 mod interrupts;
 pub mod launch;
 mod mutants;
-pub mod network;
 pub mod preflight;
 #[cfg(not(madsim))]
 pub mod production;

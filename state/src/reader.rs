@@ -21,6 +21,10 @@ impl<E: Env> Reader<E> {
         Self { store: Rc::clone(store), snapshot: store.snapshot() }
     }
 
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
         Ok(self.store.get(key, &self.snapshot).await?)
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_engine::LogIndex;
+use highwater_engine::{LogIndex, Snapshot};
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, Table};
 use highwater_sql::key::KeyRange;
@@ -60,6 +60,12 @@ impl<E: Env> GroupView<E> {
     /// The store at this moment.
     pub(crate) fn reader(&self) -> &Reader<E> {
         &self.shared.reader
+    }
+
+    /// The store's history at this moment, for a cut of the group's whole range: the mark in it says [`Self::applied`].
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        self.reader().snapshot()
     }
 
     /// Keys of the group.

@@ -129,8 +129,11 @@ impl<E: Env> Store<E> {
         outcome
     }
 
-    /// Reads every byte of the prepared tables.
-    async fn check_prepared(&self, prepared: &PreparedTables, options: &IngestOptions) -> Result<(), EngineError> {
+    /// Reads every byte of the prepared tables and says whether [`Self::ingest`] would take them. It looks for itself again.
+    ///
+    /// # Errors
+    /// [`EngineError::Prepared`] when the tables are foreign, damaged, or not what their descriptor says; I/O errors.
+    pub async fn check_prepared(&self, prepared: &PreparedTables, options: &IngestOptions) -> Result<(), EngineError> {
         let refuse = |file: PathBuf, what: String| Err(EngineError::Prepared { file, what });
         if prepared.database != self.options.database_id && !options.any_database {
             let what = format!(

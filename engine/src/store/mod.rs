@@ -26,7 +26,7 @@ mod scrub;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -281,6 +281,16 @@ impl<E: Env> Store<E> {
         if self.log.needed_tail() > self.recorded_tail.get() {
             self.flush_wake.notify();
         }
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Bytes of the log's live segments, and those at which client writes are refused.
+    pub fn log_bytes(&self) -> (u64, u64) {
+        (self.log.live_bytes(), self.options.log_limit_bytes)
     }
 
     /// Groups whose unreleased or unflushed entries keep the oldest segment of the log alive. When [`Store::pressure`] says

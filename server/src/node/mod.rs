@@ -18,6 +18,7 @@ mod replica;
 mod shape;
 mod shipper;
 mod signal;
+mod snapshots;
 mod start;
 mod system_rows;
 mod token;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use highwater_engine::{GroupId, LogIndex, Store};
+use highwater_engine::{GroupId, Incarnation, IngestOptions, KeyRange, LogIndex, Store, Term};
 use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::inproc::{InProcEnv, Sim};
 use highwater_sql::catalog::{Operation, Role, TableKind};
@@ -18,6 +18,7 @@ use super::cluster::{
 };
 use crate::command::{AckCommand, Command, ConsumeCommand, MetaCommand, RequestId};
 use crate::group::GroupState;
+use crate::keys::Keys;
 use crate::outcome::Outcome;
 
 /// Something that a cluster does, drawn from few values so that things meet.
@@ -239,6 +240,48 @@ fn after_power_cuts_the_rest_of_the_log_leads_to_the_same_state() {
         true
     }
     QuickCheck::new().tests(40).quickcheck(holds as fn(Vec<Act>, u16, u8) -> bool);
+}
+
+#[test]
+fn a_state_that_comes_by_snapshot_is_the_same_and_goes_on_the_same() {
+    fn holds(before: Vec<Act>, behind: Vec<Act>, after: Vec<Act>) -> bool {
+        let mut equal = false;
+        run(async |env| {
+            let mut cluster = Cluster::busy(&env).await;
+            for act in &before {
+                cluster.act(act).await;
+            }
+            // A replica that is left behind here.
+            let other = Store::open(env.clone(), Path::new("/other"), options()).await.unwrap().0;
+            drop(replay(Rc::clone(&other), &cluster.entries, 1000).await);
+            for act in &behind {
+                cluster.act(act).await;
+            }
+            let mut cuts = Vec::new();
+            for (group, state) in &cluster.groups {
+                let (view, folder) = (state.view(), format!("/cut-{group}"));
+                let span = Keys::new(*group).all();
+                let range = KeyRange::new(span.start, span.end);
+                let prepared = cluster.store.export(&range, view.snapshot(), Path::new(&folder)).await.unwrap();
+                cuts.push((GroupId(*group), prepared, range, view.applied(), view.chain()));
+            }
+            for act in &after {
+                cluster.act(act).await;
+            }
+            for (group, prepared, range, applied, chain) in cuts {
+                let (incarnation, term) = (Incarnation(1), Term(1));
+                let options = IngestOptions { range, incarnation, applied, term, any_database: false };
+                other.ingest(group, &prepared, &options).await.unwrap();
+                let came = GroupState::open(Rc::clone(&other), group.0, LAYOUT).await.unwrap();
+                assert_eq!((came.applied(), came.view().chain()), (applied, chain));
+            }
+            let replica = replay(other, &cluster.entries, 1000).await;
+            equal =
+                replica.chains() == cluster.chains() && all_contents(&replica).await == all_contents(&cluster).await;
+        });
+        equal
+    }
+    QuickCheck::new().tests(30).quickcheck(holds as fn(Vec<Act>, Vec<Act>, Vec<Act>) -> bool);
 }
 
 #[test]
