@@ -4,12 +4,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use highwater_engine::{
-    CompactionPolicy, Direction, Expiry, GroupId, KeyRange, LogIndex, Snapshot, StoreOptions, StoreStats, WriteBatch,
+    CompactionPolicy, Direction, Expiry, GroupId, KeyRange, LogIndex, Snapshot, Store, StoreOptions, StoreStats,
+    WriteBatch,
 };
 use highwater_runtime::Env;
-use highwater_runtime::disk::Faults;
+use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::inproc::Sim;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 use support::Driver;
@@ -161,6 +163,56 @@ fn windows_of_expired_values_go_as_whole_tables() {
         assert_eq!(driver.store.stats().tables.iter().sum::<usize>(), 0);
     })
     .unwrap();
+}
+
+/// Up to which entry the tables are after a power cut, and whether they hold `key-a`.
+fn left_by_a_power_cut(sim: &Sim) -> (LogIndex, bool) {
+    let mut disk = sim.disk().clone();
+    disk.crash(CrashKind::Power);
+    let mut sim = Sim::with_disk(1, disk);
+    sim.run(|env| async move {
+        let (store, recovery) = Store::open(env, Path::new(support::FOLDER), StoreOptions::small()).await.unwrap();
+        let found = store.get(b"key-a", &store.snapshot()).await.unwrap();
+        (recovery.groups[&GROUP].applied, found.is_some())
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_expires_stays_while_an_entry_that_has_read_it_may_be_applied_again() {
+    let batch = |key: &str, value: usize, expiry| {
+        let mut batch = WriteBatch::new();
+        batch.put_expiring(key, vec![1; value], expiry);
+        batch
+    };
+    // The first fills a memtable; the second is of a log time at which it has not expired.
+    let (first, second) = (batch("key-a", 20_000, Expiry(10)), batch("key-b", 10, Expiry::NEVER));
+    let mut sim = Sim::new(8, Faults::none());
+    let driver = sim
+        .run(|env| async move {
+            let mut driver = Driver::open(env.clone()).await.unwrap();
+            driver.log(GROUP, &first).await.unwrap();
+            driver.log(GROUP, &second).await.unwrap();
+            driver.store.advance_clock(GROUP, 5);
+            driver.store.write(GROUP, LogIndex(1), first);
+            driver.store.write(GROUP, LogIndex(2), second);
+            assert_eq!(driver.store.stats().frozen_memtables, 1);
+            driver.store.advance_clock(GROUP, 20);
+            env.sleep(5_000_000).await;
+            let stats = driver.store.stats();
+            assert_eq!((stats.flushes, stats.expired_versions, stats.expired_tables), (1, 0, 0), "{stats:?}");
+            driver
+        })
+        .unwrap();
+    assert_eq!(left_by_a_power_cut(&sim), (LogIndex(1), true));
+    sim.run(|env| async move {
+        driver.store.flush().await.unwrap();
+        env.sleep(5_000_000).await;
+        let stats = driver.store.stats();
+        assert_eq!((stats.flushes, stats.expired_tables), (2, 1), "{stats:?}");
+    })
+    .unwrap();
+    assert_eq!(left_by_a_power_cut(&sim), (LogIndex(2), false));
 }
 
 #[derive(Clone, Debug)]

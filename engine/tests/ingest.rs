@@ -12,7 +12,7 @@ use highwater_engine::{
     PreparedTables, RecoveredGroup, Snapshot, Store, StoreOptions, Term, WriteBatch,
 };
 use highwater_runtime::Env;
-use highwater_runtime::disk::{CrashKind, Disk, Faults, SurvivingSet};
+use highwater_runtime::disk::{CrashKind, Disk, Fault, Faults, SurvivingSet};
 use highwater_runtime::inproc::{InProcEnv, Sim, Stopped};
 use support::{Content, Driver, LIFE, apply, content};
 
@@ -22,6 +22,7 @@ const GROUPS: [GroupId; 3] = [GroupId(1), GroupId(2), GroupId(3)];
 const MIDDLE: GroupId = GROUPS[1];
 const SOURCE: &str = "/data/source";
 const PREPARED: &str = "/data/prepared";
+const NEXT_LIFE: Incarnation = Incarnation(8);
 const AT: LogIndex = LogIndex(500);
 
 /// The range of a group's keys.
@@ -186,6 +187,30 @@ fn the_range_is_replaced_other_groups_are_not_and_older_snapshots_read_what_was(
 }
 
 #[test]
+fn every_sync_of_an_ingest_is_counted() {
+    let (mut sim, driver, _, prepared) = prepared(12);
+    let driver = sim
+        .run(|env| async move {
+            driver.store.flush().await.unwrap();
+            env.sleep(1_000_000).await;
+            driver
+        })
+        .unwrap();
+    let (stats, syncs) = (driver.store.stats(), sim.disk().occasions(Fault::SyncError));
+    let after = sim
+        .run(|_| async move {
+            driver.store.ingest(MIDDLE, &prepared, &options()).await.unwrap();
+            driver.store.stats()
+        })
+        .unwrap();
+    assert!(after.written_bytes > stats.written_bytes, "tables reached over the range's edges");
+    assert_eq!(after.log_blocks, stats.log_blocks);
+    let synced = sim.disk().occasions(Fault::SyncError) - syncs;
+    // And the manifest's edit, which is written synchronously.
+    assert_eq!(after.syncs - stats.syncs, synced + 1);
+}
+
+#[test]
 fn what_only_ended_snapshots_could_read_is_gone_when_the_store_is_closed() {
     let (mut sim, driver, _, prepared) = prepared(4);
     sim.run(|env| async move {
@@ -295,7 +320,7 @@ fn the_groups_log_starts_behind_the_snapshot_and_its_vote_survives_a_power_cut()
 #[test]
 fn another_life_has_no_hard_state_of_the_one_before() {
     let (mut sim, driver, _, prepared) = prepared(6);
-    let next = Incarnation(8);
+    let next = NEXT_LIFE;
     let driver = sim
         .run(|_| async move {
             let options = IngestOptions { incarnation: next, ..options() };
@@ -313,7 +338,7 @@ fn another_life_has_no_hard_state_of_the_one_before() {
 #[test]
 fn a_restore_may_be_older_than_the_log_that_it_replaces() {
     let (mut sim, driver, model, prepared) = prepared(7);
-    let (next, older) = (Incarnation(8), LogIndex(5));
+    let (next, older) = (NEXT_LIFE, LogIndex(5));
     let driver = sim
         .run(|_| async move {
             driver.store.ingest(MIDDLE, &prepared, &options()).await.unwrap();
@@ -374,9 +399,10 @@ fn a_crash_at_any_point_leaves_the_old_state_or_the_new() {
     assert!(old_ones > 20 && new_ones >= 4, "{old_ones} old, {new_ones} new");
 }
 
-/// The first attempt after which a start finds the middle group otherwise than an ingest has left it. Each has the log's tail move at
-/// another moment of the ingest, so that the manifest hears of every group then.
-fn old_group_comes_back(mutant: Option<u32>) -> Option<u64> {
+/// The first attempt after which a start finds the middle group otherwise than an ingest into this life has left it. Each has the log's
+/// tail move at another moment of the ingest, so that the manifest hears of every group then, and segments open, each with the state of
+/// every group.
+fn old_group_comes_back(mutant: Option<u32>, incarnation: Incarnation) -> Option<u64> {
     let (sim, driver, _, tables) = prepared(11);
     drop(driver);
     let disk = sim.disk().clone();
@@ -398,7 +424,7 @@ fn old_group_comes_back(mutant: Option<u32>) -> Option<u64> {
                 }
             });
             env.sleep(wait).await;
-            store.ingest(MIDDLE, &tables, &options()).await.unwrap();
+            store.ingest(MIDDLE, &tables, &IngestOptions { incarnation, ..options() }).await.unwrap();
             done.set(true);
             env.sleep(3_000).await;
         })
@@ -408,21 +434,34 @@ fn old_group_comes_back(mutant: Option<u32>) -> Option<u64> {
             let opened = Store::open(env, Path::new(support::FOLDER), StoreOptions::small()).await;
             opened.map(|(_, recovery)| recovery.groups[&MIDDLE].clone())
         });
-        let is_right =
-            |found: RecoveredGroup| (found.applied, found.first_index, found.last_index) == (AT, AT.next(), AT);
+        let is_right = |found: RecoveredGroup| {
+            let log = (found.applied, found.first_index, found.last_index);
+            (found.incarnation, log) == (incarnation, (AT, AT.next(), AT))
+        };
         !found.unwrap().is_ok_and(is_right)
     })
 }
 
 #[test]
 fn an_edit_that_was_under_way_does_not_bring_the_old_group_back() {
-    assert_eq!(old_group_comes_back(None), None);
+    assert_eq!(old_group_comes_back(None, LIFE), None);
+}
+
+#[test]
+fn a_block_that_is_written_meanwhile_does_not_bring_the_old_life_back() {
+    assert_eq!(old_group_comes_back(None, NEXT_LIFE), None);
 }
 
 #[cfg(feature = "mutants")]
 #[test]
 fn it_would_without_the_look_at_what_is_installed() {
-    assert!(old_group_comes_back(Some(137)).is_some());
+    assert!(old_group_comes_back(Some(137), LIFE).is_some());
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn it_would_if_blocks_were_written_while_the_edit_is() {
+    assert!(old_group_comes_back(Some(139), NEXT_LIFE).is_some());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod fuzzing;
 mod layouts;
 mod ring0;
 mod ring1;
+mod rings;
 mod seeds;
 mod steps;
 

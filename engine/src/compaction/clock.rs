@@ -26,6 +26,16 @@ impl GroupClocks {
         *time = (*time).max(micros);
     }
 
+    /// Notes that every group's log time is at least what the other says.
+    pub(crate) fn catch_up(&mut self, other: &Self) {
+        other.iter().for_each(|(group, micros)| self.advance(group, micros));
+    }
+
+    /// Every group whose time is known.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (GroupId, u64)> + '_ {
+        self.0.iter().map(|(group, micros)| (*group, *micros))
+    }
+
     /// Whether a value of this group has expired. Nothing has in a group whose time is not known.
     pub(crate) fn has_expired(&self, group: GroupId, expires_at: Expiry) -> bool {
         expires_at != Expiry::NEVER && self.0.get(&group).is_some_and(|now| expires_at.0 <= *now)

@@ -424,7 +424,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Writes the whole log of a small group again at the head, so that it no longer holds old segments.
-    /// Returns whether the group was small enough.
+    /// Returns whether it no longer does: one that holds nothing by now does not, and is not written; a large one stays.
     pub(crate) async fn relocate(&self, group: GroupId) -> Result<bool, EngineError> {
         let _pass = self.gate.enter().await;
         let (incarnation, first, last) = {
@@ -450,7 +450,11 @@ impl<E: Env> Log<E> {
         match self.write(batch).await {
             // Many small entries: the record is larger than they are.
             Err(EngineError::TooLarge { .. }) => Ok(false),
-            outcome => outcome.map(|()| true),
+            outcome => {
+                outcome?;
+                self.relocations.set(self.relocations.get() + 1);
+                Ok(true)
+            }
         }
     }
 }
@@ -474,4 +478,44 @@ fn without_hard_states(groups: &BTreeMap<GroupId, GroupLog>) -> BTreeMap<GroupId
 /// Bytes that a segment's header and checkpoint take.
 pub(super) fn opening_bytes(groups: &BTreeMap<GroupId, GroupLog>) -> usize {
     BLOCK + block_bytes(checkpoint(groups).len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use highwater_runtime::disk::Faults;
+    use highwater_runtime::inproc::Sim;
+
+    use super::*;
+    use crate::log::recovery::LogClaims;
+    use crate::options::StoreOptions;
+
+    #[test]
+    fn only_a_group_that_is_written_again_counts_as_moved_forward() {
+        let mut sim = Sim::new(1, Faults::none());
+        sim.run(|env| async move {
+            let folder = Path::new("/log");
+            env.create_dir_all(folder).await.unwrap();
+            let claims = LogClaims { tail: 0, durable: 0, manifest: 0, groups: BTreeMap::new() };
+            let options = Rc::new(StoreOptions::small());
+            let (log, _) = Log::recover(env, folder, options, claims).await.unwrap();
+            let (held, empty) = (GroupId(1), GroupId(2));
+            let mut batch = LogBatch::new();
+            for group in [held, empty] {
+                let entry = (Term(1), Bytes::from_static(b"entry"));
+                batch.push_entries(group, Incarnation(1), LogIndex(1), std::iter::once(entry));
+            }
+            log.append(batch).await.unwrap();
+            log.release(empty, LogIndex(1));
+            log.flushed(empty, LogIndex(1));
+            let blocks = log.appends();
+            for group in [empty, GroupId(3)] {
+                assert!(log.relocate(group).await.unwrap(), "it holds nothing");
+            }
+            assert_eq!((log.relocations(), log.appends()), (0, blocks));
+            assert!(log.relocate(held).await.unwrap());
+            assert_eq!((log.relocations(), log.appends()), (1, blocks + 1));
+        })
+        .unwrap();
+    }
 }

@@ -70,6 +70,7 @@ pub(crate) struct Log<E: Env> {
     appends: Cell<u64>,
     /// Syncs of new segments and of the folder with their names.
     fill_syncs: Cell<u64>,
+    relocations: Cell<u64>,
     /// Segments that a copy is made from.
     pins: copy::Pins,
     /// Bytes of the blocks written since the store was opened, with the headers of segments.
@@ -104,6 +105,7 @@ impl<E: Env> Log<E> {
             manifest_sequence: Cell::new(manifest_sequence),
             appends: Cell::new(0),
             fill_syncs: Cell::new(0),
+            relocations: Cell::new(0),
             pins: copy::Pins::default(),
             appended_bytes: Cell::new(0),
         }
@@ -127,6 +129,11 @@ impl<E: Env> Log<E> {
     /// Bytes of the blocks written since the store was opened, padding and the headers of segments included.
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.appended_bytes.get()
+    }
+
+    /// Number of groups' logs moved forward since the store was opened.
+    pub(crate) fn relocations(&self) -> u64 {
+        self.relocations.get()
     }
 
     /// Sequence of the last durable block.

@@ -48,7 +48,10 @@ pub(super) struct CompactionState {
     /// Tables in compactions under way.
     busy: RefCell<BTreeSet<u64>>,
     running: Cell<usize>,
+    /// The groups' log times.
     pub(super) clocks: RefCell<GroupClocks>,
+    /// The log times up to which what expires may go: those of the entries whose effects are in tables.
+    pub(super) flushed_clocks: RefCell<GroupClocks>,
     /// When, by any group's clock, the next whole table will have expired.
     pub(super) next_expiry: Cell<u64>,
     /// Bytes that may be compacted before the next writes.
@@ -144,7 +147,7 @@ impl<E: Env> Store<E> {
     fn choose(&self, version: &Rc<Version<E>>, lane: Lane, quiet: bool) -> Option<Task> {
         let deletes = version.tables().filter(|table| table.meta.range_deletes > 0);
         let range_deletes: Vec<_> = deletes.flat_map(|table| table.tombstones.iter()).collect();
-        let clocks = self.compaction.clocks.borrow();
+        let clocks = self.compaction.flushed_clocks.borrow();
         let expiring = version.tables().filter(|table| table.meta.all_expire()).map(|table| &table.meta);
         let coming = |meta: &&TableMeta| !clocks.has_expired_within(&meta.start, &meta.end, meta.last_expiry);
         let next = expiring.filter(coming).map(|meta| meta.last_expiry.0).min();
@@ -200,7 +203,7 @@ impl<E: Env> Store<E> {
         // Planted bugs 108 and 41: versions that a snapshot sees are dropped; deletes are dropped above the bottom.
         let held = if self.env.mutant(108) { Vec::new() } else { self.snapshots.held() };
         let bottom = compaction.bottom || self.env.mutant(41);
-        let clocks = self.compaction.clocks.borrow().clone();
+        let clocks = self.compaction.flushed_clocks.borrow().clone();
         let rule = Retention::new(held, clocks, bottom, given().map(|table| &table.tombstones));
         // Blocks read here bypass the cache: they are read once.
         let run = |tables: &Vec<Rc<Table<E>>>| Source::run(RunFeed::new(tables.clone(), Direction::Forward, None));

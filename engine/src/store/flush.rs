@@ -19,7 +19,7 @@ use crate::tree::version::Version;
 
 impl<E: Env> Store<E> {
     /// Puts a new memtable in the active one's place, if it holds anything and there is room for one more frozen one.
-    /// The applied index of every group is captured in the same step.
+    /// The applied index and the log time of every group are captured in the same step.
     pub(super) fn freeze(&self, memtables: &mut Memtables) -> bool {
         if memtables.active.is_empty() || memtables.frozen.len() >= self.options.frozen_memtables {
             return false;
@@ -32,7 +32,8 @@ impl<E: Env> Store<E> {
             // Planted bug 13: the applied index is that of another moment than the data.
             marks = std::mem::replace(&mut memtables.earlier_marks, marks);
         }
-        memtables.frozen.push_back(Rc::new(Frozen { memtable, marks }));
+        let clocks = self.compaction.clocks.borrow().clone();
+        memtables.frozen.push_back(Rc::new(Frozen { memtable, marks, clocks }));
         add(&self.counters.frozen, 1);
         self.flush_wake.notify();
         true
@@ -112,12 +113,13 @@ impl<E: Env> Store<E> {
             last_seq: Some(frozen.memtable.last_seq().0),
             ..Edit::default()
         };
-        let tables = self.write_memtable(&frozen.memtable).await?;
+        let tables = self.write_memtable(frozen).await?;
         let run = tables.first().map_or(0, |table| table.meta.table);
         edit.added.extend(tables.iter().map(|table| (Place { level: 0, run }, table.meta.clone())));
         self.install(edit, tables, |_| {
             let mut memtables = self.memtables.borrow_mut();
             memtables.frozen.pop_front();
+            self.note_flushed_clocks(&memtables, &frozen.clocks);
             add(&self.counters.flushed, 1);
         })
         .await?;
@@ -148,10 +150,13 @@ impl<E: Env> Store<E> {
     }
 
     /// Writes a memtable's content to tables; to none when there is nothing to write.
-    async fn write_memtable(&self, memtable: &Rc<Memtable>) -> Result<Vec<Rc<Table<E>>>, EngineError> {
+    async fn write_memtable(&self, frozen: &Frozen) -> Result<Vec<Rc<Table<E>>>, EngineError> {
+        let memtable = &frozen.memtable;
         let rule = {
             let tombstones = memtable.tombstones();
-            let clocks = self.compaction.clocks.borrow().clone();
+            // Planted bug 140: expired is what has by now, not what had at the freeze.
+            let now = self.env.mutant(140).then(|| self.compaction.clocks.borrow().clone());
+            let clocks = now.unwrap_or_else(|| frozen.clocks.clone());
             Retention::new(self.snapshots.held(), clocks, false, std::iter::once(&*tombstones))
         };
         let merge = Merge::<E>::new(vec![Source::memtable(Rc::clone(memtable))]);

@@ -172,7 +172,7 @@ impl<E: Env> Store<E> {
             let mut found = std::collections::VecDeque::new();
             memtable.fetch(range, Direction::Forward, None, Seq(u64::MAX), 1, &mut found);
             let deletes = !memtable.tombstones().clipped(Some(&range.start), range.end.as_ref()).is_empty();
-            !found.is_empty() || deletes || memtable.applied().contains_key(&group)
+            !found.is_empty() || deletes || memtable.speaks_of(group)
         };
         while self.view().memtables.iter().any(|memtable| speaks(memtable)) {
             self.flush().await?;
@@ -199,6 +199,7 @@ impl<E: Env> Store<E> {
         let version = Rc::clone(&self.version.borrow());
         let Cleared { dropped, edges } = self.clear_range(&version, &options.range, made).await?;
         sync_folder(&self.env, &self.folder).await;
+        add(&self.counters.table_syncs, 1);
         let mut tables = Vec::new();
         for meta in edges.iter().map(|(_, meta)| meta).chain(&metas) {
             tables.push(Table::open(self.env.clone(), &self.folder, meta.clone(), self.graveyard.clone()).await?);
@@ -303,7 +304,9 @@ impl<E: Env> Store<E> {
             next = merge.next().await?;
         }
         add(&self.counters.written_bytes, writing.bytes());
-        writing.finish(&tombstones).await.map(Some)
+        let meta = writing.finish(&tombstones).await?;
+        add(&self.counters.table_syncs, 1);
+        Ok(Some(meta))
     }
 
     /// The layers that a reader at `at` must read, if they are not the present ones.

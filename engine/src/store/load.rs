@@ -2,7 +2,8 @@
 
 use highwater_runtime::{Env, Monotonic};
 
-use super::{Store, add};
+use super::{Memtables, Store, add};
+use crate::compaction::clock::GroupClocks;
 use crate::compaction::pace::{self, FULL, Limit, Load};
 use crate::ids::GroupId;
 use crate::pressure::{Intake, Pressure};
@@ -51,15 +52,30 @@ impl<E: Env> Store<E> {
     }
 
     /// Tells the store a group's log time, in microseconds: values of its keys (those that begin with the group's four bytes,
-    /// big-endian) that expire at or before it have expired, and compaction may remove them. A lower time than before changes nothing.
+    /// big-endian) that expire at or before it have expired, and compaction may remove them once everything that is applied of the group
+    /// is in tables: entries that a restart applies again find what they found. A lower time than before changes nothing.
     /// Snapshots taken from now on must belong to this time or a later one. The time is not kept over a restart.
     pub fn advance_clock(&self, group: GroupId, micros: u64) {
         self.compaction.clocks.borrow_mut().advance(group, micros);
+        if self.memtables.borrow().speak_of(group) && !self.env.mutant(140) {
+            return;
+        }
+        self.compaction.flushed_clocks.borrow_mut().advance(group, micros);
         if micros >= self.compaction.next_expiry.get() {
             // Once is enough: the next choice looks for what expires next.
             self.compaction.next_expiry.set(u64::MAX);
             self.compaction.wake();
         }
+    }
+
+    /// Notes what may go as expired after a flush of what was frozen at these log times: what had expired then, and what has by now in
+    /// groups of which nothing is in memory.
+    pub(super) fn note_flushed_clocks(&self, memtables: &Memtables, frozen: &GroupClocks) {
+        let clocks = self.compaction.clocks.borrow();
+        let mut known = self.compaction.flushed_clocks.borrow_mut();
+        known.catch_up(frozen);
+        let flushed = clocks.iter().filter(|(group, _)| !memtables.speak_of(*group));
+        flushed.for_each(|(group, micros)| known.advance(group, micros));
     }
 
     /// Bytes that compactions have to move, about.

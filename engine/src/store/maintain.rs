@@ -2,7 +2,7 @@
 
 use highwater_runtime::Env;
 
-use super::{Store, add};
+use super::Store;
 use crate::error::EngineError;
 use crate::manifest::Edit;
 
@@ -57,9 +57,7 @@ impl<E: Env> Store<E> {
                 let mut memtables = self.memtables.borrow_mut();
                 self.freeze(&mut memtables);
             } else {
-                let relocated = self.log.relocate(group).await?;
-                add(&self.counters.relocations, u64::from(relocated));
-                moved |= relocated;
+                moved |= self.log.relocate(group).await?;
             }
         }
         Ok(moved)

@@ -5,6 +5,7 @@
 //!   one synchronous step.
 //! * A version is swapped in, and the memtable that became a table dropped, in one synchronous step after the manifest edit
 //!   is durable.
+//! * Nothing goes as expired that had not when the first entry which a restart applies again was applied: that entry may read it.
 //! * Nothing is done in the background under a borrow of the state.
 
 mod background;
@@ -41,6 +42,7 @@ pub use open::{RecoveredGroup, Recovery};
 pub use prepared::{PreparedTable, PreparedTables};
 
 use crate::batch::WriteBatch;
+use crate::compaction::clock::GroupClocks;
 use crate::damage::Damage;
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
@@ -112,10 +114,18 @@ struct Memtables {
     earlier_marks: BTreeMap<GroupId, LogIndex>,
 }
 
-/// A memtable that takes no more writes, with every group's applied index at that moment.
+/// A memtable that takes no more writes, with every group's applied index and log time at that moment.
 struct Frozen {
     memtable: Rc<Memtable>,
     marks: BTreeMap<GroupId, LogIndex>,
+    clocks: GroupClocks,
+}
+
+impl Memtables {
+    /// Whether effects of the group's entries are in no table yet.
+    fn speak_of(&self, group: GroupId) -> bool {
+        self.active.speaks_of(group) || self.frozen.iter().any(|frozen| frozen.memtable.speaks_of(group))
+    }
 }
 
 /// What keeps background work from going on.
@@ -141,7 +151,6 @@ struct Counters {
     stall_micros: Cell<u64>,
     deleted_files: Cell<u64>,
     ingests: Cell<u64>,
-    relocations: Cell<u64>,
     scrub_passes: Cell<u64>,
     scrubbed_bytes: Cell<u64>,
     taken_bytes: Cell<u64>,
@@ -448,7 +457,7 @@ impl<E: Env> Store<E> {
             spare_segments,
             log_blocks: self.log.appends(),
             log_bytes: self.log.appended_bytes(),
-            relocations: self.counters.relocations.get(),
+            relocations: self.log.relocations(),
             syncs: self.log.syncs() + self.counters.manifest_syncs.get() + self.counters.table_syncs.get(),
             taken_bytes: self.counters.taken_bytes.get(),
             flushes: self.counters.flushed.get(),

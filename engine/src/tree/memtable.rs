@@ -82,6 +82,11 @@ impl Memtable {
         self.applied.borrow().clone()
     }
 
+    /// Whether the group wrote here.
+    pub(crate) fn speaks_of(&self, group: GroupId) -> bool {
+        self.applied.borrow().contains_key(&group)
+    }
+
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.map.borrow().bytes() + self.keys.borrow().bytes() + self.tombstone_bytes.get()

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::page::{self, NOT_FOUND, brief, chosen};
+use crate::seeds::has_planted_bugs;
 use crate::{Run, run};
 
 /// Every planted bug of this ring, in the order of the documentation.
@@ -12,9 +14,6 @@ pub const PLANTED: &[u32] = &[
     1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 14, 17, 19, 20, 21, 22, 24, 36, 37, 38, 39, 40, 47, 48, 49, 60, 61, 62, 63, 64,
     65, 66, 67, 68, 69, 70, 71, 73, 74, 75,
 ];
-/// The table stands between these lines of the page.
-const BEGIN: &str = "<!-- campaign: begin -->";
-const END: &str = "<!-- campaign: end -->";
 
 /// Options of `mutants`.
 #[derive(Args, Clone)]
@@ -43,19 +42,18 @@ pub struct Campaign {
 pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
     let mut table = String::from("| bug | found in | seeds needed | median | noticed as |\n|---|---|---|---|---|\n");
     let mut missed = Vec::new();
-    let chosen = PLANTED.iter().copied().filter(|number| options.only.is_empty() || options.only.contains(number));
-    for number in chosen {
+    for number in chosen(PLANTED, &options.only) {
         let (mut needed, mut noticed) = (Vec::new(), String::new());
         for campaign in 0..options.campaigns {
             // Far apart, and not the seeds that every commit runs.
             let from = 1_000_000 * (campaign + 1);
-            let sums = run(&Run {
+            let (sums, _) = run(&Run {
                 from,
                 seeds: options.seeds,
                 steps: options.steps,
                 seconds: None,
                 jobs: options.jobs,
-                twice: u64::MAX,
+                twice: 0,
                 mutant: Some(number),
                 json: false,
             });
@@ -73,7 +71,7 @@ pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
         let found = needed.iter().filter(|seeds| **seeds != u64::MAX).count();
         if found == 0 {
             missed.push(number);
-            noticed.push_str("NOT FOUND");
+            noticed.push_str(NOT_FOUND);
         }
         let show = |seeds: &u64| if *seeds == u64::MAX { format!("over {}", options.seeds) } else { seeds.to_string() };
         let median = needed.get(needed.len() / 2).map_or_else(String::new, show);
@@ -82,7 +80,7 @@ pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
             "| {number} | {found} of {} | {} | {median} | {} |",
             options.campaigns,
             all.join(", "),
-            brief(&noticed)
+            brief(noticed.split_once(": ").map_or(&noticed, |(_, what)| what), 110)
         );
         println!("{line}");
         let _ = writeln!(table, "{line}");
@@ -92,35 +90,17 @@ pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
 
 /// The command. True if every bug was found.
 pub fn run_campaign(options: &Campaign) -> bool {
-    if !cfg!(feature = "mutants") {
-        println!("this build has no planted bugs in it; build it with --features mutants");
+    if !has_planted_bugs() {
         return false;
     }
     let (mut table, missed) = run_all(options);
-    let all = PLANTED.iter().filter(|number| options.only.is_empty() || options.only.contains(number)).count();
+    let all = chosen(PLANTED, &options.only).len();
     let _ = writeln!(table, "\n{} of {all} found.", all - missed.len());
-    if let Some(page) = &options.write
-        && let Err(error) = write(page, &table)
-    {
-        println!("{}: {error}", page.display());
+    if options.write.as_ref().is_some_and(|page| !page::write(page, &table)) {
         return false;
     }
     if !missed.is_empty() {
-        println!("NOT FOUND: {missed:?}");
+        println!("{NOT_FOUND}: {missed:?}");
     }
     missed.is_empty()
-}
-
-fn brief(what: &str) -> String {
-    let line = what.lines().next().unwrap_or_default().replace('|', "/");
-    let line = line.split_once(": ").map_or(line.as_str(), |(_, what)| what).to_owned();
-    if line.chars().count() > 110 { format!("{}...", line.chars().take(110).collect::<String>()) } else { line }
-}
-
-fn write(page: &PathBuf, table: &str) -> std::io::Result<()> {
-    let text = std::fs::read_to_string(page)?;
-    let missing = || std::io::Error::other(format!("no line '{BEGIN}' and '{END}' to write between"));
-    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
-    std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
 }

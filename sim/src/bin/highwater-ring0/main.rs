@@ -17,16 +17,18 @@ mod driver;
 mod liveness;
 mod network;
 mod oracle;
+#[path = "../../rings/page.rs"]
+mod page;
 mod replica;
+#[path = "../../rings/seeds.rs"]
+mod seeds;
 mod swarm;
 mod trials;
 mod world;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -157,76 +159,38 @@ pub fn seed(seed: u64, steps: u64, mutant: u32, trace: bool) -> Outcome {
     Outcome { violation, hash: cluster.hash, steps: cluster.steps, marks: cluster.marks }
 }
 
-/// What a run of many seeds gave.
-pub struct Sums {
-    /// Seeds that were run.
-    pub seeds: u64,
-    /// Seeds that were run twice, with equal results.
-    pub twice: u64,
-    /// Steps in all.
-    pub steps: u64,
-    /// The lowest seed that found something, and what.
-    pub found: Option<(u64, String)>,
-    /// Sums of all marks, and in how many seeds each was above zero.
-    pub marks: BTreeMap<&'static str, (u64, u64)>,
-    /// How long it took.
-    pub took: Duration,
+impl seeds::Outcome for Outcome {
+    fn violation(&self) -> Option<&str> {
+        self.violation.as_deref()
+    }
+
+    fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.marks.iter().map(|(name, count)| (*name, *count))
+    }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs seeds until the first that finds something.
-pub fn run(options: &Run) -> Sums {
-    let began = Instant::now();
-    let mutant = options.mutant.unwrap_or(0);
-    let end = options.from.saturating_add(options.seeds);
-    let (next, stop) = (AtomicU64::new(options.from), AtomicBool::new(false));
-    let sums =
-        Mutex::new(Sums { seeds: 0, twice: 0, steps: 0, found: None, marks: BTreeMap::new(), took: Duration::ZERO });
-    let work = || loop {
-        let late = options.seconds.is_some_and(|limit| began.elapsed() >= Duration::from_secs(limit));
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if late || number >= end || stop.load(Ordering::Relaxed) {
-            return;
-        }
-        let outcome = seed(number, options.steps, mutant, false);
-        let again = mutant == 0 && (number - options.from).is_multiple_of(options.twice.max(1));
-        let differs = again && seed(number, options.steps, mutant, false) != outcome;
-        let violation = outcome.violation.clone().or_else(|| differs.then(|| "two runs of the seed differ".to_owned()));
-        if options.json {
+/// Runs seeds until the first that finds something. What they add up to, and the steps that were taken.
+pub fn run(options: &Run) -> (seeds::Sums, u64) {
+    let Run { from, seeds, steps, seconds, jobs, twice, mutant, json } = options.clone();
+    // Whoever looks for a bug needs no run twice.
+    let twice = if mutant.is_some() { 0 } else { twice };
+    let taken = AtomicU64::new(0);
+    let one = |number| {
+        let outcome = seed(number, steps, mutant.unwrap_or(0), false);
+        taken.fetch_add(outcome.steps, Ordering::Relaxed);
+        outcome
+    };
+    let told = |seed, outcome: &Outcome, violation: Option<&str>| {
+        if json {
             let line = serde_json::json!({
-                "seed": number, "ok": violation.is_none(), "violation": violation, "steps": outcome.steps,
+                "seed": seed, "ok": violation.is_none(), "violation": violation, "steps": outcome.steps,
                 "hash": format!("{:016x}", outcome.hash), "marks": outcome.marks,
             });
             println!("{line}");
         }
-        let mut sums = locked(&sums);
-        sums.seeds += 1;
-        sums.twice += u64::from(again);
-        sums.steps += outcome.steps * (1 + u64::from(again));
-        for (name, count) in outcome.marks {
-            let mark = sums.marks.entry(name).or_default();
-            mark.0 += count;
-            mark.1 += u64::from(count > 0);
-        }
-        if let Some(what) = violation {
-            stop.store(true, Ordering::Relaxed);
-            if sums.found.as_ref().is_none_or(|(known, _)| number < *known) {
-                sums.found = Some((number, what));
-            }
-        }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..options.jobs.max(1) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-    sums.took = began.elapsed();
-    sums
+    let sums = seeds::run(&seeds::Plan { from, seeds, seconds, jobs, twice }, one, told);
+    (sums, taken.into_inner())
 }
 
 fn main() -> ExitCode {
@@ -240,50 +204,32 @@ fn main() -> ExitCode {
 }
 
 fn ran(options: &Run) -> bool {
-    if options.mutant.is_some() && !cfg!(feature = "mutants") {
-        println!("this build has no planted bugs in it; build it with --features mutants");
+    let (steps, mutant) = (options.steps, options.mutant);
+    if mutant.is_some() && !seeds::has_planted_bugs() {
         return false;
     }
-    let sums = run(options);
+    let (sums, taken) = run(options);
     if !options.json {
-        for (name, (count, in_seeds)) in &sums.marks {
-            let share = *in_seeds as f64 * 100.0 / sums.seeds.max(1) as f64;
-            println!("  {name:<32} {count:>12} in all, in {in_seeds} seeds ({share:.1} %)");
-        }
+        sums.print();
         let seconds = sums.took.as_secs_f64();
         println!(
-            "{} seeds, {} steps in {seconds:.1} s ({:.0} steps per second, {} threads), {} seeds run twice with equal hashes",
+            "{} seeds, {taken} steps in {seconds:.1} s ({:.0} steps per second, {} threads), {} seeds run twice with equal hashes",
             sums.seeds,
-            sums.steps,
-            sums.steps as f64 / seconds,
+            taken as f64 / seconds,
             options.jobs.max(1),
             sums.twice
         );
     }
-    let missing: Vec<&str> = MARKS.iter().copied().filter(|mark| !sums.marks.contains_key(mark)).collect();
-    if sums.found.is_none() && options.mutant.is_none() && sums.seeds >= ENOUGH && !missing.is_empty() {
+    let missing: Vec<&str> = MARKS.iter().copied().filter(|mark| !sums.met(mark)).collect();
+    if sums.found.is_none() && mutant.is_none() && sums.seeds >= ENOUGH && !missing.is_empty() {
         println!("BROKEN: {} seeds never met: {}", sums.seeds, missing.join(", "));
         return false;
     }
-    match (sums.found, options.mutant) {
-        (None, None) => println!("every invariant held"),
-        (Some((seed, what)), None) => {
-            println!(
-                "BROKEN: seed {seed}: {what}\n  again: highwater-ring0 replay --seed {seed} --steps {}",
-                options.steps
-            );
-            return false;
-        }
-        (Some((seed, what)), Some(number)) => println!(
-            "planted bug {number} found: seed {seed}: {what}\n  again: highwater-ring0 replay --seed {seed} --steps {} --mutant {number}",
-            options.steps
-        ),
-        (None, Some(number)) => {
-            println!("planted bug {number} NOT FOUND");
-            return false;
-        }
-    }
-    true
+    let found = sums.found.map(|(seed, what)| {
+        let with = mutant.map_or(String::new(), |number| format!(" --mutant {number}"));
+        format!("seed {seed}: {what}\n  again: highwater-ring0 replay --seed {seed} --steps {steps}{with}")
+    });
+    seeds::verdict("every invariant held", found.as_deref(), mutant)
 }
 
 fn replayed(options: &Replay) -> bool {

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::page::{self, NOT_FOUND, brief, chosen};
+use crate::seeds::has_planted_bugs;
 use crate::workload::Workload;
 use crate::{Sample, choose, exhaust, sample_seeds};
 
@@ -14,13 +16,8 @@ use crate::{Sample, choose, exhaust, sample_seeds};
 const PLANTED: &[u32] = &[
     4, 5, 6, 13, 41, 42, 43, 44, 45, 46, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115,
     116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138,
-    139,
+    139, 140,
 ];
-/// The table stands between these lines of the page.
-const BEGIN: &str = "<!-- campaign: begin -->";
-const END: &str = "<!-- campaign: end -->";
-
-const NOT_FOUND: &str = "NOT FOUND";
 
 /// Options of `mutants`.
 #[derive(Args, Clone)]
@@ -44,8 +41,7 @@ pub struct Campaign {
 
 /// Looks for every bug. True if each was found in one way or the other.
 pub fn run(options: &Campaign) -> bool {
-    if !cfg!(feature = "mutants") {
-        println!("this build has no planted bugs in it; build it with --features mutants");
+    if !has_planted_bugs() {
         return false;
     }
     let mut missed = Vec::new();
@@ -53,11 +49,9 @@ pub fn run(options: &Campaign) -> bool {
     if options.only.is_empty() {
         rows.clear();
     }
-    let chosen: Vec<u32> =
-        PLANTED.iter().copied().filter(|number| options.only.is_empty() || options.only.contains(number)).collect();
-    for number in &chosen {
-        let (states, seconds, exhausted) = by_exhaustion(*number, options);
-        let sums = sample_seeds(&Sample::looking_for(*number, options.seeds, options.jobs));
+    for number in chosen(PLANTED, &options.only) {
+        let (states, seconds, exhausted) = by_exhaustion(number, options);
+        let sums = sample_seeds(&Sample::looking_for(number, options.seeds, options.jobs));
         let sampled = sums.found.as_ref();
         let noticed = exhausted.as_deref().or(sampled.map(|(_, what)| what.as_str())).unwrap_or(NOT_FOUND);
         let one = exhausted
@@ -66,31 +60,28 @@ pub fn run(options: &Campaign) -> bool {
         let other = sampled.map_or(format!("not in {} seeds", sums.seeds), |(seed, _)| {
             format!("{seed}, {:.1} s", sums.took.as_secs_f64())
         });
-        rows.insert(*number, format!("| {number} | {one} | {other} | {} |", brief(noticed)));
-        println!("{number}: exhaustion {one}; sampling {other}; {}", brief(noticed));
+        let noticed = brief(&without_fates(noticed), 150);
+        rows.insert(number, format!("| {number} | {one} | {other} | {noticed} |"));
+        println!("{number}: exhaustion {one}; sampling {other}; {noticed}");
         if exhausted.is_none() && sampled.is_none() {
-            missed.push(*number);
+            missed.push(number);
         }
     }
     let table = table(&rows, options.every);
     println!("\n{table}");
     choose(None);
-    if let Some(page) = &options.write
-        && let Err(error) = write(page, &table)
-    {
-        println!("{}: {error}", page.display());
+    if options.write.as_ref().is_some_and(|page| !page::write(page, &table)) {
         return false;
     }
     if !missed.is_empty() {
-        println!("NOT FOUND: {missed:?}");
+        println!("{NOT_FOUND}: {missed:?}");
     }
     missed.is_empty()
 }
 
 /// The rows that a page has already: those of bugs that are not looked for now stay.
 fn rows_of(page: &PathBuf) -> std::io::Result<BTreeMap<u32, String>> {
-    let text = std::fs::read_to_string(page)?;
-    let table = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map_or("", |(table, _)| table);
+    let table = page::read(page)?;
     let numbered = |row: &str| Some((row.strip_prefix("| ")?.split(' ').next()?.parse().ok()?, row.to_owned()));
     Ok(table.lines().filter_map(numbered).collect())
 }
@@ -133,22 +124,13 @@ fn by_exhaustion(number: u32, options: &Campaign) -> (u64, f64, Option<String>) 
     (states, began.elapsed().as_secs_f64(), None)
 }
 
-/// The first line of what was found, without the drawn fates, cut for a table.
-fn brief(what: &str) -> String {
-    let line = what.lines().next().unwrap_or_default().replace('|', "/");
-    let line = match (line.find('['), line.find("]: ")) {
+/// The first line of what was found, without the drawn fates.
+fn without_fates(what: &str) -> String {
+    let line = what.lines().next().unwrap_or_default();
+    match (line.find('['), line.find("]: ")) {
         (Some(from), Some(to)) if from < to => {
             format!("{}{}", line.get(..from).unwrap_or_default(), line.get(to + 3..).unwrap_or_default())
         }
-        _ => line,
-    };
-    if line.chars().count() > 150 { format!("{}...", line.chars().take(150).collect::<String>()) } else { line }
-}
-
-fn write(page: &PathBuf, table: &str) -> std::io::Result<()> {
-    let text = std::fs::read_to_string(page)?;
-    let missing = || std::io::Error::other(format!("no line '{BEGIN}' and '{END}' to write between"));
-    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
-    std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+        _ => line.to_owned(),
+    }
 }

@@ -18,6 +18,7 @@ use highwater_runtime::rng::Rng;
 
 use crate::model::LogModel;
 use crate::recovered::{self, FOLDER, Halt};
+use crate::seeds::{in_parallel, locked};
 use crate::workload::{Progress, Workload};
 
 /// Up to so many things at risk, every subset is tried.
@@ -263,7 +264,7 @@ fn every_outcome(
                     // After the end of the process alone, what is unsynced is still at risk: that is another state.
                     let volatile = !disk.at_risk(CrashKind::Power).is_empty();
                     let key = (disk.fingerprint(), point.acknowledged, point.started, volatile);
-                    if !crate::locked(&seen).insert(key) {
+                    if !locked(&seen).insert(key) {
                         continue;
                     }
                     opened.fetch_add(1, Ordering::Relaxed);
@@ -273,18 +274,18 @@ fn every_outcome(
                         let place = format!(
                             "workload {number}, crash point {at}, {kind:?}, outcome {outcome} {fates:?}: {what}"
                         );
-                        crate::locked(&broken).get_or_insert((at, place));
+                        locked(&broken).get_or_insert((at, place));
                         return;
                     }
                 }
             }
         }
     };
-    crate::in_parallel(plan.jobs, &work);
+    in_parallel(plan.jobs, &work);
     effort.points += chosen.len() as u64;
     effort.outcomes += total.into_inner();
     effort.states += opened.into_inner();
-    let broken = crate::locked(&broken).take();
+    let broken = locked(&broken).take();
     broken.map_or(Ok(()), |(_, what)| Err(what))
 }
 

@@ -150,6 +150,7 @@ impl Life {
                 ledger.mark("unacknowledged appends that survived");
             }
             ledger.acknowledged = candidates.get(opened.chosen).cloned().unwrap_or_default();
+            ledger.acknowledged.note_applied(&clocks);
             ledger.possible.clear();
         }
         Ok(Self {
@@ -344,7 +345,7 @@ impl Life {
         let fades = self.fades;
         let moment = |at| Moment { stamp: stamp * 10 + at, index: first + at, now, fades };
         let entries: Vec<Entry> =
-            (0..count).map(|at| Entry { term, data: self.swarm.batch(&mut self.rng, group, moment(at)) }).collect();
+            (0..count).map(|at| Entry::new(term, self.swarm.batch(&mut self.rng, group, moment(at)))).collect();
         let last = if count == 0 { log.last() } else { first + count - 1 };
         let tail = self.rng.below(100) < self.swarm.tails;
         let commit = if tail { committed + self.rng.below(last - committed + 1) } else { last };
@@ -361,7 +362,7 @@ impl Life {
         let stamp = self.rng.next() % 1_000_000;
         let (index, now) = (log.last() + 1, self.ledger.borrow().clocks.now(group));
         let moment = Moment { stamp: stamp * 10, index, now, fades: self.fades };
-        let entry = Entry { term, data: self.swarm.batch(&mut self.rng, group, moment) };
+        let entry = Entry::new(term, self.swarm.batch(&mut self.rng, group, moment));
         let change = Change { group, first: index, entries: vec![entry.clone()], hard_state: None };
         self.ledger.borrow_mut().possible.push(newest.after(&[change]));
         self.ledger.borrow().tell(|| format!("defer {group} entry {index}"));
@@ -376,6 +377,10 @@ impl Life {
     fn apply(&mut self, log: &LogModel) {
         let before = self.applied.clone();
         apply_committed(&self.store, log, &mut self.applied);
+        let mut ledger = self.ledger.borrow_mut();
+        let clocks = ledger.clocks.clone();
+        ledger.acknowledged.note_applied(&clocks);
+        drop(ledger);
         self.show_applied(&before, log);
     }
 

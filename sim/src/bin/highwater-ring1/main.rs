@@ -13,19 +13,24 @@ mod exhaust;
 mod figures;
 mod life;
 mod model;
+#[path = "../../rings/page.rs"]
+mod page;
 mod recovered;
 mod sample;
+#[path = "../../rings/seeds.rs"]
+mod seeds;
 mod swarm;
 mod transfer;
 mod workload;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
+use seeds::verdict;
+
+/// What is said when nothing was found.
+const HELD: &str = "every promise held";
 
 /// Crashes and damages a store on a simulated disk, and holds what it recovers against a model.
 #[derive(Parser)]
@@ -101,7 +106,7 @@ pub struct Sample {
 impl Sample {
     /// Looks for a planted bug.
     fn looking_for(mutant: u32, seeds: u64, jobs: usize) -> Self {
-        Self { from: 1, seeds, seconds: None, jobs, twice: 1, mutant: Some(mutant), json: false, trace: false }
+        Self { from: 1, seeds, seconds: None, jobs, twice: 0, mutant: Some(mutant), json: false, trace: false }
     }
 }
 
@@ -112,21 +117,6 @@ fn main() -> ExitCode {
         Command::Mutants(options) => campaign::run(&options),
     };
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Locks, whatever happened to who held the lock before.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `work` on so many threads and waits for all.
-fn in_parallel(jobs: usize, work: &(impl Fn() + Sync)) {
-    std::thread::scope(|scope| {
-        for _ in 1..jobs.max(1) {
-            scope.spawn(work);
-        }
-        work();
-    });
 }
 
 fn choose(mutant: Option<u32>) {
@@ -177,7 +167,7 @@ fn exhausted(options: &Exhaust) -> bool {
         told(&total),
         total.opened() as f64 * 120.0 / seconds
     );
-    verdict(found.as_deref(), options.mutant)
+    verdict(HELD, found.as_deref(), options.mutant)
 }
 
 fn told(effort: &exhaust::Effort) -> String {
@@ -194,67 +184,22 @@ fn told(effort: &exhaust::Effort) -> String {
     )
 }
 
-fn verdict(found: Option<&str>, mutant: Option<u32>) -> bool {
-    match (found, mutant) {
-        (None, None) => {
-            println!("every promise held");
-            true
-        }
-        (Some(what), None) => {
-            println!("BROKEN: {what}");
-            false
-        }
-        (Some(what), Some(number)) => {
-            println!("planted bug {number} found: {what}");
-            true
-        }
-        (None, Some(number)) => {
-            println!("planted bug {number} NOT FOUND");
-            false
-        }
+impl seeds::Outcome for sample::Outcome {
+    fn violation(&self) -> Option<&str> {
+        self.violation.as_deref()
+    }
+
+    fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.counters.iter().map(|(name, count)| (name.as_str(), *count))
     }
 }
 
-/// What a run of many seeds gave.
-pub struct Sampled {
-    /// Seeds that were run.
-    pub seeds: u64,
-    /// Seeds that were run twice, with equal results.
-    pub twice: u64,
-    /// The lowest seed that found something, and what.
-    pub found: Option<(u64, String)>,
-    /// Sums of all counters, and in how many seeds each was above zero.
-    pub totals: BTreeMap<String, (u64, u64)>,
-    /// How long it took.
-    pub took: Duration,
-}
-
 /// Runs seeds until the first that finds something.
-pub fn sample_seeds(options: &Sample) -> Sampled {
+pub fn sample_seeds(options: &Sample) -> seeds::Sums {
     let Sample { from, seeds, seconds, jobs, twice, mutant, json, trace } = options.clone();
     choose(mutant);
-    let began = Instant::now();
-    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
-    let sums = Mutex::new(Sampled { seeds: 0, twice: 0, found: None, totals: BTreeMap::new(), took: Duration::ZERO });
-    let end = from.saturating_add(seeds);
-    let work = || loop {
-        let late = seconds.is_some_and(|limit| began.elapsed() >= Duration::from_secs(limit));
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if late || seed >= end || stop.load(Ordering::Relaxed) {
-            return;
-        }
-        let outcome = sample::run(seed, mutant, trace);
-        let again = mutant.is_none() && !trace && (seed - from).is_multiple_of(twice.max(1));
-        let differs = again && sample::run(seed, mutant, false) != outcome;
-        let violation = outcome.violation.clone().or_else(|| differs.then(|| "two runs of the seed differ".to_owned()));
-        let mut sums = locked(&sums);
-        sums.seeds += 1;
-        sums.twice += u64::from(again);
-        for (name, count) in &outcome.counters {
-            let total = sums.totals.entry(name.clone()).or_default();
-            total.0 += count;
-            total.1 += u64::from(*count > 0);
-        }
+    let twice = if mutant.is_some() || trace { 0 } else { twice };
+    let told = |seed, outcome: &sample::Outcome, violation: Option<&str>| {
         if json {
             let line = serde_json::json!({
                 "seed": seed, "ok": violation.is_none(), "violation": violation, "hash": format!("{:016x}", outcome.hash),
@@ -262,29 +207,16 @@ pub fn sample_seeds(options: &Sample) -> Sampled {
             });
             println!("{line}");
         }
-        if let Some(what) = violation {
-            stop.store(true, Ordering::Relaxed);
-            if sums.found.as_ref().is_none_or(|(known, _)| seed < *known) {
-                sums.found = Some((seed, what));
-            }
-        }
     };
-    in_parallel(jobs, &work);
-    let mut sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-    sums.took = began.elapsed();
-    sums
+    let plan = seeds::Plan { from, seeds, seconds, jobs, twice };
+    seeds::run(&plan, |seed| sample::run(seed, mutant, trace), told)
 }
 
 fn sampled(options: &Sample) -> bool {
     let (json, mutant) = (options.json, options.mutant);
     let sums = sample_seeds(options);
     if !json {
-        for (name, (count, in_seeds)) in &sums.totals {
-            println!(
-                "  {name:<46} {count:>10} in all, in {in_seeds} seeds ({:.1} %)",
-                *in_seeds as f64 * 100.0 / sums.seeds.max(1) as f64
-            );
-        }
+        sums.print();
         let seconds = sums.took.as_secs_f64();
         println!(
             "{} histories in {seconds:.1} s ({:.1} ms each), {} of them run twice with equal trace hashes",
@@ -293,7 +225,7 @@ fn sampled(options: &Sample) -> bool {
             sums.twice
         );
     }
-    let missed = figures::never_met(|name| sums.totals.get(name).is_some_and(|(_, seeds)| *seeds > 0));
+    let missed = figures::never_met(|name| sums.met(name));
     if mutant.is_none() && sums.found.is_none() && !missed.is_empty() && !json {
         println!("never met: {missed:?}");
         if sums.seeds >= figures::ENOUGH_SEEDS {
@@ -304,5 +236,5 @@ fn sampled(options: &Sample) -> bool {
         let with = mutant.map_or(String::new(), |number| format!(" --mutant {number}"));
         format!("seed {seed}: {what}\n  again: highwater-ring1 sample --from {seed} --seeds 1{with}")
     });
-    verdict(found.as_deref(), mutant)
+    verdict(HELD, found.as_deref(), mutant)
 }

@@ -26,6 +26,15 @@ pub struct Entry {
     pub term: Term,
     /// An encoded batch.
     pub data: Bytes,
+    /// Its group's log time when it was first applied, once it was.
+    pub applied_at: Option<u64>,
+}
+
+impl Entry {
+    /// One that was not applied yet.
+    pub const fn new(term: Term, data: Bytes) -> Self {
+        Self { term, data, applied_at: None }
+    }
 }
 
 /// The log of one group since it began, or since its content was replaced.
@@ -131,6 +140,27 @@ impl LogModel {
         let hard_state = if before.incarnation == incarnation { before.hard_state } else { HardState::default() };
         next.groups.insert(group, GroupModel { incarnation, start, base, entries: Vec::new(), hard_state });
         next
+    }
+
+    /// Notes that everything committed is applied by now.
+    pub fn note_applied(&mut self, clocks: &Clocks) {
+        for (group, log) in &mut self.groups {
+            let (committed, now) = (log.committed() - log.start.0, clocks.now(*group));
+            let committed = usize::try_from(committed).unwrap_or(usize::MAX);
+            let entries = log.entries.iter_mut().take(committed).rev();
+            entries.take_while(|entry| entry.applied_at.is_none()).for_each(|entry| entry.applied_at = Some(now));
+        }
+    }
+
+    /// The log times at which the entries behind these were first applied: what had not expired by then must be there for them when
+    /// they are applied again. It is now for groups that have none.
+    pub fn clocks_behind(&self, applied: &BTreeMap<GroupId, u64>, now: &Clocks) -> Clocks {
+        let next = |group: &GroupId| self.groups.get(group)?.get(applied.get(group).copied().unwrap_or(0) + 1);
+        let mut then = Clocks::default();
+        for (group, now) in now.iter() {
+            then.advance(group, next(&group).and_then(|entry| entry.applied_at).unwrap_or(now));
+        }
+        then
     }
 
     /// The group's log; an empty one if there is none.
@@ -249,7 +279,7 @@ mod tests {
     fn entry(term: u64, key: &str) -> Entry {
         let mut batch = WriteBatch::new();
         batch.put(key, "v");
-        Entry { term: Term(term), data: batch.encode().into() }
+        Entry::new(Term(term), batch.encode().into())
     }
 
     #[test]
@@ -282,6 +312,25 @@ mod tests {
         clocks.advance(GroupId(1), 7);
         assert!(fine(&Content::new(), &clocks) && fine(&of("v", Expiry(7)), &clocks));
         assert!(!fine(&of("older", Expiry::NEVER), &clocks));
+    }
+
+    #[test]
+    fn what_expired_behind_the_first_entry_to_be_applied_again_must_be_there() {
+        let group = GroupId(1);
+        let change = |first, entries: Vec<Entry>| {
+            let commit = LogIndex(first + entries.len() as u64 - 1);
+            Change { group, first, entries, hard_state: Some(HardState { term: Term(1), vote: 1, commit }) }
+        };
+        let mut clocks = Clocks::default();
+        clocks.advance(group, 5);
+        let mut log = LogModel::default().after(&[change(1, vec![entry(1, "a")])]);
+        log.note_applied(&clocks);
+        clocks.advance(group, 5);
+        let mut log = log.after(&[change(2, vec![entry(1, "b"), entry(1, "c")])]);
+        log.note_applied(&clocks);
+        clocks.advance(group, 5);
+        let behind = |applied| log.clocks_behind(&BTreeMap::from([(group, applied)]), &clocks).now(group);
+        assert_eq!([0, 1, 2, 3].map(behind), [5, 10, 10, 15]);
     }
 
     #[test]

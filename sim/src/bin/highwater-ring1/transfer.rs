@@ -227,10 +227,11 @@ impl Others {
     fn take_outcome(&mut self, outcome: Result<(), EngineError>, replaced: GroupId, store: &Store<InProcEnv>) -> bool {
         let begun = self.begun.take();
         match (outcome, begun) {
-            (Ok(()), Some(begun)) => {
+            (Ok(()), Some(mut begun)) => {
                 let mut only = begun.clone();
                 only.groups.remove(&replaced);
                 apply_committed(store, &only, &mut self.applied);
+                begun.note_applied(&self.ledger.borrow().clocks);
                 self.logs = begun;
                 self.ledger.borrow_mut().mark("appends during an ingest");
             }

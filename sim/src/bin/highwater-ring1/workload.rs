@@ -166,6 +166,7 @@ impl Workload {
         let mut now = LogModel::default();
         let mut time = Clocks::default();
         let mut exported = None;
+        // Appends are applied at once.
         for number in 1..=shape.appends {
             let mut changes = Vec::new();
             for group in groups {
@@ -175,6 +176,7 @@ impl Workload {
                 changes.push(change(&mut rng, &shape, &now.group(group), group, number));
             }
             now = now.after(&changes);
+            now.note_applied(&time);
             steps.push(Step::Append(changes));
             if number == shape.fading.0 {
                 steps.extend([Step::Flush, Step::Idle(100_000)]);
@@ -325,7 +327,7 @@ fn change(rng: &mut Rng, shape: &Shape, log: &GroupModel, group: GroupId, number
     let term = Term(log.hard_state.term.0.max(1) + u64::from(replaces));
     let first = if replaces { committed + 1 } else { log.last() + 1 };
     let count = 1 + u64::from(shape.tails && rng.below(3) == 0);
-    let entries = (0..count).map(|at| Entry { term, data: batch(rng, shape, group, number * 10 + at) }).collect();
+    let entries = (0..count).map(|at| Entry::new(term, batch(rng, shape, group, number * 10 + at))).collect();
     let last = first + count - 1;
     let commit = if shape.tails && rng.below(3) == 0 { committed } else { last };
     let vote = 1 + number % 3;
