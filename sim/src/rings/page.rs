@@ -27,13 +27,20 @@ fn parts(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, table, after))
 }
 
-/// The table that a page has.
-///
-/// # Errors
-/// When the page cannot be read or has no place for one.
-pub fn read(page: &Path) -> std::io::Result<String> {
-    let text = std::fs::read_to_string(page)?;
-    parts(&text).map(|(_, table, _)| table.to_owned()).ok_or_else(missing)
+fn missing() -> std::io::Error {
+    std::io::Error::other(format!("no line '{BEGIN}' and '{END}' to write between"))
+}
+
+/// Says what is wrong with a page.
+fn told<T>(page: &Path, outcome: std::io::Result<T>) -> Option<T> {
+    outcome.map_err(|error| println!("{}: {error}", page.display())).ok()
+}
+
+/// The table that a page has. Says why there is none, so that nobody looks for every bug and then cannot write it down.
+pub fn read(page: &Path) -> Option<String> {
+    let table = std::fs::read_to_string(page)
+        .and_then(|text| parts(&text).map(|(_, table, _)| table.to_owned()).ok_or_else(missing));
+    told(page, table)
 }
 
 /// Puts a table in the place of the one that a page has. Says if that cannot be done, and that it was not.
@@ -42,12 +49,5 @@ pub fn write(page: &Path, table: &str) -> bool {
         let (before, _, after) = parts(&text).ok_or_else(missing)?;
         std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
     });
-    if let Err(error) = &written {
-        println!("{}: {error}", page.display());
-    }
-    written.is_ok()
-}
-
-fn missing() -> std::io::Error {
-    std::io::Error::other(format!("no line '{BEGIN}' and '{END}' to write between"))
+    told(page, written).is_some()
 }

@@ -90,7 +90,7 @@ pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
 
 /// The command. True if every bug was found.
 pub fn run_campaign(options: &Campaign) -> bool {
-    if !has_planted_bugs() {
+    if !has_planted_bugs() || options.write.as_ref().is_some_and(|page| page::read(page).is_none()) {
         return false;
     }
     let (mut table, missed) = run_all(options);

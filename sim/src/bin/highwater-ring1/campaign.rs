@@ -45,9 +45,12 @@ pub fn run(options: &Campaign) -> bool {
         return false;
     }
     let mut missed = Vec::new();
-    let mut rows = options.write.as_ref().map_or(Ok(BTreeMap::new()), rows_of).unwrap_or_default();
-    if options.only.is_empty() {
-        rows.clear();
+    let mut rows = BTreeMap::new();
+    if let Some(page) = &options.write {
+        let Some(table) = page::read(page) else { return false };
+        if !options.only.is_empty() {
+            rows = rows_of(&table);
+        }
     }
     for number in chosen(PLANTED, &options.only) {
         let (states, seconds, exhausted) = by_exhaustion(number, options);
@@ -80,10 +83,9 @@ pub fn run(options: &Campaign) -> bool {
 }
 
 /// The rows that a page has already: those of bugs that are not looked for now stay.
-fn rows_of(page: &PathBuf) -> std::io::Result<BTreeMap<u32, String>> {
-    let table = page::read(page)?;
+fn rows_of(table: &str) -> BTreeMap<u32, String> {
     let numbered = |row: &str| Some((row.strip_prefix("| ")?.split(' ').next()?.parse().ok()?, row.to_owned()));
-    Ok(table.lines().filter_map(numbered).collect())
+    table.lines().filter_map(numbered).collect()
 }
 
 /// All rows, with what they add up to.
