@@ -292,16 +292,6 @@ impl<E: Env> Store<E> {
         }
     }
 
-    /// Where its files are.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Bytes of the log's live segments, and those at which client writes are refused.
-    pub fn log_bytes(&self) -> (u64, u64) {
-        (self.log.live_bytes(), self.options.log_limit_bytes)
-    }
-
     /// Groups whose unreleased or unflushed entries keep the oldest segment of the log alive. When [`Store::pressure`] says
     /// that the log is at its limit, their driver should release what it can.
     pub fn log_holders(&self) -> Vec<GroupId> {
@@ -438,6 +428,16 @@ impl<E: Env> Store<E> {
         }
         report.log_blocks = self.log.verify().await?;
         Ok(report)
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Bytes of the log's live segments, and those at which client writes are refused.
+    pub fn log_bytes(&self) -> (u64, u64) {
+        (self.log.live_bytes(), self.options.log_limit_bytes)
     }
 
     /// The store's figures.
