@@ -152,6 +152,7 @@ const CLUSTER_GROUPS: &[SystemColumn] = &[
     given("state", DataType::Text),
     maybe("current_leader", DataType::BigInt),
     given("state_hash", DataType::Text),
+    given("peers", DataType::Json),
 ];
 
 const STATS: &[SystemColumn] = &[

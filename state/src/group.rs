@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use highwater_engine::{GroupId, LogIndex, Store};
+use bytes::Bytes;
+use highwater_engine::{GroupId, LogIndex, Store, WriteBatch};
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, ObjectId};
 use highwater_sql::diag::{Diag, SqlState};
@@ -22,7 +23,7 @@ use crate::error::{Abort, StateError};
 use crate::exchange::positions::Positions;
 use crate::exchange::{inbox, outbox};
 use crate::keys::Keys;
-use crate::mark::{MARK, Mark};
+use crate::mark::{MARK, MEMBERSHIP, Mark};
 use crate::outcome::Outcome;
 use crate::placement::{Layout, META};
 use crate::reader::Reader;
@@ -52,6 +53,7 @@ pub struct GroupState<E: Env> {
     keys: Keys,
     layout: Layout,
     mark: Mark,
+    membership: Option<Bytes>,
     catalog: Arc<Catalog>,
     identity: Option<Rc<Identity>>,
     positions: Rc<Positions>,
@@ -102,6 +104,7 @@ impl<E: Env> GroupState<E> {
             Some(bytes) => stored::decode(group, "the group's mark", &bytes)?,
             None => Mark::default(),
         };
+        let membership = reader.get(&keys.scalar(MEMBERSHIP)).await?;
         let identity: Option<Identity> = match reader.get(&keys.cluster(IDENTITY)).await? {
             Some(bytes) => Some(stored::decode(group, "the cluster's identity", &bytes)?),
             None => None,
@@ -114,7 +117,17 @@ impl<E: Env> GroupState<E> {
         };
         drop(reader);
         let layout = identity.as_ref().map_or(layout, |identity| identity.layout);
-        Ok(Self { store, keys, layout, mark, catalog, identity: identity.map(Rc::new), positions, first_ends })
+        Ok(Self {
+            store,
+            keys,
+            layout,
+            mark,
+            membership,
+            catalog,
+            identity: identity.map(Rc::new),
+            positions,
+            first_ends,
+        })
     }
 
     /// The last applied entry; 0 before the first.
@@ -138,10 +151,44 @@ impl<E: Env> GroupState<E> {
             keys: self.keys,
             layout: self.layout,
             mark: self.mark,
+            membership: self.membership.clone(),
             catalog: Arc::clone(&self.catalog),
             identity: self.identity.clone(),
             positions: Rc::clone(&self.positions),
         })
+    }
+
+    /// Who belongs to the group as of the last applied change, in the Raft crate's encoding; `None` as long as these are its first
+    /// members.
+    #[must_use]
+    pub const fn membership(&self) -> Option<&Bytes> {
+        self.membership.as_ref()
+    }
+
+    /// Applies the next entry, which is a change of membership: `membership`, in the Raft crate's encoding, follows from it. One batch
+    /// with that and the mark.
+    ///
+    /// # Errors
+    /// [`StateError::OutOfOrder`]; nothing has changed then, and the node must stop.
+    pub fn apply_membership(&mut self, index: LogIndex, membership: Bytes) -> Result<(), StateError> {
+        self.check_order(index)?;
+        let mut batch = WriteBatch::new();
+        batch.put(self.keys.scalar(MEMBERSHIP), &membership);
+        let mut mark = Mark { applied: index.0, ..self.mark };
+        mark.chain = mark.link(index.0, batch.bytes(), &[]);
+        batch.put(self.keys.scalar(MARK), stored::encode(&mark));
+        self.store.write(GroupId(self.keys.group()), index, batch);
+        self.mark = mark;
+        self.membership = Some(membership);
+        Ok(())
+    }
+
+    fn check_order(&self, index: LogIndex) -> Result<(), StateError> {
+        let expected = self.applied().next();
+        if index == expected {
+            return Ok(());
+        }
+        Err(StateError::OutOfOrder { group: self.keys.group(), expected, found: index })
     }
 
     /// Applies the next entry: one batch with all its effects and the mark.
@@ -150,10 +197,7 @@ impl<E: Env> GroupState<E> {
     /// The node must stop: an entry out of order or of an unknown version, damage, or a failure of the store. Nothing of the
     /// entry was applied then.
     pub async fn apply(&mut self, index: LogIndex, data: &[u8]) -> Result<Applied, StateError> {
-        let expected = self.applied().next();
-        if index != expected {
-            return Err(StateError::OutOfOrder { group: self.keys.group(), expected, found: index });
-        }
+        self.check_order(index)?;
         let envelope = if data.is_empty() { None } else { Some(Envelope::decode(data)?) };
         let reader = Reader::latest(&self.store);
         let mut entry = Entry {

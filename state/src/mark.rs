@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 /// Name of the scalar.
 pub(crate) const MARK: u8 = 0;
+/// Name of the scalar that holds who belongs to the group, in the Raft crate's encoding; absent as long as these are its first members.
+pub(crate) const MEMBERSHIP: u8 = 1;
 
 /// 2024-01-01 00:00:00 UTC in microseconds since 1970.
 const EPOCH_2024: Micros = 1_704_067_200_000_000;

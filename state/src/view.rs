@@ -42,6 +42,7 @@ pub(crate) struct Moment<E: Env> {
     pub keys: Keys,
     pub layout: Layout,
     pub mark: Mark,
+    pub membership: Option<Bytes>,
     pub catalog: Arc<Catalog>,
     pub identity: Option<Rc<Identity>>,
     pub positions: Rc<Positions>,
@@ -84,6 +85,12 @@ impl<E: Env> GroupView<E> {
     #[must_use]
     pub fn applied(&self) -> LogIndex {
         LogIndex(self.shared.mark.applied)
+    }
+
+    /// Who belongs to the group at this moment, in the Raft crate's encoding; `None` as long as these are its first members.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Bytes> {
+        self.shared.membership.as_ref()
     }
 
     /// The group's log time: the largest stamp applied, microseconds since 1970.

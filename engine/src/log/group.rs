@@ -110,6 +110,22 @@ impl GroupLog {
         self.get(index).map(|entry| entry.term)
     }
 
+    /// The first index and the term of every run of entries of one term, from the entry before the first held on, if there was one.
+    pub(crate) fn term_runs(&self) -> Vec<(LogIndex, Term)> {
+        let mut runs = Vec::new();
+        if self.start > LogIndex(0) {
+            runs.push((self.start, self.start_term));
+        }
+        let mut index = self.base;
+        for entry in &self.entries {
+            index = index.next();
+            if runs.last().is_none_or(|(_, term)| *term != entry.term) {
+                runs.push((index, entry.term));
+            }
+        }
+        runs
+    }
+
     /// Drops everything at or above `index`.
     fn truncate(&mut self, index: LogIndex) {
         let kept = index.0.saturating_sub(self.base.0).saturating_sub(1);
@@ -214,6 +230,17 @@ mod tests {
         assert_eq!((log.start, log.start_term, log.oldest_segment()), (LogIndex(2), Term(1), Some(3)));
         assert_eq!(log.term_of(LogIndex(2)), Some(Term(1)));
         assert_eq!(log.term_of(LogIndex(1)), None);
+    }
+
+    #[test]
+    fn the_terms_of_a_log_are_runs_from_the_entry_before_its_first_on() {
+        let mut log = GroupLog::default();
+        log.replace(LogIndex(1), [at(1, 1), at(1, 1), at(1, 3), at(1, 3)]);
+        assert_eq!(log.term_runs(), [(LogIndex(1), Term(1)), (LogIndex(3), Term(3))]);
+        let mut log = GroupLog::starting(Incarnation(1), LogIndex(4), Term(2));
+        assert_eq!(log.term_runs(), [(LogIndex(4), Term(2))]);
+        log.replace(LogIndex(5), [at(1, 2), at(1, 5)]);
+        assert_eq!(log.term_runs(), [(LogIndex(4), Term(2)), (LogIndex(6), Term(5))]);
     }
 
     #[test]

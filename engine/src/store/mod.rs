@@ -274,6 +274,12 @@ impl<E: Env> Store<E> {
         self.log.group(group).and_then(|log| log.term_of(index))
     }
 
+    /// The terms of a group's log: the first index and the term of every run of entries of one term, in order, from the entry
+    /// before the first held on. Looks at every entry: for the start of a replica.
+    pub fn term_runs(&self, group: GroupId) -> Vec<(LogIndex, Term)> {
+        self.log.group(group).map_or_else(Vec::new, |log| log.term_runs())
+    }
+
     /// The group's newest durable hard state.
     pub fn hard_state(&self, group: GroupId) -> HardState {
         self.log.group(group).map_or(HardState::default(), |log| log.hard_state)
@@ -290,6 +296,11 @@ impl<E: Env> Store<E> {
         if self.log.needed_tail() > self.recorded_tail.get() {
             self.flush_wake.notify();
         }
+    }
+
+    /// Whether the log's live segments take more than half of the bytes at which client writes are refused.
+    pub fn keeps_much_log(&self) -> bool {
+        2 * self.log.live_bytes() > self.options.log_limit_bytes
     }
 
     /// Groups whose unreleased or unflushed entries keep the oldest segment of the log alive. When [`Store::pressure`] says

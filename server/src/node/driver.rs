@@ -1,63 +1,454 @@
 //! The group driver: one task per store that moves all its groups forward.
 //!
-//! A turn takes what was proposed, writes the log records of every group in one append, and while that write runs applies
-//! what the turn before committed. Answers are given after the state they describe is published, so a read that starts
-//! after an answer sees it.
+//! It takes in what came (messages of other nodes, ticks, proposals, reads), asks Raft of every group that something happened to
+//! what is to be done, and sees to it: messages leave at once, log records of all groups go into one append, what is committed is
+//! applied beside that append. A sole voter takes in nothing while its log is written, so that all that came meanwhile is in the
+//! next append; where others vote, their messages are never kept waiting by this node's disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use futures_lite::future;
-use highwater_engine::{EngineError, Intake, LogBatch};
-use highwater_raft::Ready;
+use highwater_engine::{EngineError, GroupId, Intake, LogBatch, LogIndex};
+use highwater_raft as raft;
 use highwater_runtime::{Env, Rt};
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_state::group::GroupState;
 
+use super::apply::{self, Run};
+use super::entries;
+use super::handover;
 use super::host::StoreHost;
 use super::intake::{cause, clients_of, no_space, refusal, sort_proposals};
 use super::mesh::Proposal;
-use super::replica::{Effects, Replica};
+use super::replica::Replica;
+use super::signal::Changed;
 
 /// Turns after which the views of idle groups are renewed.
 const RENEW_VIEWS: u64 = 64;
 /// Pause before a log without disk space is tried again, in microseconds.
 const NO_SPACE_MICROS: u64 = 200_000;
+/// A tick of Raft's time, in microseconds.
+pub(crate) const TICK_MICROS: u64 = 50_000;
+/// Ticks between two looks at how much of the log is kept for other nodes.
+const RELEASE_TICKS: u32 = 20;
+/// The share of [`Intake`] at which nothing is held back.
+const ALL: u64 = 1000;
 
-/// Drives the groups of a store until the host closes and nothing is left to do.
-pub(crate) async fn drive(env: Rt, host: Rc<StoreHost>, mut replicas: BTreeMap<u32, Replica>) {
-    for (group, replica) in &replicas {
-        host.publish(*group, replica.state().view());
+/// Drives the groups of a store until the host closes and nothing is left to do. `send` takes messages to other nodes; it may lose them.
+pub(crate) async fn drive(
+    env: Rt,
+    host: Rc<StoreHost>,
+    states: BTreeMap<u32, GroupState<Rt>>,
+    send: impl Fn(raft::Message) + 'static,
+) {
+    for (group, state) in &states {
+        host.publish(*group, state.view());
     }
     // A store without groups has nothing to replay: there are more stores than groups on a machine of many cores.
-    host.ready.set(replicas.is_empty());
-    loop {
-        let seen = host.work.seen();
-        // Not before the log is replayed: what is logged must follow from the catalog that the log leads to.
-        let taken = if host.ready.get() { take_pending(&host) } else { Vec::new() };
-        if taken.is_empty() && !replicas.values().any(Replica::has_ready) {
-            if host.closing.get() {
-                break;
-            }
-            host.work.changed_since(seen).await;
-            continue;
-        }
-        propose(&env, &mut replicas, taken);
-        if let Err(reason) = turn(&env, &host, &mut replicas).await {
-            env.fail_stop(&reason).await;
-        }
-        if !host.ready.get() && replicas.values().all(Replica::is_ready) {
-            host.ready.set(true);
-            host.outbox.notify();
-        }
+    host.ready.set(states.is_empty());
+    let mut driver = Driver {
+        env: env.clone(),
+        host: Rc::clone(&host),
+        send,
+        states,
+        next: Write::default(),
+        committed: VecDeque::new(),
+        installs: VecDeque::new(),
+        ticks: 0,
+    };
+    if let Err(reason) = driver.run().await {
+        env.fail_stop(&reason).await;
     }
+    drop(driver);
     if let Err(error) = host.store.close().await {
         tracing::error!(%error, "the store did not close cleanly; the next start will recover it");
     }
     host.stopped.notify();
 }
 
-/// What this turn proposes of what waits. Client writes that the store does not take now are told so, or stay for the next turn.
-fn take_pending(host: &StoreHost) -> Vec<Proposal> {
+/// Lets Raft's time pass for a store's groups until the host closes.
+pub(crate) async fn tick(env: Rt, host: Rc<StoreHost>, tick_micros: u64) {
+    while !host.closing.get() {
+        env.sleep(tick_micros).await;
+        host.tick.set(true);
+        host.work.notify();
+    }
+}
+
+/// What the driver has on its hands.
+struct Driver<S> {
+    env: Rt,
+    host: Rc<StoreHost>,
+    send: S,
+    /// The states of the groups, but of those that entries are being applied to.
+    states: BTreeMap<u32, GroupState<Rt>>,
+    /// The next append.
+    next: Write,
+    /// What waits to be applied, in order within each group.
+    committed: VecDeque<(Rc<Replica>, raft::Committed)>,
+    /// Snapshots that wait to be put in place.
+    installs: VecDeque<Install>,
+    ticks: u32,
+}
+
+/// One append, and who is told when it is durable.
+#[derive(Default)]
+struct Write {
+    batch: LogBatch,
+    reports: Vec<Report>,
+}
+
+/// What a durable append means for one group.
+struct Report {
+    replica: Rc<Replica>,
+    number: raft::ReadyNumber,
+    /// To be sent then.
+    messages: Vec<raft::Message>,
+}
+
+/// A snapshot to put in place.
+struct Install {
+    report: Report,
+    meta: raft::SnapshotMeta,
+    hard_state: Option<raft::HardState>,
+}
+
+/// What a step on the disk leads to.
+enum Durable {
+    Written(Vec<Report>),
+    Installed(Box<GroupState<Rt>>, Install),
+}
+
+/// Work on the disk or on the state, under way.
+type UnderWay<T> = Option<Pin<Box<dyn Future<Output = Result<T, String>>>>>;
+
+/// What the driver waited for.
+enum Event {
+    Durable(Durable),
+    Applied(Vec<Run>),
+    Work,
+}
+
+impl<S: Fn(raft::Message)> Driver<S> {
+    async fn run(&mut self) -> Result<(), String> {
+        let host = Rc::clone(&self.host);
+        let mut writing: UnderWay<Durable> = None;
+        let mut applying: UnderWay<Vec<Run>> = None;
+        loop {
+            let seen = host.work.seen();
+            if !(host.is_alone && writing.is_some()) {
+                self.take_in(writing.is_some())?;
+                self.gather();
+            }
+            if writing.is_none() {
+                writing = self.next_write(applying.is_some());
+            }
+            if applying.is_none() && self.installs.is_empty() {
+                applying = self.next_apply();
+            }
+            if host.closing.get() && writing.is_none() && applying.is_none() {
+                return Ok(());
+            }
+            // A sole voter looks for more when its write is done.
+            let work = (!(host.is_alone && writing.is_some())).then(|| host.work.changed_since(seen));
+            match next_event(&mut writing, &mut applying, work).await? {
+                Event::Durable(durable) => self.durable(durable)?,
+                Event::Applied(runs) => self.applied(runs),
+                Event::Work => {}
+            }
+            if host.is_alone && !host.ready.get() && host.replicas().iter().all(|replica| replica.is_ready()) {
+                host.ready.set(true);
+                host.outbox.notify();
+            }
+        }
+    }
+
+    /// Messages, time and proposals, in this order: a leader that was heard is not taken for dead.
+    fn take_in(&mut self, writing: bool) -> Result<(), String> {
+        for message in self.host.take_inbox() {
+            if let Some(replica) = self.host.replica(message.group.0) {
+                replica.step(message).map_err(|error| error.to_string())?;
+                self.host.touch(&replica);
+            }
+        }
+        if self.host.tick.replace(false) {
+            self.tick();
+        }
+        // A sole voter proposes nothing before its log is replayed: what is logged must follow from the catalog that it leads to.
+        if self.host.is_alone && !self.host.ready.get() {
+            return Ok(());
+        }
+        let taken = take_pending(&self.host, writing);
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let now = self.env.wall().0;
+        for proposal in taken {
+            let Some(replica) = self.host.replica(proposal.group) else {
+                let diag = Diag::new(SqlState::INTERNAL, format!("group {} is not on this core", proposal.group));
+                proposal.reply.fill(Err(diag.into()));
+                continue;
+            };
+            let seed = (u128::from(self.env.random()) << 64) | u128::from(self.env.random());
+            replica.propose(proposal, now, seed);
+            self.host.touch(&replica);
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        for replica in self.host.replicas() {
+            if replica.tick() {
+                self.host.touch(&replica);
+            }
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(RELEASE_TICKS) {
+            self.release_logs();
+        }
+    }
+
+    /// Lets go of what all members have, and of the oldest of the log when too much is kept for those that lack it.
+    fn release_logs(&self) {
+        for replica in self.host.replicas() {
+            let applied = replica.status().applied;
+            self.host.release_log(&replica, applied);
+        }
+        let store = &self.host.store;
+        if store.keeps_much_log() {
+            for group in store.log_holders() {
+                if let Some(replica) = self.host.replica(group.0) {
+                    self.host.release_log_to(&replica, replica.status().applied);
+                }
+            }
+        }
+    }
+
+    /// Asks Raft of every touched group what is to be done.
+    fn gather(&mut self) {
+        let mut worked = false;
+        for replica in self.host.take_touched() {
+            loop {
+                if replica.is_installing.get() {
+                    break;
+                }
+                replica.ask_to_read();
+                if !replica.has_ready() {
+                    break;
+                }
+                worked = true;
+                self.take_ready(&replica);
+            }
+        }
+        if worked {
+            self.host.turns.set(self.host.turns.get().wrapping_add(1));
+        }
+    }
+
+    fn take_ready(&mut self, replica: &Rc<Replica>) {
+        let ready = replica.take_ready(&mut self.next.batch);
+        let group = replica.group();
+        if !(ready.read_states.is_empty() && ready.failed_reads.is_empty()) {
+            let published = self.host.view(group).map_or(0, |view| view.applied().0);
+            replica.take_reads(&ready, published);
+        }
+        let raft::Ready {
+            number,
+            snapshot,
+            hard_state,
+            must_sync,
+            committed,
+            messages,
+            persisted_messages,
+            log_reads,
+            snapshots_wanted,
+            soft_state,
+            entries: _,
+            read_states: _,
+            failed_reads: _,
+        } = ready;
+        for message in messages {
+            (self.send)(message);
+        }
+        if let Some(state) = soft_state.filter(|_| !self.host.is_alone) {
+            let leader = state.leader.map(|node| node.0);
+            tracing::debug!(group, role = state.role.name(), leader, "the replica's part has changed");
+        }
+        if let Some(committed) = committed {
+            self.committed.push_back((Rc::clone(replica), committed));
+        }
+        for read in log_reads {
+            self.env.spawn("log read", read_log(Rc::clone(&self.host), Rc::clone(replica), read));
+        }
+        for to in snapshots_wanted {
+            handover::wanted(&self.host, replica, to);
+        }
+        if let Some(meta) = snapshot {
+            replica.is_installing.set(true);
+            self.committed.retain(|(waiting, _)| waiting.group() != group);
+            let report = Report { replica: Rc::clone(replica), number, messages: persisted_messages };
+            self.installs.push_back(Install { report, meta, hard_state });
+            return;
+        }
+        if must_sync || !persisted_messages.is_empty() {
+            match self.next.reports.last_mut().filter(|report| report.replica.group() == group) {
+                Some(report) => {
+                    report.number = number;
+                    report.messages.extend(persisted_messages);
+                }
+                None => {
+                    let replica = Rc::clone(replica);
+                    self.next.reports.push(Report { replica, number, messages: persisted_messages });
+                }
+            }
+        }
+    }
+
+    /// The next step on the disk: the append of everything gathered so far, or a snapshot that nothing stands in the way of. What
+    /// was gathered before a snapshot is written before it.
+    fn next_write(&mut self, applying: bool) -> UnderWay<Durable> {
+        let (env, host) = (self.env.clone(), Rc::clone(&self.host));
+        let installs = self.installs.front().is_some_and(|install| {
+            let group = install.report.replica.group();
+            !applying && !self.next.reports.iter().any(|report| report.replica.group() == group)
+        });
+        if !self.next.reports.is_empty() && !installs {
+            let write = std::mem::take(&mut self.next);
+            return Some(Box::pin(async move {
+                append(&env, &host, write.batch)
+                    .await
+                    .map_err(|error| format!("the log cannot be written: {error}"))?;
+                Ok(Durable::Written(write.reports))
+            }));
+        }
+        if !installs {
+            return None;
+        }
+        let install = self.installs.pop_front()?;
+        self.states.remove(&install.report.replica.group());
+        Some(Box::pin(async move {
+            let state =
+                handover::install(&env, &host, &install.report.replica, &install.meta, install.hard_state).await?;
+            Ok(Durable::Installed(Box::new(state), install))
+        }))
+    }
+
+    /// Applies what is committed so far.
+    fn next_apply(&mut self) -> UnderWay<Vec<Run>> {
+        if self.committed.is_empty() {
+            return None;
+        }
+        let mut runs: Vec<Run> = Vec::new();
+        for (replica, committed) in std::mem::take(&mut self.committed) {
+            let group = replica.group();
+            if let Some(run) = runs.iter_mut().find(|run| run.replica.group() == group) {
+                run.committed.push_back(committed);
+            } else if let Some(state) = self.states.remove(&group) {
+                runs.push(Run { replica, state, committed: VecDeque::from([committed]) });
+            }
+        }
+        Some(Box::pin(apply::apply(Rc::clone(&self.host), runs)))
+    }
+
+    fn durable(&mut self, durable: Durable) -> Result<(), String> {
+        let reports = match durable {
+            Durable::Written(reports) => reports,
+            Durable::Installed(state, Install { report, meta, .. }) => {
+                let (replica, group) = (&report.replica, report.replica.group());
+                let view = state.view();
+                let catalog = std::sync::Arc::clone(view.catalog());
+                self.host.publish(group, view);
+                replica
+                    .installed(report.number, meta.index, &catalog)
+                    .map_err(|error| format!("group {group}: {error}"))?;
+                replica.is_installing.set(false);
+                self.states.insert(group, *state);
+                self.host.published.notify();
+                vec![report]
+            }
+        };
+        for Report { replica, number, messages } in reports {
+            for message in messages {
+                (self.send)(message);
+            }
+            replica.persisted(number).map_err(|error| format!("group {}: {error}", replica.group()))?;
+            self.host.touch(&replica);
+        }
+        Ok(())
+    }
+
+    fn applied(&mut self, runs: Vec<Run>) {
+        for Run { replica, state, committed } in runs {
+            self.states.insert(replica.group(), state);
+            if !replica.is_installing.get() {
+                for rest in committed.into_iter().rev() {
+                    self.committed.push_front((Rc::clone(&replica), rest));
+                }
+            }
+        }
+        // A view holds a snapshot of the whole store: those of idle groups are renewed, or nothing deleted is ever freed.
+        if self.host.turns.get().is_multiple_of(RENEW_VIEWS) {
+            for (group, state) in &self.states {
+                self.host.publish(*group, state.view());
+            }
+        }
+    }
+}
+
+/// What happens first. What is under way goes on in any case.
+async fn next_event(
+    writing: &mut UnderWay<Durable>,
+    applying: &mut UnderWay<Vec<Run>>,
+    mut work: Option<Changed<'_>>,
+) -> Result<Event, String> {
+    std::future::poll_fn(|context| {
+        if let Some(future) = writing
+            && let Poll::Ready(durable) = future.as_mut().poll(context)
+        {
+            *writing = None;
+            return Poll::Ready(durable.map(Event::Durable));
+        }
+        if let Some(future) = applying
+            && let Poll::Ready(applied) = future.as_mut().poll(context)
+        {
+            *applying = None;
+            return Poll::Ready(applied.map(Event::Applied));
+        }
+        match &mut work {
+            Some(work) => Pin::new(work).poll(context).map(|()| Ok(Event::Work)),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Reads entries that a follower lacks and memory no longer holds.
+async fn read_log(host: Rc<StoreHost>, replica: Rc<Replica>, read: raft::LogRead) {
+    let group = GroupId(replica.group());
+    let (first, last) = (LogIndex(read.first.0), LogIndex(read.last.0));
+    let found = match host.store.entries(group, first, last, read.max_bytes).await {
+        Ok(found) => found.into_iter().map(entries::from_log).collect(),
+        Err(error) => {
+            // What was let go meanwhile is asked for no more; what cannot be read is tried again.
+            if !matches!(error, EngineError::NotInLog { .. }) {
+                tracing::error!(group = group.0, %error, "entries that a follower lacks cannot be read");
+            }
+            Vec::new()
+        }
+    };
+    if let Err(error) = replica.log_read(&read, found) {
+        tracing::error!(group = group.0, %error, "the log holds other entries than Raft asked for");
+    }
+    host.touch(&replica);
+    host.work.notify();
+}
+
+/// What is proposed now of what waits. Client writes that the store does not take now are told so, or stay for the next turn, which begins
+/// when the present write is done.
+fn take_pending(host: &StoreHost, writing: bool) -> Vec<Proposal> {
     let mut pending = host.pending.borrow_mut();
     if pending.is_empty() {
         // A stall that has ended is noticed although nobody writes.
@@ -65,6 +456,9 @@ fn take_pending(host: &StoreHost) -> Vec<Proposal> {
         return Vec::new();
     }
     let intake = host.store.intake();
+    if writing && intake.share < ALL {
+        return Vec::new();
+    }
     let sorted = sort_proposals(&mut pending, &intake);
     drop(pending);
     host.held.set(host.held.get() + sorted.held as u64);
@@ -83,82 +477,14 @@ pub(super) fn refuse(host: &StoreHost, intake: &Intake, refused: Vec<Proposal>) 
     }
 }
 
-fn propose(env: &Rt, replicas: &mut BTreeMap<u32, Replica>, taken: Vec<Proposal>) {
-    let now = env.wall().0;
-    for proposal in taken {
-        let Some(replica) = replicas.get_mut(&proposal.group) else {
-            let diag = Diag::new(SqlState::INTERNAL, format!("group {} is not on this core", proposal.group));
-            proposal.reply.fill(Err(diag.into()));
-            continue;
-        };
-        let seed = (u128::from(env.random()) << 64) | u128::from(env.random());
-        replica.propose(proposal, now, seed);
+/// Appends log records. A full disk must not cost what was already proposed: the batch waits here, new client writes are refused
+/// meanwhile.
+async fn append(env: &Rt, host: &StoreHost, batch: LogBatch) -> Result<(), EngineError> {
+    if batch.is_empty() {
+        return Ok(());
     }
-}
-
-/// One append for all groups, beside it the application of what is committed already.
-async fn turn(env: &Rt, host: &Rc<StoreHost>, replicas: &mut BTreeMap<u32, Replica>) -> Result<(), String> {
-    let mut batch = LogBatch::default();
-    let mut readies: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
-    for (group, replica) in replicas.iter_mut() {
-        while replica.has_ready() {
-            readies.entry(*group).or_default().push(replica.take_ready(&mut batch));
-        }
-    }
-    let write = async {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        until_there_is_room(env, host, &batch).await?;
-        host.store.append(batch).await
-    };
-    let apply = async {
-        let mut all = Vec::new();
-        for (group, ready) in &mut readies {
-            let Some(replica) = replicas.get_mut(group) else { continue };
-            for ready in ready.iter_mut() {
-                if let Some(committed) = ready.committed.take() {
-                    let effects = replica
-                        .apply(&host.store, committed)
-                        .await
-                        .map_err(|error| format!("group {group} cannot apply its log: {error}"))?;
-                    all.push((*group, effects));
-                }
-            }
-        }
-        for (group, _) in &all {
-            if let Some(replica) = replicas.get(group) {
-                host.publish(*group, replica.state().view());
-                host.raft.borrow_mut().insert(*group, replica.status());
-            }
-        }
-        // A view holds a snapshot of the whole store: those of idle groups are renewed, or nothing deleted is ever freed.
-        host.turns.set(host.turns.get().wrapping_add(1));
-        if host.turns.get().is_multiple_of(RENEW_VIEWS) {
-            for (group, replica) in replicas.iter() {
-                host.publish(*group, replica.state().view());
-            }
-        }
-        announce(host, all);
-        Ok::<(), String>(())
-    };
-    let (written, applied) = future::zip(write, apply).await;
-    applied?;
-    written.map_err(|error| format!("the log cannot be written: {error}"))?;
-    for (group, readies) in &readies {
-        if let Some(replica) = replicas.get_mut(group) {
-            for ready in readies {
-                replica.persisted(ready).map_err(|diag| format!("group {group}: {diag}"))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A full disk must not cost what was already proposed: the batch waits here, new client writes are refused meanwhile.
-async fn until_there_is_room(env: &Rt, host: &StoreHost, batch: &LogBatch) -> Result<(), EngineError> {
     loop {
-        match host.store.make_room(batch).await {
+        match host.store.make_room(&batch).await {
             Err(error @ EngineError::NoSpace { .. }) if !host.draining.get() => {
                 if !host.disk_full.replace(true) {
                     tracing::error!(%error, "no space for the log: writes wait until there is some");
@@ -170,30 +496,10 @@ async fn until_there_is_room(env: &Rt, host: &StoreHost, batch: &LogBatch) -> Re
             }
             outcome => {
                 host.disk_full.set(false);
-                return outcome;
+                outcome?;
+                return host.store.append(batch).await;
             }
         }
-    }
-}
-
-/// Wakes who waits, then answers.
-fn announce(host: &StoreHost, all: Vec<(u32, Effects)>) {
-    if all.is_empty() {
-        return;
-    }
-    let mut outbox = false;
-    for (group, effects) in all {
-        if effects.outbox {
-            host.dirty_sources.borrow_mut().insert(group);
-            outbox = true;
-        }
-        for (slot, applied) in effects.answers {
-            slot.fill(Ok(applied));
-        }
-    }
-    host.published.notify();
-    if outbox {
-        host.outbox.notify();
     }
 }
 
@@ -206,14 +512,16 @@ mod tests {
     )]
     use std::sync::mpsc;
 
-    use futures_lite::FutureExt;
+    use futures_lite::{FutureExt, future};
     use highwater_engine::{Expiry, GroupId, LogIndex, RecoveredGroup, Store, StoreOptions, WriteBatch};
     use highwater_runtime::{CpuSet, launch, queue};
     use highwater_state::command::Command;
     use highwater_state::group::GroupState;
     use highwater_state::placement::Layout;
 
+    use super::super::host::Cast;
     use super::super::mesh::{Admission, Applied, NotApplied};
+    use super::super::replica::Start;
     use super::*;
 
     /// A turn with ten writes of clients and one of the system.
@@ -250,9 +558,21 @@ mod tests {
         let layout = Layout { user_shards: 1, shared_shards: 1, stores: 1 };
         let expired = on_a_core(move |env, store| async move {
             let state = GroupState::open(Rc::clone(&store), GROUP, layout).await.unwrap();
-            let replica = Replica::restart(GROUP, 1, 1 << 15, &RecoveredGroup::default(), None, state).unwrap();
-            let host = Rc::new(StoreHost::new(Rc::clone(&store)));
-            env.spawn("driver", drive(env.clone(), Rc::clone(&host), BTreeMap::from([(GROUP, replica)])));
+            let cast = alone();
+            let start = Start {
+                group: GROUP,
+                me: cast.me,
+                members: &cast.members,
+                seed: 1,
+                max_entry: 1 << 15,
+                recovered: &RecoveredGroup::default(),
+                terms: Vec::new(),
+                state: &state,
+            };
+            let replica = start.start().unwrap();
+            let host = Rc::new(StoreHost::new(env.clone(), Rc::clone(&store), cast));
+            host.add(replica);
+            env.spawn("driver", drive(env.clone(), Rc::clone(&host), BTreeMap::from([(GROUP, state)]), drop));
             let (reply, answer) = queue::reply();
             let command = Command::Trim { destination: 0, upto: 0 };
             let proposal = Proposal { group: GROUP, command, catalog: None, admission: Admission::System, reply };
@@ -276,6 +596,10 @@ mod tests {
         assert_eq!(expired, 1);
     }
 
+    fn alone() -> Cast {
+        Cast { me: raft::NodeId(1), members: vec![raft::NodeId(1)] }
+    }
+
     fn turn_of_eleven(host: &StoreHost) -> Turn {
         let mut replies = Vec::new();
         for number in 0..11 {
@@ -286,7 +610,7 @@ mod tests {
             replies.push(answer);
         }
         let share = host.store.admission();
-        let taken = take_pending(host).len();
+        let taken = take_pending(host, false).len();
         let stay = std::mem::take(&mut *host.pending.borrow_mut()).len();
         let answered =
             replies.into_iter().filter_map(|reply| match future::block_on(future::poll_once(reply.boxed_local())) {
@@ -298,8 +622,8 @@ mod tests {
 
     #[test]
     fn a_turn_takes_the_share_of_client_writes_that_the_store_says_and_refuses_them_by_name_when_it_is_none() {
-        let turns = on_a_core(|_, store| async move {
-            let host = StoreHost::new(store);
+        let turns = on_a_core(|env, store| async move {
+            let host = StoreHost::new(env, store, alone());
             let mut turns = Vec::new();
             // Nothing of the background runs meanwhile: there is no await in here.
             for index in 1.. {

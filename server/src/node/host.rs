@@ -4,35 +4,68 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use highwater_engine::Store;
+use futures_lite::future;
+use highwater_engine::{GroupId, LogIndex, Store};
 use highwater_raft as raft;
-use highwater_runtime::{Monotonic, Rt};
-use highwater_sql::diag::Diag;
+use highwater_runtime::{Env, Monotonic, Rt};
+use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::view::GroupView;
 
 use super::intake::CAUSES;
 use super::mesh::Proposal;
+use super::replica::Replica;
 use super::signal::Signal;
 
 /// Proposals that may wait for one store's driver; more are refused.
 pub(crate) const MAX_PENDING: usize = 16_384;
+/// Messages of other nodes that may wait for one store's driver; those who bring more wait.
+const MAX_INBOX: usize = 4096;
+
+/// What a node is to its groups.
+#[derive(Clone, Debug)]
+pub(crate) struct Cast {
+    /// This node.
+    pub(crate) me: raft::NodeId,
+    /// Who belongs to a group of which no change of that is applied; with this node.
+    pub(crate) members: Vec<raft::NodeId>,
+}
+
+impl Cast {
+    /// Whether there is nobody else.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.members == [self.me]
+    }
+}
 
 /// A store and its groups, as the tasks of its core see them. Borrowed only between awaits.
 pub(crate) struct StoreHost {
+    env: Rt,
+    /// What this node is to its groups.
+    pub(crate) cast: Cast,
+    /// The only voter of every group: nobody else is asked, and no time passes for Raft.
+    pub(crate) is_alone: bool,
     /// Log and tree.
     pub(crate) store: Rc<Store<Rt>>,
     /// Proposals that the driver has not taken yet.
     pub(crate) pending: RefCell<VecDeque<Proposal>>,
     /// Messages of other nodes that the driver has not taken yet.
-    pub(crate) inbox: RefCell<VecDeque<raft::Message>>,
+    inbox: RefCell<VecDeque<raft::Message>>,
     /// The driver has work.
     pub(crate) work: Signal,
     /// Each group as of its last applied entry. Published before the entry's answer is given.
     views: RefCell<BTreeMap<u32, GroupView<Rt>>>,
     /// A view was published.
     pub(crate) published: Signal,
-    /// What Raft says of each group, for `system.cluster_groups`.
-    pub(crate) raft: RefCell<BTreeMap<u32, raft::Status>>,
+    /// The replicas of the groups.
+    replicas: RefCell<BTreeMap<u32, Rc<Replica>>>,
+    /// Replicas of which Raft may want something.
+    touched: RefCell<Vec<Rc<Replica>>>,
+    /// The inbox has room again.
+    inbox_room: Signal,
+    /// A tick of Raft's time has passed.
+    pub(crate) tick: Cell<bool>,
+    /// The meta group's catalog has changed.
+    pub(crate) definitions: Signal,
     /// Groups whose outbox has grown.
     pub(crate) dirty_sources: RefCell<BTreeSet<u32>>,
     /// An outbox has grown.
@@ -41,7 +74,7 @@ pub(crate) struct StoreHost {
     pub(crate) shipped: RefCell<BTreeMap<(u32, u32), u64>>,
     /// A destination has applied more.
     pub(crate) arrivals: Signal,
-    /// Every group leads and has replayed its log.
+    /// Every group has shown once, since the start, that it knows and holds everything that was acknowledged.
     pub(crate) ready: Cell<bool>,
     /// The log waits for disk space.
     pub(crate) disk_full: Cell<bool>,
@@ -60,15 +93,22 @@ pub(crate) struct StoreHost {
 }
 
 impl StoreHost {
-    pub(crate) fn new(store: Rc<Store<Rt>>) -> Self {
+    pub(crate) fn new(env: Rt, store: Rc<Store<Rt>>, cast: Cast) -> Self {
         Self {
+            env,
+            is_alone: cast.is_alone(),
+            cast,
             store,
             pending: RefCell::default(),
             inbox: RefCell::default(),
             work: Signal::default(),
             views: RefCell::default(),
             published: Signal::default(),
-            raft: RefCell::default(),
+            replicas: RefCell::default(),
+            touched: RefCell::default(),
+            inbox_room: Signal::default(),
+            tick: Cell::new(false),
+            definitions: Signal::default(),
             dirty_sources: RefCell::default(),
             outbox: Signal::default(),
             shipped: RefCell::default(),
@@ -109,23 +149,112 @@ impl StoreHost {
         self.refused.borrow().clone()
     }
 
+    /// A group has a replica here from now on; the driver looks at it.
+    pub(crate) fn add(&self, replica: Replica) {
+        let replica = Rc::new(replica);
+        self.replicas.borrow_mut().insert(replica.group(), Rc::clone(&replica));
+        self.touch(&replica);
+    }
+
+    /// The replica of a group.
+    pub(crate) fn replica(&self, group: u32) -> Option<Rc<Replica>> {
+        self.replicas.borrow().get(&group).cloned()
+    }
+
+    /// All replicas, in order of groups.
+    pub(crate) fn replicas(&self) -> Vec<Rc<Replica>> {
+        self.replicas.borrow().values().cloned().collect()
+    }
+
+    /// Raft may want something of this replica: the driver looks at it. Who is not the driver wakes it, by `work`.
+    pub(crate) fn touch(&self, replica: &Rc<Replica>) {
+        if !replica.is_touched.replace(true) {
+            self.touched.borrow_mut().push(Rc::clone(replica));
+        }
+    }
+
+    /// The replicas that were touched, once each.
+    pub(super) fn take_touched(&self) -> Vec<Rc<Replica>> {
+        let touched = self.touched.take();
+        for replica in &touched {
+            replica.is_touched.set(false);
+        }
+        touched
+    }
+
+    /// Puts a message of another node before the driver; waits while too many are there.
+    pub(crate) async fn bring(&self, message: raft::Message) {
+        loop {
+            let seen = self.inbox_room.seen();
+            if self.inbox.borrow().len() < MAX_INBOX || self.closing.get() {
+                break;
+            }
+            self.inbox_room.changed_since(seen).await;
+        }
+        self.inbox.borrow_mut().push_back(message);
+        self.work.notify();
+    }
+
+    /// The messages that wait, in order.
+    pub(super) fn take_inbox(&self) -> VecDeque<raft::Message> {
+        let messages = self.inbox.take();
+        if messages.len() >= MAX_INBOX {
+            self.inbox_room.notify();
+        }
+        messages
+    }
+
     /// Whether this node's replica of a group leads.
     pub(crate) fn leads(&self, group: u32) -> bool {
-        self.raft.borrow().get(&group).is_some_and(|status| status.role == raft::Role::Leader)
+        self.replicas.borrow().get(&group).is_some_and(|replica| replica.leads())
     }
 
     /// Who leads a group, as this node's replica knows.
     pub(crate) fn leader_of(&self, group: u32) -> Option<raft::NodeId> {
-        self.raft.borrow().get(&group).and_then(|status| status.leader)
+        self.replicas.borrow().get(&group).and_then(|replica| replica.leader())
     }
 
-    /// Waits until the published view of a group shows everything that was acknowledged, on any node, before the call.
+    /// Waits until the published view of a group shows everything that was acknowledged, on any node, before the call. At once where this
+    /// node is the only one.
     ///
     /// # Errors
-    /// No leader was found before the deadline.
-    #[expect(clippy::unused_async, reason = "a sole voter's view always shows it")]
-    pub(crate) async fn barrier(&self, _group: u32, _deadline: Monotonic) -> Result<(), Diag> {
-        Ok(())
+    /// 57014: no leader answered before the deadline; 53400: too many wait; 57P01.
+    pub(crate) async fn barrier(&self, group: u32, deadline: Monotonic) -> Result<(), Diag> {
+        if self.is_alone {
+            return Ok(());
+        }
+        let Some(replica) = self.replica(group) else {
+            return Err(Diag::new(SqlState::INTERNAL, format!("group {group} is not on this core")));
+        };
+        let Some(passed) = replica.wait_to_read() else {
+            return Err(Diag::new(SqlState::OVERLOADED, format!("too many reads wait for a leader of group {group}"))
+                .hint("Retry after a short pause."));
+        };
+        self.touch(&replica);
+        self.work.notify();
+        let in_time = async { passed.await.map_err(|_| super::shutting_down()) };
+        let too_late = async {
+            self.env.sleep_until(deadline).await;
+            Err(Diag::new(
+                SqlState::TIMEOUT,
+                format!("group {group} has no leader that a majority of its nodes follows: the read could be stale"),
+            )
+            .hint("Retry; if this stays, see which nodes are down in system.cluster_groups."))
+        };
+        future::or(in_time, too_late).await
+    }
+
+    /// Lets the log of a group go as far as nobody needs it: what every member has, and of a sole voter all that is applied.
+    pub(super) fn release_log(&self, replica: &Replica, applied: raft::LogIndex) {
+        let upto = if self.is_alone { applied } else { replica.held_by_all().min(applied) };
+        self.release_log_to(replica, upto);
+    }
+
+    /// Lets a group's log go up to `upto`, which is applied.
+    pub(super) fn release_log_to(&self, replica: &Replica, upto: raft::LogIndex) {
+        let group = GroupId(replica.group());
+        self.store.release_log(group, LogIndex(upto.0));
+        replica.compact(raft::LogIndex(self.store.first_index(group).0));
     }
 
     /// The destination has applied everything of the source up to `index`.

@@ -18,6 +18,7 @@ use highwater_state::outcome::{Consumed, Outcome};
 use highwater_state::placement::Layout;
 use highwater_state::topics::GroupOffset;
 
+use super::Cluster;
 use crate::metrics::Sample;
 
 /// Proposals that may wait on one core.
@@ -139,7 +140,7 @@ pub(crate) enum Question {
     /// The newest catalog, from the meta group itself.
     Catalog(ReplySlot<Result<Arc<Catalog>, Diag>>),
     /// The cluster's identity and token key, from the meta group; none before the first entry.
-    Cluster(ReplySlot<Option<(u128, [u8; 32])>>),
+    Cluster(ReplySlot<Result<Option<Cluster>, Diag>>),
     /// Jobs, from the meta group.
     Jobs(ReplySlot<Result<Vec<Job>, Diag>>),
     /// Take this catalog if it is newer.
@@ -176,7 +177,7 @@ pub(crate) enum Question {
     Figures(ReplySlot<Vec<Sample>>),
     /// Who leads a group of this core, as its replica knows.
     Leader(u32, ReplySlot<Option<raft::NodeId>>),
-    /// Whether every group of this core leads and has replayed its log.
+    /// Whether every group of this core has a leader and has shown that it holds everything that was acknowledged.
     Ready(ReplySlot<bool>),
     /// Whether this core's front ends take requests.
     Serving(ReplySlot<bool>),

@@ -4,17 +4,23 @@
 //! and the core that hosts the group gets the command or the read through its queue: one hop at most.
 
 mod answer;
+mod apply;
+mod barrier;
 mod consume;
 mod define;
 mod driver;
+mod entries;
 mod execute;
 mod figures;
+mod handover;
 mod host;
 mod intake;
 mod mesh;
 mod query;
 mod reads;
 mod replica;
+#[cfg(test)]
+mod replication_tests;
 mod shape;
 mod shipper;
 mod signal;
@@ -22,6 +28,7 @@ mod snapshots;
 mod start;
 mod system_rows;
 mod token;
+mod waiting;
 mod write;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -97,8 +104,9 @@ struct Inner {
     idle: Signal,
 }
 
-#[derive(Clone, Copy)]
-struct Cluster {
+/// What a cluster is, from its first entry on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cluster {
     id: u128,
     token_key: [u8; 32],
 }

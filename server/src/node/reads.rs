@@ -1,11 +1,12 @@
 //! Answering questions on the core that hosts the group: table reads, messages, waits.
 //!
-//! Every read uses the view published last, so it shows everything that was acknowledged before it arrived (one voter: the
-//! leader's applied state; its lease is its own).
+//! Every read first passes the read barrier of its group, then uses the view published last: so it shows everything that was
+//! acknowledged, on any node, before it arrived. A sole voter's view always does.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use highwater_raft as raft;
 use highwater_runtime::queue::ReplySlot;
 use highwater_runtime::{Env, Monotonic};
 use highwater_sql::catalog::{ObjectId, Table, TableKind};
@@ -21,9 +22,15 @@ use highwater_state::placement::META;
 use highwater_state::topics::GroupOffset;
 use highwater_state::view::GroupView;
 
-use super::Node;
+use serde_json::json;
+
 use super::host::StoreHost;
 use super::mesh::{Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
+use super::replica::Replica;
+use super::{Cluster, Node};
+
+/// How long a read waits for its barrier, in microseconds.
+const BARRIER_MICROS: u64 = 10_000_000;
 
 /// Serves the questions of this core until every sender is gone. Each runs in a task of its own.
 pub(crate) async fn serve(node: Node, questions: highwater_runtime::queue::Receiver<Question>) {
@@ -38,11 +45,10 @@ async fn answer(node: &Node, question: Question) {
     match question {
         Question::Table(read, reply) => reply.fill(table(node, &read).await),
         Question::Catalog(reply) => {
-            reply.fill(view_of(node, META).map(|(_, view)| Arc::clone(view.catalog())));
+            reply.fill(view_of(node, META).await.map(|(_, view)| Arc::clone(view.catalog())));
         }
         Question::Cluster(reply) => {
-            let known = view_of(node, META).ok().and_then(|(_, view)| Some((view.cluster_id()?, view.token_key()?)));
-            reply.fill(known);
+            reply.fill(view_of(node, META).await.map(|(_, view)| identity(&view)));
         }
         Question::Jobs(reply) => reply.fill(jobs(node).await),
         Question::Publish(catalog, reply) => {
@@ -50,7 +56,7 @@ async fn answer(node: &Node, question: Question) {
             reply.fill(());
         }
         Question::Messages(read, reply) => {
-            let found = match view_of(node, read.group) {
+            let found = match view_of(node, read.group).await {
                 Ok((_, view)) => view
                     .messages(read.topic, read.partition, read.start, read.limit, read.max_bytes)
                     .await
@@ -73,10 +79,23 @@ async fn answer(node: &Node, question: Question) {
     }
 }
 
-fn view_of(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
+/// The published view of a group of this core, once it shows everything that was acknowledged before the call.
+async fn view_of(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
+    if let Some(host) = node.host_of(group).filter(|host| !host.is_alone) {
+        host.barrier(group, node.env().now().after_micros(BARRIER_MICROS)).await?;
+    }
+    published(node, group)
+}
+
+/// The published view of a group of this core.
+fn published(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
     node.host_of(group)
         .and_then(|host| host.view(group).map(|view| (host, view)))
         .ok_or_else(|| Diag::new(SqlState::INTERNAL, format!("group {group} is not on this core")))
+}
+
+fn identity(view: &GroupView<highwater_runtime::Rt>) -> Option<Cluster> {
+    Some(Cluster { id: view.cluster_id()?, token_key: view.token_key()? })
 }
 
 /// A read that failed on stored data: said once in the log, and to the client in one sentence.
@@ -88,7 +107,7 @@ fn storage(node: &Node, error: &StateError) -> Diag {
 }
 
 async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> {
-    let (_, view) = view_of(node, read.group).map_err(ReadRefusal::Failed)?;
+    let (_, view) = view_of(node, read.group).await.map_err(ReadRefusal::Failed)?;
     if view.applied().0 < read.at_least {
         let diag = Diag::new(SqlState::INVALID_PARAMETER, "the read token is ahead of this cluster's data")
             .hint("The data was restored from an older state; read again without the token.");
@@ -178,12 +197,12 @@ impl Sink {
 }
 
 async fn jobs(node: &Node) -> Result<Vec<Job>, Diag> {
-    let (_, view) = view_of(node, META)?;
+    let (_, view) = view_of(node, META).await?;
     view.jobs().await.map_err(|error| storage(node, &error))
 }
 
 async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
-    let (_, view) = view_of(node, read.group)?;
+    let (_, view) = view_of(node, read.group).await?;
     let now = node.env().wall().0;
     let found = async {
         let deliverable = view.deliverable(read.topic, read.partition, &read.consumer_group, now).await?;
@@ -196,7 +215,7 @@ async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
 }
 
 async fn group_offsets(node: &Node, group: u32) -> Result<Vec<GroupOffset>, Diag> {
-    let (_, view) = view_of(node, group)?;
+    let (_, view) = view_of(node, group).await?;
     view.group_offsets().await.map_err(|error| storage(node, &error))
 }
 
@@ -246,7 +265,7 @@ async fn await_append(
         let seen: Vec<u64> = hosts.iter().map(|host| host.published.seen()).collect();
         let mut grown = false;
         for (group, topic, partition, next) in partitions {
-            if let Ok((_, view)) = view_of(node, *group)
+            if let Ok((_, view)) = published(node, *group)
                 && let Ok(log) = view.partition_bounds(*topic, *partition).await
             {
                 grown |= log.to > *next;
@@ -277,9 +296,9 @@ async fn await_append(
 fn group_status(node: &Node) -> Vec<Row> {
     let mut rows = Vec::new();
     for host in node.hosts() {
-        let raft = host.raft.borrow();
-        for (group, view) in host.views() {
-            let status = raft.get(&group);
+        for replica in host.replicas() {
+            let (group, status) = (replica.group(), replica.status());
+            let view = host.view(group);
             let number = |value: u64| Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX));
             let kind = match node.layout().role(group) {
                 Some(highwater_state::placement::GroupRole::Meta) => "meta",
@@ -288,17 +307,41 @@ fn group_status(node: &Node) -> Vec<Row> {
             };
             rows.push(vec![
                 number(u64::from(group)),
-                number(1),
+                number(status.id.0),
                 Value::Text(kind.into()),
-                number(status.map_or(0, |status| status.term.0)),
-                number(status.map_or(0, |status| status.last.0)),
-                number(view.applied().0),
-                number(status.map_or(0, |status| status.commit.0)),
-                Value::Text(if host.ready.get() { "leader" } else { "starting" }.into()),
-                number(1),
-                Value::Text(format!("{:032x}", view.chain())),
+                number(status.term.0),
+                number(status.last.0),
+                number(view.as_ref().map_or(0, |view| view.applied().0)),
+                number(status.commit.0),
+                Value::Text(if host.is_alone && !host.ready.get() { "starting" } else { status.role.name() }.into()),
+                status.leader.map_or(Value::Null, |leader| number(leader.0)),
+                Value::Text(format!("{:032x}", view.map_or(0, |view| view.chain()))),
+                Value::Json(peers(&replica)),
             ]);
         }
     }
     rows
+}
+
+/// The group's other members: of a leader with what it knows of each.
+fn peers(replica: &Replica) -> String {
+    replica.with_raft(|raft| {
+        let me = raft.status().id;
+        let known: Vec<_> = raft.peers().collect();
+        let others = raft.membership().members().into_iter().filter(|node| *node != me).map(|node| {
+            let kind = if raft.membership().is_voter(node) { "voter" } else { "learner" };
+            match known.iter().find(|peer| peer.id == node) {
+                Some(peer) => {
+                    let state = match peer.state {
+                        raft::ProgressState::Probe => "probe",
+                        raft::ProgressState::Replicate => "replicate",
+                        raft::ProgressState::Snapshot(_) => "snapshot",
+                    };
+                    json!({"node_id": node.0, "kind": kind, "state": state, "matched": peer.matched.0, "active": peer.recently_active})
+                }
+                None => json!({"node_id": node.0, "kind": kind}),
+            }
+        });
+        serde_json::Value::Array(others.collect()).to_string()
+    })
 }

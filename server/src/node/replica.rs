@@ -1,150 +1,238 @@
-//! One group on this core: its Raft replica, its state, and who waits for which entry. No I/O of its own: the driver
+//! One group on this core: its Raft replica, who waits for which entry, and who waits to read. No I/O of its own: the driver
 //! writes the log for all groups of a store at once.
+//!
+//! Shared by the tasks of its core; borrowed only between awaits. Whoever calls Raft says so with [`super::host::StoreHost::touch`],
+//! or what Raft wants done stays undone.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_engine::{GroupId, Incarnation, LogBatch, RecoveredGroup, Store};
+use highwater_engine::{self as engine, GroupId, Incarnation, LogBatch, RecoveredGroup};
 use highwater_raft as raft;
 use highwater_runtime::Rt;
-use highwater_runtime::queue::ReplySlot;
+use highwater_runtime::queue::Reply;
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::value::Micros;
-use highwater_state::StateError;
 use highwater_state::command::{Command, Envelope};
 use highwater_state::group::GroupState;
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;
 
+use super::barrier::Barriers;
+use super::entries;
 use super::mesh::{Applied, NotApplied, Proposal};
-
-/// This node's identity while a cluster is one node.
-pub(crate) const NODE: raft::NodeId = raft::NodeId(1);
-/// Committed entries that are read back from the log at one time after a restart, in bytes.
-const REPLAY_BYTES: usize = 1 << 20;
+use super::waiting::{AnswerSlot, Waiting};
 
 /// A group's replica on this core.
 pub(crate) struct Replica {
     group: u32,
-    raft: raft::RawNode,
-    state: GroupState<Rt>,
     /// Bytes of the largest entry that the store's log takes.
     max_entry: usize,
-    incarnation: Incarnation,
-    waiting: BTreeMap<u64, ReplySlot<Result<Applied, NotApplied>>>,
+    incarnation: Cell<Incarnation>,
+    raft: RefCell<raft::RawNode>,
+    proposals: RefCell<Proposals>,
+    barriers: RefCell<Barriers>,
+    compacted: Cell<raft::LogIndex>,
+    /// The driver has it on its list.
+    pub(super) is_touched: Cell<bool>,
+    /// A snapshot is being put in place: nothing is taken from Raft meanwhile.
+    pub(super) is_installing: Cell<bool>,
+}
+
+/// What a leader remembers of what it proposed.
+struct Proposals {
+    waiting: Waiting,
+    /// The term that the rest belongs to.
+    term: raft::Term,
     /// The newest catalog that is in the log, applied or not: what the next catalog entry starts from.
     logged_catalog: Arc<Catalog>,
+    /// The newest catalog that is applied.
+    applied_catalog: Arc<Catalog>,
     last_stamp: Micros,
-    compacted: raft::LogIndex,
 }
 
-/// What applying a run of entries did, beyond the answers.
-#[derive(Default)]
-pub(crate) struct Effects {
-    /// Answers to give once the new view is published.
-    pub(crate) answers: Vec<(ReplySlot<Result<Applied, NotApplied>>, Applied)>,
-    /// The outbox has grown.
-    pub(crate) outbox: bool,
-    /// Topic partitions have grown.
-    pub(crate) appended: bool,
-    /// The group's catalog has changed.
-    pub(crate) catalog: bool,
+/// What a replica starts from.
+pub(crate) struct Start<'a> {
+    /// The group.
+    pub(crate) group: u32,
+    /// This node.
+    pub(crate) me: raft::NodeId,
+    /// Who belongs to the group as long as no change of that is applied.
+    pub(crate) members: &'a [raft::NodeId],
+    /// Randomness, new at every start.
+    pub(crate) seed: u64,
+    /// Bytes of the largest entry that the store's log takes.
+    pub(crate) max_entry: usize,
+    /// What the store recovered of the group.
+    pub(crate) recovered: &'a RecoveredGroup,
+    /// The terms of its log, as the store tells them.
+    pub(crate) terms: Vec<(engine::LogIndex, engine::Term)>,
+    /// Its state.
+    pub(crate) state: &'a GroupState<Rt>,
 }
 
-impl Replica {
-    /// The group as the store recovered it.
-    pub(crate) fn restart(
-        group: u32,
-        seed: u64,
-        max_entry: usize,
-        recovered: &RecoveredGroup,
-        last_term: Option<highwater_engine::Term>,
-        state: GroupState<Rt>,
-    ) -> Result<Self, Diag> {
-        let mut config = raft::Config::sole_voter(NODE, raft::GroupId(group));
+impl Start<'_> {
+    /// # Errors
+    /// The parts contradict each other: the group must not go on.
+    pub(crate) fn start(self) -> Result<Replica, Diag> {
+        let corrupted = |what: String| Diag::new(SqlState::DATA_CORRUPTED, what);
+        let Self { group, me, members, seed, max_entry, recovered, terms, state } = self;
+        let membership = match state.membership() {
+            None => raft::Membership::new(members, &[]),
+            Some(bytes) => raft::Membership::decode(bytes)
+                .ok_or_else(|| corrupted(format!("the stored membership of group {group} cannot be read")))?,
+        };
+        let alone = membership.voters() == [me] && !membership.is_joint();
+        let mut config = raft::Config::member(me, raft::GroupId(group), membership);
         config.random_seed = seed;
+        let (first, last) = (recovered.first_index.0.max(1), recovered.last_index.0);
         let hard_state = raft::HardState {
             term: raft::Term(recovered.hard_state.term.0),
             vote: (recovered.hard_state.vote != 0).then_some(raft::NodeId(recovered.hard_state.vote)),
             commit: raft::LogIndex(recovered.hard_state.commit.0),
         };
-        let bounds = match last_term {
-            Some(term) if recovered.last_index.0 > 0 => raft::LogBounds::with_last_term(
-                raft::LogIndex(recovered.first_index.0.max(1))..=raft::LogIndex(recovered.last_index.0),
-                raft::Term(term.0),
-            ),
-            _ if recovered.applied.0 > 0 => {
-                raft::LogBounds::starting_after(raft::LogIndex(recovered.applied.0), hard_state.term)
-            }
-            _ => raft::LogBounds::empty(),
+        let runs = terms
+            .into_iter()
+            .map(|(first, term)| raft::TermRun { first: raft::LogIndex(first.0), term: raft::Term(term.0) });
+        let bounds = if last == 0 && first == 1 {
+            raft::LogBounds::empty()
+        } else {
+            raft::LogBounds::with_terms(raft::LogIndex(first)..=raft::LogIndex(last), runs.collect())
+                .map_err(|error| corrupted(error.to_string()))?
         };
-        let mut raft = raft::RawNode::restart(config, hard_state, bounds, raft::LogIndex(recovered.applied.0))
-            .map_err(|error| Diag::new(SqlState::DATA_CORRUPTED, error.to_string()))?;
-        raft.campaign();
-        let logged_catalog = Arc::clone(state.view().catalog());
-        Ok(Self {
+        let applied = raft::LogIndex(recovered.applied.0);
+        let mut raft = raft::RawNode::restart(config, hard_state, bounds, applied)
+            .map_err(|error| corrupted(error.to_string()))?;
+        if alone {
+            raft.campaign();
+        }
+        let catalog = Arc::clone(state.view().catalog());
+        Ok(Replica {
             group,
-            raft,
-            state,
             max_entry,
-            incarnation: recovered.incarnation,
-            waiting: BTreeMap::new(),
-            logged_catalog,
-            last_stamp: 0,
-            compacted: raft::LogIndex(0),
+            incarnation: Cell::new(recovered.incarnation),
+            raft: RefCell::new(raft),
+            proposals: RefCell::new(Proposals {
+                waiting: Waiting::default(),
+                term: raft::Term(0),
+                logged_catalog: Arc::clone(&catalog),
+                applied_catalog: catalog,
+                last_stamp: 0,
+            }),
+            barriers: RefCell::default(),
+            compacted: Cell::new(raft::LogIndex(0)),
+            is_touched: Cell::new(false),
+            is_installing: Cell::new(false),
         })
     }
+}
 
-    /// The group's state.
-    pub(crate) fn state(&self) -> &GroupState<Rt> {
-        &self.state
+impl Replica {
+    /// The group.
+    pub(crate) const fn group(&self) -> u32 {
+        self.group
+    }
+
+    /// The replica's life.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation.get()
+    }
+
+    /// Calls Raft. Who changes something says so with [`super::host::StoreHost::touch`].
+    pub(crate) fn with_raft<T>(&self, call: impl FnOnce(&mut raft::RawNode) -> T) -> T {
+        call(&mut self.raft.borrow_mut())
     }
 
     /// Raft's own view of the group.
     pub(crate) fn status(&self) -> raft::Status {
-        self.raft.status()
+        self.raft.borrow().status()
+    }
+
+    /// Whether it leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.borrow().is_leader()
+    }
+
+    /// Who leads, as it knows.
+    pub(crate) fn leader(&self) -> Option<raft::NodeId> {
+        self.raft.borrow().status().leader
     }
 
     /// Whether it leads and has applied everything that was committed when it was elected.
     pub(crate) fn is_ready(&self) -> bool {
-        let status = self.raft.status();
-        self.raft.is_leader() && self.raft.term_at(status.applied) == Some(self.raft.term())
+        let raft = self.raft.borrow();
+        raft.is_leader() && raft.term_at(raft.status().applied) == Some(raft.term())
     }
 
     /// Whether the driver must take a ready.
-    pub(crate) fn has_ready(&self) -> bool {
-        self.raft.has_ready()
+    pub(super) fn has_ready(&self) -> bool {
+        self.raft.borrow().has_ready()
+    }
+
+    /// Whether a tick leaves something to be done.
+    pub(super) fn tick(&self) -> bool {
+        let mut raft = self.raft.borrow_mut();
+        raft.tick();
+        raft.has_ready() || self.barriers.borrow().has_new()
+    }
+
+    /// Takes another node's message.
+    ///
+    /// # Errors
+    /// Somebody broke the protocol: the node must stop. A message that was led astray is only said in the log.
+    pub(super) fn step(&self, message: raft::Message) -> Result<(), raft::StepError> {
+        let from = message.from;
+        match self.raft.borrow_mut().step(message) {
+            Err(
+                error @ (raft::StepError::WrongGroup { .. }
+                | raft::StepError::WrongNode { .. }
+                | raft::StepError::WrongSender { .. }),
+            ) => {
+                tracing::warn!(group = self.group, from = from.0, %error, "a message was led astray");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Puts a proposal into the log, behind the catalog that it was planned with.
-    pub(crate) fn propose(&mut self, proposal: Proposal, now: Micros, seed: u128) {
-        self.last_stamp = self.last_stamp.max(now);
+    pub(super) fn propose(&self, proposal: Proposal, now: Micros, seed: u128) {
+        let mut raft = self.raft.borrow_mut();
+        if !raft.is_leader() {
+            proposal.reply.fill(Err(NotApplied::NotLeader(raft.status().leader)));
+            return;
+        }
+        let mut proposals = self.proposals.borrow_mut();
+        let Proposals { waiting, term, logged_catalog, applied_catalog, last_stamp } = &mut *proposals;
+        if *term != raft.term() {
+            // What an earlier term of this leader logged may be gone; what others logged is not known.
+            *term = raft.term();
+            *logged_catalog = Arc::clone(applied_catalog);
+        }
+        *last_stamp = now.max(*last_stamp);
+        let mut append = |command| self.append(&mut raft, Envelope { stamp: *last_stamp, seed, command });
         if let Some(planned) = &proposal.catalog
             && self.group != META
-            && planned.version > self.logged_catalog.version
+            && planned.version > logged_catalog.version
         {
-            let deltas = self.logged_catalog.changes_to(planned);
-            let command = Command::Catalog { from: self.logged_catalog.version, to: planned.version, deltas };
-            if let Err(diag) = self.append(command, seed) {
-                proposal.reply.fill(Err(diag.into()));
+            let deltas = logged_catalog.changes_to(planned);
+            let command = Command::Catalog { from: logged_catalog.version, to: planned.version, deltas };
+            if let Err(error) = append(command) {
+                proposal.reply.fill(Err(error));
                 return;
             }
             // Apply would take stored forms; keeping the planned Arc shares definitions between groups.
-            self.logged_catalog = Arc::clone(planned);
+            *logged_catalog = Arc::clone(planned);
         }
-        match self.append(proposal.command, seed) {
-            Ok(index) => {
-                self.waiting.insert(index.0, proposal.reply);
-            }
-            Err(diag) => proposal.reply.fill(Err(diag.into())),
+        match append(proposal.command) {
+            Ok(index) => waiting.insert(index, *term, proposal.reply),
+            Err(error) => proposal.reply.fill(Err(error)),
         }
     }
 
-    fn append(&mut self, command: Command, seed: u128) -> Result<raft::LogIndex, Diag> {
-        let envelope = Envelope { stamp: self.last_stamp, seed, command };
+    fn append(&self, raft: &mut raft::RawNode, envelope: Envelope) -> Result<raft::LogIndex, NotApplied> {
         let data = envelope.encode();
         let size = data.len();
         let too_large = |limit: usize| {
@@ -157,37 +245,41 @@ impl Replica {
         // What is in the log must be readable for ever: an entry that cannot be decoded here must never get there.
         if let Err(error) = Envelope::decode(&data) {
             return Err(Diag::new(SqlState::INTERNAL, format!("the statement cannot be logged: {error}"))
-                .hint("This is a defect of Highwater; nothing was changed."));
+                .hint("This is a defect of Highwater; nothing was changed.")
+                .into());
         }
         if size > self.max_entry {
-            return Err(too_large(self.max_entry));
+            return Err(too_large(self.max_entry).into());
         }
-        self.raft.propose(Bytes::from(data)).map_err(|error| match error {
-            raft::ProposeError::EntryTooLarge { limit, .. } => too_large(limit),
+        raft.propose(Bytes::from(data)).map_err(|error| match error {
+            raft::ProposeError::EntryTooLarge { limit, .. } => too_large(limit).into(),
             raft::ProposeError::TooManyUncommittedBytes { .. } => {
-                Diag::new(SqlState::OVERLOADED, "too many bytes wait to be written").hint("Retry after a short pause.")
-            }
-            raft::ProposeError::NotLeader { .. }
-            | raft::ProposeError::Transferring { .. }
-            | raft::ProposeError::ChangePending { .. }
-            | raft::ProposeError::InvalidChange(_) => {
-                Diag::new(SqlState::OVERLOADED, format!("group {} has no leader yet: {error}", self.group))
+                Diag::new(SqlState::OVERLOADED, "too many bytes wait to be written")
                     .hint("Retry after a short pause.")
+                    .into()
+            }
+            raft::ProposeError::NotLeader { leader } => NotApplied::NotLeader(leader),
+            raft::ProposeError::Transferring { to } => NotApplied::NotLeader(Some(to)),
+            raft::ProposeError::ChangePending { .. } | raft::ProposeError::InvalidChange(_) => {
+                Diag::new(SqlState::INTERNAL, format!("group {}: {error}", self.group)).into()
             }
         })
     }
 
-    /// Takes what is due: log records go into `batch`, the rest is returned.
-    pub(crate) fn take_ready(&mut self, batch: &mut LogBatch) -> raft::Ready {
-        let mut ready = self.raft.ready();
+    /// Takes what is due: log records go into `batch`, the rest is returned, without the entries.
+    pub(super) fn take_ready(&self, batch: &mut LogBatch) -> raft::Ready {
+        let mut raft = self.raft.borrow_mut();
+        let mut ready = raft.ready();
         let group = GroupId(self.group);
-        if let Some(hard_state) = ready.hard_state {
+        if let Some(hard_state) = ready.hard_state.filter(|_| ready.snapshot.is_none()) {
+            // What is stored as committed must be stored, whatever part of a torn write is found again.
+            let commit = hard_state.commit.min(raft.status().persisted);
             batch.push_hard_state(
                 group,
-                highwater_engine::HardState {
-                    term: highwater_engine::Term(hard_state.term.0),
+                engine::HardState {
+                    term: engine::Term(hard_state.term.0),
                     vote: hard_state.vote.map_or(0, |node| node.0),
-                    commit: highwater_engine::LogIndex(hard_state.commit.0),
+                    commit: engine::LogIndex(commit.0),
                 },
             );
         }
@@ -195,90 +287,132 @@ impl Replica {
         if let Some(first) = entries.first() {
             batch.push_entries(
                 group,
-                self.incarnation,
-                highwater_engine::LogIndex(first.index.0),
-                entries.iter().map(|entry| (highwater_engine::Term(entry.term.0), entry.data.clone())),
+                self.incarnation.get(),
+                engine::LogIndex(first.index.0),
+                entries.iter().map(|entry| (engine::Term(entry.term.0), entries::to_log(entry))),
             );
         }
         ready
     }
 
-    /// The write of a ready is durable.
-    pub(crate) fn persisted(&mut self, ready: &raft::Ready) -> Result<(), Diag> {
-        if !ready.must_sync {
-            return Ok(());
-        }
-        self.raft.advance_append(ready.number).map_err(|error| Diag::new(SqlState::INTERNAL, error.to_string()))
+    /// The writes up to this ready are durable.
+    pub(super) fn persisted(&self, number: raft::ReadyNumber) -> Result<(), String> {
+        self.raft.borrow_mut().advance_append(number).map_err(|error| error.to_string())
     }
 
-    /// Applies a run of committed entries in order.
-    ///
-    /// # Errors
-    /// The group cannot go on: damaged storage or a broken invariant.
-    pub(crate) async fn apply(
-        &mut self,
-        store: &Rc<Store<Rt>>,
-        committed: raft::Committed,
-    ) -> Result<Effects, StateError> {
-        let mut effects = Effects::default();
-        if let Some(stored) = committed.stored() {
-            let (mut next, last) = stored.into_inner();
-            while next <= last {
-                let entries = store
-                    .entries(
-                        GroupId(self.group),
-                        highwater_engine::LogIndex(next.0),
-                        highwater_engine::LogIndex(last.0),
-                        REPLAY_BYTES,
-                    )
-                    .await?;
-                let Some(end) = entries.last().map(|entry| entry.index) else {
-                    return Err(self.broken(format!("entry {} is committed and not in the log", next.0)));
-                };
-                for entry in &entries {
-                    self.apply_entry(raft::LogIndex(entry.index.0), &entry.data, &mut effects).await?;
-                }
-                next = raft::LogIndex(end.0 + 1);
-            }
-        }
-        for entry in &committed.entries {
-            self.apply_entry(entry.index, &entry.data, &mut effects).await?;
-        }
-        self.raft.advance_apply(committed.last).map_err(|error| self.broken(error.to_string()))?;
-        store.advance_clock(GroupId(self.group), self.state.log_time());
-        store.release_log(GroupId(self.group), highwater_engine::LogIndex(committed.last.0));
-        let first = raft::LogIndex(store.first_index(GroupId(self.group)).0);
-        if first > self.compacted {
-            // Fails only when the engine kept more than Raft knows of, which costs nothing.
-            let _ = self.raft.compact(first);
-            self.compacted = first;
-        }
-        let view = self.state.view();
-        if view.catalog().version > self.logged_catalog.version {
-            self.logged_catalog = Arc::clone(view.catalog());
-        }
-        Ok(effects)
+    /// One more read waits for its barrier; `None` when too many do.
+    pub(super) fn wait_to_read(&self) -> Option<Reply<()>> {
+        self.barriers.borrow_mut().arrive()
     }
 
-    fn broken(&self, what: String) -> StateError {
-        StateError::Broken { group: self.group, what }
+    /// Asks for the reads that came since.
+    pub(super) fn ask_to_read(&self) {
+        self.barriers.borrow_mut().ask(&mut self.raft.borrow_mut());
     }
 
-    async fn apply_entry(
-        &mut self,
+    /// What Raft answered to reads; `published` is what the view shows.
+    pub(super) fn take_reads(&self, ready: &raft::Ready, published: u64) {
+        if ready.read_states.is_empty() && ready.failed_reads.is_empty() {
+            return;
+        }
+        let mut barriers = self.barriers.borrow_mut();
+        for read in &ready.read_states {
+            barriers.answered(*read, published);
+        }
+        for context in &ready.failed_reads {
+            barriers.failed(*context);
+        }
+    }
+
+    /// Gives the entries that a follower lacks to Raft; none when they could not be read.
+    pub(super) fn log_read(&self, read: &raft::LogRead, entries: Vec<raft::Entry>) -> Result<(), String> {
+        self.raft.borrow_mut().log_read(read, entries).map_err(|error| error.to_string())
+    }
+
+    /// A committed change of membership: the membership that follows, encoded.
+    pub(super) fn change_membership(&self, entry: &raft::Entry) -> Result<Bytes, String> {
+        let membership = self.raft.borrow_mut().apply_membership_change(entry).map_err(|error| error.to_string())?;
+        tracing::info!(group = self.group, index = entry.index.0, ?membership, "the group's membership has changed");
+        Ok(Bytes::from(membership.encode()))
+    }
+
+    /// The entry at `index`, of `term`, was applied; who waited for it, with its answer.
+    pub(super) fn settle(
+        &self,
         index: raft::LogIndex,
-        data: &Bytes,
-        effects: &mut Effects,
-    ) -> Result<(), StateError> {
-        let applied = self.state.apply(highwater_engine::LogIndex(index.0), data).await?;
-        effects.outbox |= applied.outbox;
-        effects.appended |= !applied.appended.is_empty();
-        effects.catalog |= applied.catalog_changed;
-        if let Some(slot) = self.waiting.remove(&index.0) {
-            effects.answers.push((slot, Applied { index: index.0, outcome: applied.outcome }));
-        } else if let Outcome::Refused(diag) = applied.outcome {
-            tracing::debug!(group = self.group, index = index.0, %diag, "an entry without a waiting client was refused");
+        term: raft::Term,
+        outcome: Outcome,
+    ) -> Option<(AnswerSlot, Applied)> {
+        let mut proposals = self.proposals.borrow_mut();
+        match proposals.waiting.settle(index, term, outcome) {
+            Ok(answer) => return Some(answer),
+            Err(Outcome::StaleCatalog { .. }) => {
+                // A catalog that did not follow: what was logged behind it is refused too, and the next starts from what is.
+                proposals.logged_catalog = Arc::clone(&proposals.applied_catalog);
+            }
+            Err(Outcome::Refused(diag)) => {
+                tracing::debug!(group = self.group, index = index.0, %diag, "an entry without a waiting client was refused");
+            }
+            Err(
+                Outcome::Done
+                | Outcome::Written(_)
+                | Outcome::Defined { .. }
+                | Outcome::Consumed(_)
+                | Outcome::Acked { .. }
+                | Outcome::Inbox { .. },
+            ) => {}
         }
+        None
+    }
+
+    /// Everything up to `index` is applied and published, with this catalog.
+    pub(super) fn applied(&self, index: raft::LogIndex, catalog: &Arc<Catalog>) -> Result<(), String> {
+        self.raft.borrow_mut().advance_apply(index).map_err(|error| error.to_string())?;
+        self.take_catalog(catalog);
+        self.barriers.borrow_mut().published(index.0);
+        Ok(())
+    }
+
+    fn take_catalog(&self, catalog: &Arc<Catalog>) {
+        let mut proposals = self.proposals.borrow_mut();
+        if catalog.version > proposals.applied_catalog.version {
+            proposals.applied_catalog = Arc::clone(catalog);
+        }
+        if catalog.version > proposals.logged_catalog.version {
+            proposals.logged_catalog = Arc::clone(catalog);
+        }
+    }
+
+    /// Up to where no member lacks an entry, as far as is known here: a leader knows.
+    pub(super) fn held_by_all(&self) -> raft::LogIndex {
+        let raft = self.raft.borrow();
+        let applied = raft.status().applied;
+        if !raft.is_leader() {
+            return raft::LogIndex(0);
+        }
+        raft.peers().map(|peer| peer.matched).min().map_or(applied, |matched| matched.min(applied))
+    }
+
+    /// The store's log starts at `first` now.
+    pub(super) fn compact(&self, first: raft::LogIndex) {
+        if first > self.compacted.get() {
+            // Fails only when the engine kept more than Raft knows of, which costs nothing.
+            let _ = self.raft.borrow_mut().compact(first);
+            self.compacted.set(first);
+        }
+    }
+
+    /// A snapshot is in place: the group goes on from it.
+    pub(super) fn installed(
+        &self,
+        number: raft::ReadyNumber,
+        index: raft::LogIndex,
+        catalog: &Arc<Catalog>,
+    ) -> Result<(), String> {
+        self.proposals.borrow_mut().waiting.covered(index);
+        self.persisted(number)?;
+        self.take_catalog(catalog);
+        self.barriers.borrow_mut().published(index.0);
         Ok(())
     }
 }

@@ -17,17 +17,21 @@ use highwater_state::command::{Command, MetaCommand};
 use highwater_state::group::GroupState;
 use highwater_state::placement::{Layout, META};
 
-use super::host::{MAX_PENDING, StoreHost};
+use super::host::{Cast, MAX_PENDING, StoreHost};
 use super::mesh::{Admission, Ports, Proposal, Question};
-use super::replica::Replica;
+use super::replica::Start;
 use super::shape::{self, Shape, ShapeError};
 use super::signal::Signal;
-use super::{Cluster, Inner, Node, NodeSettings, ask_port, driver, intake, reads, shipper};
+use super::{Inner, Node, NodeSettings, ask_port, driver, intake, reads, shipper};
 use crate::auth;
 use crate::cluster::Links;
 
 /// How often a starting core looks whether the others are ready, in microseconds.
 const POLL_MICROS: u64 = 2_000;
+/// How long a starting store waits for a group's leader before it asks again, in microseconds.
+const BARRIER_MICROS: u64 = 1_000_000;
+/// How long a node waits for the meta group's leader to write the cluster's first entry before it proposes one, in microseconds.
+const OTHERS_PASSWORD_MICROS: u64 = 3_000_000;
 
 /// What a core needs to start; the same for every core of a node.
 #[derive(Clone, Debug)]
@@ -178,26 +182,43 @@ impl Node {
         let (opened, recovery) = Store::open(self.0.env.clone(), &folder, options)
             .await
             .map_err(|source| StartError::Store { store, source })?;
-        let mut replicas = BTreeMap::new();
+        let cast = Cast { me: self.0.links.me(), members: self.0.links.members().to_vec() };
+        let host = Rc::new(StoreHost::new(self.0.env.clone(), Rc::clone(&opened), cast));
+        let mut states = BTreeMap::new();
         for group in shape.layout.groups().filter(|group| shape.layout.store_of(*group) == store) {
             let state = GroupState::open(Rc::clone(&opened), group, shape.layout)
                 .await
                 .map_err(|source| StartError::Group { group, source })?;
             opened.advance_clock(GroupId(group), state.log_time());
             let new = RecoveredGroup::default();
-            let recovered = recovery.groups.get(&GroupId(group)).unwrap_or(&new);
-            let last_term = opened.term_of(GroupId(group), recovered.last_index);
-            let replica = Replica::restart(group, self.0.env.random(), max_entry, recovered, last_term, state)
-                .map_err(|diag| StartError::Replica { group, diag })?;
-            replicas.insert(group, replica);
+            let replica = Start {
+                group,
+                me: host.cast.me,
+                members: &host.cast.members,
+                seed: self.0.env.random(),
+                max_entry,
+                recovered: recovery.groups.get(&GroupId(group)).unwrap_or(&new),
+                terms: opened.term_runs(GroupId(group)),
+                state: &state,
+            };
+            host.add(replica.start().map_err(|diag| StartError::Replica { group, diag })?);
+            states.insert(group, state);
         }
-        let host = Rc::new(StoreHost::new(opened));
         self.0.hosts.borrow_mut().insert(store, Rc::clone(&host));
-        self.0.env.spawn("driver", driver::drive(self.0.env.clone(), host, replicas));
+        let (env, links) = (&self.0.env, self.0.links.clone());
+        let send = move |message| links.send(message);
+        env.spawn("driver", driver::drive(env.clone(), Rc::clone(&host), states, send));
+        if !host.is_alone {
+            env.spawn("ticks", driver::tick(env.clone(), Rc::clone(&host), driver::TICK_MICROS));
+            env.spawn("readiness", readiness(env.clone(), Rc::clone(&host)));
+            if host.replica(META).is_some() {
+                env.spawn("definitions", follow_definitions(self.clone(), host));
+            }
+        }
         Ok(())
     }
 
-    /// Waits until every group of every core leads and has replayed its log.
+    /// Waits until every group of every core has a leader and has shown that it holds everything that was acknowledged.
     async fn until_all_ready(&self) -> Result<(), StartError> {
         for port in &self.0.to {
             loop {
@@ -210,28 +231,51 @@ impl Node {
         Ok(())
     }
 
-    /// Core 0 writes the cluster's first entry if there is none; all wait until it is there.
+    /// The node that leads the meta group writes the cluster's first entry if there is none; all wait until it is there.
     async fn bootstrap_if_new(&self, shape: &Shape, setup: &NodeSetup) -> Result<(), StartError> {
+        let late = self.0.env.now().after_micros(OTHERS_PASSWORD_MICROS);
         loop {
-            if let Some(cluster) = self.ask(META, Question::Cluster).await.map_err(StartError::Bootstrap)? {
-                let _ = self.0.cluster.set(Cluster { id: cluster.0, token_key: cluster.1 });
-                let catalog = self.newest_catalog().await.map_err(StartError::Bootstrap)?;
+            let known = match self.ask(META, Question::Cluster).await.map_err(StartError::Bootstrap)? {
+                Ok(known) => known,
+                Err(diag) if self.is_transient(&diag) => None,
+                Err(diag) => return Err(StartError::Bootstrap(diag)),
+            };
+            if let Some(cluster) = known {
+                let catalog = match self.newest_catalog().await {
+                    Ok(catalog) => catalog,
+                    Err(diag) if self.is_transient(&diag) => continue,
+                    Err(diag) => return Err(StartError::Bootstrap(diag)),
+                };
                 self.take_catalog(catalog);
+                let _ = self.0.cluster.set(cluster);
                 return Ok(());
             }
-            if self.0.core.0 == 0 {
-                // A first start that ended before its first entry, then a start that was given no password.
-                if setup.root_password.is_empty() {
-                    let what = "the user root has no password yet; give one as HIGHWATER_ROOT_PASSWORD or with --root-password";
-                    let diag = Diag::new(SqlState::INVALID_PASSWORD, what);
-                    return Err(StartError::Bootstrap(diag));
-                }
+            let leads = self.leader_of(META).await == Some(self.0.links.me());
+            // A leader that was given no password waits for another node's.
+            let mine = self.0.core.0 == 0 && (leads || self.0.env.now() >= late);
+            if mine && !setup.root_password.is_empty() {
                 let command = self.bootstrap_command(shape, setup).await;
-                self.propose(META, command, None, Admission::System).await.map_err(StartError::Bootstrap)?;
-            } else {
-                self.0.env.sleep(POLL_MICROS).await;
+                match self.propose(META, command, None, Admission::System).await {
+                    Ok(_) => continue,
+                    Err(diag) if self.is_transient(&diag) => {}
+                    Err(diag) => return Err(StartError::Bootstrap(diag)),
+                }
+            } else if mine && self.0.links.is_alone() {
+                // A first start that ended before its first entry, then a start that was given no password.
+                let what =
+                    "the user root has no password yet; give one as HIGHWATER_ROOT_PASSWORD or with --root-password";
+                let diag = Diag::new(SqlState::INVALID_PASSWORD, what);
+                return Err(StartError::Bootstrap(diag));
             }
+            self.0.env.sleep(POLL_MICROS).await;
         }
+    }
+
+    /// Whether what failed may succeed when a leader is there again.
+    fn is_transient(&self, diag: &Diag) -> bool {
+        let states =
+            [SqlState::TIMEOUT, SqlState::OVERLOADED, SqlState::OUTCOME_UNKNOWN, SqlState::INSUFFICIENT_RESOURCES];
+        !self.0.links.is_alone() && states.contains(&diag.sqlstate)
     }
 
     async fn bootstrap_command(&self, shape: &Shape, setup: &NodeSetup) -> Command {
@@ -281,6 +325,7 @@ impl Node {
             let seen = host.stopped.seen();
             host.closing.set(true);
             host.outbox.notify();
+            host.definitions.notify();
             host.work.notify();
             host.stopped.changed_since(seen).await;
         }
@@ -317,10 +362,43 @@ async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
 async fn take_in(node: Node, messages: Receiver<Vec<raft::Message>>) {
     while let Some(messages) = messages.recv().await {
         for message in messages {
+            // A snapshot is announced by whoever has staged all of it, not by the message alone.
+            if matches!(message.kind, raft::MessageKind::Snapshot(_)) {
+                continue;
+            }
             if let Some(host) = node.host_of(message.group.0) {
-                host.inbox.borrow_mut().push_back(message);
-                host.work.notify();
+                host.bring(message).await;
             }
         }
+    }
+}
+
+/// A store is ready once each of its groups has passed a read barrier: it knows a leader and holds all that was acknowledged.
+async fn readiness(env: Rt, host: Rc<StoreHost>) {
+    for replica in host.replicas() {
+        while !host.closing.get() {
+            if host.barrier(replica.group(), env.now().after_micros(BARRIER_MICROS)).await.is_ok() {
+                break;
+            }
+        }
+    }
+    host.ready.set(true);
+    host.outbox.notify();
+}
+
+/// Tells all cores of this node what another node has defined.
+async fn follow_definitions(node: Node, host: Rc<StoreHost>) {
+    loop {
+        let seen = host.definitions.seen();
+        if host.closing.get() {
+            return;
+        }
+        if let Some(view) = host.view(META).filter(|view| view.catalog().version > node.catalog().version) {
+            for port in &node.0.to {
+                let catalog = Arc::clone(view.catalog());
+                let _ = ask_port(port, |reply| Question::Publish(catalog, reply)).await;
+            }
+        }
+        host.definitions.changed_since(seen).await;
     }
 }

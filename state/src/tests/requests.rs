@@ -1,12 +1,14 @@
 //! Request ids, rights, log time and the order of entries.
 
+use bytes::Bytes;
 use highwater_engine::LogIndex;
 use highwater_sql::catalog::Role;
 use highwater_sql::plan::TableAccess;
 
-use super::cluster::{Cluster, SECOND, START, USERS, code, delete, insert, refused, with_tables};
+use super::cluster::{Cluster, LAYOUT, SECOND, START, USERS, code, delete, insert, refused, with_tables};
 use crate::StateError;
 use crate::command::{Command, MetaCommand, RequestId};
+use crate::group::GroupState;
 use crate::keys::{Keys, Space};
 use crate::outcome::Outcome;
 
@@ -217,5 +219,25 @@ fn a_claimed_role_counts_for_nothing() {
         let mut command = cluster.write_command("ann", "ours", insert(&[(1, "a")]));
         command.head.role = Role::System;
         assert_eq!(code(cluster.apply(super::cluster::SHARED, Command::Write(command)).await), "42501");
+    });
+}
+
+#[test]
+fn a_change_of_membership_is_kept_with_the_mark_shown_by_views_and_found_again() {
+    with_tables(async |mut cluster| {
+        let chains = cluster.chains();
+        let store = cluster.store.clone();
+        let group = cluster.groups.get_mut(&USERS).unwrap();
+        let (before, index) = (group.view(), group.applied().next());
+        assert_eq!(group.membership(), None);
+        group.apply_membership(index, Bytes::from_static(b"these")).unwrap();
+        let error = group.apply_membership(index, Bytes::from_static(b"those")).unwrap_err();
+        assert_eq!(error, StateError::OutOfOrder { group: USERS, expected: index.next(), found: index });
+        let reopened = GroupState::open(store, USERS, LAYOUT).await.unwrap();
+        for view in [group.view(), reopened.view()] {
+            assert_eq!((view.applied(), view.membership().map(|who| &who[..])), (index, Some(&b"these"[..])));
+        }
+        assert_eq!((before.membership(), reopened.membership()), (None, group.membership()));
+        assert_ne!(cluster.chains(), chains);
     });
 }

@@ -1,0 +1,395 @@
+//! Three replicas of one group, each with a driver and a store of its own, over a network that loses, doubles and delays messages.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::disallowed_methods, reason = "a folder is made before the first executor starts")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::mpsc;
+
+use highwater_engine::{GroupId, Store, StoreOptions};
+use highwater_raft::{self as raft, NodeId};
+use highwater_runtime::queue::{self, Reply};
+use highwater_runtime::{CpuSet, Env, Rt, launch};
+use highwater_sql::catalog::Role;
+use highwater_sql::diag::SqlState;
+use highwater_state::command::{Command, MetaCommand, RequestHead};
+use highwater_state::group::GroupState;
+use highwater_state::outcome::Outcome;
+use highwater_state::placement::{Layout, META};
+
+use super::driver;
+use super::host::{Cast, StoreHost};
+use super::mesh::{Admission, Applied, NotApplied, Proposal};
+use super::replica::Start;
+
+const LAYOUT: Layout = Layout { user_shards: 1, shared_shards: 1, stores: 1 };
+const TICK_MICROS: u64 = 4_000;
+/// Nothing here takes as long as this.
+const PATIENCE_MICROS: u64 = 20_000_000;
+
+type Answer = Reply<Result<Applied, NotApplied>>;
+
+/// The nodes that run, and the network between them.
+#[derive(Clone)]
+struct Trio(Rc<Inner>);
+
+struct Inner {
+    env: Rt,
+    folder: PathBuf,
+    members: Vec<NodeId>,
+    hosts: RefCell<BTreeMap<NodeId, Rc<StoreHost>>>,
+    /// Nodes that nothing reaches, and of which nothing is heard.
+    cut: RefCell<BTreeSet<NodeId>>,
+    /// Messages of a thousand that are lost; as many are doubled, and delayed.
+    faults: Cell<u64>,
+}
+
+impl Trio {
+    async fn start(env: Rt, folder: PathBuf, faults: u64) -> Self {
+        let trio = Self(Rc::new(Inner {
+            env,
+            folder,
+            members: (1..=3).map(NodeId).collect(),
+            hosts: RefCell::default(),
+            cut: RefCell::default(),
+            faults: Cell::new(faults),
+        }));
+        for node in trio.0.members.clone() {
+            trio.start_node(node).await;
+        }
+        trio
+    }
+
+    fn carry(&self, message: raft::Message) {
+        let cut = self.0.cut.borrow();
+        if cut.contains(&message.from) || cut.contains(&message.to) {
+            return;
+        }
+        let happens = || self.0.env.random() % 1000 < self.0.faults.get();
+        if happens() {
+            return;
+        }
+        for _ in 0..=u32::from(happens()) {
+            let (trio, message, late) = (self.clone(), message.clone(), happens());
+            self.0.env.spawn("carry", async move {
+                if late {
+                    trio.0.env.sleep(2 * TICK_MICROS).await;
+                }
+                let host = trio.0.hosts.borrow().get(&message.to).cloned();
+                if let Some(host) = host {
+                    host.bring(message).await;
+                }
+            });
+        }
+    }
+
+    async fn start_node(&self, node: NodeId) {
+        let env = &self.0.env;
+        let path = self.0.folder.join(format!("node-{}", node.0));
+        let options = StoreOptions { database_id: node.0, ..StoreOptions::small() };
+        let (store, recovery) = Store::open(env.clone(), &path, options).await.unwrap();
+        let state = GroupState::open(Rc::clone(&store), META, LAYOUT).await.unwrap();
+        let cast = Cast { me: node, members: self.0.members.clone() };
+        let start = Start {
+            group: META,
+            me: node,
+            members: &cast.members,
+            seed: env.random(),
+            max_entry: 1 << 15,
+            recovered: &recovery.groups.get(&GroupId(META)).cloned().unwrap_or_default(),
+            terms: store.term_runs(GroupId(META)),
+            state: &state,
+        };
+        let replica = start.start().unwrap();
+        let host = Rc::new(StoreHost::new(env.clone(), store, cast));
+        host.add(replica);
+        let trio = self.clone();
+        let states = BTreeMap::from([(META, state)]);
+        env.spawn("driver", driver::drive(env.clone(), Rc::clone(&host), states, move |message| trio.carry(message)));
+        env.spawn("ticks", driver::tick(env.clone(), Rc::clone(&host), TICK_MICROS));
+        self.0.hosts.borrow_mut().insert(node, host);
+    }
+
+    async fn stop_node(&self, node: NodeId) {
+        let host = self.0.hosts.borrow_mut().remove(&node).unwrap();
+        let seen = host.stopped.seen();
+        host.closing.set(true);
+        host.work.notify();
+        host.stopped.changed_since(seen).await;
+    }
+
+    fn host(&self, node: NodeId) -> Rc<StoreHost> {
+        Rc::clone(&self.0.hosts.borrow()[&node])
+    }
+
+    fn nodes(&self) -> Vec<NodeId> {
+        self.0.hosts.borrow().keys().copied().collect()
+    }
+
+    fn propose(&self, node: NodeId, command: Command) -> Answer {
+        let (reply, answer) = queue::reply();
+        let host = self.host(node);
+        let proposal = Proposal { group: META, command, catalog: None, admission: Admission::System, reply };
+        host.pending.borrow_mut().push_back(proposal);
+        host.work.notify();
+        answer
+    }
+
+    async fn until<T>(&self, what: &str, found: impl Fn() -> Option<T>) -> T {
+        let end = self.0.env.now().after_micros(PATIENCE_MICROS);
+        loop {
+            if let Some(found) = found() {
+                return found;
+            }
+            assert!(self.0.env.now() < end, "it never came: {what}");
+            self.0.env.sleep(TICK_MICROS).await;
+        }
+    }
+
+    /// Who leads and is not cut off.
+    async fn leader(&self) -> NodeId {
+        let leads = |node: &NodeId| !self.0.cut.borrow().contains(node) && self.host(*node).leads(META);
+        self.until("a leader", || self.nodes().into_iter().find(leads)).await
+    }
+
+    /// Proposes where the leader is until it is applied.
+    async fn write(&self, command: Command) -> Applied {
+        let end = self.0.env.now().after_micros(PATIENCE_MICROS);
+        while self.0.env.now() < end {
+            let leader = self.leader().await;
+            match self.propose(leader, command.clone()).await.unwrap() {
+                Ok(applied) => return applied,
+                Err(NotApplied::NotLeader(_)) => {}
+                Err(NotApplied::Refused(diag)) => panic!("{diag}"),
+            }
+        }
+        panic!("no leader took the command");
+    }
+
+    async fn write_user(&self, name: &str) {
+        let applied = self.write(user(name)).await;
+        assert!(matches!(applied.outcome, Outcome::Defined { .. }), "{name}: {:?}", applied.outcome);
+    }
+
+    /// The users that a linearizable read on a node shows, root aside.
+    async fn users(&self, node: NodeId) -> BTreeSet<String> {
+        let host = self.host(node);
+        host.barrier(META, self.0.env.now().after_micros(PATIENCE_MICROS)).await.unwrap();
+        let names = host.view(META).unwrap().catalog().users.keys().cloned().collect::<BTreeSet<_>>();
+        names.into_iter().filter(|name| name != "root").collect()
+    }
+
+    async fn until_all_agree(&self) {
+        self.until("the same state on all nodes", || {
+            let of = |node: &NodeId| {
+                let view = self.host(*node).view(META).unwrap();
+                (view.applied(), view.chain())
+            };
+            let marks: BTreeSet<_> = self.nodes().iter().map(of).collect();
+            (marks.len() == 1).then_some(())
+        })
+        .await;
+    }
+}
+
+fn bootstrap() -> Command {
+    Command::Meta(MetaCommand::Bootstrap {
+        cluster_id: 7,
+        layout: LAYOUT,
+        token_key: [1; 32],
+        root_verifier: "SCRAM-SHA-256$4096:AAAA$AAAA:AAAA".to_owned(),
+    })
+}
+
+fn user(name: &str) -> Command {
+    let head = RequestHead {
+        principal: "root".to_owned(),
+        role: Role::System,
+        auth_epoch: u64::MAX,
+        request: None,
+        statement_hash: 0,
+    };
+    let (name, role) = (name.to_owned(), Role::User);
+    Command::Meta(MetaCommand::CreateUser { head, name, verifier: None, role, email: None, if_not_exists: true })
+}
+
+fn names(count: usize) -> BTreeSet<String> {
+    (0..count).map(|number| format!("user{number}")).collect()
+}
+
+/// Runs `body` on the real runtime with a folder of its own.
+fn on_a_core<Fut: Future<Output = ()>>(body: impl Fn(Rt, PathBuf) -> Fut + Clone + Send + 'static) {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = Path::to_path_buf(folder.path());
+    let (tell, told) = mpsc::channel();
+    let body = move |env: Rt| {
+        let (path, tell, body) = (path.clone(), tell.clone(), body.clone());
+        async move {
+            body(env, path).await;
+            tell.send(()).unwrap();
+        }
+    };
+    launch(&CpuSet::parse("1").unwrap(), body).unwrap().join().unwrap();
+    told.recv().unwrap();
+}
+
+#[test]
+fn what_is_acknowledged_is_seen_behind_a_barrier_on_every_node_though_messages_are_lost_doubled_and_late() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 50).await;
+        trio.write(bootstrap()).await;
+        for (count, name) in names(12).iter().enumerate() {
+            trio.write_user(name).await;
+            let seen = trio.users(NodeId(count as u64 % 3 + 1)).await;
+            assert!(seen.contains(name), "{name} is missing in {seen:?}");
+        }
+        trio.until_all_agree().await;
+    });
+}
+
+#[test]
+fn when_the_leader_stops_another_leads_with_all_that_was_acknowledged_and_the_stopped_node_catches_up_from_its_disk() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 10).await;
+        trio.write(bootstrap()).await;
+        for name in names(10) {
+            trio.write_user(&name).await;
+        }
+        let first = trio.leader().await;
+        trio.stop_node(first).await;
+        trio.write_user("afterwards").await;
+        let second = trio.leader().await;
+        assert_ne!(first, second);
+        let expected: BTreeSet<_> = names(10).into_iter().chain(["afterwards".to_owned()]).collect();
+        for node in trio.nodes() {
+            assert_eq!(trio.users(node).await, expected);
+        }
+        trio.start_node(first).await;
+        assert_eq!(trio.users(first).await, expected);
+        trio.until_all_agree().await;
+    });
+}
+
+#[test]
+fn all_nodes_start_again_from_their_disks_with_all_that_was_acknowledged() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 10).await;
+        trio.write(bootstrap()).await;
+        for name in names(10) {
+            trio.write_user(&name).await;
+        }
+        for round in 0..3 {
+            for node in trio.nodes() {
+                trio.stop_node(node).await;
+            }
+            for node in trio.0.members.clone() {
+                trio.start_node(node).await;
+            }
+            trio.write_user(&format!("round{round}")).await;
+        }
+        for node in trio.nodes() {
+            assert_eq!(trio.users(node).await.len(), 13);
+        }
+        trio.until_all_agree().await;
+    });
+}
+
+#[test]
+fn a_leader_that_is_cut_off_answers_what_it_proposed_when_it_learns_that_it_is_gone() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 0).await;
+        trio.write(bootstrap()).await;
+        let old = trio.leader().await;
+        trio.0.cut.borrow_mut().insert(old);
+        let lost = trio.propose(old, user("lost"));
+        trio.write_user("kept").await;
+        trio.until("the old leader steps down", || (!trio.host(old).leads(META)).then_some(())).await;
+        let refused = trio.propose(old, user("refused")).await.unwrap();
+        assert!(matches!(refused, Err(NotApplied::NotLeader(None))), "{refused:?}");
+        trio.0.cut.borrow_mut().clear();
+        let lost = lost.await.unwrap();
+        assert!(matches!(lost, Err(NotApplied::NotLeader(_))), "{lost:?}");
+        let refused = trio.propose(old, user("refused")).await.unwrap();
+        assert!(matches!(refused, Err(NotApplied::NotLeader(Some(leader))) if leader != old), "{refused:?}");
+        assert_eq!(trio.users(old).await, BTreeSet::from(["kept".to_owned()]));
+    });
+}
+
+#[test]
+fn what_a_leader_proposed_before_it_handed_over_gets_its_result() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 0).await;
+        trio.write(bootstrap()).await;
+        let old = trio.leader().await;
+        let heir = trio.nodes().into_iter().find(|node| *node != old).unwrap();
+        let (host, (reply, answer)) = (trio.host(old), queue::reply());
+        let replica = host.replica(META).unwrap();
+        // Between two turns of the driver: it leads no more when its entry is committed.
+        let command = user("handed over");
+        replica.propose(Proposal { group: META, command, catalog: None, admission: Admission::System, reply }, 1, 1);
+        replica.with_raft(|raft| raft.transfer_leader(heir)).unwrap();
+        host.touch(&replica);
+        host.work.notify();
+        let applied = answer.await.unwrap().unwrap();
+        assert!(matches!(applied.outcome, Outcome::Defined { .. }), "{applied:?}");
+        trio.until("the heir leads", || trio.host(heir).leads(META).then_some(())).await;
+        assert_eq!(trio.users(heir).await, BTreeSet::from(["handed over".to_owned()]));
+    });
+}
+
+#[test]
+fn a_node_that_reaches_no_majority_passes_no_barrier() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 0).await;
+        trio.write(bootstrap()).await;
+        for node in trio.nodes() {
+            trio.0.cut.borrow_mut().insert(node);
+        }
+        for node in trio.nodes() {
+            let deadline = trio.0.env.now().after_micros(10 * TICK_MICROS);
+            let diag = trio.host(node).barrier(META, deadline).await.unwrap_err();
+            assert_eq!(diag.sqlstate, SqlState::TIMEOUT);
+        }
+        trio.0.cut.borrow_mut().clear();
+        assert!(trio.users(NodeId(1)).await.is_empty());
+    });
+}
+
+#[test]
+fn a_change_of_membership_is_stored_with_the_state_and_found_again() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 10).await;
+        trio.write(bootstrap()).await;
+        let leader = trio.leader().await;
+        let leaves = trio.nodes().into_iter().find(|node| *node != leader).unwrap();
+        let host = trio.host(leader);
+        let change = raft::ConfChange::Remove(leaves);
+        trio.until("the change is proposed", || {
+            let replica = host.replica(META).unwrap();
+            let proposed = replica.with_raft(|raft| raft.propose_conf_change(change)).is_ok();
+            host.touch(&replica);
+            host.work.notify();
+            proposed.then_some(())
+        })
+        .await;
+        let stays: Vec<NodeId> = trio.nodes().into_iter().filter(|node| *node != leaves).collect();
+        let stored = |node: &NodeId| {
+            let view = trio.host(*node).view(META).unwrap();
+            view.membership().and_then(|bytes| raft::Membership::decode(bytes))
+        };
+        trio.until("both know the change", || stays.iter().all(|node| stored(node).is_some()).then_some(())).await;
+        trio.stop_node(leaves).await;
+        for node in &stays {
+            trio.stop_node(*node).await;
+            trio.start_node(*node).await;
+            let found = || stored(node).filter(|membership| membership.voters() == stays).map(|_| ());
+            trio.until("the change is found again", found).await;
+        }
+        trio.write_user("of two").await;
+        for node in &stays {
+            assert_eq!(trio.users(*node).await, BTreeSet::from(["of two".to_owned()]));
+        }
+    });
+}
