@@ -15,6 +15,8 @@ pub struct Banner<'a> {
     pub version: &'a str,
     /// Where HTTP listens.
     pub http_addr: SocketAddr,
+    /// The node's place in its cluster, and where it listens for the others; none for a cluster of one.
+    pub cluster: Option<&'a str>,
     /// The data folder, absolute.
     pub data_dir: &'a Path,
     /// Groups and stores.
@@ -39,6 +41,9 @@ impl std::fmt::Display for Banner<'_> {
         writeln!(f, "\n  Highwater {} is ready\n", self.version)?;
         let mut row = |name: &str, text: &str| writeln!(f, "  {name:<10}{text}");
         row("HTTP", &format!("http://{}", self.http_addr))?;
+        if let Some(place) = self.cluster {
+            row("cluster", place)?;
+        }
         row("data", &format!("{data_dir}"))?;
         row(
             "groups",
@@ -57,7 +62,7 @@ impl std::fmt::Display for Banner<'_> {
                 row("root", &format!("password {password} (shown once, kept in {data_dir}/{PASSWORD_FILE})"))?;
             }
             RootPassword::Kept(_) => row("root", &format!("password in {data_dir}/{PASSWORD_FILE}"))?,
-            RootPassword::Given(_) | RootPassword::Unneeded => {}
+            RootPassword::Given(_) | RootPassword::Shared(_) | RootPassword::Unneeded => {}
         }
         row("connect", &format!("highwater --url {url}"))?;
         row("stop", "Ctrl-C or SIGTERM; a second one stops at once")
@@ -79,6 +84,7 @@ mod tests {
         Banner {
             version: "0.1.0",
             http_addr: "127.0.0.1:2900".parse().unwrap(),
+            cluster: Some("node 2 of nodes 1, 2, 3, RPC on 127.0.0.1:2912"),
             data_dir: Path::new("/data"),
             layout: Layout { user_shards: 16, shared_shards: 8, stores: 2 },
             cpus: &[0, 3],
@@ -96,6 +102,7 @@ mod tests {
         for fact in [
             "http://127.0.0.1:2900",
             "/data",
+            "node 2 of nodes 1, 2, 3",
             "16 user shards",
             "core 0 on CPU 0, core 1 on CPU 3",
             "77",

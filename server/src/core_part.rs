@@ -3,6 +3,7 @@
 //! A core binds its listener, starts its part of the node, serves, and on request stops: no more connections, what is in
 //! flight is finished, and once that is so on every core, the stores are closed.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use highwater_runtime::{Env, Listener, Rt};
 use highwater_state::placement::Layout;
 
 use crate::auth::{ROOT, Verifier};
-use crate::cluster::Links;
+use crate::cluster::{ClusterError, ClusterSetup, Forming, Links};
 use crate::config::{AutoCount, Config, Origin};
 use crate::http::Service;
 use crate::node::{self, Node, NodeSettings, NodeSetup, Ports, StartError};
@@ -25,13 +26,16 @@ use crate::stop::Stop;
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
     /// The HTTP address cannot be bound.
-    #[error("cannot listen on {addr}: {reason}{}", advice(*addr, reason))]
+    #[error("cannot listen on {addr}: {reason}{}", advice(*addr, reason, "--http-addr"))]
     Listen {
         /// The address.
         addr: SocketAddr,
         /// The system's reason.
         reason: std::io::Error,
     },
+    /// The node has no place in its cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] Box<StartError>),
@@ -51,18 +55,27 @@ pub enum CoreError {
     },
 }
 
-/// What to do about an address that cannot be bound: the end of a sentence, or nothing.
+impl CoreError {
+    /// Whether settings or folders must be changed before another start can succeed.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Fixed { .. } => true,
+            Self::Cluster(error) => error.is_configuration(),
+            Self::Listen { .. } | Self::Start(_) => false,
+        }
+    }
+}
+
+/// What to do about an address that cannot be bound and was given by `flag`: the end of a sentence, or nothing.
 #[must_use]
-pub fn advice(addr: SocketAddr, reason: &std::io::Error) -> String {
+pub fn advice(addr: SocketAddr, reason: &std::io::Error, flag: &str) -> String {
     match reason.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!(
-                "; stop what listens there (ss -ltnp 'sport = :{}' shows it), or give another --http-addr",
-                addr.port()
-            )
+            format!("; stop what listens there (ss -ltnp 'sport = :{}' shows it), or give another {flag}", addr.port())
         }
-        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address, give another --http-addr".into(),
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, give another --http-addr".into(),
+        std::io::ErrorKind::AddrNotAvailable => format!("; this machine has no such address, give another {flag}"),
+        std::io::ErrorKind::PermissionDenied => format!("; ports below 1024 need privileges, give another {flag}"),
         _ => String::new(),
     }
 }
@@ -72,6 +85,7 @@ pub struct CorePart {
     config: Arc<Config>,
     http_addr: SocketAddr,
     setup: NodeSetup,
+    forming: Forming,
     ports: Ports,
     stop: Receiver<()>,
     drained: Receiver<()>,
@@ -84,6 +98,15 @@ impl CorePart {
     #[must_use]
     pub fn with_store(mut self, store: StoreOptions) -> Self {
         self.setup.store = store;
+        self
+    }
+}
+
+impl CorePart {
+    /// The same for a node with a place in a cluster; every core of a node is given the same.
+    #[must_use]
+    pub fn in_cluster(mut self, setup: &Arc<ClusterSetup>) -> Self {
+        self.forming = self.forming.in_cluster(Arc::clone(setup));
         self
     }
 }
@@ -152,10 +175,12 @@ pub fn parts(
     };
     let (stops, stopped): (Vec<_>, Vec<_>) = (0..cores).map(|_| queue::bounded(1)).unzip();
     let (everyone, drained): (Vec<_>, Vec<_>) = (0..cores).map(|_| queue::bounded(usize::from(cores))).unzip();
-    let parts = node::mesh(cores).into_iter().zip(stopped).zip(drained).map(|((ports, stop), drained)| CorePart {
+    let ends = node::mesh(cores).into_iter().zip(stopped).zip(drained).zip(Forming::parts(cores));
+    let parts = ends.map(|(((ports, stop), drained), forming)| CorePart {
         config: Arc::clone(config),
         http_addr,
         setup: setup.clone(),
+        forming,
         ports,
         stop,
         drained,
@@ -192,7 +217,7 @@ fn pipeline_limits(config: &Config) -> highwater_sql::pipeline::PipelineLimits {
 /// # Errors
 /// [`CoreError`] when it cannot start; the other cores of the node must then be stopped too.
 pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) -> Result<(), CoreError> {
-    let CorePart { config, http_addr, setup, ports, stop: asked, drained, everyone } = part;
+    let CorePart { config, http_addr, setup, forming, ports, stop: asked, drained, everyone } = part;
     let listen_error = |reason| CoreError::Listen { addr: http_addr, reason };
     let listener = env.listen(http_addr).await.map_err(listen_error)?;
     let http_addr = listener.local_addr().map_err(listen_error)?;
@@ -207,7 +232,8 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
         }
     });
     let root_password = setup.root_password.clone();
-    let start = async { Some(Node::start(env.clone(), ports, setup, Links::alone()).await) };
+    let found = OnceCell::new();
+    let start = async { Some(start(&env, &service, &forming, ports, setup, &found).await) };
     let stopped_early = async {
         asked.recv().await;
         None
@@ -215,9 +241,12 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
     let Some(started) = future::or(start, stopped_early).await else {
         // Nothing was promised to anyone yet: what is on disk is what a crash would leave.
         stop.request();
+        if let Some(links) = found.get() {
+            links.stop();
+        }
         return Ok(());
     };
-    let node = started.map_err(Box::new)?;
+    let node = started?;
     let layout = node.layout();
     refuse_other_shape(&config, layout)?;
     if env.core().0 == 0 && config.root_password.0.is_some() {
@@ -236,8 +265,36 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
     for _ in &everyone {
         drained.recv().await;
     }
+    // Nothing is asked of the other nodes any more, and theirs is no longer answered; then the stores may go.
+    node.links().stop();
     node.close().await;
     Ok(())
+}
+
+/// Takes the node's place in its cluster, then starts this core's part of it. `found` has the links as soon as there are any.
+async fn start(
+    env: &Rt,
+    service: &Service,
+    forming: &Forming,
+    ports: Ports,
+    setup: NodeSetup,
+    found: &OnceCell<Links>,
+) -> Result<Node, CoreError> {
+    service.waits("the node waits for its place in the cluster".into());
+    let links = forming.links(env, &setup.data_dir, setup.layout).await?;
+    let _ = found.set(links.clone());
+    service.links(links.clone());
+    forming.formed(env, &links, &setup.data_dir, |text| service.waits(text)).await?;
+    let why = if links.is_alone() {
+        "its logs are being replayed"
+    } else {
+        "its logs are being replayed, and every group needs a leader: most nodes of the cluster must be up"
+    };
+    service.waits(why.into());
+    let (node, start) = Node::create(env.clone(), ports, setup, links.clone());
+    links.open(node.clone());
+    start.run().await.map_err(Box::new)?;
+    Ok(node)
 }
 
 /// Numbers of groups and stores are fixed when a folder is made: a setting that says otherwise is a mistake.

@@ -9,7 +9,7 @@
 )]
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use crate::auth;
 use crate::banner::{self, Banner};
-use crate::config::{self, Args, Config, Cores, EXIT_CONFIG, Origin, SettingValue as _};
-use crate::core_part::{self, CoreError, Serving, advice, run_core};
+use crate::cluster::{ClusterSetup, Lookup};
+use crate::config::{self, Args, Config, Cores, EXIT_CONFIG, HostPort, Origin, SettingValue as _};
+use crate::core_part::{self, CoreError, CorePart, Serving, advice, run_core};
 use crate::first_start::{self, RootPassword};
 use crate::http::VERSION;
-use crate::{lock, logging, process};
+use crate::{dev_cluster, lock, logging, process};
 use clap::Parser as _;
 use highwater_runtime::{CpuSet, Env as _, preflight};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -66,14 +67,21 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Refusal> {
+    if let Some(config::Command::DevCluster(args)) = &args.command {
+        return dev_cluster::run(args).map_err(Refusal::other);
+    }
+    if let Some(parent) = args.with_parent {
+        dev_cluster::end_with(parent).map_err(Refusal::other)?;
+    }
     let config = Arc::new(config::load(args).map_err(Refusal::config)?);
     if args.print_config {
         say(&config::print(&config));
         return Ok(());
     }
     let cpus = cpus(&config)?;
+    let cluster = cluster(&config)?;
     if args.check_config {
-        return check(&config, &cpus);
+        return check(&config, &cpus, cluster.as_ref());
     }
     if let Some(password) = &config.root_password.0 {
         auth::check_new_password(password)
@@ -84,9 +92,20 @@ fn run(args: &Args) -> Result<(), Refusal> {
     let holder = format!("process {pid} (highwaterd {VERSION}, HTTP on {})", config.http_addr);
     let lock = lock::acquire(&data_dir, &holder).map_err(Refusal::other)?;
     preflight::check(&data_dir, cpus.len()).map_err(Refusal::config)?;
-    let http_addr = free_address(config.http_addr)?;
+    let http_addr = free_address(config.http_addr, "--http-addr")?;
+    let cluster = match cluster {
+        Some(setup) => {
+            free_address(setup.rpc_addr, "--rpc-addr")?;
+            Some(Arc::new(setup.with_http(&config, http_addr)))
+        }
+        None => None,
+    };
+    let shared = match &cluster {
+        Some(setup) => Some(setup.secret().map_err(Refusal::config)?.derive("highwater root password")),
+        None => None,
+    };
     let root_password =
-        first_start::root_password(&data_dir, config.root_password.0.as_deref()).map_err(Refusal::other)?;
+        first_start::root_password(&data_dir, config.root_password.0.as_deref(), shared).map_err(Refusal::other)?;
     logging::start(&config);
 
     let (events, happened) = mpsc::channel();
@@ -94,8 +113,12 @@ fn run(args: &Args) -> Result<(), Refusal> {
     let cores = u16::try_from(cpus.len()).map_err(|_| Refusal::config(format!("{} cores are too many", cpus.len())))?;
     let (parts, stopper) =
         core_part::parts(&config, cores, http_addr, data_dir.clone(), root_password.text().to_owned());
-    let parts: Arc<Vec<_>> =
-        Arc::new(parts.into_iter().map(|part| Mutex::new(Some(part.with_process(process::figures)))).collect());
+    let placed = |part: CorePart| match &cluster {
+        Some(setup) => part.in_cluster(setup),
+        None => part,
+    };
+    let parts = parts.into_iter().map(|part| Mutex::new(Some(placed(part.with_process(process::figures)))));
+    let parts: Arc<Vec<_>> = Arc::new(parts.collect());
     let launched = highwater_runtime::launch(&cpus, move |env| {
         let part = parts.get(usize::from(env.core().0)).and_then(|part| part.lock().ok()?.take());
         let events = events.clone();
@@ -116,7 +139,7 @@ fn run(args: &Args) -> Result<(), Refusal> {
             Event::Serving(facts) => {
                 serving += 1;
                 if serving == cores {
-                    announce(&config, facts, &data_dir, launched.pinned(), &root_password);
+                    announce(&config, cluster.as_deref(), facts, &data_dir, launched.pinned(), &root_password);
                 }
             }
             Event::Signal(signal) if stopping => {
@@ -131,7 +154,7 @@ fn run(args: &Args) -> Result<(), Refusal> {
             Event::Ended(Ok(())) => ended += 1,
             Event::Ended(Err(error)) => {
                 // The other cores wait for this one; there is nothing in flight before a start.
-                let code = if matches!(error, CoreError::Fixed { .. }) { EXIT_CONFIG } else { 1 };
+                let code = if error.is_configuration() { EXIT_CONFIG } else { 1 };
                 complain(&error.to_string());
                 std::process::exit(i32::from(code));
             }
@@ -164,13 +187,33 @@ fn cpus(config: &Config) -> Result<CpuSet, Refusal> {
     set.map_err(|error| Refusal::config(format!("{}: {error}", config.origin("cores"))))
 }
 
+/// The node's place in a cluster, as far as this machine can tell.
+fn cluster(config: &Config) -> Result<Option<ClusterSetup>, Refusal> {
+    let read = |file: &Path| std::fs::read(file);
+    let resolve = |place: &HostPort| {
+        let found = (place.host.as_str(), place.port).to_socket_addrs()?.next();
+        found.ok_or_else(|| std::io::Error::other("the name has no address"))
+    };
+    let setup = ClusterSetup::of(config, &Lookup { read: &read, resolve: &resolve }).map_err(Refusal::config)?;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(setup.map(|setup| setup.on(hostname)))
+}
+
 /// Looks at everything that a start needs, without leaving anything behind.
-fn check(config: &Config, cpus: &CpuSet) -> Result<(), Refusal> {
+fn check(config: &Config, cpus: &CpuSet, cluster: Option<&ClusterSetup>) -> Result<(), Refusal> {
     let folder = std::path::absolute(&config.data_dir).map_err(Refusal::other)?;
     let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     preflight::check(existing, cpus.len()).map_err(Refusal::config)?;
-    free_address(config.http_addr)?;
-    say(&format!("highwaterd: configuration, kernel and data folder are fine ({} cores: CPU {cpus})\n", cpus.len()));
+    free_address(config.http_addr, "--http-addr")?;
+    let mut place = String::new();
+    if let Some(setup) = cluster {
+        free_address(setup.rpc_addr, "--rpc-addr")?;
+        place = format!(", {}", setup.place());
+    }
+    say(&format!(
+        "highwaterd: configuration, kernel and data folder are fine ({} cores: CPU {cpus}{place})\n",
+        cpus.len()
+    ));
     Ok(())
 }
 
@@ -179,7 +222,7 @@ fn check(config: &Config, cpus: &CpuSet) -> Result<(), Refusal> {
 /// that was killed are still being closed by the kernel, which must not delay a restart: a port where nobody answers is
 /// free. The kernel takes down a dead process's io_uring, and with it the listener, a moment after the process is gone:
 /// a taken port is looked at again for [`PORT_PATIENCE`].
-fn free_address(addr: SocketAddr) -> Result<SocketAddr, Refusal> {
+fn free_address(addr: SocketAddr, flag: &str) -> Result<SocketAddr, Refusal> {
     let patience = Instant::now() + PORT_PATIENCE;
     loop {
         match TcpListener::bind(addr).and_then(|listener| listener.local_addr()) {
@@ -189,17 +232,17 @@ fn free_address(addr: SocketAddr) -> Result<SocketAddr, Refusal> {
                     return Ok(addr);
                 }
                 if Instant::now() >= patience {
-                    return Err(cannot_listen(addr, &reason));
+                    return Err(cannot_listen(addr, &reason, flag));
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            Err(reason) => return Err(cannot_listen(addr, &reason)),
+            Err(reason) => return Err(cannot_listen(addr, &reason, flag)),
         }
     }
 }
 
-fn cannot_listen(addr: SocketAddr, reason: &std::io::Error) -> Refusal {
-    Refusal::other(format!("cannot listen on {addr}: {reason}{}", advice(addr, reason)))
+fn cannot_listen(addr: SocketAddr, reason: &std::io::Error, flag: &str) -> Refusal {
+    Refusal::other(format!("cannot listen on {addr}: {reason}{}", advice(addr, reason, flag)))
 }
 
 fn somebody_listens(addr: SocketAddr) -> bool {
@@ -223,12 +266,21 @@ fn watch_signals(events: &mpsc::Sender<Event>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn announce(config: &Config, facts: Serving, data_dir: &Path, pinned: &[usize], root_password: &RootPassword) {
+fn announce(
+    config: &Config,
+    cluster: Option<&ClusterSetup>,
+    facts: Serving,
+    data_dir: &Path,
+    pinned: &[usize],
+    root_password: &RootPassword,
+) {
     let system = rustix::system::uname();
     let kernel = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
+    let place = cluster.map(ClusterSetup::place);
     let banner = Banner {
         version: VERSION,
         http_addr: facts.http_addr,
+        cluster: place.as_deref(),
         data_dir,
         layout: facts.layout,
         cpus: pinned,

@@ -51,6 +51,8 @@ pub enum RootPassword {
     Made(String),
     /// Made by an earlier start.
     Kept(String),
+    /// The one that all nodes of a cluster derive from its secret; needed should the cluster not have its first entry yet.
+    Shared(String),
     /// The folder is not new and keeps none: it is not needed.
     Unneeded,
 }
@@ -60,7 +62,7 @@ impl RootPassword {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::Given(text) | Self::Made(text) | Self::Kept(text) => text,
+            Self::Given(text) | Self::Made(text) | Self::Kept(text) | Self::Shared(text) => text,
             Self::Unneeded => "",
         }
     }
@@ -86,11 +88,16 @@ pub fn create_folder(folder: &Path) -> Result<PathBuf, FolderError> {
     folder.canonicalize().map_err(failed)
 }
 
-/// Decides on root's password: the one given, the one kept, or for a new folder one that is made now.
+/// Decides on root's password: the one given, the one kept, or for a new folder one that is made now. `shared` has the bytes that it
+/// is made from when several nodes must come to the same one; random ones otherwise.
 ///
 /// # Errors
 /// [`FolderError::File`].
-pub fn root_password(folder: &Path, given: Option<&str>) -> Result<RootPassword, FolderError> {
+pub fn root_password(
+    folder: &Path,
+    given: Option<&str>,
+    shared: Option<[u8; 32]>,
+) -> Result<RootPassword, FolderError> {
     let file = folder.join(PASSWORD_FILE);
     let failed = |reason| FolderError::File { file: file.clone(), reason };
     let is_new = is_new(folder).map_err(failed)?;
@@ -107,12 +114,34 @@ pub fn root_password(folder: &Path, given: Option<&str>) -> Result<RootPassword,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
+    let shared = shared.map(|bytes| spelled(bytes.get(..LENGTH).unwrap_or_default()));
     if !is_new {
-        return Ok(RootPassword::Unneeded);
+        return Ok(shared.map_or(RootPassword::Unneeded, RootPassword::Shared));
     }
-    let made = random_password().map_err(failed)?;
+    let made = match shared {
+        Some(shared) => shared,
+        None => random_password().map_err(failed)?,
+    };
     keep(folder, &file, &made).map_err(failed)?;
     Ok(RootPassword::Made(made))
+}
+
+/// The file of this name with a secret of its own for the processes of this user; made (mode 0600) when it is not there.
+///
+/// # Errors
+/// [`FolderError::File`].
+pub fn kept_secret(folder: &Path, name: &str) -> Result<PathBuf, FolderError> {
+    let file = folder.join(name);
+    let failed = |reason| FolderError::File { file: file.clone(), reason };
+    match fs::metadata(&file) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let secret = random_password().and_then(|text| Ok(text + &random_password()?)).map_err(failed)?;
+            keep(folder, &file, &secret).map_err(failed)?;
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(file)
 }
 
 /// Whether no cluster can have been set up in this folder yet: it holds no shape and no store.
@@ -130,12 +159,16 @@ fn is_new(folder: &Path) -> io::Result<bool> {
 fn random_password() -> io::Result<String> {
     let mut bytes = [0; LENGTH];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(spelled(&bytes))
+}
+
+fn spelled(bytes: &[u8]) -> String {
     let letter = |byte: &u8| ALPHABET.get(usize::from(byte & 31)).map_or('x', |letter| char::from(*letter));
-    Ok(bytes.iter().map(letter).collect())
+    bytes.iter().map(letter).collect()
 }
 
 fn keep(folder: &Path, file: &Path, password: &str) -> io::Result<()> {
-    let new = folder.join("root-password.new");
+    let new = file.with_extension("new");
     remove_if_there(&new)?;
     let mut handle = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
     writeln!(handle, "{password}")?;
@@ -176,12 +209,12 @@ mod tests {
     #[test]
     fn a_password_is_made_once_and_kept_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let RootPassword::Made(made) = root_password(folder.path(), None).unwrap() else { panic!("not made") };
+        let RootPassword::Made(made) = root_password(folder.path(), None, None).unwrap() else { panic!("not made") };
         assert_eq!(made.len(), LENGTH);
         assert_eq!(mode(&folder.path().join(PASSWORD_FILE)), 0o600);
-        assert_eq!(root_password(folder.path(), None).unwrap(), RootPassword::Kept(made.clone()));
+        assert_eq!(root_password(folder.path(), None, None).unwrap(), RootPassword::Kept(made.clone()));
         fs::create_dir(folder.path().join("store-0")).unwrap();
-        assert_eq!(root_password(folder.path(), None).unwrap(), RootPassword::Kept(made));
+        assert_eq!(root_password(folder.path(), None, None).unwrap(), RootPassword::Kept(made));
     }
 
     #[test]
@@ -190,10 +223,32 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_made_once_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = kept_secret(folder.path(), "cluster-secret").unwrap();
+        let made = fs::read_to_string(&file).unwrap();
+        assert_eq!((made.trim().len(), mode(&file)), (2 * LENGTH, 0o600));
+        kept_secret(folder.path(), "cluster-secret").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), made);
+    }
+
+    #[test]
+    fn nodes_of_a_cluster_make_the_same_password() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let shared = Some([9; 32]);
+        let made = root_password(one.path(), None, shared).unwrap();
+        assert_eq!(made.text().len(), LENGTH);
+        assert_eq!(root_password(two.path(), None, shared).unwrap(), made);
+        fs::write(two.path().join("shape"), "").unwrap();
+        fs::remove_file(two.path().join(PASSWORD_FILE)).unwrap();
+        assert_eq!(root_password(two.path(), None, shared).unwrap(), RootPassword::Shared(made.text().into()));
+    }
+
+    #[test]
     fn a_given_password_is_not_written_down() {
         let folder = tempfile::tempdir().unwrap();
-        root_password(folder.path(), None).unwrap();
-        assert_eq!(root_password(folder.path(), Some("p")).unwrap(), RootPassword::Given("p".into()));
+        root_password(folder.path(), None, None).unwrap();
+        assert_eq!(root_password(folder.path(), Some("p"), None).unwrap(), RootPassword::Given("p".into()));
         assert!(!folder.path().join(PASSWORD_FILE).exists());
     }
 
@@ -201,6 +256,6 @@ mod tests {
     fn a_folder_with_data_and_no_kept_password_needs_none() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("shape"), "").unwrap();
-        assert_eq!(root_password(folder.path(), None).unwrap(), RootPassword::Unneeded);
+        assert_eq!(root_password(folder.path(), None, None).unwrap(), RootPassword::Unneeded);
     }
 }

@@ -148,6 +148,7 @@ pub enum SystemTable {
     TopicOffsets,
     Jobs,
     Settings,
+    Cluster,
     ClusterGroups,
     Stats,
 }

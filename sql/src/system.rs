@@ -36,6 +36,7 @@ const fn maybe(name: &'static str, data_type: DataType) -> SystemColumn {
 
 /// Every system table with its name, in order of name.
 pub const TABLES: &[(&str, SystemTable)] = &[
+    ("cluster", SystemTable::Cluster),
     ("cluster_groups", SystemTable::ClusterGroups),
     ("columns", SystemTable::Columns),
     ("jobs", SystemTable::Jobs),
@@ -49,17 +50,8 @@ pub const TABLES: &[(&str, SystemTable)] = &[
 ];
 
 /// System tables of the dialect that this release does not have: refused by name rather than unknown.
-pub const PLANNED: &[&str] = &[
-    "audit_log",
-    "cluster",
-    "live",
-    "server_logs",
-    "sessions",
-    "transactions",
-    "view_errors",
-    "view_progress",
-    "views",
-];
+pub const PLANNED: &[&str] =
+    &["audit_log", "live", "server_logs", "sessions", "transactions", "view_errors", "view_progress", "views"];
 
 const USERS: &[SystemColumn] = &[
     key("user_id", DataType::Text),
@@ -141,6 +133,28 @@ const SETTINGS: &[SystemColumn] = &[
     given("category", DataType::Text),
 ];
 
+const CLUSTER: &[SystemColumn] = &[
+    given("cluster_id", DataType::Text),
+    key("node_id", DataType::BigInt),
+    given("role", DataType::Text),
+    given("status", DataType::Text),
+    maybe("rpc_addr", DataType::Text),
+    maybe("api_addr", DataType::Text),
+    given("is_self", DataType::Boolean),
+    given("is_leader", DataType::Boolean),
+    given("groups_leading", DataType::BigInt),
+    given("total_groups", DataType::BigInt),
+    maybe("current_term", DataType::BigInt),
+    maybe("last_applied_log", DataType::BigInt),
+    maybe("replication_lag", DataType::BigInt),
+    maybe("hostname", DataType::Text),
+    maybe("version", DataType::Text),
+    maybe("uptime_seconds", DataType::BigInt),
+    maybe("heard_ms", DataType::BigInt),
+    maybe("round_trip_us", DataType::BigInt),
+    maybe("clock_ahead_ms", DataType::BigInt),
+];
+
 const CLUSTER_GROUPS: &[SystemColumn] = &[
     key("group_id", DataType::BigInt),
     key("node_id", DataType::BigInt),
@@ -177,6 +191,7 @@ pub const fn columns(table: SystemTable) -> &'static [SystemColumn] {
         SystemTable::TopicOffsets => TOPIC_OFFSETS,
         SystemTable::Jobs => JOBS,
         SystemTable::Settings => SETTINGS,
+        SystemTable::Cluster => CLUSTER,
         SystemTable::ClusterGroups => CLUSTER_GROUPS,
         SystemTable::Stats => STATS,
     }

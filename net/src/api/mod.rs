@@ -14,7 +14,7 @@ mod topics;
 pub use auth::{AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, MAX_CREDENTIAL_BYTES, session_cookies};
 pub use cells::{Cell, TypeName, decode_cell};
 pub use errors::{ApiError, ErrorBody, ErrorCode, ErrorDetails, refusal_response};
-pub use health::{API_VERSION, HealthAnswer, ReadyAnswer};
+pub use health::{API_VERSION, ClusterHealthAnswer, ClusterNode, HealthAnswer, ReadyAnswer};
 pub use params::Param;
 pub use sql::{
     Column, MAX_PARAM_BYTES, MAX_PARAMS, MAX_SQL_BYTES, SqlAnswer, SqlLimits, SqlRequest, StatementResult, Status,

@@ -25,7 +25,7 @@ pub struct IncomingCall {
 
 /// The server's side of incoming connections. Connections land on any core: [`Link::to_core`] says which one is meant.
 pub trait Handler: 'static {
-    /// Whether this node, which has proven itself, may connect: it is a member, and this is not an older life of it than is known.
+    /// Whether this node, which has proven itself, may connect: it is a member, and it has the data folder that it became one with.
     ///
     /// # Errors
     /// Why not, in words that the peer may know.

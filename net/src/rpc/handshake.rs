@@ -91,7 +91,9 @@ pub enum HandshakeError {
     #[error("the peer chose version {0}, which is not the highest that both speak")]
     ChosenVersion(u8),
     /// Another cluster.
-    #[error("the peer belongs to another cluster; check the addresses of --peers")]
+    #[error(
+        "the peer belongs to another cluster: it has another secret, other ids in --peers, or is not the node that is meant; compare these on both nodes"
+    )]
     WrongCluster,
     /// Another node than was asked for.
     #[error("expected was node {expected}, found was node {found}; check the addresses of --peers")]
@@ -129,7 +131,8 @@ impl HandshakeError {
             Self::NotAdmitted(_) => RefusedReason::NotAdmitted,
             Self::Refused(refused) => refused.reason,
         };
-        Refused { reason, text: self.to_string() }
+        let text = if let Self::NotAdmitted(why) = self { why.clone() } else { self.to_string() };
+        Refused { reason, text }
     }
 }
 

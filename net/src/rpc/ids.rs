@@ -18,7 +18,7 @@ macro_rules! number {
 }
 
 number! {
-    /// A cluster; drawn at bootstrap.
+    /// A cluster; see [`crate::rpc::ClusterSecret::cluster_of`].
     ClusterId(u128)
 }
 number! {
@@ -26,7 +26,8 @@ number! {
     NodeId(u64)
 }
 number! {
-    /// A life of a node; the node gives itself a higher one at every start.
+    /// What a node remembers with: the identity of its data folder, drawn when the folder is made. The same after every restart, and
+    /// another one once the folder was lost.
     Incarnation(u64)
 }
 number! {

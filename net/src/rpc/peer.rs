@@ -20,7 +20,8 @@ use super::fields::Malformed;
 use super::frame::FrameKind;
 use super::framed::within;
 use super::greeting::{Greeted, initiate, malformed};
-use super::handshake::{Link, LocalNode, Target};
+use super::handshake::{HandshakeError, Link, LocalNode, Target};
+use super::hello::Refused;
 use super::ids::{CallId, CallKind, Incarnation};
 use super::limits::Limits;
 use super::message::GroupMessage;
@@ -61,12 +62,16 @@ pub struct PeerStatus {
     pub clock_ahead_micros: Option<i64>,
     /// Why the last attempt or link ended.
     pub trouble: Option<String>,
+    /// The peer's own words, when it was the peer that said no to the last attempt.
+    pub refused: Option<Refused>,
 }
 
 struct Shared {
     outgoing: RefCell<Outgoing>,
     status: RefCell<PeerStatus>,
     signal: Signal,
+    /// The link came up, or an attempt or a link has ended.
+    changed: Signal,
     stop: Stop,
     /// The ping that is under way: its number, when it was made.
     pinged: Cell<(u64, Monotonic)>,
@@ -106,6 +111,7 @@ impl<E: Env> Peer<E> {
             outgoing: RefCell::new(Outgoing::new(config.limits)),
             status: RefCell::default(),
             signal: Signal::default(),
+            changed: Signal::default(),
             stop: Stop::default(),
             pinged: Cell::new((0, env.now())),
         });
@@ -167,6 +173,12 @@ impl<E: Env> Peer<E> {
         self.shared.status.borrow().clone()
     }
 
+    /// Waits until a link comes up, or an attempt or the link ends; what happened since the last wait ends it at once. One waiter at
+    /// a time.
+    pub async fn changed(&self) {
+        self.shared.changed.raised().await;
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> PeerCounters {
@@ -182,6 +194,7 @@ impl<E: Env> Peer<E> {
     /// Ends the connection for good. Calls end with what is known of them.
     pub fn stop(&self) {
         self.shared.stop.stop();
+        self.shared.changed.raise();
         self.shared.outgoing.borrow_mut().unreachable(NotSent::Stopped);
     }
 }
@@ -223,8 +236,14 @@ async fn keep_up<E: Env>(env: E, config: PeerConfig, shared: Rc<Shared>) {
         {
             let mut status = shared.status.borrow_mut();
             status.link = None;
+            status.refused = if let RpcError::Handshake(HandshakeError::Refused(refused)) = &end {
+                Some(refused.clone())
+            } else {
+                None
+            };
             status.trouble = Some(end.to_string());
         }
+        shared.changed.raise();
         let wait = backoff.next_micros(env.random());
         future::or(shared.stop.stopped(), env.sleep(wait)).await;
     }
@@ -251,7 +270,9 @@ async fn connect<E: Env>(env: &E, config: &PeerConfig, shared: &Shared) -> Resul
     let mut status = shared.status.borrow_mut();
     status.link = Some(link);
     status.trouble = None;
+    status.refused = None;
     drop(status);
+    shared.changed.raise();
     Ok(greeted)
 }
 

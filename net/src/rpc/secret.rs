@@ -6,6 +6,8 @@ use std::rc::Rc;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use super::ids::{ClusterId, NodeId};
+
 /// Least length of a secret, in bytes. Who records a handshake can try secrets against it; no one tries 2^128.
 pub const MIN_SECRET_BYTES: usize = 16;
 /// Bytes of a proof.
@@ -29,6 +31,23 @@ impl ClusterSecret {
     /// [`SecretTooShort`].
     pub fn new(bytes: &[u8]) -> Result<Self, SecretTooShort> {
         if bytes.len() < MIN_SECRET_BYTES { Err(SecretTooShort(bytes.len())) } else { Ok(Self(bytes.into())) }
+    }
+
+    /// Bytes for another purpose than handshakes: the same on every node, and telling nothing about the secret.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> [u8; PROOF_BYTES] {
+        self.prove(purpose, &[])
+    }
+
+    /// The identity of the cluster that these nodes form with this secret, in whatever order they are given: every node finds the same.
+    #[must_use]
+    pub fn cluster_of(&self, nodes: &[NodeId]) -> ClusterId {
+        let mut nodes = nodes.to_vec();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let ids: Vec<u8> = nodes.iter().flat_map(|node| node.0.to_le_bytes()).collect();
+        let proof = self.prove("highwater cluster", &[&ids]);
+        ClusterId(proof.first_chunk::<16>().map_or(0, |bytes| u128::from_le_bytes(*bytes)))
     }
 
     fn mac(&self, label: &str, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
@@ -56,5 +75,34 @@ impl ClusterSecret {
 impl fmt::Debug for ClusterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClusterSecret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn secret(text: &str) -> ClusterSecret {
+        ClusterSecret::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_node_finds_the_same_cluster_and_another_secret_or_node_finds_another() {
+        let ours = secret("a secret of sixteen bytes or more");
+        let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+        let found = ours.cluster_of(&nodes(&[1, 2, 3]));
+        assert_eq!(ours.cluster_of(&nodes(&[3, 1, 2, 2])), found);
+        assert_ne!(ours.cluster_of(&nodes(&[1, 2])), found);
+        assert_ne!(secret("another secret of some bytes").cluster_of(&nodes(&[1, 2, 3])), found);
+        // Kept by every node for its life: a release that found another one could not talk to the one before.
+        assert_eq!(format!("{:032x}", found.0), "d6a5562b00fe5ad3f8283a69f9c2721a");
+    }
+
+    #[test]
+    fn what_is_derived_for_one_purpose_is_not_what_is_derived_for_another() {
+        let ours = secret("a secret of sixteen bytes or more");
+        assert_eq!(ours.derive("one"), ours.derive("one"));
+        assert_ne!(ours.derive("one"), ours.derive("other"));
     }
 }

@@ -181,3 +181,26 @@ fn a_newer_link_of_the_same_cores_replaces_the_older() {
         assert_eq!(call, Err(CallError::NotSent(NotSent::Stopped)));
     });
 }
+
+#[test]
+fn who_waits_learns_of_every_link_and_of_the_peers_no() {
+    with_node(Limits::default(), |env, node| async move {
+        let peer = peer(&env, Limits::default());
+        peer.changed().await;
+        assert!(peer.status().link.is_some());
+        node.notes.admits.set(false);
+        node.listener.disconnect(NodeId(1));
+        while peer.status().refused.is_none() {
+            peer.changed().await;
+        }
+        let status = peer.status();
+        let (reason, text) = (hello::RefusedReason::NotAdmitted, "the node was removed".to_owned());
+        assert_eq!(status.refused, Some(hello::Refused { reason, text }));
+        assert!(status.trouble.unwrap().contains("the node was removed"));
+        node.notes.admits.set(true);
+        while peer.status().link.is_none() {
+            peer.changed().await;
+        }
+        assert_eq!(peer.status().refused, None);
+    });
+}

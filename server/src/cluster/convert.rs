@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn nodes(g: &mut Gen) -> Vec<NodeId> {
-        (0..u8::arbitrary(g) % 4).map(|_| NodeId(u64::from(u8::arbitrary(g)))).collect()
+        (0..u8::arbitrary(g) % 4).map(|_| NodeId(1 + u64::from(u8::arbitrary(g)))).collect()
     }
 
     fn membership(g: &mut Gen) -> Membership {

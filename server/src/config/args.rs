@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::ConfigError;
 use super::sources::Merged;
+use crate::dev_cluster::DevClusterArgs;
 
 /// Highwater: a SQL database for live applications.
 ///
@@ -11,8 +12,11 @@ use super::sources::Merged;
 /// Every setting can also be given in a TOML file (--config) and as an environment variable (http.addr is HIGHWATER_HTTP_ADDR);
 /// flags win over the environment, the environment over the file.
 #[derive(Clone, Debug, Default, clap::Parser)]
-#[command(name = "highwaterd", version, max_term_width = 110)]
+#[command(name = "highwaterd", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// Something else than to run a node.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// TOML file with settings (also HIGHWATER_CONFIG).
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -34,6 +38,21 @@ pub struct Args {
     /// Password of the user root, for the first start. Better given as HIGHWATER_ROOT_PASSWORD: arguments are public.
     #[arg(long, value_name = "P")]
     pub root_password: Option<String>,
+    /// This node's number in its cluster, from 1.
+    #[arg(long, value_name = "N")]
+    pub node_id: Option<String>,
+    /// Address and port for the other nodes of the cluster. Beyond loopback it needs the cluster.tls_* files.
+    #[arg(long, value_name = "ADDR")]
+    pub rpc_addr: Option<String>,
+    /// All nodes of the cluster, this one too: 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT (their RPC addresses).
+    #[arg(long, value_name = "LIST")]
+    pub peers: Option<String>,
+    /// What all nodes of the cluster share. Better given as HIGHWATER_CLUSTER_SECRET or in cluster.secret_file: arguments are public.
+    #[arg(long, value_name = "S")]
+    pub cluster_secret: Option<String>,
+    /// Where clients reach this node's HTTP API, as system.cluster shows it; http.addr when not given.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub api_addr: Option<String>,
     /// error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -46,6 +65,16 @@ pub struct Args {
     /// Checks configuration, kernel and data folder, then exits (0: fine, 78: not).
     #[arg(long)]
     pub check_config: bool,
+    /// Ends with this process, which started it: a node of dev-cluster.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub with_parent: Option<u32>,
+}
+
+/// Something else than to run a node.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Starts a cluster on this machine, for trying it out: one process per node, ended together by Ctrl-C.
+    DevCluster(DevClusterArgs),
 }
 
 impl Args {
@@ -61,6 +90,11 @@ impl Args {
             ("--user-shards", "user_shards", &self.user_shards),
             ("--shared-shards", "shared_shards", &self.shared_shards),
             ("--root-password", "root_password", &self.root_password),
+            ("--node-id", "node_id", &self.node_id),
+            ("--rpc-addr", "rpc.addr", &self.rpc_addr),
+            ("--peers", "cluster.peers", &self.peers),
+            ("--cluster-secret", "cluster.secret", &self.cluster_secret),
+            ("--api-addr", "cluster.api_addr", &self.api_addr),
             ("--log-level", "log.level", &self.log_level),
         ];
         for setting in &self.set {

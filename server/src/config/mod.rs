@@ -4,16 +4,18 @@
 //! needed unit or outside its range refuses the start.
 
 mod args;
+mod peers;
 mod settings;
 mod sources;
 mod units;
 
 use std::path::{Path, PathBuf};
 
-pub use args::Args;
+pub use args::{Args, Command};
+pub use peers::{HostPort, Peers};
 pub use settings::{Config, DEFINITIONS, Definition, Setting};
 pub use sources::Origin;
-pub use units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue};
+pub use units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, Text};
 
 use sources::Merged;
 

@@ -9,8 +9,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::ConfigError;
+use super::peers::Peers;
 use super::sources::{Given, Merged, Origin};
-use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue};
+use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, Text};
 
 /// What is known about a setting before anyone gives it a value.
 #[derive(Clone, Debug)]
@@ -182,6 +183,25 @@ settings! {
     log_format: LogFormat = "auto", "log.format", "logging";
     /// Time that statements in flight get to finish after SIGTERM.
     shutdown_deadline: Period = "30s", "shutdown_deadline", "server", 0..=HOUR;
+
+    /// This node's number in its cluster; never given to another machine or another data folder. Only with cluster.peers.
+    node_id: u64 = "1", "node_id", "cluster", 1..=u64::MAX;
+    /// Address and port for the other nodes of the cluster. Beyond loopback it needs the cluster.tls_* files. Only with cluster.peers.
+    rpc_addr: SocketAddr = "127.0.0.1:2910", "rpc.addr", "cluster";
+    /// All nodes of the cluster, this one too, each as ID=HOST:PORT with its RPC address. Without it the node is a cluster of its own.
+    cluster_peers: Peers = "", "cluster.peers", "cluster";
+    /// What all nodes of the cluster share and prove to one another: 16 bytes or more, drawn at random (openssl rand -hex 32).
+    cluster_secret: Secret = "", "cluster.secret", "cluster";
+    /// File with the cluster's secret, instead of cluster.secret. White space at its end does not count.
+    cluster_secret_file: Option<PathBuf> = "", "cluster.secret_file", "cluster";
+    /// Where clients reach this node's HTTP API (HOST:PORT), as system.cluster shows it on every node. Empty: http.addr.
+    cluster_api_addr: Text = "", "cluster.api_addr", "cluster";
+    /// PEM file with this node's certificate for node RPC, for servers and clients, with the names or addresses of cluster.peers in it.
+    cluster_tls_cert: Option<PathBuf> = "", "cluster.tls_cert", "cluster";
+    /// PEM file with that certificate's key.
+    cluster_tls_key: Option<PathBuf> = "", "cluster.tls_key", "cluster";
+    /// PEM file with the cluster's own CA; every node's certificate is issued by it, and nobody else's are believed.
+    cluster_tls_ca: Option<PathBuf> = "", "cluster.tls_ca", "cluster";
 
     /// Recent writes that each store keeps in memory before it writes them to a table; up to three times as much is held. Larger ones
     /// need fewer compactions.

@@ -95,6 +95,10 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// A text, which may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(pub String);
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the level of that name")]
@@ -196,6 +200,39 @@ impl SettingValue for u32 {
     }
     fn magnitude(&self) -> Option<u64> {
         Some(u64::from(*self))
+    }
+}
+
+impl SettingValue for u64 {
+    const KIND: &'static str = "number";
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim().replace('_', "").parse().map_err(|_| "is no whole number".into())
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+    fn magnitude(&self) -> Option<u64> {
+        Some(*self)
+    }
+}
+
+impl SettingValue for Text {
+    const KIND: &'static str = "text";
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.trim().to_owned()))
+    }
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl SettingValue for Option<PathBuf> {
+    const KIND: &'static str = "path";
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(if text.is_empty() { None } else { Some(PathBuf::from(text)) })
+    }
+    fn show(&self) -> String {
+        self.as_ref().map(PathBuf::show).unwrap_or_default()
     }
 }
 

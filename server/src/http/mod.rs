@@ -4,6 +4,7 @@
 //! statement means is the node's; which status an error has is `net::api`'s.
 
 mod bearer;
+mod cluster;
 mod listen;
 mod login;
 mod metrics;
@@ -21,6 +22,7 @@ use highwater_net::http::{Limits, Method, Request, Response};
 use highwater_runtime::{Env, Monotonic, Rt};
 
 use crate::auth::{self, Logins};
+use crate::cluster::Links;
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::metrics::Traffic;
@@ -42,6 +44,9 @@ struct Inner {
     requests: Gate,
     stop: Stop,
     node: RefCell<Option<Node>>,
+    links: RefCell<Option<Links>>,
+    /// What a starting node waits for.
+    waits: RefCell<String>,
     traffic: Rc<Traffic>,
 }
 
@@ -51,7 +56,18 @@ impl Service {
     pub fn new(env: Rt, config: Arc<Config>, stop: Stop) -> Self {
         let logins = Logins::new(&config, auth::random_salt(&env));
         let requests = Gate::new(config.http_max_requests, 0);
-        Self(Rc::new(Inner { env, config, logins, requests, stop, node: RefCell::new(None), traffic: Rc::default() }))
+        let (node, links, waits, traffic) = (RefCell::default(), RefCell::default(), RefCell::default(), Rc::default());
+        Self(Rc::new(Inner { env, config, logins, requests, stop, node, links, waits, traffic }))
+    }
+
+    /// What the node waits for while it starts.
+    pub(crate) fn waits(&self, why: String) {
+        self.0.waits.replace(why);
+    }
+
+    /// The node's ways to the others are there, though it may not be ready.
+    pub(crate) fn links(&self, links: Links) {
+        self.0.links.replace(Some(links));
     }
 
     /// The node is there: from now on requests are served.
@@ -133,6 +149,7 @@ impl Service {
         match route {
             Route::Health => return Ok(self.health().await),
             Route::Ready => return Ok(self.ready().await),
+            Route::ClusterHealth => return self.cluster_health().await,
             Route::Metrics
             | Route::Login
             | Route::Refresh
@@ -155,6 +172,7 @@ impl Service {
         match route {
             Route::Health => Ok(self.health().await),
             Route::Ready => Ok(self.ready().await),
+            Route::ClusterHealth => self.cluster_health().await,
             Route::Metrics => self.metrics(&node, request).await,
             Route::Login => self.login(&node, request).await,
             Route::Refresh => self.refresh(&node, request).await,
@@ -182,12 +200,11 @@ impl Service {
         self.0.node.borrow().clone().filter(Node::is_ready)
     }
 
-    fn why_not_ready(&self) -> &'static str {
+    fn why_not_ready(&self) -> String {
         if self.0.stop.is_requested() {
-            "the server is shutting down"
-        } else {
-            "the server is starting: its logs are being replayed"
+            return "the server is shutting down".into();
         }
+        format!("the server is starting: {}", self.0.waits.borrow())
     }
 
     /// Whether every core of the node takes work: the next connection may land on any of them.
@@ -214,7 +231,7 @@ impl Service {
             return Response::json(200, &ReadyAnswer { status: "ready".into(), reason: None });
         }
         let status = if self.0.stop.is_requested() { "stopping" } else { "starting" };
-        Response::json(503, &ReadyAnswer { status: status.into(), reason: Some(self.why_not_ready().into()) })
+        Response::json(503, &ReadyAnswer { status: status.into(), reason: Some(self.why_not_ready()) })
     }
 }
 

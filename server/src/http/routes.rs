@@ -9,6 +9,8 @@ pub(super) enum Route {
     Health,
     /// Does it take work?
     Ready,
+    /// How is the cluster?
+    ClusterHealth,
     /// Figures of the node.
     Metrics,
     /// Password for tokens.
@@ -36,10 +38,11 @@ pub(super) enum Unrouted {
     Method(&'static str),
 }
 
-const ROUTES: [(&str, &str, Route); 11] = [
+const ROUTES: [(&str, &str, Route); 12] = [
     ("/health", "GET", Route::Health),
     ("/v1/api/healthcheck", "GET", Route::Health),
     ("/ready", "GET", Route::Ready),
+    ("/v1/api/cluster/health", "GET", Route::ClusterHealth),
     ("/metrics", "GET", Route::Metrics),
     ("/v1/api/auth/login", "POST", Route::Login),
     ("/v1/api/auth/refresh", "POST", Route::Refresh),

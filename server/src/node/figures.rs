@@ -57,6 +57,7 @@ impl Node {
             requests,
             "requests that the node works on",
         ));
+        samples.extend(self.0.links.samples());
         if let Some(traffic) = self.0.traffic.get() {
             samples.extend(traffic.samples());
         }

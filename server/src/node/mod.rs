@@ -51,6 +51,7 @@ pub use answer::{
 };
 pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
+pub(crate) use shape::read_or_make as read_or_make_shape;
 pub use start::{NodeSetup, NodeStart, StartError};
 
 use crate::cluster::Links;

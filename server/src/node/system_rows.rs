@@ -1,5 +1,7 @@
 //! Rows of the system tables, in the order of [`highwater_sql::system::columns`].
 
+use highwater_net::api::ClusterHealthAnswer;
+use highwater_runtime::Env as _;
 use highwater_sql::catalog::{AccessLevel, Catalog, Operation, PayloadMode, Role, Table, TableKind, Topic};
 use highwater_sql::diag::Diag;
 use highwater_sql::plan::SystemTable;
@@ -12,6 +14,7 @@ use super::execute::Run;
 use super::figures::stats_row;
 use super::mesh::Question;
 use super::{Node, ask_port};
+use crate::cluster::overview::{self, Seen};
 use highwater_state::placement::META;
 
 impl Node {
@@ -44,14 +47,36 @@ impl Node {
                 .iter()
                 .map(|setting| setting.iter().map(|part| Value::Text(part.clone())).collect())
                 .collect(),
-            SystemTable::ClusterGroups => {
-                let mut rows = Vec::new();
-                for port in &self.0.to {
-                    rows.extend(ask_port(port, Question::GroupStatus).await?);
-                }
-                rows
-            }
+            SystemTable::Cluster => overview::rows(&self.cluster_overview(String::new()).await?),
+            SystemTable::ClusterGroups => self.group_rows().await?,
         })
+    }
+
+    /// Rows of `system.cluster_groups`, of all cores.
+    async fn group_rows(&self) -> Result<Vec<Row>, Diag> {
+        let mut rows = Vec::new();
+        for port in &self.0.to {
+            rows.extend(ask_port(port, Question::GroupStatus).await?);
+        }
+        Ok(rows)
+    }
+
+    /// The cluster as this node sees it. `api_addr` is where HTTP listens, for a cluster of one.
+    ///
+    /// # Errors
+    /// 57P01 while the node shuts down.
+    pub(crate) async fn cluster_overview(&self, api_addr: String) -> Result<ClusterHealthAnswer, Diag> {
+        let groups = self.group_rows().await?.iter().filter_map(overview::standing).collect();
+        let seen = Seen {
+            cluster: self.cluster_id(),
+            total_groups: self.layout().groups().count() as u64,
+            groups,
+            waits: None,
+            uptime_micros: self.env().now().micros_since(self.0.started),
+            process: self.0.settings.process.map(|figures| figures()),
+            api_addr,
+        };
+        Ok(overview::overview(self.env(), self.links(), &seen))
     }
 }
 

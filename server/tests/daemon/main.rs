@@ -9,6 +9,7 @@
     reason = "tests of a real process on a real folder"
 )]
 
+mod cluster;
 mod http_edge;
 mod metrics;
 mod pressure;

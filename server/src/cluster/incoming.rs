@@ -1,0 +1,68 @@
+//! What comes in on the others' connections: who may connect, and where messages, calls and chunks go.
+
+use bytes::Bytes;
+use highwater_net::rpc::{Answer, GroupMessage, Handler, IncomingCall, Link, Refusal, RefusalCode, SnapshotChunk};
+
+use super::convert::{from_wire, raft_node};
+use super::introduction::{INTRODUCTION, Introduction, NOT_READY, OTHER_LAYOUT};
+use super::links::Links;
+
+/// This node's end of the others' connections on one core.
+pub(crate) struct Incoming(Links);
+
+impl Incoming {
+    pub(crate) fn new(links: Links) -> Self {
+        Self(links)
+    }
+
+    fn introduced(&self, link: &Link, payload: &Bytes) -> Answer {
+        let (own, me, node) = (self.0.introduction(), self.0.me(), raft_node(link.peer));
+        let Some(theirs) = Introduction::decode(payload) else {
+            return Err(Refusal::new(OTHER_LAYOUT, format!("node {me} cannot read the introduction of node {node}")));
+        };
+        own.agrees(me, node, &theirs).map_err(|why| Refusal::new(OTHER_LAYOUT, why))?;
+        Ok(own.encode())
+    }
+
+    fn not_ready(&self) -> Refusal {
+        Refusal::new(NOT_READY, format!("node {} is starting or stopping", self.0.me()))
+    }
+}
+
+impl Handler for Incoming {
+    fn admit(&self, link: &Link) -> Result<(), String> {
+        self.0.admit(raft_node(link.peer), link.incarnation)
+    }
+
+    async fn messages(&self, link: &Link, messages: Vec<GroupMessage>) {
+        // Lost, as Raft allows: a node that is not there yet asks again.
+        let Some(node) = self.0.node() else { return };
+        let (from, me, came) = (raft_node(link.peer), self.0.me(), messages.len());
+        let messages: Vec<_> = messages.into_iter().filter_map(|message| from_wire(from, me, message)).collect();
+        self.0.note_senseless(came.saturating_sub(messages.len()));
+        node.deliver(messages).await;
+    }
+
+    async fn call(&self, link: &Link, call: IncomingCall) -> Answer {
+        if call.kind == INTRODUCTION {
+            return self.introduced(link, &call.payload);
+        }
+        match self.0.node() {
+            Some(_) => {
+                Err(Refusal::new(RefusalCode::UNKNOWN_KIND, format!("calls of kind {} are not known here", call.kind)))
+            }
+            None => Err(self.not_ready()),
+        }
+    }
+
+    async fn chunk(&self, link: &Link, chunk: SnapshotChunk) -> Answer {
+        match self.0.node() {
+            Some(_) => {
+                let text =
+                    format!("node {} takes no snapshots of group {} from node {}", self.0.me(), chunk.group, link.peer);
+                Err(Refusal::new(RefusalCode::UNKNOWN_KIND, text))
+            }
+            None => Err(self.not_ready()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Watches over one core's links: introduces this node on new ones, and says in the log what becomes of other nodes and of the clock.
+
+use futures_lite::future;
+use highwater_net::rpc::CallError;
+use highwater_raft::NodeId;
+use highwater_runtime::{Env, Rt};
+
+use super::introduction::{INTRODUCTION, Introduction, OTHER_LAYOUT};
+use super::links::Links;
+use super::way::{There, Way};
+use crate::stop::Stop;
+
+/// How long an introduction may take, in microseconds.
+const INTRODUCTION_MICROS: u64 = 2_000_000;
+/// Pause before a node that did not answer an introduction is asked again, in microseconds.
+const PAUSE_MICROS: u64 = 100_000;
+/// How often the clock is compared for the log, in microseconds.
+const CLOCK_MICROS: u64 = 5_000_000;
+
+/// Starts the watches of this core's links.
+pub(crate) fn start(env: &Rt, links: &Links) {
+    for node in links.ways().keys() {
+        env.spawn("link", follow(env.clone(), links.clone(), *node));
+    }
+    if links.is_first_core() && !links.is_alone() {
+        env.spawn("cluster clock", compare_clocks(env.clone(), links.clone()));
+    }
+}
+
+/// Says when this node's clock goes wrong, and when it is right again.
+async fn compare_clocks(env: Rt, links: Links) {
+    let ending = links.ending();
+    let mut was_wrong = false;
+    while !ending.is_requested() {
+        future::or(ending.requested(), env.sleep(CLOCK_MICROS)).await;
+        let is_wrong = links.clock_is_wrong();
+        if is_wrong != was_wrong {
+            let behind_ms = links.clock_behind_micros().unwrap_or(0) / 1000;
+            if is_wrong {
+                tracing::warn!(behind_ms, "this node's clock differs from most clocks of the cluster; set it by NTP");
+            } else {
+                tracing::info!(behind_ms, "this node's clock agrees with the cluster's again");
+            }
+            was_wrong = is_wrong;
+        }
+    }
+}
+
+/// Follows one node: introduces this one whenever a link comes up, and says when it is there and when it is gone.
+async fn follow(env: Rt, links: Links, node: NodeId) {
+    let (Some(way), ending) = (links.ways().get(&node), links.ending()) else { return };
+    let mut was = (false, String::new());
+    while !ending.is_requested() {
+        future::or(ending.requested(), way.first().changed()).await;
+        if way.status().link.is_some() {
+            introduce(&env, &links, way, &ending).await;
+        }
+        // One line per node is enough.
+        if links.is_first_core() && !ending.is_requested() {
+            was = report(way, was);
+        }
+    }
+}
+
+async fn introduce(env: &Rt, links: &Links, way: &Way, ending: &Stop) {
+    let own = links.introduction();
+    while let Some(link) = way.status().link {
+        if ending.is_requested() {
+            return;
+        }
+        match way.first().call(INTRODUCTION, own.encode(), INTRODUCTION_MICROS).await {
+            Ok(bytes) => {
+                let Some(said) = Introduction::decode(&bytes) else {
+                    *way.objection.borrow_mut() = Some(format!("node {} says what this release cannot read", way.node));
+                    return;
+                };
+                if let Err(why) = own.agrees(links.me(), way.node, &said) {
+                    *way.objection.borrow_mut() = Some(why);
+                    return;
+                }
+                let there = There { incarnation: link.incarnation, said, at: env.now() };
+                if let Err(error) = way.introduced(there) {
+                    tracing::error!(node = way.node.0, %error, "no more connections to a node can be made");
+                }
+                return;
+            }
+            Err(CallError::Refused(refusal)) if refusal.code == OTHER_LAYOUT => {
+                *way.objection.borrow_mut() = Some(refusal.text);
+                return;
+            }
+            Err(_) => future::or(ending.requested(), env.sleep(PAUSE_MICROS)).await,
+        }
+    }
+}
+
+/// Says what has changed, and gives what was said.
+fn report(way: &Way, (was_up, was_trouble): (bool, String)) -> (bool, String) {
+    let status = way.status();
+    let objection = way.objection.borrow().clone();
+    match (status.link, objection.or(status.trouble)) {
+        (_, Some(trouble)) if trouble != was_trouble => {
+            tracing::warn!(node = way.node.0, address = %way.address.addr, trouble, "a node is not connected");
+            (false, trouble)
+        }
+        (Some(_), None) if !was_up => {
+            tracing::info!(node = way.node.0, address = %way.address.addr, "a node is connected");
+            (true, String::new())
+        }
+        (link, _) => (link.is_some(), was_trouble),
+    }
+}

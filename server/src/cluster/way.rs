@@ -1,0 +1,164 @@
+//! This core's connections to one other node: one for each core there, on the lane of messages, pings and calls, and one for bulk.
+//!
+//! The first is to core 0 there. When the other node has introduced itself, its number of cores is known and the rest follow.
+
+use std::cell::RefCell;
+
+use highwater_net::rpc::{
+    Incarnation, Lane, Limits, LocalNode, Peer, PeerConfig, PeerCounters, PeerStatus, RpcError, Security, Target,
+};
+use highwater_raft::NodeId;
+use highwater_runtime::{CoreId, Env, Monotonic, Rt};
+
+use super::convert::wire_node;
+use super::introduction::Introduction;
+use super::setup::PeerAddress;
+
+/// A node that was not heard for so long is not up, in microseconds.
+pub(crate) const DOWN_MICROS: u64 = 2_000_000;
+/// Connections from one core to the cores of one other node.
+const MAX_CORES: u16 = 256;
+
+/// What the other node has said of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct There {
+    /// The folder with which it said so; it has proven the cluster's secret with it.
+    pub(crate) incarnation: Incarnation,
+    /// What it said.
+    pub(crate) said: Introduction,
+    /// When.
+    pub(crate) at: Monotonic,
+}
+
+/// The ways of this core to one node.
+pub(crate) struct Way {
+    pub(crate) node: NodeId,
+    pub(crate) address: PeerAddress,
+    env: Rt,
+    local: LocalNode,
+    security: Security,
+    /// To core 0 there.
+    first: Peer<Rt>,
+    /// To cores 1, 2, ... there.
+    more: RefCell<Vec<Peer<Rt>>>,
+    bulk: Peer<Rt>,
+    there: RefCell<Option<There>>,
+    /// What the other node had against this one's introduction.
+    pub(crate) objection: RefCell<Option<String>>,
+}
+
+impl Way {
+    /// Starts to connect.
+    pub(crate) fn start(
+        env: &Rt,
+        node: NodeId,
+        address: PeerAddress,
+        local: LocalNode,
+        security: Security,
+    ) -> Result<Self, RpcError> {
+        let config = |lane, to_core| config(env, node, &address, &local, &security, lane, to_core);
+        let first = Peer::start(env, config(Lane::Messages, 0))?;
+        let bulk = Peer::start(env, config(Lane::Bulk, 0))?;
+        let (env, more) = (env.clone(), RefCell::default());
+        let (there, objection) = (RefCell::default(), RefCell::default());
+        Ok(Self { node, address, env, local, security, first, more, bulk, there, objection })
+    }
+
+    /// The connection whose state stands for the node.
+    pub(crate) fn first(&self) -> &Peer<Rt> {
+        &self.first
+    }
+
+    /// The connection for chunks of snapshots.
+    pub(crate) fn bulk(&self) -> &Peer<Rt> {
+        &self.bulk
+    }
+
+    /// The connection to the core there that hosts a group; to core 0 while that is not known.
+    pub(crate) fn to_group(&self, group: u32) -> Peer<Rt> {
+        let core = self.there.borrow().as_ref().map_or(0, |there| there.said.core_of(group));
+        let more = self.more.borrow();
+        let other = usize::from(core).checked_sub(1).and_then(|at| more.get(at));
+        other.unwrap_or(&self.first).clone()
+    }
+
+    /// What the node said when it was last connected.
+    pub(crate) fn there(&self) -> Option<There> {
+        self.there.borrow().clone()
+    }
+
+    /// The node has introduced itself: as many connections as it has cores.
+    pub(crate) fn introduced(&self, there: There) -> Result<(), RpcError> {
+        let cores = there.said.cores.clamp(1, MAX_CORES);
+        *self.objection.borrow_mut() = None;
+        *self.there.borrow_mut() = Some(there);
+        let mut more = self.more.borrow_mut();
+        let kept = more.len().min(usize::from(cores.saturating_sub(1)));
+        for surplus in more.drain(kept..) {
+            surplus.stop();
+        }
+        let next = u16::try_from(more.len()).unwrap_or(u16::MAX).saturating_add(1);
+        for core in next..cores {
+            let config = config(&self.env, self.node, &self.address, &self.local, &self.security, Lane::Messages, core);
+            more.push(Peer::start(&self.env, config)?);
+        }
+        Ok(())
+    }
+
+    /// The state of the first connection.
+    pub(crate) fn status(&self) -> PeerStatus {
+        self.first.status()
+    }
+
+    /// Whether it was heard lately.
+    pub(crate) fn is_up(&self) -> bool {
+        self.heard_ago().is_some_and(|micros| micros <= DOWN_MICROS)
+    }
+
+    /// Microseconds since it was last heard.
+    pub(crate) fn heard_ago(&self) -> Option<u64> {
+        self.first.status().heard.map(|heard| self.env.now().micros_since(heard))
+    }
+
+    /// How many of the connections there should be are up, and how many there should be.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        let more = self.more.borrow();
+        let all = [&self.first, &self.bulk].into_iter().chain(more.iter());
+        let up = all.filter(|peer| peer.status().link.is_some()).count();
+        (up, more.len() + 2)
+    }
+
+    /// What was counted on all of them.
+    pub(crate) fn counters(&self) -> Vec<PeerCounters> {
+        let more = self.more.borrow();
+        [&self.first, &self.bulk].into_iter().chain(more.iter()).map(Peer::counters).collect()
+    }
+
+    /// Ends all of them.
+    pub(crate) fn stop(&self) {
+        let more = self.more.borrow();
+        for peer in [&self.first, &self.bulk].into_iter().chain(more.iter()) {
+            peer.stop();
+        }
+    }
+}
+
+fn config(
+    env: &Rt,
+    node: NodeId,
+    address: &PeerAddress,
+    local: &LocalNode,
+    security: &Security,
+    lane: Lane,
+    to_core: u16,
+) -> PeerConfig {
+    let CoreId(from_core) = env.core();
+    PeerConfig {
+        address: address.addr,
+        name: address.host.clone(),
+        target: Target { node: wire_node(node), from_core, to_core, lane },
+        local: local.clone(),
+        security: security.clone(),
+        limits: Limits::default(),
+    }
+}
