@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use highwater_engine::{self as engine, GroupId};
 use highwater_raft as raft;
-use highwater_runtime::Rt;
+use highwater_runtime::{Env, Rt};
 use highwater_state::StateError;
 use highwater_state::group::GroupState;
 use highwater_state::placement::META;
@@ -82,6 +82,7 @@ impl Run {
             };
             for entry in page {
                 self.take_entry(&entries::from_log(entry), effects).await?;
+                host.env.yield_if_needed().await;
             }
             if end < last || committed.entries.is_empty() {
                 return Ok(raft::LogIndex(end.0));

@@ -17,7 +17,11 @@ impl Node {
             let refuses = if host.store.pressure().is_some() { 1.0 } else { 0.0 };
             let waits = if host.disk_full.get() { 1.0 } else { 0.0 };
             let waiting = host.pending.borrow().len() as f64;
+            let replicas = host.replicas();
+            let led = replicas.iter().filter(|replica| replica.leads()).count() as f64;
             let own = [
+                Sample::gauge("driver_groups", "groups", replicas.len() as f64, "groups with a replica in the store"),
+                Sample::gauge("driver_groups_led", "groups", led, "groups that the store's replicas lead"),
                 Sample::gauge(
                     "store_refuses_writes",
                     "flag",

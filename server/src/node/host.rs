@@ -39,7 +39,8 @@ impl Cast {
 
 /// A store and its groups, as the tasks of its core see them. Borrowed only between awaits.
 pub(crate) struct StoreHost {
-    env: Rt,
+    /// The world.
+    pub(crate) env: Rt,
     /// What this node is to its groups.
     pub(crate) cast: Cast,
     /// The only voter of every group: nobody else is asked, and no time passes for Raft.
@@ -212,6 +213,21 @@ impl StoreHost {
     /// Who leads a group, as this node's replica knows.
     pub(crate) fn leader_of(&self, group: u32) -> Option<raft::NodeId> {
         self.replicas.borrow().get(&group).and_then(|replica| replica.leader())
+    }
+
+    /// Hands over what this node leads here to members that are there, as far as there are any.
+    pub(crate) fn hand_over(&self) {
+        for replica in self.replicas() {
+            if replica.hand_over() {
+                self.touch(&replica);
+            }
+        }
+        self.work.notify();
+    }
+
+    /// Whether this node leads a group here that another member could lead.
+    pub(crate) fn leads_others(&self) -> bool {
+        !self.is_alone && self.replicas.borrow().values().any(|replica| replica.heir().is_some())
     }
 
     /// Waits until the published view of a group shows everything that was acknowledged, on any node, before the call. At once where this

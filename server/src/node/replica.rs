@@ -383,6 +383,22 @@ impl Replica {
         }
     }
 
+    /// Of a leader, the voter that is there and has most of the log.
+    pub(super) fn heir(&self) -> Option<raft::NodeId> {
+        let raft = self.raft.borrow();
+        let there = raft.peers().filter(|peer| {
+            peer.recently_active && peer.state == raft::ProgressState::Replicate && raft.membership().is_voter(peer.id)
+        });
+        there.max_by_key(|peer| peer.matched).map(|peer| peer.id)
+    }
+
+    /// Hands leadership over if there is somebody to take it. Whether something is to be done.
+    pub(super) fn hand_over(&self) -> bool {
+        let Some(heir) = self.heir() else { return false };
+        let mut raft = self.raft.borrow_mut();
+        raft.transferring_to().is_none() && raft.transfer_leader(heir).is_ok()
+    }
+
     /// Up to where no member lacks an entry, as far as is known here: a leader knows.
     pub(super) fn held_by_all(&self) -> raft::LogIndex {
         let raft = self.raft.borrow();

@@ -393,3 +393,81 @@ fn a_change_of_membership_is_stored_with_the_state_and_found_again() {
         }
     });
 }
+
+#[test]
+fn nothing_acknowledged_is_lost_while_nodes_are_cut_off_and_come_back_and_all_agree_in_the_end() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env.clone(), folder, 30).await;
+        trio.write(bootstrap()).await;
+        let mut acknowledged = BTreeSet::new();
+        for name in names(60) {
+            let node = NodeId(env.random() % 3 + 1);
+            if env.random() % 4 == 0 {
+                trio.0.cut.borrow_mut().clear();
+                trio.0.cut.borrow_mut().insert(node);
+            }
+            let target = trio.nodes().into_iter().find(|node| trio.host(*node).leads(META)).unwrap_or(node);
+            let answer = async { Some(trio.propose(target, user(&name)).await.unwrap()) };
+            let too_late = async {
+                env.sleep(10 * TICK_MICROS).await;
+                None
+            };
+            match futures_lite::future::or(answer, too_late).await {
+                Some(Ok(applied)) => {
+                    assert!(matches!(applied.outcome, Outcome::Defined { .. }), "{applied:?}");
+                    acknowledged.insert(name);
+                }
+                Some(Err(NotApplied::Refused(diag))) => panic!("{diag}"),
+                Some(Err(NotApplied::NotLeader(_))) => env.sleep(2 * TICK_MICROS).await,
+                None => {}
+            }
+        }
+        trio.0.cut.borrow_mut().clear();
+        trio.write_user("last").await;
+        assert!(acknowledged.len() > 5, "{acknowledged:?}");
+        for node in trio.nodes() {
+            let users = trio.users(node).await;
+            assert!(users.is_superset(&acknowledged), "{acknowledged:?} {users:?}");
+        }
+        trio.until_all_agree().await;
+    });
+}
+
+#[test]
+fn a_leader_that_hands_over_is_followed_at_once() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env.clone(), folder, 0).await;
+        trio.write(bootstrap()).await;
+        let old = trio.leader().await;
+        trio.until("the others are there", || trio.host(old).leads_others().then_some(())).await;
+        trio.host(old).hand_over();
+        trio.until("another leads", || (!trio.host(old).leads(META)).then_some(())).await;
+        trio.write_user("after").await;
+        assert_ne!(trio.leader().await, old);
+    });
+}
+
+#[test]
+fn what_every_member_has_leaves_the_leaders_log_and_what_one_lacks_stays() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env.clone(), folder, 0).await;
+        trio.write(bootstrap()).await;
+        let leader = trio.leader().await;
+        let absent = trio.nodes().into_iter().find(|node| *node != leader).unwrap();
+        trio.stop_node(absent).await;
+        let stopped_at = trio.host(leader).replica(META).unwrap().status().applied;
+        for name in names(20) {
+            trio.write_user(&name).await;
+        }
+        let leader = trio.leader().await;
+        let host = trio.host(leader);
+        assert!(host.store.first_index(GroupId(META)).0 <= stopped_at.0 + 1);
+        trio.start_node(absent).await;
+        assert_eq!(trio.users(absent).await, names(20));
+        trio.until("the log is let go", || {
+            let applied = host.replica(META).unwrap().status().applied;
+            (host.store.first_index(GroupId(META)).0 > applied.0 || !host.leads(META)).then_some(())
+        })
+        .await;
+    });
+}

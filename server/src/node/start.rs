@@ -30,6 +30,8 @@ use crate::cluster::Links;
 const POLL_MICROS: u64 = 2_000;
 /// How long a starting store waits for a group's leader before it asks again, in microseconds.
 const BARRIER_MICROS: u64 = 1_000_000;
+/// How long a node that stops waits for others to take over what it leads, in microseconds.
+const HAND_OVER_MICROS: u64 = 500_000;
 /// How long a node waits for the meta group's leader to write the cluster's first entry before it proposes one, in microseconds.
 const OTHERS_PASSWORD_MICROS: u64 = 3_000_000;
 
@@ -306,6 +308,12 @@ impl Node {
     /// core answers any more.
     pub async fn shutdown(&self) {
         self.0.closing.set(true);
+        // Others need not find out by silence that this node leads no more.
+        let late = self.0.env.now().after_micros(HAND_OVER_MICROS);
+        while self.0.env.now() < late && self.hosts().iter().any(|host| host.leads_others()) {
+            self.hosts().iter().for_each(|host| host.hand_over());
+            self.0.env.sleep(POLL_MICROS).await;
+        }
         for host in self.hosts() {
             host.draining.set(true);
             host.published.notify();
