@@ -123,6 +123,8 @@ fn holds(seed: u64, steps: &[Step], options: &StoreOptions) {
         if seed % 3 == 2 {
             options.compaction_policy = other(options.compaction_policy);
         }
+        // Tables keep the length that they were written with.
+        options.filter_prefix_bytes = (options.filter_prefix_bytes + 3) % 9;
         let options = &options;
         sim.run(|env| async move {
             let mut driver = Driver::open_with(env, options.clone()).await.unwrap();
@@ -164,10 +166,48 @@ fn the_tree_behaves_like_an_ordered_map() {
         // One policy, the other, or both in turns.
         let lazy = seed % 3 == 1;
         let compaction_policy = if lazy { CompactionPolicy::LazyLeveled } else { CompactionPolicy::Leveled };
-        holds(seed, &steps, &StoreOptions { cache_bytes: 8 << 10, compaction_policy, ..StoreOptions::small() });
+        let filter_prefix_bytes = (seed / 3 % 9) as usize;
+        let options =
+            StoreOptions { cache_bytes: 8 << 10, compaction_policy, filter_prefix_bytes, ..StoreOptions::small() };
+        holds(seed, &steps, &options);
         true
     }
     QuickCheck::new().rng(Gen::new(80)).tests(90).quickcheck(property as fn(u64, Vec<Step>) -> bool);
+}
+
+#[test]
+fn a_scan_within_a_prefix_passes_over_tables_that_do_not_have_it() {
+    let options = StoreOptions { filter_prefix_bytes: 6, cache_bytes: 1 << 20, ..StoreOptions::small() };
+    let mut sim = Sim::new(4, Faults::none());
+    sim.run(|env| async move {
+        let mut driver = Driver::open_with(env, options).await.unwrap();
+        for number in 0..200u16 {
+            let mut batch = WriteBatch::new();
+            // Every other prefix is there.
+            batch.put(format!("key-{:02}-{number}", number % 50 * 2), vec![number as u8; 100]);
+            driver.write(GROUP, batch).await.unwrap();
+        }
+        driver.store.flush().await.unwrap();
+        let at = driver.store.snapshot();
+        let count = async |number: u16, direction| {
+            content(&driver.store, &at, &KeyRange::prefix(format!("key-{number:02}")), direction).await.len()
+        };
+        // The filters get into memory.
+        for number in 0..100 {
+            count(number, Direction::Forward).await;
+        }
+        let before = driver.store.stats();
+        for direction in [Direction::Forward, Direction::Reverse] {
+            for number in 0..100 {
+                assert_eq!(count(number, direction).await, if number % 2 == 0 { 4 } else { 0 });
+            }
+        }
+        let after = driver.store.stats();
+        let (asked, spared) =
+            (after.filters_asked - before.filters_asked, after.filters_spared - before.filters_spared);
+        assert!(spared * 3 > asked && spared >= 90, "{spared} of {asked}");
+    })
+    .unwrap();
 }
 
 #[test]
