@@ -47,6 +47,16 @@ pub enum StateError {
         /// What happened.
         what: String,
     },
+    /// A command or an outcome of another node cannot be read.
+    #[error("{what} of {bytes} bytes cannot be read: {reason}")]
+    Parcel {
+        /// Which of the two.
+        what: &'static str,
+        /// Their number.
+        bytes: usize,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// An entry's bytes are no command.
     #[error("a log entry of {bytes} bytes is no command: {reason}")]
     Malformed {

@@ -26,7 +26,7 @@ use crate::cluster::Links;
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::metrics::Traffic;
-use crate::node::Node;
+use crate::node::{Node, TraceId};
 use crate::stop::Stop;
 use routes::{Route, Unrouted};
 
@@ -120,8 +120,9 @@ impl Service {
     /// Answers one request.
     pub async fn handle(&self, request: Request) -> Response {
         let started = self.env().now();
-        let id = format!("{:016x}", self.env().random());
-        let response = match self.dispatch(&request).await {
+        let trace = TraceId(self.env().random());
+        let id = trace.to_string();
+        let response = match self.dispatch(&request, trace).await {
             Ok(response) => response,
             Err(error) => error.response(self.took(started)),
         };
@@ -137,7 +138,7 @@ impl Service {
         response.header("x-request-id", id)
     }
 
-    async fn dispatch(&self, request: &Request) -> Result<Response, ApiError> {
+    async fn dispatch(&self, request: &Request, trace: TraceId) -> Result<Response, ApiError> {
         let route = match routes::route(&request.method, &request.path) {
             Ok(route) => route,
             Err(Unrouted::Path(meant)) => return Err(no_such_path(&request.path, meant)),
@@ -180,16 +181,16 @@ impl Service {
             Route::AuthStatus => Ok(self.auth_status(&node, request)),
             Route::Sql => {
                 let identity = bearer::identity(&node, request).await?;
-                self.sql(&node, identity, request).await
+                self.sql(&node, identity, request, trace).await
             }
             Route::Consume => {
                 let identity = bearer::identity(&node, request).await?;
-                let answer = self.consume(&node, identity, request).await;
+                let answer = self.consume(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }
             Route::Ack => {
                 let identity = bearer::identity(&node, request).await?;
-                let answer = self.ack(&node, identity, request).await;
+                let answer = self.ack(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }
         }

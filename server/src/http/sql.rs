@@ -7,11 +7,19 @@ use highwater_sql::bind::ParamValue;
 use highwater_sql::diag::{Diag, SqlState};
 
 use super::{Service, request_id};
-use crate::node::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, Node, ResultColumn, StatementResult};
+use crate::node::{
+    Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, Node, ResultColumn, StatementResult, TraceId,
+};
 
 impl Service {
     /// Runs the statements of a request.
-    pub(super) async fn sql(&self, node: &Node, identity: Identity, request: &Request) -> Result<Response, ApiError> {
+    pub(super) async fn sql(
+        &self,
+        node: &Node,
+        identity: Identity,
+        request: &Request,
+        trace: TraceId,
+    ) -> Result<Response, ApiError> {
         let started = self.env().now();
         refuse_multipart(request)?;
         let asked = SqlRequest::decode_within(&request.body, &self.sql_limits())?;
@@ -23,6 +31,7 @@ impl Service {
             request_id: asked.request_id.as_deref().map(request_id::parse).transpose()?,
             token: read_token(request)?,
             deadline: Some(started.after_micros(self.config().sql_statement_timeout.micros())),
+            trace,
         };
         let answer = node.execute(execute).await.map_err(|error| api_error(&error))?;
         Ok(Response::json(200, &success(answer, self.took(started))))

@@ -10,7 +10,7 @@ use highwater_sql::diag::Diag;
 use highwater_sql::plan::StartPosition;
 
 use super::Service;
-use crate::node::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, Node};
+use crate::node::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, Node, TraceId};
 
 impl Service {
     /// Messages of one partition; waits for a first one if asked to.
@@ -19,6 +19,7 @@ impl Service {
         node: &Node,
         identity: Identity,
         request: &Request,
+        trace: TraceId,
     ) -> Result<Response, TopicError> {
         let asked = AskedConsume::decode(&request.body)?;
         let max_messages = self.config().topics_max_messages;
@@ -47,13 +48,20 @@ impl Service {
             partition,
             timeout_micros: wait,
             consumer_id: asked.consumer_id,
+            trace,
         };
         let answer = node.consume(consume).await.map_err(|diag| TopicError::from(&diag))?;
         Ok(Response::json(200, &sent(answer, partition)))
     }
 
     /// An acknowledgement of one partition.
-    pub(super) async fn ack(&self, node: &Node, identity: Identity, request: &Request) -> Result<Response, TopicError> {
+    pub(super) async fn ack(
+        &self,
+        node: &Node,
+        identity: Identity,
+        request: &Request,
+        trace: TraceId,
+    ) -> Result<Response, TopicError> {
         let asked = AskedAck::decode(&request.body)?;
         let ack = AckRequest {
             identity,
@@ -62,6 +70,7 @@ impl Service {
             partition: asked.partition_id,
             upto_offset: asked.upto_offset,
             consumer_id: asked.consumer_id,
+            trace,
         };
         let acknowledged_offset = node.ack(ack).await.map_err(|diag: Diag| TopicError::from(&diag))?;
         Ok(Response::json(200, &AckAnswer { success: true, acknowledged_offset }))

@@ -7,6 +7,8 @@ use highwater_sql::diag::Diag;
 use highwater_sql::value::{DataType, Row};
 use highwater_state::outcome::Message;
 
+use super::forward::TraceId;
+
 /// Who is asking, as the front end authenticated it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -37,6 +39,8 @@ pub struct ExecuteRequest {
     pub token: Option<String>,
     /// When to give up.
     pub deadline: Option<Monotonic>,
+    /// What its log lines are found by.
+    pub trace: TraceId,
 }
 
 /// The answer to a whole text.
@@ -136,6 +140,8 @@ pub struct ConsumeRequest {
     pub timeout_micros: u64,
     /// Owner of the claim; the identity's token id unless told.
     pub consumer_id: Option<String>,
+    /// What its log lines are found by.
+    pub trace: TraceId,
 }
 
 /// The answer to a [`ConsumeRequest`].
@@ -166,4 +172,6 @@ pub struct AckRequest {
     pub upto_offset: u64,
     /// Who acks; the identity's token id unless told.
     pub consumer_id: Option<String>,
+    /// What its log lines are found by.
+    pub trace: TraceId,
 }

@@ -23,11 +23,12 @@ use highwater_state::placement::META;
 
 use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultColumn, StatementResult};
 use super::execute::{Failure, Run};
-use super::mesh::{Admission, MessagesRead, Question, Standing, StandingRead};
+use super::forward::Errand;
+use super::mesh::{Admission, MessagesRead, Owed, Question, Standing, StandingRead};
 use super::query::row_count;
 use super::token::ReadToken;
 use super::write::unexpected;
-use super::{Node, ask_port};
+use super::{Node, ask_port, shutting_down};
 
 /// How long what the sources have may take to arrive in the partitions before a consume gives up, in microseconds.
 const SHIPPING_MICROS: u64 = 10_000_000;
@@ -44,7 +45,10 @@ struct Wanted {
     limit: u32,
     auto_ack: bool,
     consumer_id: String,
+    /// When to stop waiting for messages.
     deadline: Monotonic,
+    /// When to give up what is under way.
+    errand: Errand,
 }
 
 impl Node {
@@ -80,6 +84,7 @@ impl Node {
                 .hint("Consume in several statements.")
             })?,
         };
+        let deadline = self.consume_deadline(plan.timeout_micros);
         let wanted = Wanted {
             head: run.head.clone(),
             topic: Arc::clone(&plan.topic),
@@ -91,7 +96,8 @@ impl Node {
             limit,
             auto_ack: plan.auto_ack,
             consumer_id: run.identity.token_id.clone(),
-            deadline: self.consume_deadline(plan.timeout_micros),
+            deadline,
+            errand: Errand { deadline: self.after_wait(deadline), ..run.errand },
         };
         let found = self.consume_partitions(&wanted, Some(&run.catalog), token).await?;
         let topic = format!("{}.{}", plan.topic.namespace, plan.topic.name);
@@ -127,6 +133,7 @@ impl Node {
                 run.head.clone(),
                 Some(token),
                 &run.catalog,
+                run.errand,
             )
             .await?;
         let name = format!("{}.{}", plan.topic.namespace, plan.topic.name);
@@ -163,6 +170,7 @@ impl Node {
             timeout_micros: request.timeout_micros,
         });
         check(plan, &request.identity, &catalog)?;
+        let deadline = self.consume_deadline(request.timeout_micros);
         let wanted = Wanted {
             head: head_of(&request.identity),
             topic: Arc::clone(&topic),
@@ -172,7 +180,8 @@ impl Node {
             limit: request.limit.min(self.settings().max_consume_messages),
             auto_ack: false,
             consumer_id: request.consumer_id.unwrap_or(request.identity.token_id),
-            deadline: self.consume_deadline(request.timeout_micros),
+            deadline,
+            errand: Errand { deadline: self.after_wait(deadline), trace: request.trace },
         };
         let found = settle(self.consume_partitions(&wanted, Some(&catalog), &mut ReadToken::default()).await)?;
         let consumed = found.into_iter().next().map(|(_, consumed)| consumed).unwrap_or(Consumed {
@@ -220,6 +229,7 @@ impl Node {
                 head,
                 None,
                 &catalog,
+                Errand { deadline: self.statement_deadline(), trace: request.trace },
             )
             .await,
         )
@@ -227,6 +237,11 @@ impl Node {
 
     fn consume_deadline(&self, timeout_micros: u64) -> Monotonic {
         self.env().now().after_micros(timeout_micros.min(self.settings().max_consume_wait_micros))
+    }
+
+    /// When a consume that waits until `deadline` gives up: its last look has the time of a statement.
+    fn after_wait(&self, deadline: Monotonic) -> Monotonic {
+        deadline.after_micros(self.settings().statement_micros)
     }
 
     async fn topic_by_name(&self, name: &str) -> Result<(Arc<Topic>, Arc<Catalog>), Diag> {
@@ -252,6 +267,7 @@ impl Node {
         head: RequestHead,
         token: Option<&mut ReadToken>,
         catalog: &Arc<Catalog>,
+        errand: Errand,
     ) -> Result<Option<u64>, Failure> {
         let group = self.layout().topic_group(topic.id, partition, topic.incarnation);
         let command = Command::Ack(AckCommand {
@@ -262,7 +278,7 @@ impl Node {
             consumer_id,
             upto,
         });
-        let applied = self.propose(group, command, Some(Arc::clone(catalog)), Admission::Client).await?;
+        let applied = self.propose(errand, group, command, Some(Arc::clone(catalog)), Admission::Client).await?;
         match applied.outcome {
             Outcome::Acked { committed } => {
                 if let Some(token) = token {
@@ -314,6 +330,7 @@ impl Node {
                 start: *start,
                 limit: left,
                 max_bytes: bytes,
+                deadline: wanted.errand.deadline,
             };
             let group = read.group;
             let consumed = self.ask(group, |reply| Question::Messages(read, reply)).await??;
@@ -347,7 +364,7 @@ impl Node {
                 let head = RequestHead { request: None, ..wanted.head.clone() };
                 let command =
                     consume_command(wanted, head, consumer_group, *partition, 0, 0, self.settings().visibility_micros);
-                self.propose(*group, command, catalog.cloned(), Admission::Client).await?;
+                self.propose(wanted.errand, *group, command, catalog.cloned(), Admission::Client).await?;
             }
             standings = self.standings(wanted, consumer_group).await?;
         }
@@ -373,7 +390,7 @@ impl Node {
             let visibility = self.settings().visibility_micros;
             let command =
                 consume_command(wanted, wanted.head.clone(), consumer_group, partition, limit, bytes, visibility);
-            let outcome = match self.propose(group, command, catalog.cloned(), Admission::Client).await {
+            let outcome = match self.propose(wanted.errand, group, command, catalog.cloned(), Admission::Client).await {
                 Ok(applied) => {
                     token.saw(group, applied.index);
                     Ok(applied.outcome)
@@ -418,6 +435,7 @@ impl Node {
                 topic: wanted.topic.id,
                 partition: *partition,
                 consumer_group: consumer_group.to_owned(),
+                deadline: wanted.errand.deadline,
             };
             let standing = self.ask(group, |reply| Question::Standing(read, reply)).await??;
             standings.push((*partition, group, standing));
@@ -436,16 +454,25 @@ impl Node {
         destinations.dedup();
         let deadline = self.env().now().after_micros(SHIPPING_MICROS);
         let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
+        let core_of = |group: u32| layout.store_of(group) % cores;
+        let mut asked = Vec::new();
         for (core, port) in (0..cores).zip(&self.0.to) {
-            let here: Vec<u32> =
-                sources.iter().copied().filter(|group| layout.store_of(*group) % cores == core).collect();
+            let here: Vec<u32> = sources.iter().copied().filter(|group| core_of(*group) == core).collect();
             if here.is_empty() {
                 continue;
             }
-            let destinations = destinations.clone();
-            let arrived =
-                ask_port(port, |reply| Question::AwaitShipped { sources: here, destinations, deadline, reply }).await?;
-            if !arrived {
+            let (reply, answer) = queue::reply();
+            let question = Question::Owed { sources: here, destinations: destinations.clone(), deadline, reply };
+            port.questions.send(question).await.map_err(|_| shutting_down())?;
+            asked.push(answer);
+        }
+        let mut owed: Vec<Owed> = Vec::new();
+        for answer in asked {
+            owed.extend(answer.await.map_err(|_| shutting_down())??);
+        }
+        for (core, port) in (0..cores).zip(&self.0.to) {
+            let owed: Vec<Owed> = owed.iter().copied().filter(|owed| core_of(owed.destination) == core).collect();
+            if !owed.is_empty() && !ask_port(port, |reply| Question::AwaitOwed { owed, deadline, reply }).await? {
                 return Err(Diag::new(
                     SqlState::TIMEOUT,
                     format!(
@@ -453,7 +480,7 @@ impl Node {
                         topic.namespace, topic.name
                     ),
                 )
-                .hint("The node is overloaded; consume again."));
+                .hint("The node is overloaded, or a group has no leader; consume again."));
             }
         }
         Ok(())
@@ -476,7 +503,7 @@ impl Node {
             let next = match (seen, positions.get(partition), &wanted.group) {
                 (Some(next), _, _) => next,
                 (None, Some(StartPosition::Offset(next)), None) => *next,
-                _ => self.partition_end(group, wanted.topic.id, *partition).await?,
+                _ => self.partition_end(wanted, group, *partition).await?,
             };
             let core = self.layout().store_of(group) % cores;
             by_core.entry(core).or_default().push((group, wanted.topic.id, *partition, next));
@@ -498,8 +525,10 @@ impl Node {
         Ok(())
     }
 
-    async fn partition_end(&self, group: u32, topic: ObjectId, partition: u32) -> Result<u64, Diag> {
-        let read = MessagesRead { group, topic, partition, start: StartPosition::Latest, limit: 1, max_bytes: 1 };
+    async fn partition_end(&self, wanted: &Wanted, group: u32, partition: u32) -> Result<u64, Diag> {
+        let (topic, deadline) = (wanted.topic.id, wanted.errand.deadline);
+        let (start, limit, max_bytes) = (StartPosition::Latest, 1, 1);
+        let read = MessagesRead { group, topic, partition, start, limit, max_bytes, deadline };
         Ok(self.ask(group, |reply| Question::Messages(read, reply)).await??.next_offset)
     }
 }

@@ -1,8 +1,12 @@
-//! CREATE, ALTER and DROP: decided in the meta group, then known on every core, and where rows or topics change their
-//! meaning, in every group, before the statement is answered.
+//! CREATE, ALTER and DROP: decided in the meta group, then known on every core of every node that is up, and where rows or topics
+//! change their meaning, in every group, before the statement is answered.
+//!
+//! One node carries a definition to its end: the one that leads the meta group, wherever the statement arrived. When it loses the
+//! lead or ends on the way, the next leader takes that up; each step may be taken twice.
 
 use std::sync::Arc;
 
+use futures_lite::future;
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, CatalogVersion};
 use highwater_sql::diag::{Diag, SqlState};
@@ -13,17 +17,21 @@ use highwater_state::placement::META;
 
 use super::answer::StatementResult;
 use super::execute::Run;
-use super::mesh::{Admission, Question};
+use super::forward::Errand;
+use super::mesh::{Admission, Applied, NotApplied, Question};
 use super::{Node, ask_port};
 use crate::auth;
 
 /// Longest password in bytes: deriving a verifier hashes all of it.
 const MAX_PASSWORD_BYTES: usize = 1024;
+/// Pause before a group that has not taken a catalog is given it again, in microseconds.
+const SPREAD_AGAIN_MICROS: u64 = 200_000;
+/// Pause before definitions of an earlier leader are taken up again, in microseconds.
+const FINISH_AGAIN_MICROS: u64 = 500_000;
 
 impl Node {
     pub(super) async fn define(&self, run: &Run, ddl: Ddl) -> Result<StatementResult, Diag> {
-        let everywhere = changes_groups(&ddl);
-        self.define_meta(run, MetaCommand::Ddl { head: run.head.clone(), ddl }, everywhere).await
+        self.define_meta(run, MetaCommand::Ddl { head: run.head.clone(), ddl }).await
     }
 
     pub(super) async fn change_user(&self, run: &Run, plan: UserPlan) -> Result<StatementResult, Diag> {
@@ -47,7 +55,7 @@ impl Node {
             }
             UserPlan::Drop { name, if_exists } => MetaCommand::DropUser { head, name, if_exists },
         };
-        self.define_meta(run, command, false).await
+        self.define_meta(run, command).await
     }
 
     /// The verifier of a new password, derived off the shard cores.
@@ -64,84 +72,158 @@ impl Node {
         Ok(env.blocking(move || auth::derive_verifier(&password, salt, iterations)).await)
     }
 
-    /// Runs to its end even when the client goes away: a definition must not stay half known.
-    async fn define_meta(&self, run: &Run, command: MetaCommand, everywhere: bool) -> Result<StatementResult, Diag> {
+    /// Decides a definition where the meta group is led, which carries it to its end, and learns of it here.
+    async fn define_meta(&self, run: &Run, command: MetaCommand) -> Result<StatementResult, Diag> {
+        let applied = self.propose(run.errand, META, Command::Meta(command), None, Admission::Client).await?;
+        let (version, message) = match applied.outcome {
+            Outcome::Defined { version, message, .. } => (version, message),
+            Outcome::Refused(diag) => return Err(*diag),
+            other => return Err(Diag::new(SqlState::INTERNAL, format!("a definition was answered with {other:?}"))),
+        };
+        if !self.links().is_alone() {
+            self.know_catalog(run.errand, version).await.map_err(|diag| not_at_its_end(&diag))?;
+        }
+        Ok(StatementResult::Message { message, row_count: 0, as_user: run.user.clone() })
+    }
+
+    /// Decides a definition in this node's replica of the meta group and carries it to its end, even when the client goes away or
+    /// its time is over: a definition must not stay half known.
+    pub(super) async fn define_here(
+        &self,
+        errand: Errand,
+        command: Command,
+        admission: Admission,
+    ) -> Result<Applied, NotApplied> {
         let node = self.clone();
         let (slot, answer) = highwater_runtime::queue::reply();
-        let user = run.user.clone();
         self.env().spawn("define", async move {
-            slot.fill(node.define_to_the_end(command, everywhere, user).await);
+            slot.fill(node.define_to_the_end(errand, command, admission).await);
         });
-        answer.await.map_err(|_| super::outcome_unknown())?
+        let answer = async { answer.await.map_err(|_| super::outcome_unknown())? };
+        if self.links().is_alone() {
+            return answer.await;
+        }
+        let late = async {
+            self.env().sleep_until(errand.deadline).await;
+            let diag = Diag::new(SqlState::TIMEOUT, "the statement's time is over");
+            Err(not_at_its_end(&diag).into())
+        };
+        future::or(answer, late).await
     }
 
     async fn define_to_the_end(
         &self,
-        command: MetaCommand,
+        errand: Errand,
+        command: Command,
+        admission: Admission,
+    ) -> Result<Applied, NotApplied> {
+        let _in_flight = self.enter_for_another()?;
+        let everywhere = changes_groups(&command);
+        let applied = self.propose_to_log(errand, META, command, None, admission).await?;
+        if let Outcome::Defined { version, job, .. } = &applied.outcome {
+            self.carry_to_the_end(*version, job.clone(), everywhere).await.map_err(|diag| not_at_its_end(&diag))?;
+        }
+        Ok(applied)
+    }
+
+    /// Makes a decided definition known: on every core of this node, on the other nodes that are up, and where it matters in every
+    /// group.
+    async fn carry_to_the_end(
+        &self,
+        version: CatalogVersion,
+        job: Option<String>,
         everywhere: bool,
-        user: String,
-    ) -> Result<StatementResult, Diag> {
-        let _in_flight = self.enter()?;
-        let applied = self.propose(META, Command::Meta(command), None, Admission::Client).await?;
-        let (version, message, job) = match applied.outcome {
-            Outcome::Defined { version, message, job } => (version, message, job),
-            Outcome::Refused(diag) => return Err(*diag),
-            other => return Err(Diag::new(SqlState::INTERNAL, format!("a definition was answered with {other:?}"))),
-        };
-        let catalog = self.publish(version).await?;
+    ) -> Result<(), Diag> {
+        let catalog = self.know_catalog(self.own_errand(), version).await?;
+        self.tell_nodes(version).await;
         let spread = if everywhere || job.is_some() { self.spread(&catalog).await } else { Ok(()) };
         if let Some(job) = job {
             let failure = spread.as_ref().err().map(ToString::to_string);
-            self.propose(META, Command::Meta(MetaCommand::FinishJob { job, failure }), None, Admission::System).await?;
+            // Where the lead was lost, the next leader finishes the job.
+            if failure.is_none() || self.links().is_alone() {
+                let command = Command::Meta(MetaCommand::FinishJob { job, failure });
+                self.propose(self.own_errand(), META, command, None, Admission::System).await?;
+            }
         }
-        spread?;
-        Ok(StatementResult::Message { message, row_count: 0, as_user: user })
+        spread
     }
 
-    /// What the last life decided and did not carry to its end: every group takes the newest catalog, jobs that still run are
-    /// finished by that.
-    pub(super) async fn finish_definitions(&self) {
-        let finish = async {
-            let catalog = self.newest_catalog().await?;
-            self.spread(&catalog).await?;
-            for job in self.ask(META, Question::Jobs).await?? {
-                if job.finished_at.is_none() {
-                    let command = Command::Meta(MetaCommand::FinishJob { job: job.id, failure: None });
-                    self.propose(META, command, None, Admission::System).await?;
+    /// Runs on the core that hosts the meta group. What an earlier leader (or life) decided and did not carry to its end is taken up
+    /// whenever this node comes to lead the meta group; a catalog that another node decided is made known on this node's cores.
+    pub(super) async fn follow_definitions(&self) {
+        let Some(host) = self.host_of(META) else { return };
+        let mut finished_in = None;
+        while !self.is_closing() {
+            let seen = host.definitions.seen();
+            if let Some(view) = host.view(META)
+                && view.catalog().version > self.catalog().version
+            {
+                self.publish(Arc::clone(view.catalog())).await;
+            }
+            let leads_in = host.leads_in(META);
+            if leads_in.is_some() && leads_in != finished_in {
+                match self.finish_definitions().await {
+                    Ok(()) => finished_in = leads_in,
+                    Err(diag) => {
+                        tracing::warn!(%diag, "definitions of an earlier leader are not yet known everywhere; this is tried again");
+                        self.env().sleep(FINISH_AGAIN_MICROS).await;
+                        continue;
+                    }
                 }
             }
-            Ok::<(), Diag>(())
-        };
-        if let Err(diag) = finish.await {
-            tracing::warn!(%diag, "definitions of the last life are taken up again at the next start");
+            host.definitions.changed_since(seen).await;
         }
+    }
+
+    /// Every group takes the newest catalog; jobs that still run are finished by that.
+    async fn finish_definitions(&self) -> Result<(), Diag> {
+        let deadline = self.own_errand().deadline;
+        let catalog = self.newest_catalog_by(deadline).await?;
+        if catalog.version == CatalogVersion(0) {
+            return Ok(());
+        }
+        self.spread(&catalog).await?;
+        for job in self.ask(META, |reply| Question::Jobs(deadline, reply)).await?? {
+            if job.finished_at.is_none() {
+                let command = Command::Meta(MetaCommand::FinishJob { job: job.id, failure: None });
+                self.propose(self.own_errand(), META, command, None, Admission::System).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Every core of this node knows the newest catalog, at least `version`, once this returns.
-    async fn publish(&self, version: CatalogVersion) -> Result<Arc<Catalog>, Diag> {
-        let catalog = self.newest_catalog().await?;
+    pub(super) async fn know_catalog(&self, errand: Errand, version: CatalogVersion) -> Result<Arc<Catalog>, Diag> {
+        let catalog = self.newest_catalog_by(errand.deadline).await?;
         if catalog.version < version {
             return Err(Diag::new(SqlState::INTERNAL, "the meta group answered with an older catalog"));
         }
-        for port in &self.0.to {
-            let catalog = Arc::clone(&catalog);
-            ask_port(port, |reply| Question::Publish(catalog, reply)).await?;
-        }
+        self.publish(Arc::clone(&catalog)).await;
         Ok(catalog)
     }
 
+    /// Gives every core of this node a catalog; they keep a newer one.
+    async fn publish(&self, catalog: Arc<Catalog>) {
+        self.take_catalog(Arc::clone(&catalog));
+        for port in &self.0.to {
+            let catalog = Arc::clone(&catalog);
+            // A core that has stopped asks the meta group when it starts.
+            let _ = ask_port(port, |reply| Question::Publish(catalog, reply)).await;
+        }
+    }
+
     /// Every data group has taken the catalog once this returns: their next write and read follow it.
+    ///
+    /// # Errors
+    /// This node does not lead the meta group any more, or shuts down: the next leader does it.
     async fn spread(&self, catalog: &Arc<Catalog>) -> Result<(), Diag> {
         let mut answers = Vec::new();
         for group in self.layout().groups().filter(|group| *group != META) {
-            // A catalog entry goes in front of any command that was planned with a newer catalog; an empty Trim is the
-            // cheapest command.
             let node = self.clone();
             let catalog = Arc::clone(catalog);
             let (slot, answer) = highwater_runtime::queue::reply();
             self.env().spawn("spread", async move {
-                let nothing = Command::Trim { destination: group, upto: 0 };
-                slot.fill(node.propose(group, nothing, Some(catalog), Admission::System).await);
+                slot.fill(node.spread_to(group, catalog).await);
             });
             answers.push(answer);
         }
@@ -150,10 +232,41 @@ impl Node {
         }
         Ok(())
     }
+
+    /// Tries until the group has taken the catalog: it may be without a leader for a while.
+    async fn spread_to(&self, group: u32, catalog: Arc<Catalog>) -> Result<(), Diag> {
+        loop {
+            // A catalog entry goes in front of any command that was planned with a newer catalog; an empty Trim is the cheapest
+            // command.
+            let nothing = Command::Trim { destination: group, upto: 0 };
+            let given = Some(Arc::clone(&catalog));
+            match self.propose(self.own_errand(), group, nothing, given, Admission::System).await {
+                Ok(_) => return Ok(()),
+                Err(diag) if self.links().is_alone() || self.is_closing() => return Err(diag),
+                Err(diag) => {
+                    if self.leader_of(META).await != Some(self.links().me()) {
+                        return Err(diag);
+                    }
+                    tracing::debug!(group, version = catalog.version.0, %diag, "a group has not taken the newest catalog yet");
+                    self.env().sleep(SPREAD_AGAIN_MICROS).await;
+                }
+            }
+        }
+    }
+}
+
+/// What a client is told of a definition that is decided, but not known everywhere yet.
+fn not_at_its_end(why: &Diag) -> Diag {
+    Diag::new(
+        SqlState::OUTCOME_UNKNOWN,
+        format!("the definition is decided, but not every node and group knows it yet: {why}"),
+    )
+    .hint("It is carried to its end by itself; system.jobs and the system tables show what is defined.")
 }
 
 /// Whether a definition changes what groups do with rows or messages, so that all must know it before it is acknowledged.
-fn changes_groups(ddl: &Ddl) -> bool {
+fn changes_groups(command: &Command) -> bool {
+    let Command::Meta(MetaCommand::Ddl { ddl, .. }) = command else { return false };
     match ddl {
         Ddl::DropNamespace { .. }
         | Ddl::DropTable { .. }

@@ -277,6 +277,11 @@ impl<S: Fn(raft::Message)> Driver<S> {
             let leader = state.leader.map(|node| node.0);
             tracing::debug!(group, role = state.role.name(), leader, "the replica's part has changed");
         }
+        if soft_state.is_some() {
+            // Who leads decides who ships, and who carries definitions to their end.
+            self.host.outbox.notify();
+            self.host.definitions.notify();
+        }
         if let Some(committed) = committed {
             self.committed.push_back((Rc::clone(replica), committed));
         }

@@ -14,6 +14,7 @@ use highwater_state::command::{RequestHead, RequestId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, StatementResult};
+use super::forward::Errand;
 use super::token::ReadToken;
 use super::{Inner, Node, shutting_down};
 use crate::metrics::{StatementKind, Traffic};
@@ -55,6 +56,8 @@ pub(super) struct Run {
     pub(super) params: Arc<Vec<Value>>,
     /// When it started.
     pub(super) now: Micros,
+    /// When it ends, and what its log lines are found by.
+    pub(super) errand: Errand,
     /// How a retry is recognised.
     pub(super) head: RequestHead,
 }
@@ -81,8 +84,23 @@ impl Node {
         if !self.is_ready() {
             return Err(shutting_down());
         }
+        Ok(self.in_flight())
+    }
+
+    /// Counts a request of another node as in flight: it is worked on as soon as its group is led here.
+    ///
+    /// # Errors
+    /// 57P01 while the node shuts down.
+    pub(super) fn enter_for_another(&self) -> Result<InFlight, Diag> {
+        if self.is_closing() || self.0.layout.get().is_none() {
+            return Err(shutting_down());
+        }
+        Ok(self.in_flight())
+    }
+
+    fn in_flight(&self) -> InFlight {
         self.0.in_flight.set(self.0.in_flight.get() + 1);
-        Ok(InFlight(self.clone()))
+        InFlight(self.clone())
     }
 
     /// Runs a text of one or more statements, in order, each on its own. The first failure ends it; what was committed
@@ -155,11 +173,13 @@ impl Node {
         token: &mut ReadToken,
     ) -> Result<(StatementResult, Option<Dml>), Diag> {
         let now = self.env().wall().0;
+        let deadline = request.deadline.unwrap_or_else(|| self.statement_deadline());
+        let errand = Errand { deadline, trace: request.trace };
         for attempt in 0..MAX_PLANS {
-            if request.deadline.is_some_and(|deadline| self.env().now() >= deadline) {
+            if self.env().now() >= deadline {
                 return Err(Diag::new(SqlState::TIMEOUT, "the statement's deadline has passed before it was applied"));
             }
-            let run = self.plan(request, statement, ordinal, now).await?;
+            let run = self.plan(request, statement, ordinal, now, errand).await?;
             let dml = dml_of(&run.bound.plan);
             if attempt == 0 {
                 self.count(|traffic| traffic.runs(StatementKind::of(&run.bound.plan)));
@@ -168,7 +188,7 @@ impl Node {
                 Ok(result) => return Ok((result, dml)),
                 Err(Failure::Diag(diag)) => return Err(diag),
                 Err(Failure::Stale) => {
-                    self.newest_catalog().await?;
+                    self.newest_catalog_by(deadline).await?;
                 }
             }
         }
@@ -183,11 +203,12 @@ impl Node {
         statement: &Statement,
         ordinal: u16,
         now: Micros,
+        errand: Errand,
     ) -> Result<Run, Diag> {
         let mut catalog = self.catalog();
         let planned = match self.plan_with(&catalog, request, statement) {
             Err(diag) => {
-                let newest = self.newest_catalog().await?;
+                let newest = self.newest_catalog_by(errand.deadline).await?;
                 if newest.version == catalog.version {
                     Err(diag)
                 } else {
@@ -220,6 +241,7 @@ impl Node {
             role,
             params: Arc::new(params),
             now,
+            errand,
             head,
         })
     }

@@ -62,6 +62,7 @@ impl Node {
             "requests that the node works on",
         ));
         samples.extend(self.0.links.samples());
+        samples.extend(self.0.forward.samples());
         if let Some(traffic) = self.0.traffic.get() {
             samples.extend(traffic.samples());
         }

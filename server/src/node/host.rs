@@ -65,7 +65,7 @@ pub(crate) struct StoreHost {
     inbox_room: Signal,
     /// A tick of Raft's time has passed.
     pub(crate) tick: Cell<bool>,
-    /// The meta group's catalog has changed.
+    /// The meta group's catalog has changed, or a group of this store has another leader.
     pub(crate) definitions: Signal,
     /// Groups whose outbox has grown.
     pub(crate) dirty_sources: RefCell<BTreeSet<u32>>,
@@ -73,8 +73,6 @@ pub(crate) struct StoreHost {
     pub(crate) outbox: Signal,
     /// Per (source, destination): the source's index up to which the destination has applied everything.
     pub(crate) shipped: RefCell<BTreeMap<(u32, u32), u64>>,
-    /// A destination has applied more.
-    pub(crate) arrivals: Signal,
     /// Every group has shown once, since the start, that it knows and holds everything that was acknowledged.
     pub(crate) ready: Cell<bool>,
     /// The log waits for disk space.
@@ -113,7 +111,6 @@ impl StoreHost {
             dirty_sources: RefCell::default(),
             outbox: Signal::default(),
             shipped: RefCell::default(),
-            arrivals: Signal::default(),
             ready: Cell::new(false),
             disk_full: Cell::new(false),
             draining: Cell::new(false),
@@ -210,6 +207,16 @@ impl StoreHost {
         self.replicas.borrow().get(&group).is_some_and(|replica| replica.leads())
     }
 
+    /// The groups that this node's replicas lead.
+    pub(crate) fn led_groups(&self) -> BTreeSet<u32> {
+        self.replicas.borrow().iter().filter(|(_, replica)| replica.leads()).map(|(group, _)| *group).collect()
+    }
+
+    /// The term in which this node's replica leads a group, if it does.
+    pub(crate) fn leads_in(&self, group: u32) -> Option<raft::Term> {
+        self.replica(group).filter(|replica| replica.leads()).map(|replica| replica.status().term)
+    }
+
     /// Who leads a group, as this node's replica knows.
     pub(crate) fn leader_of(&self, group: u32) -> Option<raft::NodeId> {
         self.replicas.borrow().get(&group).and_then(|replica| replica.leader())
@@ -278,8 +285,6 @@ impl StoreHost {
         let mut shipped = self.shipped.borrow_mut();
         let mark = shipped.entry((source, destination)).or_default();
         *mark = (*mark).max(index);
-        drop(shipped);
-        self.arrivals.notify();
     }
 
     /// How far the destination has come with the source, as far as this core knows.

@@ -110,6 +110,8 @@ pub(crate) struct TableRead {
     pub(crate) at_least: u64,
     /// Run the whole query here, or only its filter.
     pub(crate) part: ReadPart,
+    /// When to give up.
+    pub(crate) deadline: Monotonic,
 }
 
 /// How much of a query a group runs.
@@ -137,26 +139,35 @@ pub(crate) struct TableRows {
 pub(crate) enum Question {
     /// Rows of a table.
     Table(Box<TableRead>, ReplySlot<Result<TableRows, ReadRefusal>>),
-    /// The newest catalog, from the meta group itself.
-    Catalog(ReplySlot<Result<Arc<Catalog>, Diag>>),
-    /// The cluster's identity and token key, from the meta group; none before the first entry.
-    Cluster(ReplySlot<Result<Option<Cluster>, Diag>>),
-    /// Jobs, from the meta group.
-    Jobs(ReplySlot<Result<Vec<Job>, Diag>>),
+    /// The newest catalog, from the meta group itself; and when to give up.
+    Catalog(Monotonic, ReplySlot<Result<Arc<Catalog>, Diag>>),
+    /// The cluster's identity and token key, from the meta group; none before the first entry. And when to give up.
+    Cluster(Monotonic, ReplySlot<Result<Option<Cluster>, Diag>>),
+    /// Jobs, from the meta group; and when to give up.
+    Jobs(Monotonic, ReplySlot<Result<Vec<Job>, Diag>>),
     /// Take this catalog if it is newer.
     Publish(Arc<Catalog>, ReplySlot<()>),
     /// Messages of a partition, for a consume without a group.
     Messages(MessagesRead, ReplySlot<Result<Consumed, Diag>>),
     /// How a consumer group stands in a partition.
     Standing(StandingRead, ReplySlot<Result<Standing, Diag>>),
-    /// Committed offsets of all consumer groups of this group's partitions.
-    GroupOffsets(u32, ReplySlot<Result<Vec<GroupOffset>, Diag>>),
-    /// Wait until what these sources had for these destinations when the question arrived is applied there.
-    AwaitShipped {
+    /// Committed offsets of all consumer groups of this group's partitions; and when to give up.
+    GroupOffsets(u32, Monotonic, ReplySlot<Result<Vec<GroupOffset>, Diag>>),
+    /// What these sources had for these destinations when the question arrived and may not have arrived there.
+    Owed {
         /// Source groups on this core.
         sources: Vec<u32>,
-        /// Destination groups.
+        /// Destination groups, on any core.
         destinations: Vec<u32>,
+        /// When to give up.
+        deadline: Monotonic,
+        /// The answer.
+        reply: ReplySlot<Result<Vec<Owed>, Diag>>,
+    },
+    /// Wait until this core's replicas of the destinations have applied what they are owed.
+    AwaitOwed {
+        /// Destinations on this core.
+        owed: Vec<Owed>,
         /// When to give up.
         deadline: Monotonic,
         /// Answers false at the deadline.
@@ -183,6 +194,17 @@ pub(crate) enum Question {
     Serving(ReplySlot<bool>),
 }
 
+/// What a source group has told, or will tell, a destination group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owed {
+    /// The source.
+    pub(crate) source: u32,
+    /// The destination.
+    pub(crate) destination: u32,
+    /// The source's index of the last entry with something for the destination.
+    pub(crate) head: u64,
+}
+
 /// Why a table read gave no rows.
 #[derive(Debug)]
 pub(crate) enum ReadRefusal {
@@ -206,6 +228,8 @@ pub(crate) struct MessagesRead {
     pub(crate) limit: u32,
     /// At most this many payload bytes, though always one message.
     pub(crate) max_bytes: u32,
+    /// When to give up.
+    pub(crate) deadline: Monotonic,
 }
 
 /// A look at a consumer group before it consumes.
@@ -218,6 +242,8 @@ pub(crate) struct StandingRead {
     pub(crate) partition: u32,
     /// The consumer group.
     pub(crate) consumer_group: String,
+    /// When to give up.
+    pub(crate) deadline: Monotonic,
 }
 
 /// How a consumer group stands in a partition.

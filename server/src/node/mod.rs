@@ -12,6 +12,7 @@ mod driver;
 mod entries;
 mod execute;
 mod figures;
+mod forward;
 mod handover;
 mod host;
 mod intake;
@@ -42,13 +43,13 @@ use highwater_runtime::{CoreId, Monotonic, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::pipeline::PipelineLimits;
-use highwater_state::command::Command;
 use highwater_state::placement::Layout;
 
 pub use answer::{
     AckRequest, Answer, ConsumeAnswer, ConsumeRequest, ErrorKind, ExecuteError, ExecuteRequest, Identity, ResultColumn,
     StatementResult,
 };
+pub use forward::{ForwardedAnswer, ForwardedProposal, TraceId, Unreadable};
 pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
 pub(crate) use shape::read_or_make as read_or_make_shape;
@@ -57,8 +58,9 @@ pub use start::{NodeSetup, NodeStart, StartError};
 use crate::cluster::Links;
 use crate::metrics::Traffic;
 use crate::process::ProcessFigures;
+use forward::ForwardFigures;
 use host::StoreHost;
-use mesh::{Admission, Applied, Port, Proposal, Question};
+use mesh::{Port, Question};
 use signal::Signal;
 
 /// What the node is told by configuration.
@@ -74,6 +76,8 @@ pub struct NodeSettings {
     pub max_consume_messages: u32,
     /// Payload bytes that one consume returns at most.
     pub max_consume_bytes: u32,
+    /// How long a statement may take when its front end does not say, in microseconds.
+    pub statement_micros: u64,
     /// SCRAM iterations of new passwords.
     pub scram_iterations: u32,
     /// Rows of `system.settings`: name, value, description, category.
@@ -91,6 +95,9 @@ struct Inner {
     core: CoreId,
     settings: NodeSettings,
     links: Links,
+    /// Who leads groups that other cores host, as the last command found it.
+    leaders: RefCell<BTreeMap<u32, raft::NodeId>>,
+    forward: ForwardFigures,
     to: Vec<Port>,
     layout: OnceCell<Layout>,
     cluster: OnceCell<Cluster>,
@@ -238,20 +245,6 @@ impl Node {
             .to
             .get(self.core_of(group))
             .ok_or_else(|| Diag::new(SqlState::INTERNAL, format!("group {group} has no core")))
-    }
-
-    /// Puts a command through a group's log; the answer comes when it is durable and applied.
-    async fn propose(
-        &self,
-        group: u32,
-        command: Command,
-        catalog: Option<Arc<Catalog>>,
-        admission: Admission,
-    ) -> Result<Applied, Diag> {
-        let (slot, answer) = queue::reply();
-        let proposal = Proposal { group, command, catalog, admission, reply: slot };
-        self.port_of(group)?.proposals.send(proposal).await.map_err(|_| shutting_down())?;
-        answer.await.map_err(|_| outcome_unknown())?.map_err(|error| error.into_diag(group))
     }
 
     /// Asks the core that hosts a group.

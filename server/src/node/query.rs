@@ -104,6 +104,7 @@ impl Node {
             catalog: run.catalog.version,
             at_least,
             part,
+            deadline: run.errand.deadline,
         };
         match self.ask(group, |reply| Question::Table(Box::new(read), reply)).await? {
             Ok(found) => Ok(found),

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use highwater_raft as raft;
 use highwater_runtime::queue::ReplySlot;
@@ -25,12 +26,9 @@ use highwater_state::view::GroupView;
 use serde_json::json;
 
 use super::host::StoreHost;
-use super::mesh::{Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
+use super::mesh::{Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
 use super::replica::Replica;
 use super::{Cluster, Node};
-
-/// How long a read waits for its barrier, in microseconds.
-const BARRIER_MICROS: u64 = 10_000_000;
 
 /// Serves the questions of this core until every sender is gone. Each runs in a task of its own.
 pub(crate) async fn serve(node: Node, questions: highwater_runtime::queue::Receiver<Question>) {
@@ -44,19 +42,19 @@ pub(crate) async fn serve(node: Node, questions: highwater_runtime::queue::Recei
 async fn answer(node: &Node, question: Question) {
     match question {
         Question::Table(read, reply) => reply.fill(table(node, &read).await),
-        Question::Catalog(reply) => {
-            reply.fill(view_of(node, META).await.map(|(_, view)| Arc::clone(view.catalog())));
+        Question::Catalog(deadline, reply) => {
+            reply.fill(view_of(node, META, deadline).await.map(|(_, view)| Arc::clone(view.catalog())));
         }
-        Question::Cluster(reply) => {
-            reply.fill(view_of(node, META).await.map(|(_, view)| identity(&view)));
+        Question::Cluster(deadline, reply) => {
+            reply.fill(view_of(node, META, deadline).await.map(|(_, view)| identity(&view)));
         }
-        Question::Jobs(reply) => reply.fill(jobs(node).await),
+        Question::Jobs(deadline, reply) => reply.fill(jobs(node, deadline).await),
         Question::Publish(catalog, reply) => {
             node.take_catalog(catalog);
             reply.fill(());
         }
         Question::Messages(read, reply) => {
-            let found = match view_of(node, read.group).await {
+            let found = match view_of(node, read.group, read.deadline).await {
                 Ok((_, view)) => view
                     .messages(read.topic, read.partition, read.start, read.limit, read.max_bytes)
                     .await
@@ -66,10 +64,11 @@ async fn answer(node: &Node, question: Question) {
             reply.fill(found);
         }
         Question::Standing(read, reply) => reply.fill(standing(node, &read).await),
-        Question::GroupOffsets(group, reply) => reply.fill(group_offsets(node, group).await),
-        Question::AwaitShipped { sources, destinations, deadline, reply } => {
-            await_shipped(node, &sources, &destinations, deadline, reply).await;
+        Question::GroupOffsets(group, deadline, reply) => reply.fill(group_offsets(node, group, deadline).await),
+        Question::Owed { sources, destinations, deadline, reply } => {
+            reply.fill(owed(node, &sources, &destinations, deadline).await);
         }
+        Question::AwaitOwed { owed, deadline, reply } => reply.fill(await_owed(node, &owed, deadline).await),
         Question::AwaitAppend { partitions, deadline, reply } => await_append(node, &partitions, deadline, reply).await,
         Question::GroupStatus(reply) => reply.fill(group_status(node)),
         Question::Figures(reply) => reply.fill(node.core_figures()),
@@ -80,9 +79,13 @@ async fn answer(node: &Node, question: Question) {
 }
 
 /// The published view of a group of this core, once it shows everything that was acknowledged before the call.
-async fn view_of(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
+async fn view_of(
+    node: &Node,
+    group: u32,
+    deadline: Monotonic,
+) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
     if let Some(host) = node.host_of(group).filter(|host| !host.is_alone) {
-        host.barrier(group, node.env().now().after_micros(BARRIER_MICROS)).await?;
+        host.barrier(group, deadline).await?;
     }
     published(node, group)
 }
@@ -98,6 +101,32 @@ fn identity(view: &GroupView<highwater_runtime::Rt>) -> Option<Cluster> {
     Some(Cluster { id: view.cluster_id()?, token_key: view.token_key()? })
 }
 
+/// The barriers of several groups at once.
+async fn barriers(node: &Node, groups: &[u32], deadline: Monotonic) -> Result<(), Diag> {
+    if node.links().is_alone() {
+        return Ok(());
+    }
+    let hosts = groups.iter().filter_map(|group| node.host_of(*group).map(|host| (host, *group)));
+    let mut waits: Vec<_> =
+        hosts.map(|(host, group)| Box::pin(async move { host.barrier(group, deadline).await })).collect();
+    std::future::poll_fn(|context| {
+        let mut failed = None;
+        waits.retain_mut(|wait| match std::future::Future::poll(wait.as_mut(), context) {
+            Poll::Pending => true,
+            Poll::Ready(passed) => {
+                failed = passed.err().or_else(|| failed.take());
+                false
+            }
+        });
+        match failed {
+            Some(diag) => Poll::Ready(Err(diag)),
+            None if waits.is_empty() => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
 /// A read that failed on stored data: said once in the log, and to the client in one sentence.
 fn storage(node: &Node, error: &StateError) -> Diag {
     tracing::error!(core = node.env().core().0, %error, "a read failed");
@@ -107,7 +136,7 @@ fn storage(node: &Node, error: &StateError) -> Diag {
 }
 
 async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> {
-    let (_, view) = view_of(node, read.group).await.map_err(ReadRefusal::Failed)?;
+    let (_, view) = view_of(node, read.group, read.deadline).await.map_err(ReadRefusal::Failed)?;
     if view.applied().0 < read.at_least {
         let diag = Diag::new(SqlState::INVALID_PARAMETER, "the read token is ahead of this cluster's data")
             .hint("The data was restored from an older state; read again without the token.");
@@ -196,13 +225,13 @@ impl Sink {
     }
 }
 
-async fn jobs(node: &Node) -> Result<Vec<Job>, Diag> {
-    let (_, view) = view_of(node, META).await?;
+async fn jobs(node: &Node, deadline: Monotonic) -> Result<Vec<Job>, Diag> {
+    let (_, view) = view_of(node, META, deadline).await?;
     view.jobs().await.map_err(|error| storage(node, &error))
 }
 
 async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
-    let (_, view) = view_of(node, read.group).await?;
+    let (_, view) = view_of(node, read.group, read.deadline).await?;
     let now = node.env().wall().0;
     let found = async {
         let deliverable = view.deliverable(read.topic, read.partition, &read.consumer_group, now).await?;
@@ -214,44 +243,45 @@ async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
     found.await.map_err(|error: StateError| storage(node, &error))
 }
 
-async fn group_offsets(node: &Node, group: u32) -> Result<Vec<GroupOffset>, Diag> {
-    let (_, view) = view_of(node, group).await?;
+async fn group_offsets(node: &Node, group: u32, deadline: Monotonic) -> Result<Vec<GroupOffset>, Diag> {
+    let (_, view) = view_of(node, group, deadline).await?;
     view.group_offsets().await.map_err(|error| storage(node, &error))
 }
 
-async fn await_shipped(
-    node: &Node,
-    sources: &[u32],
-    destinations: &[u32],
-    deadline: Monotonic,
-    reply: ReplySlot<bool>,
-) {
-    let mut wanted = Vec::new();
-    for source in sources {
-        let Some(host) = node.host_of(*source) else { continue };
-        let Some(view) = host.view(*source) else { continue };
-        for destination in destinations {
-            let head = view.outbox_head(*destination);
-            if head > host.shipped(*source, *destination) {
-                wanted.push((Rc::clone(&host), *source, *destination, head));
+/// What the sources of this core had for the destinations when this was asked. Left out is what a destination has for certain:
+/// what the outbox has forgotten, and what this node's shipper was told. Both are in the destination's log, so that the
+/// destination's own barrier covers them.
+async fn owed(node: &Node, sources: &[u32], destinations: &[u32], deadline: Monotonic) -> Result<Vec<Owed>, Diag> {
+    barriers(node, sources, deadline).await?;
+    let mut all = Vec::new();
+    for source in sources.iter().copied() {
+        let (host, view) = published(node, source)?;
+        for destination in destinations.iter().copied() {
+            let head = view.outbox_head(destination);
+            if head > view.outbox_trimmed(destination) && head > host.shipped(source, destination) {
+                all.push(Owed { source, destination, head });
             }
         }
     }
-    let mut arrived = true;
-    for (host, source, destination, head) in wanted {
+    Ok(all)
+}
+
+/// Whether this core's replicas have applied what they are owed before the deadline.
+async fn await_owed(node: &Node, owed: &[Owed], deadline: Monotonic) -> bool {
+    for Owed { source, destination, head } in owed.iter().copied() {
+        let Some(host) = node.host_of(destination) else { return false };
         loop {
-            let seen = host.arrivals.seen();
-            if host.shipped(source, destination) >= head {
+            let seen = host.published.seen();
+            if host.view(destination).is_some_and(|view| view.inbox(source) >= head) {
                 break;
             }
-            if node.env().now() >= deadline {
-                arrived = false;
-                break;
+            if node.env().now() >= deadline || node.is_closing() {
+                return false;
             }
-            futures_lite::future::or(host.arrivals.changed_since(seen), node.env().sleep_until(deadline)).await;
+            futures_lite::future::or(host.published.changed_since(seen), node.env().sleep_until(deadline)).await;
         }
     }
-    reply.fill(arrived);
+    true
 }
 
 async fn await_append(
@@ -282,10 +312,10 @@ async fn await_append(
             std::future::poll_fn(|context| {
                 for wait in &mut waits {
                     if std::future::Future::poll(wait.as_mut(), context).is_ready() {
-                        return std::task::Poll::Ready(());
+                        return Poll::Ready(());
                     }
                 }
-                std::task::Poll::Pending
+                Poll::Pending
             })
             .await;
         };

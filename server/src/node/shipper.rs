@@ -1,8 +1,9 @@
 //! Shipping: what one group must tell another travels from the source's outbox to the destination's log.
 //!
-//! One task per (source, destination) while there is something to ship. Ranges follow each other without gaps; the
-//! destination drops what it has and names where it stands, so a shipper that knows nothing (after a restart) finds its
-//! place. What has arrived is trimmed from the outbox by an entry of the source, many records at a time.
+//! One task per (source, destination) while there is something to ship, on the node that leads the source. Ranges follow each
+//! other without gaps; the destination, wherever it is led, drops what it has and names where it stands, so a shipper that knows
+//! nothing (after a restart or a change of leader) finds its place, and two of them for a while do no harm. What has arrived is
+//! trimmed from the outbox by an entry of the source, many records at a time.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -29,21 +30,25 @@ const TRIM_EVERY: u32 = 64;
 /// Watches the outboxes of a store's groups and starts a task for each pair that has something to ship.
 pub(crate) async fn ship(node: Node, host: Rc<StoreHost>) {
     let active: Rc<RefCell<BTreeSet<(u32, u32)>>> = Rc::default();
-    let mut first = true;
+    let mut led = BTreeSet::new();
     loop {
         let seen = host.outbox.seen();
         if host.closing.get() {
             return;
         }
         if host.ready.get() {
-            let sources: Vec<u32> = if std::mem::take(&mut first) {
-                host.views().into_iter().map(|(group, _)| group).collect()
-            } else {
-                std::mem::take(&mut *host.dirty_sources.borrow_mut()).into_iter().collect()
-            };
+            let leads = host.led_groups();
+            // A source that comes to be led here may have been shipped from elsewhere meanwhile: where it stands is found anew.
+            let new: Vec<u32> = leads.difference(&led).copied().collect();
+            let dirty = std::mem::take(&mut *host.dirty_sources.borrow_mut());
+            let sources: BTreeSet<u32> = dirty.intersection(&leads).copied().chain(new).collect();
+            led = leads;
             for source in sources {
                 let Some(view) = host.view(source) else { continue };
                 for (destination, head) in view.outbox_heads() {
+                    if let Some(there) = host.view(destination) {
+                        host.arrived(source, destination, there.inbox(source));
+                    }
                     if head > host.shipped(source, destination) && active.borrow_mut().insert((source, destination)) {
                         let (node, host, active) = (node.clone(), Rc::clone(&host), Rc::clone(&active));
                         node.env().clone().spawn("ship", async move {
@@ -66,7 +71,7 @@ async fn ship_pair(
 ) {
     let mut untrimmed = 0_u32;
     loop {
-        if host.closing.get() {
+        if host.closing.get() || !host.leads(source) {
             active.borrow_mut().remove(&(source, destination));
             return;
         }
@@ -104,7 +109,7 @@ async fn ship_pair(
             catalog: catalog.version,
             records: range.records,
         });
-        match node.propose(destination, command, Some(catalog), Admission::System).await {
+        match node.propose(node.own_errand(), destination, command, Some(catalog), Admission::System).await {
             Ok(applied) => {
                 if let Outcome::Inbox { upto } = applied.outcome {
                     host.arrived(source, destination, upto);
@@ -129,7 +134,7 @@ async fn ship_pair(
 async fn trim(node: &Node, host: &StoreHost, source: u32, destination: u32) {
     let upto = host.shipped(source, destination);
     let command = Command::Trim { destination, upto };
-    if let Err(diag) = node.propose(source, command, None, Admission::System).await {
+    if let Err(diag) = node.propose(node.own_errand(), source, command, None, Admission::System).await {
         // The next trim covers this one.
         tracing::debug!(source, destination, %diag, "an outbox was not trimmed");
     }

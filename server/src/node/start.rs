@@ -9,7 +9,7 @@ use std::sync::Arc;
 use highwater_engine::{EngineError, GroupId, RecoveredGroup, Store, StoreOptions};
 use highwater_raft as raft;
 use highwater_runtime::queue::Receiver;
-use highwater_runtime::{Env, Rt};
+use highwater_runtime::{Env, Monotonic, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::StateError;
@@ -17,6 +17,7 @@ use highwater_state::command::{Command, MetaCommand};
 use highwater_state::group::GroupState;
 use highwater_state::placement::{Layout, META};
 
+use super::forward::ForwardFigures;
 use super::host::{Cast, MAX_PENDING, StoreHost};
 use super::mesh::{Admission, Ports, Proposal, Question};
 use super::replica::Start;
@@ -120,9 +121,9 @@ impl NodeStart {
         }
         node.until_all_ready().await?;
         node.bootstrap_if_new(&shape, &setup).await?;
-        if core.0 == 0 {
-            let finisher = node.clone();
-            env.spawn("unfinished definitions", async move { finisher.finish_definitions().await });
+        if node.host_of(META).is_some() {
+            let follower = node.clone();
+            env.spawn("definitions", async move { follower.follow_definitions().await });
         }
         Ok(())
     }
@@ -138,6 +139,8 @@ impl Node {
             core,
             settings: setup.settings.clone(),
             links,
+            leaders: RefCell::default(),
+            forward: ForwardFigures::default(),
             to,
             layout: OnceCell::new(),
             cluster: OnceCell::new(),
@@ -213,9 +216,6 @@ impl Node {
         if !host.is_alone {
             env.spawn("ticks", driver::tick(env.clone(), Rc::clone(&host), driver::TICK_MICROS));
             env.spawn("readiness", readiness(env.clone(), Rc::clone(&host)));
-            if host.replica(META).is_some() {
-                env.spawn("definitions", follow_definitions(self.clone(), host));
-            }
         }
         Ok(())
     }
@@ -237,7 +237,11 @@ impl Node {
     async fn bootstrap_if_new(&self, shape: &Shape, setup: &NodeSetup) -> Result<(), StartError> {
         let late = self.0.env.now().after_micros(OTHERS_PASSWORD_MICROS);
         loop {
-            let known = match self.ask(META, Question::Cluster).await.map_err(StartError::Bootstrap)? {
+            let known = match self
+                .ask(META, |reply| Question::Cluster(self.own_errand().deadline, reply))
+                .await
+                .map_err(StartError::Bootstrap)?
+            {
                 Ok(known) => known,
                 Err(diag) if self.is_transient(&diag) => None,
                 Err(diag) => return Err(StartError::Bootstrap(diag)),
@@ -257,7 +261,7 @@ impl Node {
             let mine = self.0.core.0 == 0 && (leads || self.0.env.now() >= late);
             if mine && !setup.root_password.is_empty() {
                 let command = self.bootstrap_command(shape, setup).await;
-                match self.propose(META, command, None, Admission::System).await {
+                match self.propose(self.own_errand(), META, command, None, Admission::System).await {
                     Ok(_) => continue,
                     Err(diag) if self.is_transient(&diag) => {}
                     Err(diag) => return Err(StartError::Bootstrap(diag)),
@@ -297,9 +301,20 @@ impl Node {
         })
     }
 
-    /// The newest catalog, from the meta group itself: a linearizable read.
+    /// The newest catalog, from the meta group itself: a linearizable read, within the time of a statement.
+    ///
+    /// # Errors
+    /// 57014 when the meta group has no leader for so long; 57P01 while the node shuts down.
     pub(crate) async fn newest_catalog(&self) -> Result<Arc<Catalog>, Diag> {
-        let catalog = self.ask(META, Question::Catalog).await??;
+        self.newest_catalog_by(self.statement_deadline()).await
+    }
+
+    /// [`Self::newest_catalog`] within a time of its own.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn newest_catalog_by(&self, deadline: Monotonic) -> Result<Arc<Catalog>, Diag> {
+        let catalog = self.ask(META, |reply| Question::Catalog(deadline, reply)).await??;
         self.take_catalog(Arc::clone(&catalog));
         Ok(catalog)
     }
@@ -317,6 +332,7 @@ impl Node {
         for host in self.hosts() {
             host.draining.set(true);
             host.published.notify();
+            host.definitions.notify();
         }
         while self.0.in_flight.get() > 0 {
             let seen = self.0.idle.seen();
@@ -392,21 +408,4 @@ async fn readiness(env: Rt, host: Rc<StoreHost>) {
     }
     host.ready.set(true);
     host.outbox.notify();
-}
-
-/// Tells all cores of this node what another node has defined.
-async fn follow_definitions(node: Node, host: Rc<StoreHost>) {
-    loop {
-        let seen = host.definitions.seen();
-        if host.closing.get() {
-            return;
-        }
-        if let Some(view) = host.view(META).filter(|view| view.catalog().version > node.catalog().version) {
-            for port in &node.0.to {
-                let catalog = Arc::clone(view.catalog());
-                let _ = ask_port(port, |reply| Question::Publish(catalog, reply)).await;
-            }
-        }
-        host.definitions.changed_since(seen).await;
-    }
 }

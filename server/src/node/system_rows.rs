@@ -18,28 +18,33 @@ use crate::cluster::overview::{self, Seen};
 use highwater_state::placement::META;
 
 impl Node {
-    pub(super) async fn system_rows(&self, table: SystemTable, _run: &Run) -> Result<Vec<Row>, Diag> {
+    pub(super) async fn system_rows(&self, table: SystemTable, run: &Run) -> Result<Vec<Row>, Diag> {
+        let deadline = run.errand.deadline;
         Ok(match table {
-            SystemTable::Users => users(&*self.newest_catalog().await?),
-            SystemTable::Namespaces => namespaces(&*self.newest_catalog().await?),
-            SystemTable::Tables => self.newest_catalog().await?.tables.values().map(|table| table_row(table)).collect(),
+            SystemTable::Users => users(&*self.newest_catalog_by(deadline).await?),
+            SystemTable::Namespaces => namespaces(&*self.newest_catalog_by(deadline).await?),
+            SystemTable::Tables => {
+                self.newest_catalog_by(deadline).await?.tables.values().map(|table| table_row(table)).collect()
+            }
             SystemTable::Columns => {
-                self.newest_catalog().await?.tables.values().flat_map(|table| column_rows(table)).collect()
+                self.newest_catalog_by(deadline).await?.tables.values().flat_map(|table| column_rows(table)).collect()
             }
             SystemTable::Topics => {
-                let catalog = self.newest_catalog().await?;
+                let catalog = self.newest_catalog_by(deadline).await?;
                 catalog.topics.values().map(|topic| topic_row(topic, &catalog)).collect()
             }
             SystemTable::TopicOffsets => {
-                let catalog = self.newest_catalog().await?;
+                let catalog = self.newest_catalog_by(deadline).await?;
                 let mut offsets = Vec::new();
                 for group in self.layout().shared_groups() {
-                    offsets.extend(self.ask(group, |reply| Question::GroupOffsets(group, reply)).await??);
+                    offsets.extend(self.ask(group, |reply| Question::GroupOffsets(group, deadline, reply)).await??);
                 }
                 offsets.sort_by(|a, b| (a.topic, &a.group, a.partition).cmp(&(b.topic, &b.group, b.partition)));
                 offsets.into_iter().filter_map(|offset| offset_row(&catalog, offset)).collect()
             }
-            SystemTable::Jobs => self.ask(META, Question::Jobs).await??.into_iter().map(job_row).collect(),
+            SystemTable::Jobs => {
+                self.ask(META, |reply| Question::Jobs(deadline, reply)).await??.into_iter().map(job_row).collect()
+            }
             SystemTable::Stats => self.figures().await?.iter().map(stats_row).collect(),
             SystemTable::Settings => self
                 .settings()

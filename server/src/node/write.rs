@@ -37,7 +37,7 @@ impl Node {
             plan: plan.clone(),
             params: run.params.as_ref().clone(),
         });
-        let applied = self.propose(group, command, Some(run.catalog.clone()), Admission::Client).await?;
+        let applied = self.propose(run.errand, group, command, Some(run.catalog.clone()), Admission::Client).await?;
         let verb = match plan.kind {
             WriteKind::Insert { .. } => "Inserted",
             WriteKind::Update { .. } => "Updated",

@@ -167,6 +167,12 @@ impl<E: Env> GroupView<E> {
         self.positions().outbox(destination).head
     }
 
+    /// What the outbox has forgotten because the destination has it: everything at or below this index.
+    #[must_use]
+    pub fn outbox_trimmed(&self, destination: u32) -> u64 {
+        self.positions().outbox(destination).trimmed
+    }
+
     /// Every destination that ever had records with the index of the last entry that had some, in order of destination.
     pub fn outbox_heads(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
         self.positions().outboxes().map(|(destination, position)| (destination, position.head))

@@ -1,0 +1,583 @@
+//! Any node takes any command: it is proposed where its group's leader is, here or on another node.
+//!
+//! A command goes to this node's replica when that leads, with no more cost than on a node of its own; else to the leader's node by
+//! one call. The node that is asked proposes itself or says who leads; it never hands the command on. The node where the
+//! statement arrived tries again, with pauses and hints, until the statement's deadline.
+//!
+//! What may have happened decides whether a command may go again:
+//!
+//! | what came back | what is known | then |
+//! |---|---|---|
+//! | not sent, not the leader, busy, shutting down | it is in no log | it goes again |
+//! | refused (overload, disk full) | it is in no log | the client is told |
+//! | an outcome, a refusal of `state` included | it is applied | the client is told |
+//! | the answer was lost, or leadership was | nobody can tell | it goes again if its request id (or its nature: exchange) makes it apply once; else 40003 |
+//!
+//! Once an attempt may have taken effect, only an outcome ends it: later refusals say nothing of the first attempt.
+
+mod figures;
+mod payload;
+mod route;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use futures_lite::future;
+use highwater_net::rpc::{Answer, CallError, CallKind, IncomingCall, NotSent, Refusal, RefusalCode};
+use highwater_raft::NodeId;
+use highwater_runtime::{Env, Monotonic, queue};
+use highwater_sql::catalog::{Catalog, CatalogVersion};
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_state::command::{Command, MetaCommand};
+use highwater_state::placement::META;
+
+pub(crate) use figures::ForwardFigures;
+pub use payload::{ForwardedAnswer, ForwardedProposal, Unreadable};
+
+use super::mesh::{Admission, Applied, NotApplied, Proposal};
+use super::{Node, outcome_unknown, shutting_down};
+use payload::ProposalHead;
+use route::{Route, Step};
+
+/// What the server's nodes ask one another, all in one place. Kinds below 16 are the cluster's own (`cluster/`); a number is never used
+/// again for something else.
+pub(crate) mod kinds {
+    use super::CallKind;
+
+    /// Propose a command: `payload.rs` draws it.
+    pub(crate) const PROPOSE: CallKind = CallKind(16);
+    /// Know the catalog at least at a version: `version u8 (1) | u64 LE`; answered empty once every core does.
+    pub(crate) const KNOW_CATALOG: CallKind = CallKind(17);
+}
+
+/// The payload of a call cannot be read: the nodes' releases differ too much. Nothing was begun.
+const UNREADABLE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 16);
+/// The node that was asked could not do it. Why is in the text.
+const NOT_DONE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 17);
+/// The version of a [`kinds::KNOW_CATALOG`].
+const KNOW_VERSION: u8 = 1;
+/// Time that the system's own commands are given, in microseconds; who proposes them tries again.
+const SYSTEM_MICROS: u64 = 10_000_000;
+/// Time that other nodes are given to learn of a new catalog before its definition is answered, in microseconds.
+const KNOW_MICROS: u64 = 1_000_000;
+
+/// What the log lines of one request are found by, on every node: its `X-Request-Id`. 0: no request of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraceId(pub u64);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What all parts of a statement have in common on their way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    /// When to give up.
+    pub(crate) deadline: Monotonic,
+    /// What its log lines are found by.
+    pub(crate) trace: TraceId,
+}
+
+/// Whether a command that may have been applied may go again: its request id or its nature makes it apply once.
+fn is_repeatable(command: &Command) -> bool {
+    match command {
+        Command::Write(write) => write.head.request.is_some(),
+        Command::Consume(consume) => consume.head.request.is_some(),
+        Command::Ack(ack) => ack.head.request.is_some(),
+        Command::Meta(
+            MetaCommand::Ddl { head, .. }
+            | MetaCommand::CreateUser { head, .. }
+            | MetaCommand::AlterUser { head, .. }
+            | MetaCommand::DropUser { head, .. },
+        ) => head.request.is_some(),
+        Command::Catalog { .. }
+        | Command::Deltas(_)
+        | Command::Trim { .. }
+        | Command::Meta(MetaCommand::FinishJob { .. }) => true,
+        Command::Meta(MetaCommand::Bootstrap { .. }) => false,
+    }
+}
+
+/// What becomes of a command that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The refusal is the answer.
+    Final,
+    /// It is in no log: again.
+    Again,
+    /// It may be in one, and may go again.
+    AgainAfterUnknown,
+}
+
+fn fate(state: SqlState, is_here: bool, is_repeatable: bool, may_be_done: bool) -> Fate {
+    match state {
+        SqlState::OUTCOME_UNKNOWN if is_repeatable => Fate::AgainAfterUnknown,
+        SqlState::OUTCOME_UNKNOWN => Fate::Final,
+        SqlState::SHUTTING_DOWN if is_here => Fate::Final,
+        SqlState::SHUTTING_DOWN => Fate::Again,
+        _ if may_be_done => Fate::Again,
+        _ => Fate::Final,
+    }
+}
+
+/// What an attempt ended with.
+enum Attempt {
+    Applied(Applied),
+    NotLeader(Option<NodeId>),
+    NotReached,
+    Refused(Diag),
+}
+
+impl Node {
+    /// An errand of the system's own.
+    pub(super) fn own_errand(&self) -> Errand {
+        Errand { deadline: self.env().now().after_micros(SYSTEM_MICROS), trace: TraceId(0) }
+    }
+
+    /// When a statement that came now ends, if its front end does not say.
+    pub(crate) fn statement_deadline(&self) -> Monotonic {
+        self.env().now().after_micros(self.settings().statement_micros)
+    }
+
+    /// Puts a command through its group's log, wherever that is led; the answer comes when it is durable and applied.
+    ///
+    /// # Errors
+    /// 57014 when no leader was found before the errand's deadline; 40003 when nobody can tell whether it was applied; what the
+    /// leader's node refuses it with.
+    pub(super) async fn propose(
+        &self,
+        errand: Errand,
+        group: u32,
+        command: Command,
+        catalog: Option<Arc<Catalog>>,
+        admission: Admission,
+    ) -> Result<Applied, Diag> {
+        if self.links().is_alone() {
+            let done = self.propose_here(errand, group, command, catalog, admission).await;
+            return done.map_err(|error| error.into_diag(group));
+        }
+        let me = self.links().me();
+        let first = self.known_leader(group);
+        if first == Some(me) && !is_repeatable(&command) {
+            // The usual way on the leader's node: nothing is copied, nothing more is allocated.
+            let done = self.propose_here(errand, group, command, catalog, admission).await;
+            return done.map_err(|error| {
+                let diag = error.into_diag(group);
+                if diag.sqlstate == SqlState::OUTCOME_UNKNOWN { self.count_unknown(diag) } else { diag }
+            });
+        }
+        let route = Route::new(me, first);
+        Box::pin(self.propose_anywhere(errand, group, command, catalog, admission, route)).await
+    }
+
+    /// Goes from node to node until the command has an answer or the deadline comes.
+    async fn propose_anywhere(
+        &self,
+        errand: Errand,
+        group: u32,
+        command: Command,
+        catalog: Option<Arc<Catalog>>,
+        admission: Admission,
+        mut route: Route,
+    ) -> Result<Applied, Diag> {
+        let me = self.links().me();
+        let repeatable = is_repeatable(&command);
+        let mut may_be_done = false;
+        loop {
+            if self.env().now() >= errand.deadline {
+                return Err(if may_be_done { self.count_unknown(unknown(group)) } else { no_leader(group) });
+            }
+            let (node, attempt) = match route.step(self.env().random()) {
+                Step::Pause(micros) => {
+                    self.0.forward.retried();
+                    let until = self.env().now().after_micros(micros).min(errand.deadline);
+                    self.env().sleep_until(until).await;
+                    continue;
+                }
+                Step::Here => {
+                    let attempt =
+                        match self.propose_here(errand, group, command.clone(), catalog.clone(), admission).await {
+                            Ok(applied) => Attempt::Applied(applied),
+                            Err(NotApplied::NotLeader(leader)) => Attempt::NotLeader(leader),
+                            Err(NotApplied::Refused(diag)) => Attempt::Refused(diag),
+                        };
+                    (me, attempt)
+                }
+                Step::There(node) => {
+                    let version = catalog.as_ref().map(|catalog| catalog.version);
+                    let head = ProposalHead { group, catalog: version, admission, origin: me, trace: errand.trace };
+                    (node, self.propose_there(errand, node, &head, &command).await)
+                }
+            };
+            match attempt {
+                Attempt::Applied(applied) => {
+                    self.learn_leader(group, Some(node));
+                    return Ok(applied);
+                }
+                Attempt::NotLeader(leader) => {
+                    self.learn_leader(group, leader);
+                    route.not_leader(node, leader);
+                }
+                Attempt::NotReached => {
+                    self.learn_leader(group, None);
+                    route.not_reached(node);
+                }
+                Attempt::Refused(diag) => match fate(diag.sqlstate, node == me, repeatable, may_be_done) {
+                    Fate::Final if may_be_done || diag.sqlstate == SqlState::OUTCOME_UNKNOWN => {
+                        return Err(self.count_unknown(unknown(group)));
+                    }
+                    Fate::Final => return Err(diag),
+                    Fate::Again => route.later(),
+                    Fate::AgainAfterUnknown => {
+                        may_be_done = true;
+                        route.later();
+                    }
+                },
+            }
+        }
+    }
+
+    /// Hands a command to this node's replica. A definition is also carried to its end here.
+    pub(super) async fn propose_here(
+        &self,
+        errand: Errand,
+        group: u32,
+        command: Command,
+        catalog: Option<Arc<Catalog>>,
+        admission: Admission,
+    ) -> Result<Applied, NotApplied> {
+        if is_definition(&command) {
+            return self.define_here(errand, command, admission).await;
+        }
+        self.propose_to_log(errand, group, command, catalog, admission).await
+    }
+
+    /// Puts a command into the queue of the core that hosts its group, and waits for what becomes of it.
+    pub(super) async fn propose_to_log(
+        &self,
+        errand: Errand,
+        group: u32,
+        command: Command,
+        catalog: Option<Arc<Catalog>>,
+        admission: Admission,
+    ) -> Result<Applied, NotApplied> {
+        let (slot, answer) = queue::reply();
+        let proposal = Proposal { group, command, catalog, admission, reply: slot };
+        self.port_of(group)?.proposals.send(proposal).await.map_err(|_| shutting_down())?;
+        if self.links().is_alone() {
+            return answer.await.map_err(|_| outcome_unknown())?;
+        }
+        // Without a majority nothing commits, for as long as that lasts.
+        let late = async {
+            self.env().sleep_until(errand.deadline).await;
+            Ok(Err(unknown(group).into()))
+        };
+        future::or(answer, late).await.map_err(|_| outcome_unknown())?
+    }
+
+    /// One call to the node that should lead.
+    async fn propose_there(&self, errand: Errand, node: NodeId, head: &ProposalHead, command: &Command) -> Attempt {
+        let (group, request_id) = (head.group, errand.trace);
+        tracing::debug!(%request_id, group, to = node.0, "a command goes to its group's leader");
+        self.0.forward.sent();
+        let began = self.env().now();
+        let payload = head.encode(command);
+        let answer = self.links().call(node, group, kinds::PROPOSE, payload, errand.deadline).await;
+        let micros = self.env().now().micros_since(began);
+        let answer = match answer {
+            Ok(payload) => ForwardedAnswer::decode(&payload).map_err(|error| {
+                tracing::warn!(%request_id, group, from = node.0, %error, "the answer to a command cannot be read");
+                unknown(group)
+            }),
+            Err(error) => {
+                tracing::debug!(%request_id, group, to = node.0, micros, %error, "a command was not answered");
+                match not_answered(&error) {
+                    NotAnswered::Unknown => Err(unknown(group)),
+                    NotAnswered::NotBegun => return Attempt::NotReached,
+                    NotAnswered::Never(diag) => Err(diag),
+                }
+            }
+        };
+        match answer {
+            Ok(ForwardedAnswer::Applied { index, outcome }) => {
+                self.0.forward.answered(micros);
+                tracing::debug!(%request_id, group, from = node.0, index, micros, "a command was applied by its group's leader");
+                Attempt::Applied(Applied { index, outcome })
+            }
+            Ok(ForwardedAnswer::NotLeader { leader }) => {
+                let leader_is = leader.map(|leader| leader.0);
+                tracing::debug!(%request_id, group, from = node.0, leader_is, micros, "a command found no leader there");
+                Attempt::NotLeader(leader)
+            }
+            Ok(ForwardedAnswer::Refused(diag)) => {
+                tracing::debug!(%request_id, group, from = node.0, micros, sqlstate = %diag.sqlstate, %diag, "a command was refused there");
+                Attempt::Refused(diag)
+            }
+            Err(diag) => Attempt::Refused(diag),
+        }
+    }
+
+    /// Counts an outcome that nobody can tell.
+    fn count_unknown(&self, diag: Diag) -> Diag {
+        self.0.forward.unknown();
+        diag
+    }
+
+    /// Who leads a group as far as this core can tell without asking anybody; a guess. `None`: try here.
+    fn known_leader(&self, group: u32) -> Option<NodeId> {
+        match self.host_of(group) {
+            Some(host) => host.leader_of(group),
+            None => self.0.leaders.borrow().get(&group).copied(),
+        }
+    }
+
+    /// Remembers who leads a group that another core hosts.
+    fn learn_leader(&self, group: u32, leader: Option<NodeId>) {
+        let mut leaders = self.0.leaders.borrow_mut();
+        match leader {
+            Some(leader) => leaders.insert(group, leader),
+            None => leaders.remove(&group),
+        };
+    }
+
+    /// Answers another node's call.
+    #[allow(dead_code, reason = "what comes on the links is wired to it")]
+    pub(crate) async fn answer_call(&self, call: IncomingCall) -> Answer {
+        match call.kind {
+            kinds::PROPOSE => {
+                let proposal = ForwardedProposal::decode(&call.payload)
+                    .map_err(|error| Refusal::new(UNREADABLE, format!("the command cannot be read: {error}")))?;
+                Ok(self.answer_proposal(call.deadline, proposal).await.encode())
+            }
+            kinds::KNOW_CATALOG => {
+                let version = version_to_know(&call.payload)
+                    .ok_or_else(|| Refusal::new(UNREADABLE, "the catalog's version cannot be read"))?;
+                let errand = Errand { deadline: call.deadline, trace: TraceId(0) };
+                match self.know_catalog(errand, version).await {
+                    Ok(_) => Ok(Bytes::new()),
+                    Err(diag) => Err(Refusal::new(NOT_DONE, diag.to_string())),
+                }
+            }
+            kind => {
+                Err(Refusal::new(RefusalCode::UNKNOWN_KIND, format!("this node does not know calls of kind {kind}")))
+            }
+        }
+    }
+
+    /// Proposes another node's command on this one, never on a third.
+    async fn answer_proposal(&self, deadline: Monotonic, proposal: ForwardedProposal) -> ForwardedAnswer {
+        let ForwardedProposal { head, command } = proposal;
+        let ProposalHead { group, catalog: version, admission, origin, trace: request_id } = head;
+        let began = self.env().now();
+        self.0.forward.taken();
+        tracing::debug!(%request_id, group, from = origin.0, "a command came from another node");
+        let errand = Errand { deadline, trace: request_id };
+        let done = async {
+            let _in_flight = self.enter_for_another()?;
+            if self.layout().role(group).is_none() {
+                return Err(Diag::new(SqlState::INTERNAL, format!("there is no group {group} on this node")).into());
+            }
+            let me = self.links().me();
+            let leader = self.host_of(group).and_then(|host| host.leader_of(group));
+            if let Some(leader) = leader.filter(|leader| *leader != me) {
+                return Err(NotApplied::NotLeader(Some(leader)));
+            }
+            let catalog = match version {
+                Some(version) => Some(self.catalog_at_least(errand, version).await?),
+                None => None,
+            };
+            self.propose_here(errand, group, command, catalog, admission).await
+        };
+        let done: Result<Applied, NotApplied> = done.await;
+        let micros = self.env().now().micros_since(began);
+        match done {
+            Ok(Applied { index, outcome }) => {
+                tracing::debug!(%request_id, group, to = origin.0, index, micros, "the command of another node is durable and applied");
+                ForwardedAnswer::Applied { index, outcome }
+            }
+            Err(NotApplied::NotLeader(leader)) => {
+                let leader_is = leader.map(|leader| leader.0);
+                tracing::debug!(%request_id, group, to = origin.0, leader_is, micros, "a command of another node came to a node that does not lead");
+                ForwardedAnswer::NotLeader { leader }
+            }
+            Err(NotApplied::Refused(diag)) => {
+                tracing::debug!(%request_id, group, to = origin.0, micros, sqlstate = %diag.sqlstate, %diag, "the command of another node was not taken");
+                ForwardedAnswer::Refused(diag)
+            }
+        }
+    }
+
+    /// A catalog of at least `version`: this core's, or the meta group's.
+    async fn catalog_at_least(&self, errand: Errand, version: CatalogVersion) -> Result<Arc<Catalog>, Diag> {
+        let known = self.catalog();
+        if known.version >= version {
+            return Ok(known);
+        }
+        let newest = self.newest_catalog_by(errand.deadline).await?;
+        if newest.version >= version {
+            return Ok(newest);
+        }
+        let (has, wants) = (newest.version.0, version.0);
+        Err(Diag::new(
+            SqlState::INTERNAL,
+            format!("a command was planned with catalog {wants}, and the newest is {has}"),
+        ))
+    }
+
+    /// Tells the other nodes that there is a new catalog, and gives those that are up a moment to learn it. Who misses it learns it when
+    /// its replica of the meta group does.
+    pub(super) async fn tell_nodes(&self, version: CatalogVersion) {
+        if self.links().is_alone() {
+            return;
+        }
+        let deadline = self.env().now().after_micros(KNOW_MICROS);
+        let mut answers = Vec::new();
+        for node in self.links().members().to_vec() {
+            if node == self.links().me() || !self.links().is_up(node) {
+                continue;
+            }
+            let (teller, (slot, answer)) = (self.clone(), queue::reply());
+            self.env().spawn("tell of a catalog", async move {
+                let mut payload = BytesMut::with_capacity(9);
+                payload.put_u8(KNOW_VERSION);
+                payload.put_u64_le(version.0);
+                let links = teller.links();
+                if let Err(error) =
+                    links.call(node, META, kinds::KNOW_CATALOG, payload.freeze(), deadline).await
+                {
+                    tracing::debug!(node = node.0, version = version.0, %error, "a node does not know the new catalog yet");
+                }
+                slot.fill(());
+            });
+            answers.push(answer);
+        }
+        for answer in answers {
+            let _ = answer.await;
+        }
+    }
+}
+
+/// What is known of a command whose call has no answer.
+enum NotAnswered {
+    /// It is in no log.
+    NotBegun,
+    /// Nobody can tell.
+    Unknown,
+    /// It will fare no better elsewhere.
+    Never(Diag),
+}
+
+fn not_answered(error: &CallError) -> NotAnswered {
+    match error {
+        CallError::NotSent(NotSent::TooLarge) => NotAnswered::Never(
+            Diag::new(SqlState::PROGRAM_LIMIT, "the statement is larger than what nodes hand to one another")
+                .hint("Split the statement into smaller ones."),
+        ),
+        CallError::NotSent(NotSent::Stopped) => NotAnswered::Never(shutting_down()),
+        CallError::NotSent(NotSent::Full | NotSent::Unreachable | NotSent::Expired) => NotAnswered::NotBegun,
+        CallError::Unknown(_) => NotAnswered::Unknown,
+        CallError::Refused(refusal) => match refusal.code {
+            RefusalCode::BUSY | RefusalCode::EXPIRED | RefusalCode::UNKNOWN_KIND => NotAnswered::NotBegun,
+            UNREADABLE => NotAnswered::Never(
+                Diag::new(SqlState::INTERNAL, format!("the leader's node refused the statement: {}", refusal.text))
+                    .hint("The nodes run releases that differ by more than one; finish the upgrade."),
+            ),
+            _ => NotAnswered::Unknown,
+        },
+    }
+}
+
+/// Whether a command is a definition of a client, which is carried to its end where it is proposed.
+fn is_definition(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Meta(
+            MetaCommand::Ddl { .. }
+                | MetaCommand::CreateUser { .. }
+                | MetaCommand::AlterUser { .. }
+                | MetaCommand::DropUser { .. }
+        )
+    )
+}
+
+fn version_to_know(mut payload: &[u8]) -> Option<CatalogVersion> {
+    let is_whole = payload.len() == 9 && payload.get_u8() == KNOW_VERSION;
+    is_whole.then(|| CatalogVersion(payload.get_u64_le()))
+}
+
+fn unknown(group: u32) -> Diag {
+    Diag::new(
+        SqlState::OUTCOME_UNKNOWN,
+        format!("group {group} lost its leader while the statement was under way; it may or may not have been applied"),
+    )
+    .hint("Send it again with the same request_id to learn its outcome without applying it twice.")
+}
+
+fn no_leader(group: u32) -> Diag {
+    Diag::new(
+        SqlState::TIMEOUT,
+        format!("group {group} had no leader that could be reached for as long as the statement may take; it was not applied"),
+    )
+    .hint("A majority of the nodes must be up and reach one another; system.cluster_groups shows what this node knows.")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use highwater_net::rpc::Unknown;
+    use highwater_sql::catalog::{ObjectId, Role};
+    use highwater_state::command::{AckCommand, RequestHead, RequestId};
+
+    use super::*;
+
+    fn ack(request: Option<RequestId>) -> Command {
+        let head = RequestHead { principal: "a".into(), role: Role::User, auth_epoch: 0, request, statement_hash: 0 };
+        Command::Ack(AckCommand {
+            head,
+            topic: ObjectId(1),
+            partition: 0,
+            group: "g".into(),
+            consumer_id: "c".into(),
+            upto: 1,
+        })
+    }
+
+    #[test]
+    fn a_clients_command_may_go_again_only_under_a_request_id() {
+        assert!(!is_repeatable(&ack(None)));
+        assert!(is_repeatable(&ack(Some(RequestId { id: 1, ordinal: 0 }))));
+        assert!(is_repeatable(&Command::Trim { destination: 1, upto: 1 }));
+    }
+
+    #[test]
+    fn only_an_outcome_ends_what_may_have_been_done() {
+        let (here, there) = (true, false);
+        assert_eq!(fate(SqlState::OVERLOADED, there, true, false), Fate::Final);
+        assert_eq!(fate(SqlState::OVERLOADED, there, true, true), Fate::Again);
+        assert_eq!(fate(SqlState::OUTCOME_UNKNOWN, there, false, false), Fate::Final);
+        assert_eq!(fate(SqlState::OUTCOME_UNKNOWN, here, true, false), Fate::AgainAfterUnknown);
+        assert_eq!(fate(SqlState::SHUTTING_DOWN, there, false, false), Fate::Again, "the leader's node stops");
+        assert_eq!(fate(SqlState::SHUTTING_DOWN, here, false, false), Fate::Final, "the client's node stops");
+    }
+
+    #[test]
+    fn a_call_without_an_answer_says_whether_the_command_may_be_in_a_log() {
+        let is_not_begun = |error| matches!(not_answered(&error), NotAnswered::NotBegun);
+        assert!(is_not_begun(CallError::NotSent(NotSent::Unreachable)));
+        assert!(is_not_begun(CallError::Refused(Refusal::new(RefusalCode::BUSY, ""))));
+        let is_unknown = |error| matches!(not_answered(&error), NotAnswered::Unknown);
+        assert!(is_unknown(CallError::Unknown(Unknown::Disconnected)));
+        assert!(is_unknown(CallError::Refused(Refusal::new(RefusalCode::ANSWER_LOST, ""))));
+        assert!(matches!(not_answered(&CallError::NotSent(NotSent::TooLarge)), NotAnswered::Never(_)));
+    }
+
+    #[test]
+    fn a_version_to_know_has_nine_bytes() {
+        assert_eq!(version_to_know(&[1, 7, 0, 0, 0, 0, 0, 0, 0]), Some(CatalogVersion(7)));
+        assert_eq!(version_to_know(&[2, 7, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(version_to_know(&[1, 7]), None);
+    }
+}
