@@ -48,9 +48,7 @@ impl Handler for Incoming {
             return self.introduced(link, &call.payload);
         }
         match self.0.node() {
-            Some(_) => {
-                Err(Refusal::new(RefusalCode::UNKNOWN_KIND, format!("calls of kind {} are not known here", call.kind)))
-            }
+            Some(node) => node.answer_call(call).await,
             None => Err(self.not_ready()),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_net::rpc::hello::{Refused, RefusedReason};
 use highwater_net::rpc::{
-    CallError, CallKind, Incarnation, Limits, ListenerConfig, LocalNode, NotSent, RpcListener, SnapshotChunk, Versions,
+    CallError, CallKind, Incarnation, ListenerConfig, LocalNode, NotSent, RpcListener, SnapshotChunk, Versions,
 };
 use highwater_raft::{Message, NodeId};
 use highwater_runtime::{CoreId, Env, Monotonic, Rt};
@@ -123,7 +123,7 @@ impl Links {
         if let (Some(roll), Some(ground)) = (roll, &links.0.ground) {
             let _ = ground.roll.set(roll);
         }
-        let config = ListenerConfig { local, security: setup.security.clone(), limits: Limits::default() };
+        let config = ListenerConfig { local, security: setup.security.clone(), limits: super::way::limits() };
         let listener = RpcListener::start(env, socket, config, Rc::new(Incoming::new(links.clone())))?;
         if let Some(ground) = &links.0.ground {
             let _ = ground.listener.set(listener);

@@ -5,7 +5,8 @@
 use std::cell::RefCell;
 
 use highwater_net::rpc::{
-    Incarnation, Lane, Limits, LocalNode, Peer, PeerConfig, PeerCounters, PeerStatus, RpcError, Security, Target,
+    Incarnation, Lane, Limits, LocalNode, MAX_FRAME_BYTES, Peer, PeerConfig, PeerCounters, PeerStatus, RpcError,
+    Security, Target,
 };
 use highwater_raft::NodeId;
 use highwater_runtime::{CoreId, Env, Monotonic, Rt};
@@ -159,6 +160,13 @@ fn config(
         target: Target { node: wire_node(node), from_core, to_core, lane },
         local: local.clone(),
         security: security.clone(),
-        limits: Limits::default(),
+        limits: limits(),
     }
+}
+
+/// The bounds of connections between nodes: the largest entry of a log fits into a frame, as one message and as one call.
+pub(super) fn limits() -> Limits {
+    const ENTRY: usize = highwater_engine::MAX_ENTRY_BYTES;
+    let frame_bytes = u32::try_from(ENTRY + (1 << 20)).unwrap_or(MAX_FRAME_BYTES);
+    Limits { frame_bytes, queue_bytes: 2 * ENTRY, call_bytes: 2 * ENTRY, answer_bytes: 2 * ENTRY, ..Limits::default() }
 }

@@ -10,9 +10,11 @@
 )]
 
 mod cluster;
+mod forwarding;
 mod http_edge;
 mod metrics;
 mod pressure;
 mod running;
 mod start_and_stop;
 mod statements;
+mod trio;

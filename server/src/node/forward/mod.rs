@@ -37,6 +37,7 @@ pub use payload::{ForwardedAnswer, ForwardedProposal, Unreadable};
 
 use super::mesh::{Admission, Applied, NotApplied, Proposal};
 use super::{Node, outcome_unknown, shutting_down};
+use crate::cluster::NOT_READY;
 use payload::ProposalHead;
 use route::{Route, Step};
 
@@ -344,7 +345,6 @@ impl Node {
     }
 
     /// Answers another node's call.
-    #[allow(dead_code, reason = "what comes on the links is wired to it")]
     pub(crate) async fn answer_call(&self, call: IncomingCall) -> Answer {
         match call.kind {
             kinds::PROPOSE => {
@@ -480,7 +480,7 @@ fn not_answered(error: &CallError) -> NotAnswered {
         CallError::NotSent(NotSent::Full | NotSent::Unreachable | NotSent::Expired) => NotAnswered::NotBegun,
         CallError::Unknown(_) => NotAnswered::Unknown,
         CallError::Refused(refusal) => match refusal.code {
-            RefusalCode::BUSY | RefusalCode::EXPIRED | RefusalCode::UNKNOWN_KIND => NotAnswered::NotBegun,
+            RefusalCode::BUSY | RefusalCode::EXPIRED | RefusalCode::UNKNOWN_KIND | NOT_READY => NotAnswered::NotBegun,
             UNREADABLE => NotAnswered::Never(
                 Diag::new(SqlState::INTERNAL, format!("the leader's node refused the statement: {}", refusal.text))
                     .hint("The nodes run releases that differ by more than one; finish the upgrade."),

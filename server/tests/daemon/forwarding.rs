@@ -1,0 +1,144 @@
+//! Any node takes any statement: three real processes on three real folders.
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::running::PASSWORD;
+use crate::trio::Trio;
+use serde_json::{Value, json};
+
+fn sqlstate(answer: &crate::running::Answer) -> String {
+    let details = answer.json["error"]["details"].as_str().map(|text| serde_json::from_str::<Value>(text).unwrap());
+    details.map_or_else(String::new, |details| details["sqlstate"].as_str().unwrap().to_owned())
+}
+
+/// A new request id.
+fn request_id(number: u128) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    ulid::Ulid((now << 80) | number).to_string()
+}
+
+#[test]
+fn what_one_node_acknowledged_is_shown_by_every_other_node_at_once() {
+    let trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app");
+    trio.run(1, "CREATE TABLE app.n (id BIGINT PRIMARY KEY, hits BIGINT) PARTITION BY (id)");
+    for number in 0..30_usize {
+        let (writer, reader) = (number % 3, (number + 1) % 3);
+        trio.run(writer, &format!("INSERT INTO app.n VALUES ({number}, 0)"));
+        let found = trio.rows(reader, &format!("SELECT id FROM app.n WHERE id = {number}"));
+        assert_eq!(found, json!([[number.to_string()]]), "written on node {}, read on {}", writer + 1, reader + 1);
+        trio.run(reader, &format!("UPDATE app.n SET hits = hits + 1 WHERE id = {number}"));
+    }
+    for node in 0..3 {
+        assert_eq!(trio.rows(node, "SELECT COUNT(*), SUM(hits) FROM app.n"), json!([["30", "30"]]));
+    }
+    let (sent, answered, taken) = (
+        trio.sum("highwater_forward_sent_total"),
+        trio.sum("highwater_forward_answered_total"),
+        trio.sum("highwater_forward_taken_total"),
+    );
+    assert!(answered > 20.0 && sent >= answered && taken >= answered, "{sent} {answered} {taken}");
+    assert_eq!(trio.sum("highwater_forward_unknown_total"), 0.0);
+}
+
+#[test]
+fn what_is_defined_on_one_node_is_used_on_another_by_the_next_statement() {
+    let trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app");
+    for round in 0..6_usize {
+        let (first, second, third) = (round % 3, (round + 1) % 3, (round + 2) % 3);
+        trio.run(first, "CREATE TABLE app.t (id BIGINT PRIMARY KEY)");
+        trio.run(second, "INSERT INTO app.t VALUES (1)");
+        assert_eq!(trio.rows(third, "SELECT id FROM app.t"), json!([["1"]]));
+        trio.run(second, "DROP TABLE app.t");
+        let gone = trio.ask(third, "INSERT INTO app.t VALUES (2)");
+        assert_eq!(sqlstate(&gone), "42P01", "round {round}: {gone:?}");
+    }
+    trio.run(1, "CREATE USER anna WITH PASSWORD 'one' ROLE user");
+    let me = |node: usize, token: &str| {
+        trio.node(node).get("/v1/api/auth/me", &[("authorization", &format!("Bearer {token}"))]).status
+    };
+    let token = trio.node(2).login("anna", "one");
+    assert_eq!(me(0, &token), 200);
+    trio.run(0, "ALTER USER anna SET PASSWORD 'two'");
+    assert_eq!((me(0, &token), me(1, &token), me(2, &token)), (401, 401, 401));
+    assert_eq!(trio.node(1).try_login("anna", "one").status, 401);
+    let token = trio.node(2).login("anna", "two");
+    trio.run(1, "DROP USER anna");
+    assert_eq!((me(0, &token), me(1, &token), me(2, &token)), (401, 401, 401));
+}
+
+#[test]
+fn a_consumer_group_goes_on_through_any_node_without_losing_or_doubling_a_message() {
+    let trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY)");
+    trio.run(1, "CREATE TOPIC app.events; ALTER TOPIC app.events ADD SOURCE app.n ON INSERT");
+    let mut seen = Vec::new();
+    for round in 0..12_usize {
+        trio.run(round % 3, &format!("INSERT INTO app.n VALUES ({}), ({})", 2 * round, 2 * round + 1));
+        // An acknowledged change is consumable at once, on a node that took no part in it.
+        let body = json!({"topic_id": "app.events", "group_id": "g", "start": "Earliest", "limit": 10,
+            "consumer_id": "one"});
+        let answer = trio.node((round + 1) % 3).ask("/v1/api/topics/consume", &trio.root, &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let messages = answer.json["messages"].as_array().unwrap();
+        let offsets: Vec<u64> = messages.iter().map(|message| message["offset"].as_u64().unwrap()).collect();
+        assert_eq!(offsets, [2 * round as u64, 2 * round as u64 + 1], "round {round}: {answer:?}");
+        seen.extend(offsets);
+        let ack = json!({"topic_id": "app.events", "group_id": "g", "partition_id": 0,
+            "upto_offset": seen.last().unwrap(), "consumer_id": "one"});
+        let acked = trio.node((round + 2) % 3).ask("/v1/api/topics/ack", &trio.root, &ack);
+        assert_eq!((acked.status, &acked.json["acknowledged_offset"]), (200, &json!(seen.last())), "{acked:?}");
+    }
+    assert_eq!(seen, (0..24).collect::<Vec<_>>());
+    // Without a group, every node shows the same messages.
+    let all: Vec<Value> = (0..3).map(|node| trio.rows(node, "CONSUME FROM app.events FROM EARLIEST")).collect();
+    assert_eq!(all[0].as_array().unwrap().len(), 24);
+    assert!(all.iter().all(|rows| *rows == all[0]));
+}
+
+#[test]
+fn a_request_id_applies_once_whichever_nodes_it_is_sent_to() {
+    let trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY, hits BIGINT)");
+    trio.run(0, "INSERT INTO app.n VALUES (1, 0)");
+    let update = "UPDATE app.n SET hits = hits + 5 WHERE id = 1";
+    let id = request_id(7);
+    for node in [0, 1, 2, 0] {
+        let answer = trio.ask_once(node, update, &id);
+        assert_eq!((answer.status, &answer.json["results"][0]["row_count"]), (200, &json!(1)), "{answer:?}");
+    }
+    assert_eq!(trio.rows(1, "SELECT hits FROM app.n"), json!([["5"]]));
+    let other = trio.ask_once(2, "UPDATE app.n SET hits = 0 WHERE id = 1", &id);
+    assert_eq!(sqlstate(&other), "22023", "{other:?}");
+    let definition = request_id(8);
+    let created = |node| trio.ask_once(node, "CREATE TABLE app.once (id BIGINT PRIMARY KEY)", &definition).json;
+    let first = created(0)["results"].clone();
+    assert_eq!(first, created(1)["results"], "the same answer, not that it exists");
+}
+
+#[test]
+fn statements_under_request_ids_outlive_their_leader_and_apply_once() {
+    let mut trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY, hits BIGINT)");
+    trio.run(0, "INSERT INTO app.n VALUES (1, 0)");
+    let mut next = 100;
+    for round in 0..2 {
+        let leader = (0..8).find_map(|group| trio.leader_of(group)).unwrap();
+        let edge = (leader + 1) % 3;
+        trio.kill(leader);
+        let died = Instant::now();
+        for _ in 0..10 {
+            next += 1;
+            let answer = trio.ask_once(edge, "UPDATE app.n SET hits = hits + 1 WHERE id = 1", &request_id(next));
+            assert_eq!(answer.status, 200, "round {round}: {answer:?}");
+        }
+        assert!(died.elapsed() < Duration::from_secs(20), "{:?}", died.elapsed());
+        trio.run(edge, &format!("CREATE TABLE app.round{round} (id BIGINT PRIMARY KEY)"));
+        trio.restart(leader);
+        trio.run(leader, &format!("INSERT INTO app.round{round} VALUES (1)"));
+    }
+    for node in 0..3 {
+        assert_eq!(trio.rows(node, "SELECT hits FROM app.n"), json!([["20"]]));
+    }
+    assert_eq!(trio.node(1).try_login("root", PASSWORD).status, 200);
+}

@@ -1,0 +1,109 @@
+//! Three real `highwaterd` that are one cluster.
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use crate::running::{Answer, PASSWORD, Server};
+use serde_json::{Value, json};
+
+/// What the nodes share.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// The nodes, in order of their ids; `None` for one that was killed.
+pub struct Trio {
+    pub nodes: Vec<Option<Server>>,
+    /// Root's token, which every node takes.
+    pub root: String,
+    folders: Vec<tempfile::TempDir>,
+    peers: String,
+    more: Vec<String>,
+}
+
+impl Trio {
+    /// A new cluster that is ready.
+    pub fn start(more: &[&str]) -> Self {
+        // Held until all are drawn, so that they differ.
+        let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        drop(held);
+        let peers: Vec<String> = (1..).zip(&ports).map(|(id, port)| format!("{id}=127.0.0.1:{port}")).collect();
+        let mut trio = Self {
+            nodes: Vec::new(),
+            root: String::new(),
+            folders: (0..3).map(|_| tempfile::tempdir().unwrap()).collect(),
+            peers: peers.join(","),
+            more: more.iter().map(ToString::to_string).collect(),
+        };
+        // Each waits for the others before it prints its banner.
+        let started = std::thread::scope(|scope| {
+            let trio = &trio;
+            let starts: Vec<_> = (0..3).map(|at| scope.spawn(move || trio.launch(at))).collect();
+            starts.into_iter().map(|start| Some(start.join().unwrap())).collect()
+        });
+        trio.nodes = started;
+        trio.root = trio.node(0).login("root", PASSWORD);
+        trio
+    }
+
+    fn launch(&self, at: usize) -> Server {
+        let folder = PathBuf::from(self.folders[at].path());
+        let address = self.peers.split(',').nth(at).unwrap().split_once('=').unwrap().1.to_owned();
+        let id = (at + 1).to_string();
+        let mut arguments = vec!["--node-id", &id, "--rpc-addr", &address, "--peers", &self.peers];
+        arguments.extend(["--cluster-secret", SECRET]);
+        arguments.extend(self.more.iter().map(String::as_str));
+        Server::start(&folder, &arguments)
+    }
+
+    /// A node that runs.
+    pub fn node(&self, at: usize) -> &Server {
+        self.nodes[at].as_ref().unwrap()
+    }
+
+    /// Kills a node as a power cut would.
+    pub fn kill(&mut self, at: usize) {
+        self.nodes[at].take().unwrap().kill();
+    }
+
+    /// Starts a node that was killed.
+    pub fn restart(&mut self, at: usize) {
+        self.nodes[at] = Some(self.launch(at));
+    }
+
+    /// Runs statements on a node as root; they must succeed.
+    pub fn run(&self, at: usize, sql: &str) -> Vec<Value> {
+        let answer = self.ask(at, sql);
+        assert_eq!(answer.status, 200, "{sql} on node {}: {answer:?}", at + 1);
+        answer.json["results"].as_array().unwrap().clone()
+    }
+
+    /// The rows of a query on a node as root.
+    pub fn rows(&self, at: usize, sql: &str) -> Value {
+        self.run(at, sql)[0]["rows"].clone()
+    }
+
+    /// Runs statements on a node as root.
+    pub fn ask(&self, at: usize, sql: &str) -> Answer {
+        self.node(at).sql(&self.root, sql)
+    }
+
+    /// Runs a statement on a node as root under a request id.
+    pub fn ask_once(&self, at: usize, sql: &str, id: &str) -> Answer {
+        self.node(at).ask("/v1/api/sql", &self.root, &json!({ "sql": sql, "request_id": id }))
+    }
+
+    /// Which node leads a group, asked of each that runs.
+    pub fn leader_of(&self, group: u32) -> Option<usize> {
+        let sql = format!("SELECT group_id FROM system.cluster_groups WHERE group_id = {group} AND state = 'leader'");
+        (0..3).find(|at| self.nodes[*at].is_some() && self.rows(*at, &sql) != json!([]))
+    }
+
+    /// The sum of a metric over the nodes that run.
+    pub fn sum(&self, metric: &str) -> f64 {
+        let of = |server: &Server| -> f64 {
+            let text = server.get_text("/metrics", &[]).2;
+            let value = |line: &str| line.strip_prefix(metric).and_then(|rest| rest.trim().parse::<f64>().ok());
+            text.lines().find_map(value).unwrap_or_else(|| panic!("{metric} is missing in {text}"))
+        };
+        self.nodes.iter().flatten().map(of).sum()
+    }
+}
