@@ -113,9 +113,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Client<S> {
         bearer: Option<&str>,
         body: impl Into<Bytes>,
     ) -> Result<Answer, ClientError> {
+        self.post_json_with(path, bearer, &[], body).await
+    }
+
+    /// The same with further headers.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub async fn post_json_with(
+        &mut self,
+        path: &str,
+        bearer: Option<&str>,
+        further: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, ClientError> {
         let authorization = bearer.map(|token| format!("Bearer {token}"));
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+        headers.extend(further);
         self.request(Method::POST, path, &headers, body).await
     }
 

@@ -20,6 +20,7 @@ pub mod inproc;
 mod interrupts;
 pub mod launch;
 mod mutants;
+pub mod network;
 pub mod preflight;
 #[cfg(not(madsim))]
 pub mod production;

@@ -1,7 +1,9 @@
-//! `highwater-sim`: ring 2, the real server code under madsim, SQL through HTTP, crashes and recovery. One process runs one seed.
+//! `highwater-sim`: ring 2, the real server code under madsim, SQL through HTTP, crashes, partitions and recovery. One process runs one
+//! seed.
 //!
 //! Exit codes: 0 every promise held, 1 one was broken, 2 bad usage, anything else is a defect of the simulator.
 
+mod campaign;
 #[cfg(madsim)]
 mod ring2;
 
@@ -10,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use highwater_sim::plan::Plan;
 
-/// Simulates a node through crashes and recoveries, and holds every answer against a model.
+/// Simulates a node or a cluster through crashes, partitions and recoveries, and holds every answer against a model.
 #[derive(Parser)]
 #[command(name = "highwater-sim", version)]
 struct Args {
@@ -24,12 +26,57 @@ enum Command {
     Run(Chosen),
     /// Runs one seed and prints what happens, a line for each event.
     Replay(Chosen),
+    /// Runs many seeds, one process each, and adds up what happened.
+    Campaign(campaign::Options),
+    /// Finds the parts of a failing seed's plan that it needs to fail.
+    Minimize {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// Servers: 1 or 3, or mix for what the seed draws.
+        #[arg(long, default_value = "1")]
+        nodes: Nodes,
+        /// Number of a planted bug to switch on.
+        #[arg(long, default_value_t = 0)]
+        mutant: u32,
+    },
     /// Prints the plan of a seed.
     Plan {
         /// The seed.
         #[arg(long)]
         seed: u64,
+        /// Servers: 1 or 3, or mix for what the seed draws.
+        #[arg(long, default_value = "1")]
+        nodes: Nodes,
     },
+}
+
+/// How many servers.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Nodes {
+    #[value(name = "1")]
+    One,
+    #[value(name = "3")]
+    Three,
+    Mix,
+}
+
+impl Nodes {
+    const fn count(self) -> Option<usize> {
+        match self {
+            Self::One => Some(1),
+            Self::Three => Some(3),
+            Self::Mix => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Three => "3",
+            Self::Mix => "mix",
+        }
+    }
 }
 
 /// A seed and how to run it.
@@ -38,6 +85,9 @@ struct Chosen {
     /// The seed.
     #[arg(long)]
     seed: u64,
+    /// Servers: 1 or 3, or mix for what the seed draws.
+    #[arg(long, default_value = "1")]
+    nodes: Nodes,
     /// Number of a planted bug to switch on.
     #[arg(long, default_value_t = 0)]
     mutant: u32,
@@ -50,16 +100,42 @@ struct Chosen {
     /// Prints the server's log lines from this level on (error, warn, info, debug, trace).
     #[arg(long)]
     log: Option<String>,
+    /// Leaves a part of the plan out, as `minimize` names them; may be repeated.
+    #[arg(long)]
+    without: Vec<String>,
+}
+
+impl Chosen {
+    /// The plan, without what is left out.
+    fn plan(&self) -> Result<Plan, String> {
+        let mut plan = Plan::draw(self.seed, self.nodes.count());
+        for part in &self.without {
+            plan.leave_out(part)?;
+        }
+        Ok(plan)
+    }
 }
 
 fn main() -> ExitCode {
     match Args::parse().command {
-        Command::Plan { seed } => {
-            print!("{}", Plan::draw(seed));
+        Command::Plan { seed, nodes } => {
+            print!("{}", Plan::draw(seed, nodes.count()));
             ExitCode::SUCCESS
         }
+        Command::Campaign(options) => ended(campaign::run(&options)),
+        Command::Minimize { seed, nodes, mutant } => ended(campaign::minimize(seed, nodes, mutant)),
         Command::Run(chosen) => run(&chosen),
         Command::Replay(chosen) => run(&Chosen { trace: true, ..chosen }),
+    }
+}
+
+fn ended(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -68,7 +144,14 @@ fn run(chosen: &Chosen) -> ExitCode {
     if let Some(level) = &chosen.log {
         ring2::log_to_stderr(level);
     }
-    let report = ring2::run(chosen.seed, chosen.mutant, chosen.trace);
+    let plan = match chosen.plan() {
+        Ok(plan) => plan,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::from(2);
+        }
+    };
+    let report = ring2::run(plan, chosen.mutant, chosen.trace);
     if let Some(violation) = &report.violation {
         eprintln!("seed {}: {violation}", chosen.seed);
     }
@@ -82,8 +165,8 @@ fn run(chosen: &Chosen) -> ExitCode {
 
 #[cfg(not(madsim))]
 fn run(chosen: &Chosen) -> ExitCode {
-    let Chosen { seed, mutant, json, trace, log } = chosen;
-    let _ = (mutant, json, trace, log);
+    let Chosen { seed, mutant, json, trace, log, .. } = chosen;
+    let _ = (chosen.plan(), mutant, json, trace, log);
     eprintln!(
         "highwater-sim: this build has no simulator in it, seed {seed} was not run; `cargo xtask sim` builds one in target/sim and runs seeds"
     );

@@ -8,6 +8,8 @@ use std::fmt;
 use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::rng::Rng;
 
+use crate::trouble::{Surroundings, Target, draw_target};
+
 /// Users with rows of their own.
 pub const WRITERS: usize = 4;
 /// Clients that add to shared counters.
@@ -18,6 +20,10 @@ pub const COUNTERS: i64 = 3;
 pub const CONSUMERS: usize = 2;
 /// Partitions of the topic that the users' rows feed.
 pub const PARTITIONS: u32 = 4;
+/// Clients that set and read shared registers.
+pub const SETTERS: usize = 3;
+/// Shared registers.
+pub const REGISTERS: i64 = 4;
 /// Keys that a writer uses, from 0.
 pub const KEYS: i64 = 48;
 
@@ -40,6 +46,10 @@ pub enum Action {
     Add(i64),
     /// Reads a shared counter (adders only).
     Look(i64),
+    /// Sets a shared register to a value that nobody else sets (setters only).
+    Set(i64),
+    /// Reads a shared register (setters only).
+    Peek(i64),
 }
 
 /// How a client treats a lost answer.
@@ -64,9 +74,11 @@ pub struct Operation {
     pub manner: Manner,
 }
 
-/// When the server's machine or process ends.
+/// When a server's machine or process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
+    /// Whose.
+    pub target: Target,
     /// Once so many writes were acknowledged.
     pub after_writes: u64,
     /// And so many microseconds have passed.
@@ -86,9 +98,13 @@ pub struct Crash {
 pub struct Plan {
     /// Where it came from.
     pub seed: u64,
-    /// Rates of the server's disk, from the end of the set-up on.
+    /// Servers: 1 or 3.
+    pub nodes: usize,
+    /// What only clusters have.
+    pub surroundings: Surroundings,
+    /// Rates of the servers' disks, from the end of the set-up on.
     pub faults: Faults,
-    /// A crash while the data folder is made: at this I/O completion.
+    /// A crash while a data folder is made: at this I/O completion.
     pub crash_at_birth: Option<(u64, CrashKind)>,
     /// In order of `after_writes`; at least three.
     pub crashes: Vec<Crash>,
@@ -96,6 +112,10 @@ pub struct Plan {
     pub writers: Vec<Vec<Operation>>,
     /// One list per adder.
     pub adders: Vec<Vec<Operation>>,
+    /// One list per setter.
+    pub setters: Vec<Vec<Operation>>,
+    /// Probability that a client asks another node though the last one answered.
+    pub wander: f64,
     /// Microseconds between two consumes of one consumer.
     pub consume_pause: u64,
     /// Messages of one consume at most.
@@ -106,28 +126,48 @@ pub struct Plan {
     pub ack_repeated: f64,
     /// Microseconds between two looks of the watcher.
     pub watch_pause: u64,
+    /// Something was left out: a run may then show little.
+    pub is_partial: bool,
 }
 
 /// Writes that the crashes are spread over; every plan has more.
 const SPREAD: u64 = 220;
 
 impl Plan {
-    /// The plan of a seed.
+    /// The plan of a seed, for so many servers, or for one or three as the seed will have it.
     #[must_use]
-    pub fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64, nodes: Option<usize>) -> Self {
+        let mut cluster = Rng::new(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x00C1_0572);
+        let drawn = if cluster.chance(0.7) { 3 } else { 1 };
+        let nodes = nodes.unwrap_or(drawn);
+        let surroundings = Surroundings::draw(&mut cluster, nodes, SPREAD);
         let mut rng = Rng::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x0051_3A7E_D00D);
         let faults = draw_faults(seed, &mut rng);
         let crash_at_birth = rng.chance(0.3).then(|| (rng.below(60), draw_kind(&mut rng)));
         let mut crashes: Vec<Crash> = (0..3 + rng.below(3)).map(|_| draw_crash(&mut rng)).collect();
         crashes.sort_by_key(|crash| crash.after_writes);
+        if nodes > 1 {
+            for crash in &mut crashes {
+                crash.target = if cluster.chance(0.15) { Target::All } else { draw_target(&mut cluster, nodes) };
+                // Long enough that the others elect and go on, now and then.
+                if cluster.chance(0.5) {
+                    crash.down += 500_000 + cluster.below(5_000_000);
+                }
+            }
+        }
         let hurry = 500 + rng.below(20_000);
         let once = pick(&mut rng, &[0.0, 0.2, 0.4]);
         let impatient = pick(&mut rng, &[0.0, 0.05, 0.2]);
         let mut manners = Manners { once, impatient, hurry };
         let writers = (0..WRITERS).map(|_| draw_writer(&mut rng, &mut manners)).collect();
         let adders = (0..ADDERS).map(|_| draw_adder(&mut rng, &mut manners)).collect();
+        let setters = (0..SETTERS).map(|_| draw_setter(&mut cluster, &mut manners)).collect();
         Self {
             seed,
+            nodes,
+            surroundings,
+            setters,
+            wander: pick(&mut cluster, &[0.0, 0.1, 0.5]),
             faults,
             crash_at_birth,
             crashes,
@@ -138,7 +178,54 @@ impl Plan {
             ack_delayed: pick(&mut rng, &[0.2, 0.5, 0.8]),
             ack_repeated: pick(&mut rng, &[0.0, 0.2]),
             watch_pause: 60_000 + rng.below(120_000),
+            is_partial: false,
         }
+    }
+
+    /// The parts that may be left out, by name: crashes, troubles, clients, and what is wrong with disks, links and clocks.
+    #[must_use]
+    pub fn parts(&self) -> Vec<String> {
+        let numbered = |name: &str, count: usize| (0..count).map(|at| format!("{name}{at}")).collect::<Vec<_>>();
+        let mut parts: Vec<String> =
+            ["disk", "links", "clocks", "birth", "dead", "wander"].into_iter().map(str::to_owned).collect();
+        parts.extend(numbered("trouble", self.surroundings.disturbances.len()));
+        parts.extend(numbered("crash", self.crashes.len()));
+        parts.extend(numbered("writer", self.writers.len()));
+        parts.extend(numbered("adder", self.adders.len()));
+        parts.extend(numbered("setter", self.setters.len()));
+        parts
+    }
+
+    /// Leaves a part out. What is left keeps its number: an event that is left out comes never, a client has nothing to do.
+    ///
+    /// # Errors
+    /// There is no such part.
+    pub fn leave_out(&mut self, part: &str) -> Result<(), String> {
+        let unknown = || format!("the plan has no part '{part}'; it has {}", self.parts().join(", "));
+        let name = part.trim_end_matches(|digit: char| digit.is_ascii_digit());
+        let number = part.get(name.len()..).and_then(|digits| digits.parse::<usize>().ok());
+        let error = unknown();
+        match (name, number) {
+            ("disk", None) => self.faults = Faults::none(),
+            ("links", None) => {
+                self.surroundings.links.clear();
+                self.surroundings.client_link = highwater_runtime::network::Link::sound();
+            }
+            ("clocks", None) => self.surroundings.skews.clear(),
+            ("birth", None) => self.crash_at_birth = None,
+            ("dead", None) => self.surroundings.stays_down = None,
+            ("wander", None) => self.wander = 0.0,
+            ("trouble", Some(at)) => {
+                self.surroundings.disturbances.get_mut(at).ok_or(error)?.after_writes = u64::MAX;
+            }
+            ("crash", Some(at)) => self.crashes.get_mut(at).ok_or(error)?.after_writes = u64::MAX,
+            ("writer", Some(at)) => self.writers.get_mut(at).ok_or(error)?.clear(),
+            ("adder", Some(at)) => self.adders.get_mut(at).ok_or(error)?.clear(),
+            ("setter", Some(at)) => self.setters.get_mut(at).ok_or(error)?.clear(),
+            _ => return Err(error),
+        }
+        self.is_partial = true;
+        Ok(())
     }
 }
 
@@ -171,6 +258,7 @@ fn draw_crash(rng: &mut Rng) -> Crash {
         during_recovery.push((rng.below(90), draw_kind(rng)));
     }
     Crash {
+        target: Target::Node(0),
         after_writes: 5 + rng.below(SPREAD),
         delay: rng.below(40_000),
         at_completion: rng.chance(0.6).then(|| rng.below(40)),
@@ -255,9 +343,19 @@ fn draw_adder(rng: &mut Rng, manners: &mut Manners) -> Vec<Operation> {
     operations
 }
 
+fn draw_setter(rng: &mut Rng, manners: &mut Manners) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for _ in 0..40 {
+        let register = i64::try_from(rng.below(REGISTERS.unsigned_abs())).unwrap_or(0);
+        let action = if rng.chance(0.5) { Action::Set(register) } else { Action::Peek(register) };
+        operations.push(Operation { pause: manners.pause(rng), action, manner: manners.draw(rng) });
+    }
+    operations
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
+        writeln!(f, "seed {}, {} node(s)", self.seed, self.nodes)?;
         writeln!(f, "{:#?}", self.faults)?;
         if let Some((at, kind)) = self.crash_at_birth {
             writeln!(f, "crash at birth: {kind:?} at I/O completion {at}")?;
@@ -266,12 +364,29 @@ impl fmt::Display for Plan {
             let when = crash.at_completion.map_or_else(|| "at once".to_owned(), |at| format!("at I/O completion {at}"));
             writeln!(
                 f,
-                "crash after {:>4} writes and {:>6} us, {when}: {:?}, down {} us, then {:?}",
-                crash.after_writes, crash.delay, crash.kind, crash.down, crash.during_recovery
+                "crash after {:>4} writes and {:>6} us, {when}: {:?} of {:?}, down {} us, then {:?}",
+                crash.after_writes, crash.delay, crash.kind, crash.target, crash.down, crash.during_recovery
             )?;
         }
-        let lists =
-            self.writers.iter().map(|list| ("writer", list)).chain(self.adders.iter().map(|list| ("adder", list)));
+        if self.nodes > 1 {
+            for trouble in &self.surroundings.disturbances {
+                writeln!(
+                    f,
+                    "trouble after {:>4} writes and {:>6} us, for {} us: {:?}",
+                    trouble.after_writes, trouble.delay, trouble.lasts, trouble.trouble
+                )?;
+            }
+            for (from, to, link) in &self.surroundings.links {
+                writeln!(f, "from node {from} to node {to}: {link:?}")?;
+            }
+            let Surroundings { client_link, skews, stays_down, bad_disk, .. } = &self.surroundings;
+            writeln!(f, "to and from clients: {client_link:?}\nclocks: {skews:?}")?;
+            writeln!(f, "stays down: {stays_down:?}; errors on the disk of node {bad_disk}; wander {}", self.wander)?;
+        }
+        let named =
+            |name, lists: &Vec<Vec<Operation>>| lists.iter().map(|list| (name, list.clone())).collect::<Vec<_>>();
+        let lists = [named("writer", &self.writers), named("adder", &self.adders), named("setter", &self.setters)];
+        let lists = lists.into_iter().flatten();
         for (number, (who, list)) in lists.enumerate() {
             for operation in list {
                 writeln!(
@@ -296,14 +411,36 @@ mod tests {
 
     #[test]
     fn a_seed_has_one_plan() {
-        assert_eq!(Plan::draw(7), Plan::draw(7));
-        assert_ne!(Plan::draw(7), Plan::draw(8));
+        assert_eq!(Plan::draw(7, None), Plan::draw(7, None));
+        assert_ne!(Plan::draw(7, None), Plan::draw(8, None));
+        assert_eq!(Plan::draw(7, Some(1)).writers, Plan::draw(7, Some(3)).writers);
+    }
+
+    #[test]
+    fn there_are_lone_nodes_and_clusters_and_every_kind_of_crash_in_them() {
+        let plans: Vec<Plan> = (0..100).map(|seed| Plan::draw(seed, None)).collect();
+        let clusters: Vec<&Plan> = plans.iter().filter(|plan| plan.nodes == 3).collect();
+        assert!((50..90).contains(&clusters.len()));
+        let hits = |target: Target| clusters.iter().any(|plan| plan.crashes.iter().any(|crash| crash.target == target));
+        assert!(hits(Target::All) && hits(Target::Leader) && (0..3).all(|node| hits(Target::Node(node))));
+    }
+
+    #[test]
+    fn every_part_of_a_plan_can_be_left_out() {
+        let mut plan = Plan::draw(5, Some(3));
+        for part in plan.parts() {
+            plan.leave_out(&part).unwrap();
+        }
+        assert!(plan.is_partial && plan.writers.iter().all(Vec::is_empty) && plan.faults == Faults::none());
+        for unknown in ["crash", "crash99", "disk0", "", "7"] {
+            assert!(plan.leave_out(unknown).is_err(), "{unknown}");
+        }
     }
 
     #[test]
     fn every_plan_has_three_crashes_and_writes_enough() {
         for seed in 0..300 {
-            let plan = Plan::draw(seed);
+            let plan = Plan::draw(seed, None);
             assert!(plan.crashes.len() >= 3);
             let writes = |list: &Vec<Operation>| {
                 list.iter()
@@ -319,7 +456,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_off_in_some_plans_and_on_in_others() {
-        let rates: Vec<Faults> = (0..200).map(|seed| Plan::draw(seed).faults).collect();
+        let rates: Vec<Faults> = (0..200).map(|seed| Plan::draw(seed, None).faults).collect();
         let kinds: [fn(&Faults) -> f64; 10] = [
             |faults| faults.lose_unsynced,
             |faults| faults.keep_subset,

@@ -21,13 +21,15 @@ usage: cargo xtask <command>
 
   test                      everything that must hold on every commit: formatting, lints and tests on both backends,
                             the book's examples, and simulated seeds (stopped by time, above a floor)
-  sim [options]             simulated crash-recovery seeds, one process each
+  sim [options]             simulated seeds of crashes, partitions and recovery, one process each; see highwater-sim campaign --help
       --from N              first seed (1)
       --seeds N             how many (500)
       --seconds N           stop after this long, but not below the floor
       --floor N             run at least this many (100)
       --jobs N              processes at once (all CPUs)
       --mutant N            switch a planted bug on and count the seeds until it is found
+      --nodes 1|3|mix       servers of a seed (1)
+      --keep-going          do not stop at the first violation
       --json                one JSON line per seed
   ring0 [options]           the Raft state machine alone, against Raft's invariants after every step
       --seeds N             seeds (100000)

@@ -12,10 +12,11 @@ use madsim::runtime::Handle;
 use madsim::task::NodeId;
 
 use super::net::{MadsimListener, MadsimStream};
-use super::world::{World, world};
+use super::world::{World, number, world};
 use crate::buffer::AlignedBuf;
 use crate::disk::{CrashKind, Disk, Handle as DiskHandle, Incarnation, Operation};
 use crate::env::{CoreId, Env, File, Monotonic, OpenOptions, WallMicros};
+use crate::network::Machine;
 use crate::trace::text;
 
 /// madsim's wall clock starts in 2022, before the epoch of our own stamps: this many seconds (four years) are added.
@@ -29,7 +30,6 @@ pub struct MadsimEnv {
     world: World,
     node: NodeId,
     life: Incarnation,
-    life_start: u64,
     core: CoreId,
     core_count: u16,
 }
@@ -47,8 +47,7 @@ impl MadsimEnv {
     pub(super) fn of_current_node() -> Self {
         let (world, node) = (installed(), madsim::plugin::node());
         let life = world.with_disk(node, |disk| disk.incarnation());
-        let life_start = world.life_start(node);
-        Self { world, node, life, life_start, core: CoreId(0), core_count: 1 }
+        Self { world, node, life, core: CoreId(0), core_count: 1 }
     }
 
     pub(super) fn on_core(&self, core: CoreId, core_count: u16) -> Self {
@@ -59,9 +58,9 @@ impl MadsimEnv {
         &self.world
     }
 
-    /// Identifies the machine and its life, for what must not be shared between lives.
-    pub(super) const fn identity(&self) -> (NodeId, Incarnation) {
-        (self.node, self.life)
+    /// The machine and its life, for what ends with it.
+    pub(super) fn place(&self) -> (Machine, Incarnation) {
+        (number(self.node), self.life)
     }
 
     /// Lets `effect` happen on the disk after its latency. A task of the node completes it even if the caller stops waiting.
@@ -167,13 +166,15 @@ impl Env for MadsimEnv {
     }
 
     fn now(&self) -> Monotonic {
-        Monotonic(self.world.elapsed().saturating_sub(self.life_start))
+        Monotonic(self.world.monotonic(self.node))
     }
 
     fn wall(&self) -> WallMicros {
         let since = self.world.time().now_time().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let shifted = since + Duration::from_secs(WALL_SHIFT_SECONDS);
-        WallMicros(i64::try_from(shifted.as_micros()).unwrap_or(i64::MAX))
+        WallMicros(
+            i64::try_from(shifted.as_micros()).unwrap_or(i64::MAX).saturating_add(self.world.wall_ahead(self.node)),
+        )
     }
 
     async fn sleep_until(&self, at: Monotonic) {
@@ -182,6 +183,7 @@ impl Env for MadsimEnv {
             if left == 0 {
                 return;
             }
+            let left = self.world.virtual_micros(self.node, left);
             self.world.time().sleep(Duration::from_micros(left)).await;
         }
     }
@@ -261,7 +263,7 @@ impl Env for MadsimEnv {
     }
 
     async fn listen(&self, addr: SocketAddr) -> io::Result<MadsimListener> {
-        MadsimListener::bind(self, addr).await
+        MadsimListener::bind(self, addr)
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<MadsimStream> {

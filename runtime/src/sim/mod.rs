@@ -1,28 +1,32 @@
 //! # The simulation backend: whole machines under madsim
 //!
-//! madsim gives the executor, the virtual clock, node life, the network and the interception of libc's clocks and randomness;
-//! the disk is [ours](crate::disk), as a plugin that outlives the node and crashes with it. One madsim node is one machine; its
+//! madsim gives the executor, the virtual time, node life and the interception of libc's clocks and randomness; the
+//! [disk](crate::disk), the [network](crate::network) and each machine's clocks are ours, as a plugin that outlives the node and crashes with it. One madsim node is one machine; its
 //! cores are groups of tasks that share nothing but queues.
 //!
 //! One process runs one seed. Everything that happens is folded into [`trace_hash`]: two processes with one seed must agree on it.
 
+mod clock;
 mod env;
 mod launch;
 mod net;
 mod world;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::Path;
 
 use madsim::runtime::{Handle, Runtime};
 use madsim::task::NodeId;
 
+pub use clock::ClockFaults;
 pub use env::{MadsimEnv, MadsimFile};
 pub use launch::{Cores, launch};
 pub use net::{MadsimListener, MadsimStream};
 
 use crate::disk::{CrashKind, Disk, FaultCounts, Faults};
-use world::{World, world};
+use crate::network::{Link, NetworkCounts};
+use world::{World, number, world};
 
 /// The environment above the leaf crates.
 pub type Rt = MadsimEnv;
@@ -111,6 +115,95 @@ pub fn completions(node: NodeId) -> u64 {
 #[must_use]
 pub fn fault_counts() -> FaultCounts {
     world().map(|world| world.fault_counts()).unwrap_or_default()
+}
+
+/// Says where on the network a machine is. One that listens is where it listens; those that only connect are told apart by this.
+pub fn settle(node: NodeId, ip: IpAddr) {
+    if let Some(world) = world() {
+        world.settle(number(node), ip);
+    }
+}
+
+/// Changes every link that was not set by itself.
+pub fn set_links(link: Link) {
+    if let Some(world) = world() {
+        world.network(|network, _| network.set_links(link));
+    }
+}
+
+/// Changes one directed link.
+pub fn set_link(from: NodeId, to: NodeId, link: Link) {
+    if let Some(world) = world() {
+        world.network(|network, _| network.set_link(number(from), number(to), link));
+    }
+}
+
+/// Cuts a directed link: nothing gets through until it is mended.
+pub fn cut_link(from: NodeId, to: NodeId) {
+    if let Some(world) = world() {
+        world.trace("cut", number(from).0, number(to).0);
+        world.network(|network, now| network.cut(number(from), number(to), now));
+    }
+}
+
+/// Mends a cut link.
+pub fn mend_link(from: NodeId, to: NodeId) {
+    if let Some(world) = world() {
+        world.trace("mend", number(from).0, number(to).0);
+        world.network(|network, now| network.mend(number(from), number(to), now));
+    }
+}
+
+/// Every link is sound and whole again.
+pub fn heal_network() {
+    if let Some(world) = world() {
+        world.trace("heal", 0, 0);
+        world.network(|network, now| network.heal(now));
+    }
+}
+
+/// Resets every connection between two machines.
+pub fn reset_connections(one: NodeId, other: NodeId) {
+    if let Some(world) = world() {
+        world.trace("reset connections", number(one).0, number(other).0);
+        world.network(|network, now| network.reset_between(number(one), number(other), now));
+    }
+}
+
+/// How often each fault of the network has fired.
+#[must_use]
+pub fn network_counts() -> NetworkCounts {
+    world().map(|world| world.network_counts()).unwrap_or_default()
+}
+
+/// Changes how a machine's clocks go.
+pub fn set_clock(node: NodeId, faults: ClockFaults) {
+    if let Some(world) = world() {
+        world.change_clock(node, |_| faults);
+    }
+}
+
+/// Lets a machine's wall clock jump by so many microseconds.
+pub fn jump_clock(node: NodeId, micros: i64) {
+    if let Some(world) = world() {
+        world.jump_clock(node, micros);
+    }
+}
+
+/// Stops all tasks of a machine for a while, as a stopped process or a suspended guest: its clocks go on, its connections stay.
+pub fn pause(node: NodeId) {
+    if let Some(world) = world().filter(|world| !world.is_down(node)) {
+        world.trace("pause", number(node).0, 0);
+        Handle::current().pause(node);
+    }
+}
+
+/// Lets a paused machine go on.
+pub fn resume(node: NodeId) {
+    if let Some(world) = world() {
+        world.trace("resume", number(node).0, 0);
+        Handle::current().resume(node);
+    }
 }
 
 /// The hash over all events so far: I/O submissions and completions, spawned tasks, queue messages, network traffic and

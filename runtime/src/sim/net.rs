@@ -1,61 +1,88 @@
-//! Streams and listeners over madsim's TCP.
-//!
-//! madsim's stream has no half-close and sends nothing before a flush. Both ends are ours, so each write goes out at once as a
-//! frame, and an empty frame closes one direction:
-//!
-//! ```text
-//! | length u32 LE | length bytes |   length 0: no more from this side
-//! ```
-//!
-//! Reads and writes move random amounts. Still missing until the network is our own model: loss, resets, back-pressure.
+//! Streams and listeners over the [network model](crate::network). Reads and writes move random amounts.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
-use madsim::net::{TcpListener, TcpStream};
-use madsim::task::NodeId;
-use tokio::io::{AsyncRead as TokioRead, AsyncWrite as TokioWrite, ReadBuf};
+use madsim::time::Sleep;
 
 use super::env::MadsimEnv;
 use super::world::World;
 use crate::disk::Incarnation;
-use crate::env::{CoreId, Env, Listener};
+use crate::env::{Env, Listener};
+use crate::network::{Arrival, ConnectionId, Machine, Progress, Side};
 use crate::rng::Rng;
 
-const HEADER: usize = 4;
-/// Largest frame, in bytes.
-const FRAME: usize = 64 * 1024;
+/// Largest segment, in bytes.
+const SEGMENT: usize = 64 * 1024;
+/// How long a connect tries, in microseconds.
+const CONNECT: u64 = 4_000_000;
 
 /// One end of a simulated connection.
-#[derive(Debug)]
 pub struct MadsimStream {
-    inner: TcpStream,
     world: World,
+    machine: Machine,
+    life: Incarnation,
+    id: ConnectionId,
+    side: Side,
     rng: Rng,
-    /// Received and not yet read, headers included.
-    raw: VecDeque<u8>,
-    /// Bytes of the frame at the front of `raw` that are still to be read.
-    frame_left: usize,
-    read_ended: bool,
+    /// When something changes by itself, who waits for it.
+    timer: Option<(u64, Waker, Pin<Box<Sleep>>)>,
     write_ended: bool,
 }
 
+impl std::fmt::Debug for MadsimStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MadsimStream").field("id", &self.id).field("side", &self.side).finish_non_exhaustive()
+    }
+}
+
 impl MadsimStream {
-    fn new(env: &MadsimEnv, inner: TcpStream) -> Self {
+    fn new(env: &MadsimEnv, id: ConnectionId, side: Side) -> Self {
         let world = env.world().clone();
+        let (machine, life) = env.place();
         let rng = world.fork_rng();
-        Self { inner, world, rng, raw: VecDeque::new(), frame_left: 0, read_ended: false, write_ended: false }
+        Self { world, machine, life, id, side, rng, timer: None, write_ended: false }
     }
 
     pub(super) async fn connect(env: &MadsimEnv, addr: SocketAddr) -> io::Result<Self> {
-        env.world().trace("connect", u64::from(addr.port()), 0);
-        Ok(Self::new(env, TcpStream::connect(addr).await?))
+        let world = env.world();
+        world.trace("connect", u64::from(addr.port()), 0);
+        let (from, _) = env.place();
+        let to = world.machine_at(from, addr.ip());
+        let since = world.elapsed();
+        let mut wait = 20_000 + world.random() % 200_000;
+        loop {
+            let arrival = match to.and_then(|to| world.network(|network, now| network.begin_connect(from, to, now))) {
+                Some(at) => {
+                    until(world, at).await;
+                    to.map(|to| world.network(|network, now| network.arrive(from, to, addr.port(), now)))
+                }
+                None => None,
+            };
+            match arrival {
+                Some(Arrival::Accepted { id, back }) => {
+                    // Dropped meanwhile, it is closed.
+                    let stream = Self::new(env, id, Side::Connector);
+                    until(world, back).await;
+                    return Ok(stream);
+                }
+                Some(Arrival::Refused { back }) => {
+                    until(world, back).await;
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                Some(Arrival::Lost) | None => {}
+            }
+            if world.elapsed().saturating_sub(since) > CONNECT {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            until(world, world.elapsed() + wait).await;
+            wait *= 2;
+        }
     }
 
     fn some_of(&mut self, most: usize) -> usize {
@@ -63,25 +90,25 @@ impl MadsimStream {
         if self.rng.chance(0.5) { most } else { part.min(most) }
     }
 
-    fn send(&mut self, context: &mut Context<'_>, frame: &[u8]) -> Poll<io::Result<()>> {
-        // madsim takes a write whole, at once.
-        let taken = ready!(Pin::new(&mut self.inner).poll_write(context, frame))?;
-        if taken != frame.len() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::WriteZero, "madsim took part of a write")));
+    /// Whether time alone has changed something by now; else the task is woken when it does.
+    fn has_come(&mut self, at: Option<u64>, context: &mut Context<'_>) -> bool {
+        let Some(at) = at else { return false };
+        let waker = context.waker();
+        if self.timer.as_ref().is_some_and(|(armed, who, _)| *armed == at && who.will_wake(waker)) {
+            return self.world.elapsed() >= at;
         }
-        Pin::new(&mut self.inner).poll_flush(context)
+        let left = at.saturating_sub(self.world.elapsed());
+        let mut sleep = Box::pin(self.world.time().sleep(Duration::from_micros(left)));
+        let come = sleep.as_mut().poll(context).is_ready();
+        self.timer = Some((at, waker.clone(), sleep));
+        come
     }
+}
 
-    /// The next header, if it has arrived.
-    fn take_header(&mut self) -> Option<usize> {
-        if self.raw.len() < HEADER {
-            return None;
-        }
-        let mut header = [0; HEADER];
-        for (to, from) in header.iter_mut().zip(self.raw.drain(..HEADER)) {
-            *to = from;
-        }
-        usize::try_from(u32::from_le_bytes(header)).ok()
+async fn until(world: &World, at: u64) {
+    let left = at.saturating_sub(world.elapsed());
+    if left > 0 {
+        world.time().sleep(Duration::from_micros(left)).await;
     }
 }
 
@@ -91,148 +118,99 @@ impl AsyncRead for MadsimStream {
         if target.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        let most = this.some_of(target.len());
+        let (id, side) = (this.id, this.side);
         loop {
-            if this.read_ended {
-                return Poll::Ready(Ok(0));
-            }
-            let here = this.frame_left.min(this.raw.len()).min(target.len());
-            if here > 0 {
-                let count = this.some_of(here);
-                for (to, from) in target.iter_mut().zip(this.raw.drain(..count)) {
-                    *to = from;
+            let Some(target) = target.get_mut(..most) else { return Poll::Ready(Ok(0)) };
+            match this.world.network(|network, now| network.read(id, side, target, now, context.waker())) {
+                Progress::Moved(count) => {
+                    this.world.trace("received", count as u64, id.0);
+                    return Poll::Ready(Ok(count));
                 }
-                this.frame_left -= count;
-                this.world.trace("received", count as u64, 0);
-                return Poll::Ready(Ok(count));
+                Progress::Failed(kind) => {
+                    this.world.trace("read failed", id.0, 0);
+                    return Poll::Ready(Err(kind.into()));
+                }
+                Progress::Wait(at) => {
+                    if !this.has_come(at, context) {
+                        return Poll::Pending;
+                    }
+                }
             }
-            if this.frame_left == 0
-                && let Some(length) = this.take_header()
-            {
-                this.read_ended = length == 0;
-                this.frame_left = length;
-                continue;
-            }
-            let mut chunk = [0; 16 * 1024];
-            let mut buffer = ReadBuf::new(&mut chunk);
-            ready!(Pin::new(&mut this.inner).poll_read(context, &mut buffer))?;
-            this.raw.extend(buffer.filled());
-            // The other side is gone: its machine has crashed, or it dropped the stream.
-            this.read_ended = buffer.filled().is_empty();
         }
     }
 }
 
 impl AsyncWrite for MadsimStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.write_ended {
+        let this = &mut *self;
+        if this.write_ended {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, "the connection is closed")));
         }
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let count = self.some_of(bytes.len().min(FRAME));
-        let length = u32::try_from(count).unwrap_or(u32::MAX);
-        let mut frame = Vec::with_capacity(HEADER + count);
-        frame.extend_from_slice(&length.to_le_bytes());
-        frame.extend(bytes.iter().take(count));
-        ready!(self.send(context, &frame))?;
-        self.world.trace("sent", count as u64, 0);
-        Poll::Ready(Ok(count))
+        let count = this.some_of(bytes.len().min(SEGMENT));
+        let (id, side) = (this.id, this.side);
+        loop {
+            let Some(bytes) = bytes.get(..count) else { return Poll::Ready(Ok(0)) };
+            match this.world.network(|network, now| network.write(id, side, bytes, now, context.waker())) {
+                Progress::Moved(count) => {
+                    this.world.trace("sent", count as u64, id.0);
+                    return Poll::Ready(Ok(count));
+                }
+                Progress::Failed(kind) => {
+                    this.world.trace("write failed", id.0, 0);
+                    return Poll::Ready(Err(kind.into()));
+                }
+                Progress::Wait(at) => {
+                    if !this.has_come(at, context) {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.write_ended {
-            self.write_ended = true;
-            // A peer that is gone needs no goodbye.
-            let _ = ready!(self.send(context, &[0; HEADER]));
-        }
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_ended = true;
+        let (id, side) = (self.id, self.side);
+        self.world.network(|network, now| network.finish(id, side, now));
         Poll::Ready(Ok(()))
     }
 }
 
-type Place = (NodeId, Incarnation, SocketAddr);
-type Accepted = (TcpStream, SocketAddr);
-
-thread_local! {
-    /// Listening sockets that further cores of the same machine may join, as SO_REUSEPORT lets them in production.
-    static LISTENERS: RefCell<BTreeMap<Place, Weak<Shared>>> = const { RefCell::new(BTreeMap::new()) };
-}
-
-/// One madsim socket and the cores that listen on it.
-#[derive(Debug)]
-struct Shared {
-    inner: TcpListener,
-    cores: RefCell<BTreeMap<CoreId, flume::Sender<Accepted>>>,
+impl Drop for MadsimStream {
+    fn drop(&mut self) {
+        // A dead life's sockets went with it.
+        if self.world.is_alive(self.machine, self.life) {
+            let (id, side) = (self.id, self.side);
+            self.world.network(|network, now| network.close(id, side, now));
+        }
+    }
 }
 
 /// A listening address of a simulated machine. Each connection goes to a random one of the cores that listen on it, as the
 /// kernel's hash spreads them in production, whether or not that core is accepting just then.
 #[derive(Debug)]
 pub struct MadsimListener {
-    shared: Rc<Shared>,
-    mine: flume::Receiver<Accepted>,
     env: MadsimEnv,
-}
-
-fn shared(place: &Place) -> Option<Rc<Shared>> {
-    LISTENERS.with_borrow(|listeners| listeners.get(place).and_then(Weak::upgrade))
+    machine: Machine,
+    life: Incarnation,
+    addr: SocketAddr,
 }
 
 impl MadsimListener {
-    pub(super) async fn bind(env: &MadsimEnv, addr: SocketAddr) -> io::Result<Self> {
-        let (node, life) = env.identity();
-        if let Some(shared) = shared(&(node, life, addr)) {
-            return Self::join(shared, env, addr);
-        }
-        match TcpListener::bind(addr).await {
-            Ok(inner) => {
-                let bound = inner.local_addr()?;
-                let shared = Rc::new(Shared { inner, cores: RefCell::default() });
-                LISTENERS.with_borrow_mut(|listeners| {
-                    listeners.retain(|_, listener| listener.strong_count() > 0);
-                    listeners.insert((node, life, bound), Rc::downgrade(&shared));
-                });
-                Self::join(shared, env, bound)
-            }
-            Err(error) => match shared(&(node, life, addr)) {
-                // Another core was faster.
-                Some(shared) => Self::join(shared, env, addr),
-                None => Err(error),
-            },
-        }
-    }
-
-    fn join(shared: Rc<Shared>, env: &MadsimEnv, addr: SocketAddr) -> io::Result<Self> {
-        let (sender, mine) = flume::unbounded();
-        let mut cores = shared.cores.borrow_mut();
-        if cores.contains_key(&env.core()) {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("this core already listens on {addr}")));
-        }
-        cores.insert(env.core(), sender);
-        drop(cores);
-        Ok(Self { shared, mine, env: env.clone() })
-    }
-
-    fn accepted(&self, (stream, peer): Accepted) -> (MadsimStream, SocketAddr) {
-        self.env.world().trace("accept", u64::from(peer.port()), u64::from(self.env.core().0));
-        (MadsimStream::new(&self.env, stream), peer)
-    }
-
-    /// Gives a connection to a random core; back if that core is this one.
-    fn deal(&self, connection: Accepted) -> Option<Accepted> {
-        let cores = self.shared.cores.borrow();
-        let pick = usize::try_from(self.env.world().random() % (cores.len().max(1) as u64)).unwrap_or(0);
-        match cores.iter().nth(pick) {
-            // The queue is unbounded and its receiver is removed from the map before it goes.
-            Some((core, queue)) if *core != self.env.core() => {
-                queue.send(connection).err().map(|flume::SendError(back)| back)
-            }
-            _ => Some(connection),
-        }
+    pub(super) fn bind(env: &MadsimEnv, addr: SocketAddr) -> io::Result<Self> {
+        let (machine, life) = env.place();
+        let world = env.world();
+        world.settle(machine, addr.ip());
+        let port = world.network(|network, _| network.listen(machine, addr.port(), env.core()))?;
+        Ok(Self { env: env.clone(), machine, life, addr: SocketAddr::new(addr.ip(), port) })
     }
 }
 
@@ -240,24 +218,29 @@ impl Listener for MadsimListener {
     type Stream = MadsimStream;
 
     async fn accept(&self) -> io::Result<(MadsimStream, SocketAddr)> {
-        loop {
-            let mine = async { self.mine.recv_async().await.map(|dealt| (true, dealt)).map_err(io::Error::other) };
-            let fresh = async { self.shared.inner.accept().await.map(|connection| (false, connection)) };
-            let (dealt, connection) = futures_lite::future::or(mine, fresh).await?;
-            let here = if dealt { Some(connection) } else { self.deal(connection) };
-            if let Some(connection) = here {
-                return Ok(self.accepted(connection));
+        let (world, core, port) = (self.env.world(), self.env.core(), self.addr.port());
+        let (id, from, from_port) = poll_fn(|context| {
+            match world.network(|network, _| network.accept(self.machine, port, core, context.waker())) {
+                Some(connection) => Poll::Ready(connection),
+                None => Poll::Pending,
             }
-        }
+        })
+        .await;
+        world.trace("accept", u64::from(from_port), u64::from(core.0));
+        let ip = world.address_of(from).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Ok((MadsimStream::new(&self.env, id, Side::Acceptor), SocketAddr::new(ip, from_port)))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.shared.inner.local_addr()
+        Ok(self.addr)
     }
 }
 
 impl Drop for MadsimListener {
     fn drop(&mut self) {
-        self.shared.cores.borrow_mut().remove(&self.env.core());
+        if self.env.world().is_alive(self.machine, self.life) {
+            let (core, port) = (self.env.core(), self.addr.port());
+            self.env.world().network(|network, now| network.unlisten(self.machine, port, core, now));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use madsim::plugin::Simulator;
@@ -10,8 +11,10 @@ use madsim::task::NodeId;
 use madsim::time::TimeHandle;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::clock::{Clock, ClockFaults};
 use crate::buggify::Sites;
-use crate::disk::{CrashKind, Disk, FaultCounts, Faults};
+use crate::disk::{CrashKind, Disk, FaultCounts, Faults, Incarnation};
+use crate::network::{self, Network, NetworkCounts};
 use crate::rng::Rng;
 use crate::trace::Trace;
 
@@ -45,6 +48,9 @@ struct State {
     rng: Rng,
     faults: Faults,
     machines: BTreeMap<NodeId, Machine>,
+    network: Network,
+    /// Where machines are.
+    places: BTreeMap<IpAddr, network::Machine>,
     trace: Trace,
     sites: Sites,
 }
@@ -57,8 +63,12 @@ struct Machine {
     crash_kind: CrashKind,
     down: bool,
     stop_reason: Option<String>,
-    /// Virtual microseconds at which the present life began.
-    life_start: u64,
+    clock: Clock,
+}
+
+/// A machine as the network knows it.
+pub(super) fn number(node: NodeId) -> network::Machine {
+    network::Machine(node.to_string().parse().unwrap_or(u64::MAX))
 }
 
 impl State {
@@ -71,7 +81,7 @@ impl State {
             crash_kind: CrashKind::Power,
             down: false,
             stop_reason: None,
-            life_start: 0,
+            clock: Clock::default(),
         })
     }
 }
@@ -81,7 +91,17 @@ impl Simulator for World {
         let seed = rand.clone().next_u64();
         let mut rng = Rng::new(seed);
         let sites = Sites::new(rng.fork());
-        let state = State { seed, rng, faults: Faults::none(), machines: BTreeMap::new(), trace: Trace::new(), sites };
+        let network = Network::new(rng.fork());
+        let state = State {
+            seed,
+            rng,
+            faults: Faults::none(),
+            machines: BTreeMap::new(),
+            network,
+            places: BTreeMap::new(),
+            trace: Trace::new(),
+            sites,
+        };
         let world = Self(Arc::new(Inner { state: Mutex::new(state), time: time.clone() }));
         WORLD.with_borrow_mut(|current| *current = Arc::downgrade(&world.0));
         world
@@ -89,13 +109,16 @@ impl Simulator for World {
 
     /// The node was killed. Its tasks' destructors run after this, and find a disk that no longer knows them.
     fn reset_node(&self, node: NodeId) {
-        self.trace("crash", 0, 0);
+        self.trace("crash", number(node).0, 0);
         let mut state = self.state();
         let machine = state.machine(node);
-        machine.disk.crash(machine.crash_kind);
+        let kind = machine.crash_kind;
+        machine.disk.crash(kind);
         machine.crash_kind = CrashKind::Power;
         machine.crash_point = None;
         machine.down = true;
+        drop(state);
+        self.network(|network, now| network.crash(number(node), kind, now));
     }
 }
 
@@ -156,11 +179,79 @@ impl World {
         let machine = state.machine(node);
         machine.down = false;
         machine.stop_reason = None;
-        machine.life_start = now;
+        machine.clock.start_life(now);
+        state.network.start(number(node));
     }
 
-    pub fn life_start(&self, node: NodeId) -> u64 {
-        self.state().machine(node).life_start
+    /// Does something with the network at this moment; who waits for it is woken, its faults go into the trace.
+    pub fn network<T>(&self, act: impl FnOnce(&mut Network, u64) -> T) -> T {
+        let now = self.elapsed();
+        let mut state = self.state();
+        let result = act(&mut state.network, now);
+        let (woken, faults) = (state.network.take_woken(), state.network.take_faults());
+        drop(state);
+        for fault in faults {
+            self.trace(fault.name(), 0, 0);
+        }
+        for waker in woken {
+            waker.wake();
+        }
+        result
+    }
+
+    pub fn network_counts(&self) -> NetworkCounts {
+        self.state().network.counts()
+    }
+
+    /// The machine has this address, unless another one has.
+    pub fn settle(&self, machine: network::Machine, ip: IpAddr) {
+        if !ip.is_loopback() && !ip.is_unspecified() {
+            self.state().places.entry(ip).or_insert(machine);
+        }
+    }
+
+    pub fn machine_at(&self, from: network::Machine, ip: IpAddr) -> Option<network::Machine> {
+        if ip.is_loopback() { Some(from) } else { self.state().places.get(&ip).copied() }
+    }
+
+    pub fn address_of(&self, machine: network::Machine) -> Option<IpAddr> {
+        self.state().places.iter().find(|(_, at)| **at == machine).map(|(ip, _)| *ip)
+    }
+
+    /// Whether a machine is up and in this life.
+    pub fn is_alive(&self, machine: network::Machine, life: Incarnation) -> bool {
+        let state = self.state();
+        let found = state.machines.iter().find(|(node, _)| number(**node) == machine);
+        found.is_some_and(|(_, machine)| !machine.down && machine.disk.incarnation() == life)
+    }
+
+    pub fn monotonic(&self, node: NodeId) -> u64 {
+        let now = self.elapsed();
+        self.state().machine(node).clock.monotonic(now)
+    }
+
+    pub fn wall_ahead(&self, node: NodeId) -> i64 {
+        let now = self.elapsed();
+        self.state().machine(node).clock.wall_ahead(now)
+    }
+
+    pub fn virtual_micros(&self, node: NodeId, local: u64) -> u64 {
+        self.state().machine(node).clock.virtual_micros(local)
+    }
+
+    pub fn change_clock(&self, node: NodeId, change: impl FnOnce(ClockFaults) -> ClockFaults) {
+        let now = self.elapsed();
+        let mut state = self.state();
+        let clock = &mut state.machine(node).clock;
+        let faults = change(clock.faults());
+        clock.change(faults, now);
+        drop(state);
+        self.trace("clock", faults.offset.unsigned_abs(), faults.drift.unsigned_abs());
+    }
+
+    pub fn jump_clock(&self, node: NodeId, micros: i64) {
+        self.state().machine(node).clock.jump(micros);
+        self.trace("clock jump", micros.unsigned_abs(), number(node).0);
     }
 
     pub fn is_down(&self, node: NodeId) -> bool {

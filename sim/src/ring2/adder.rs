@@ -2,13 +2,17 @@
 
 use std::rc::Rc;
 
+use highwater_sim::linear::Act;
 use highwater_sim::model::Counter;
 use highwater_sim::plan::{Action, Manner};
 use serde_json::json;
 
-use super::session::{Reply, Session, changed, number};
+use super::session::{Reply, Session, changed, number, rows_of};
 use super::setup;
-use super::shared::{Run, pause};
+use super::shared::{Run, now_micros, pause};
+
+/// The table of the counters.
+pub const COUNTERS: &str = "counters";
 
 /// Carries out an adder's operations.
 pub async fn add(run: Rc<Run>, number: usize) {
@@ -37,6 +41,7 @@ fn counter<T>(run: &Run, id: i64, change: impl FnOnce(&mut Counter) -> T) -> T {
 async fn add_one(run: &Rc<Run>, session: &mut Session, id: i64, manner: Manner) -> Result<(), String> {
     let sql = "UPDATE w.counters SET n = n + 1 WHERE id = $1";
     counter(run, id, |counter| counter.begun += 1);
+    let call = now_micros();
     let reply = match manner {
         Manner::Retry | Manner::Impatient(_) => {
             let request = session.request_id();
@@ -48,6 +53,8 @@ async fn add_one(run: &Rc<Run>, session: &mut Session, id: i64, manner: Manner) 
     match reply {
         Reply::Done(answer) if changed(&answer) == 1 => {
             run.acknowledge_write();
+            run.acknowledged_at(session.node());
+            run.record(COUNTERS, id, session.name(), call, true, Act::Add(1));
             counter(run, id, |counter| counter.acknowledged += 1);
             Ok(())
         }
@@ -59,6 +66,7 @@ async fn add_one(run: &Rc<Run>, session: &mut Session, id: i64, manner: Manner) 
         }
         Reply::Lost | Reply::Open => {
             run.mark("additions_unknown");
+            run.record(COUNTERS, id, session.name(), call, false, Act::Add(1));
             counter(run, id, |counter| counter.unknown += 1);
             Ok(())
         }
@@ -67,11 +75,20 @@ async fn add_one(run: &Rc<Run>, session: &mut Session, id: i64, manner: Manner) 
 
 /// A read is linearizable: everything acknowledged before it is in it, nothing is that was not begun.
 async fn look(run: &Rc<Run>, session: &mut Session, id: i64) -> Result<(), String> {
-    let before = counter(run, id, |counter| *counter);
-    let rows = session.rows("SELECT n FROM w.counters WHERE id = $1", &json!([id])).await?;
+    let (before, call, rows) = loop {
+        let (before, call) = (counter(run, id, |counter| *counter), now_micros());
+        match session.sql("SELECT n FROM w.counters WHERE id = $1", &json!([id]), None, None).await {
+            Reply::Done(answer) => break (before, call, rows_of(&answer)),
+            Reply::Refused { state, message } => return Err(format!("it was refused: {state} {message}")),
+            Reply::NotNow | Reply::Lost | Reply::Open if run.is_broken() => return Ok(()),
+            Reply::NotNow | Reply::Lost | Reply::Open => pause(10_000).await,
+        }
+    };
     let value = rows.first().map_or(i64::MIN, |row| number(row, 0));
     let now = counter(run, id, |counter| *counter);
     run.mark("reads_checked");
+    run.read_at(session.node());
+    run.record(COUNTERS, id, session.name(), call, true, Act::Read(Some(value)));
     match u64::try_from(value) {
         Ok(value) if now.may_read(&before, value) => Ok(()),
         _ => Err(format!("counter {id} reads {value}; before: {before:?}, after: {now:?}")),

@@ -1,4 +1,4 @@
-//! Ring 2: one machine with the real server code, clients on another, and what ends the first again and again.
+//! Ring 2: one or three machines with the real server code, clients on another, and what befalls the first again and again.
 //!
 //! The **director** sets the database up, starts the clients of the plan, waits until they are done and every crash has come, then
 //! switches the faults off and has everything verified, before and after one more power cut. The **nemesis** runs beside it.
@@ -10,8 +10,11 @@ mod consumer;
 mod nemesis;
 mod report;
 mod session;
+mod setter;
 mod setup;
 mod shared;
+mod token;
+mod troubles;
 mod verify;
 mod watcher;
 mod world;
@@ -27,16 +30,19 @@ use madsim::runtime::{Handle, Runtime};
 pub use report::Report;
 use shared::{Phase, Run};
 
-/// Carries a seed's plan out and says whether every promise was kept.
-pub fn run(seed: u64, mutant: u32, trace: bool) -> Report {
+/// Carries a plan out and says whether every promise was kept.
+pub fn run(plan: Plan, mutant: u32, trace: bool) -> Report {
     highwater_runtime::choose_mutant(mutant);
-    let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+    let runtime = Runtime::with_seed_and_config(plan.seed, madsim::Config::default());
     sim::install(&runtime, Faults::none());
-    let run = Run::install(Plan::draw(seed), trace);
+    let run = Run::install(plan, trace);
     runtime.block_on(async {
-        let server = world::start_machine();
-        run.set_server(server);
-        Handle::current().create_node().name("clients").ip(world::CLIENTS).init(|| direct(shared::current())).build();
+        for node in 0..run.nodes() {
+            run.add_server(world::start_machine(node));
+        }
+        let clients = Handle::current().create_node().name("clients").init(|| direct(shared::current())).build().id();
+        sim::settle(clients, world::CLIENTS);
+        run.set_clients_machine(clients);
         nemesis::haunt(&run).await;
         report::of(&run)
     })
@@ -58,12 +64,16 @@ async fn direct(run: Rc<Run>) {
 async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
     setup::database(run).await?;
     run.switch_faults(true);
+    troubles::Troubles::set_links(run);
     run.enter(Phase::Load);
     for number in 0..run.plan.writers.len() {
         run.client(writer::write(Rc::clone(run), number));
     }
     for number in 0..run.plan.adders.len() {
         run.client(adder::add(Rc::clone(run), number));
+    }
+    for number in 0..run.plan.setters.len() {
+        run.client(setter::set(Rc::clone(run), number));
     }
     for number in 0..highwater_sim::plan::CONSUMERS {
         run.attendant(consumer::ack_by_hand(Rc::clone(run), number));
@@ -75,12 +85,12 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
     run.until(Run::crashes_are_over).await;
     run.switch_faults(false);
     run.enter(Phase::Verify);
-    run.until(|run| run.attendants() == 0).await;
+    run.until(|run| run.all_serve() && run.attendants() == 0).await;
     if run.is_broken() {
         return Ok(());
     }
     verify::everything(run, "at the end").await?;
     run.last_crash();
-    run.until(|run| run.crashes_are_over() && run.is_serving()).await;
+    run.until(|run| run.crashes_are_over() && run.all_serve()).await;
     verify::everything(run, "after one more power cut").await
 }

@@ -1,12 +1,15 @@
-//! The nemesis: ends the server's life as the plan says, starts it again, and judges a server that ends by itself or does not come back.
+//! The nemesis: ends servers' lives as the plan says, starts them again, and judges a server that ends by itself or does not come back.
+//! What else befalls a cluster it leaves to [`Troubles`](super::troubles).
 
 use std::collections::VecDeque;
 
-use highwater_runtime::disk::{CrashKind, Fault};
+use highwater_runtime::disk::CrashKind;
 use highwater_runtime::sim;
 use highwater_sim::plan::Crash;
+use highwater_sim::trouble::{Disturbance, Target};
 
 use super::shared::{Phase, Run, now_micros, pause};
+use super::troubles::Troubles;
 
 /// How long a server may take to serve again, in microseconds: many stalls of the disk, one after the other.
 const COMES_BACK: u64 = 120_000_000;
@@ -16,13 +19,34 @@ const STOPS: u64 = 20_000_000;
 const LOOK: u64 = 2_000;
 /// How long it waits for a crash at an I/O completion before it crashes without one, in microseconds.
 const ARMED: u64 = 1_500_000;
+/// How long the clients of a cluster may take to finish once nothing befalls it any more, in microseconds.
+const FINISHES: u64 = 240_000_000;
 
-/// What it does about the server, and what it knows of the present life.
-struct Nemesis<'a> {
-    run: &'a Run,
-    due: VecDeque<Crash>,
-    /// Since when the first of `due` may come.
-    ripe_since: Option<u64>,
+/// What comes next, in the order of acknowledged writes.
+enum Event {
+    Crash(Crash),
+    Trouble(Disturbance),
+}
+
+impl Event {
+    const fn after_writes(&self) -> u64 {
+        match self {
+            Self::Crash(crash) => crash.after_writes,
+            Self::Trouble(trouble) => trouble.after_writes,
+        }
+    }
+
+    const fn delay(&self) -> u64 {
+        match self {
+            Self::Crash(crash) => crash.delay,
+            Self::Trouble(trouble) => trouble.delay,
+        }
+    }
+}
+
+/// What is known of a server's present life, or its last one while it is down.
+#[derive(Default)]
+struct Life {
     /// A crash at an I/O completion that was asked for, when, and its kind.
     armed: Option<(u64, CrashKind)>,
     /// Further crashes of the one under way, during recovery.
@@ -34,26 +58,36 @@ struct Nemesis<'a> {
     syncs_failed_before: u64,
     /// When the present life's first failed sync was seen.
     sync_failed_at: Option<u64>,
+    /// It stays down until the final look.
+    stays_down: bool,
 }
 
-/// Carries out the plan's crashes until the run is over.
+/// What it does about the servers.
+struct Nemesis<'a> {
+    run: &'a Run,
+    due: VecDeque<Event>,
+    /// Since when the first of `due` may come.
+    ripe_since: Option<u64>,
+    lives: Vec<Life>,
+    troubles: Troubles<'a>,
+    /// When a server was last down, or anything else the matter: until then nobody needs to serve.
+    troubled_at: u64,
+}
+
+/// Carries out the plan's crashes and troubles until the run is over.
 pub async fn haunt(run: &Run) {
     sim::set_buggify(true);
-    let mut nemesis = Nemesis {
-        run,
-        due: run.plan.crashes.iter().cloned().collect(),
-        ripe_since: None,
-        armed: None,
-        again: VecDeque::new(),
-        restart_at: None,
-        down_for: 10_000,
-        born: 0,
-        failed_before: 0,
-        syncs_failed_before: 0,
-        sync_failed_at: None,
-    };
+    let crashes = run.plan.crashes.iter().cloned().map(Event::Crash);
+    let troubles = run.plan.surroundings.disturbances.iter().cloned().map(Event::Trouble);
+    let mut due: Vec<Event> = crashes.chain(troubles).collect();
+    due.retain(|event| event.after_writes() < u64::MAX);
+    due.sort_by_key(Event::after_writes);
+    let lives = (0..run.nodes()).map(|_| Life { down_for: 10_000, ..Life::default() }).collect();
+    let mut nemesis =
+        Nemesis { run, due: due.into(), ripe_since: None, lives, troubles: Troubles::new(run), troubled_at: 0 };
+    nemesis.troubles.set_clocks();
     if let Some((at, kind)) = run.plan.crash_at_birth {
-        nemesis.arm(at, kind);
+        nemesis.arm(run.plan.surroundings.bad_disk, at, kind);
         run.mark("crashes_at_birth");
     }
     while run.phase() != Phase::Over && !run.is_broken() {
@@ -70,60 +104,81 @@ pub async fn haunt(run: &Run) {
 }
 
 impl Nemesis<'_> {
-    fn look(&mut self) {
-        if sim::is_down(self.run.server()) {
-            self.look_at_the_dead();
-        } else {
-            self.look_at_the_living();
-        }
+    fn life(&mut self, node: usize) -> &mut Life {
+        #[expect(clippy::expect_used, reason = "one life per server, and nodes are numbered below their count")]
+        self.lives.get_mut(node).expect("there is such a server")
     }
 
-    fn look_at_the_dead(&mut self) {
+    fn look(&mut self) {
         let now = now_micros();
-        let Some(restart_at) = self.restart_at else {
-            self.judge_the_end();
-            self.restart_at = Some(now + self.down_for);
+        self.troubles.look(now);
+        for node in 0..self.run.nodes() {
+            if sim::is_down(self.run.machine(node)) {
+                self.look_at_the_dead(node, now);
+            } else {
+                self.look_at_the_living(node, now);
+            }
+        }
+        self.look_at_the_clients(now);
+        self.go_on(now);
+    }
+
+    fn look_at_the_dead(&mut self, node: usize, now: u64) {
+        let run = self.run;
+        let life = self.life(node);
+        let stays_down = life.stays_down && run.phase() < Phase::Verify;
+        let (restart_at, down_for) = (life.restart_at, life.down_for);
+        if !stays_down {
+            self.troubled_at = now;
+        }
+        let Some(restart_at) = restart_at else {
+            self.judge_the_end(node);
+            self.life(node).restart_at = Some(now + down_for);
             return;
         };
-        if now < restart_at {
+        if now < restart_at || stays_down {
             return;
         }
-        self.restart_at = None;
-        self.born = now;
-        self.failed_before = self.run.failed_operations();
-        self.syncs_failed_before = sim::fault_counts().of(Fault::SyncError);
-        self.sync_failed_at = None;
-        self.run.mark("restarts");
-        sim::restart(self.run.server());
-        if let Some((at, kind)) = self.again.pop_front() {
-            self.arm(at, kind);
+        let (failed, syncs) = (run.failed_operations(node), run.failed_syncs(node));
+        let life = self.life(node);
+        life.restart_at = None;
+        life.born = now;
+        life.failed_before = failed;
+        life.syncs_failed_before = syncs;
+        life.sync_failed_at = None;
+        let again = life.again.pop_front();
+        run.mark("restarts");
+        sim::restart(run.machine(node));
+        if let Some((at, kind)) = again {
+            self.arm(node, at, kind);
         }
     }
 
     /// Why the server is down: the plan wanted it, or it ended by itself and must have had a reason.
-    fn judge_the_end(&mut self) {
+    fn judge_the_end(&mut self, node: usize) {
         let run = self.run;
-        let failed = run.failed_operations() > self.failed_before;
-        if let Some(reason) = sim::stop_reason(run.server()) {
-            run.tell("server", || format!("stops itself: {reason}"));
+        let life = self.life(node);
+        let failed = run.failed_operations(node) > life.failed_before;
+        let armed = life.armed.take();
+        if let Some(reason) = sim::stop_reason(run.machine(node)) {
+            run.tell_of(node, || format!("stops itself: {reason}"));
             run.mark("stopped_itself");
             if !failed {
-                run.violation(format!("the server stopped itself though the disk had not failed: {reason}"));
+                run.violation(format!("a server stopped itself though its disk had not failed: {reason}"));
             }
-        } else if let Some(reason) = run.ended() {
+        } else if let Some(reason) = run.ended(node) {
             run.mark("start_refused");
             if !failed {
-                run.violation(format!("the server did not come up though the disk had not failed: {reason}"));
+                run.violation(format!("a server did not come up though its disk had not failed: {reason}"));
             }
-        } else if let Some((_, kind)) = self.armed {
-            if !run.is_serving_or_served() {
+        } else if let Some((_, kind)) = armed {
+            if !run.is_serving_or_served(node) {
                 run.mark("crashes_during_recovery");
             }
             run.mark("crashes_at_an_io");
             self.count(kind);
         }
-        self.armed = None;
-        let files = sim::with_disk(run.server(), |disk| disk.files());
+        let files = sim::with_disk(run.machine(node), |disk| disk.files());
         run.mark_most(
             "tables_at_most",
             files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "tbl")).count() as u64,
@@ -134,71 +189,160 @@ impl Nemesis<'_> {
         run.mark_most("tables_made", tables.map(|(path, _)| newest(path)).max().unwrap_or(0));
     }
 
-    fn look_at_the_living(&mut self) {
-        let now = now_micros();
+    fn look_at_the_living(&mut self, node: usize, now: u64) {
         let run = self.run;
-        if !run.is_serving() && now.saturating_sub(self.born) > COMES_BACK {
-            run.violation(format!("the server does not serve {} s after its start", COMES_BACK / 1_000_000));
+        if self.troubles.any() {
+            self.troubled_at = now;
         }
-        self.look_at_syncs(now);
-        if let Some((since, kind)) = self.armed {
-            if now.saturating_sub(since) > ARMED {
-                self.armed = None;
-                self.crash(kind);
-            }
-            return;
+        let since = self.life(node).born.max(if run.nodes() > 1 { self.troubled_at } else { 0 });
+        if !run.is_serving(node) && now.saturating_sub(since) > COMES_BACK {
+            run.violation(format!("a server does not serve {} s after its start", COMES_BACK / 1_000_000));
         }
-        if !run.is_serving() {
-            return;
-        }
-        if run.takes_last_crash() {
-            self.down_for = 10_000;
-            self.crash(CrashKind::Power);
-            return;
-        }
-        let Some(next) = self.due.front() else {
-            run.set_crashes_over(true);
-            return;
-        };
-        let is_ripe =
-            run.phase() == Phase::Rest || (run.phase() == Phase::Load && run.acknowledged() >= next.after_writes);
-        if !is_ripe {
-            return;
-        }
-        if now < *self.ripe_since.get_or_insert(now) + next.delay {
-            return;
-        }
-        self.ripe_since = None;
-        let Some(next) = self.due.pop_front() else { return };
-        self.again = next.during_recovery.into();
-        self.down_for = next.down;
-        match next.at_completion {
-            Some(at) => self.arm(at, next.kind),
-            None => self.crash(next.kind),
+        self.look_at_syncs(node, now);
+        if let Some((since, kind)) = self.life(node).armed
+            && now.saturating_sub(since) > ARMED
+        {
+            self.life(node).armed = None;
+            self.crash(node, kind);
         }
     }
 
-    /// After a failed sync nobody knows what is on the disk: the server must stop.
-    fn look_at_syncs(&mut self, now: u64) {
-        if sim::fault_counts().of(Fault::SyncError) == self.syncs_failed_before {
+    /// After a failed sync nobody knows what is on the disk: the server must stop. One that is paused cannot.
+    fn look_at_syncs(&mut self, node: usize, now: u64) {
+        let syncs = self.run.failed_syncs(node);
+        let paused = self.troubles.is_paused(node);
+        let life = self.life(node);
+        if syncs == life.syncs_failed_before || paused {
+            life.sync_failed_at = None;
             return;
         }
-        let since = *self.sync_failed_at.get_or_insert(now);
+        let since = *life.sync_failed_at.get_or_insert(now);
         if now.saturating_sub(since) > STOPS {
             self.run.violation("a sync failed and the server went on");
         }
     }
 
-    fn arm(&mut self, at: u64, kind: CrashKind) {
-        self.run.tell("nemesis", || format!("{kind:?} crash at I/O completion {at} from now"));
-        self.armed = Some((now_micros(), kind));
-        sim::crash_after(self.run.server(), at, kind);
+    /// Liveness: once nothing befalls the cluster and a majority is there, everybody's work comes to an end.
+    fn look_at_the_clients(&self, now: u64) {
+        let run = self.run;
+        if run.nodes() > 1
+            && run.phase() == Phase::Load
+            && run.calm_since().is_some_and(|since| now.saturating_sub(since) > FINISHES)
+        {
+            run.violation(format!(
+                "{} clients have not finished {} s after the last trouble",
+                run.clients(),
+                FINISHES / 1_000_000
+            ));
+        }
     }
 
-    fn crash(&mut self, kind: CrashKind) {
-        self.run.tell("nemesis", || format!("{kind:?} crash"));
+    /// The next event, when it is time.
+    fn go_on(&mut self, now: u64) {
+        let run = self.run;
+        if run.phase() == Phase::Verify && self.lives.iter().any(|life| life.stays_down) {
+            self.lives.iter_mut().for_each(|life| life.stays_down = false);
+        }
+        if run.nodes() == 1 && (!run.is_serving(0) || self.life(0).armed.is_some()) {
+            return;
+        }
+        if run.takes_last_crash() {
+            for node in 0..run.nodes() {
+                self.life(node).down_for = 10_000;
+                self.crash(node, CrashKind::Power);
+            }
+            return;
+        }
+        let Some(next) = self.due.front() else { return self.come_to_rest() };
+        let is_ripe =
+            run.phase() == Phase::Rest || (run.phase() == Phase::Load && run.acknowledged() >= next.after_writes());
+        if !is_ripe {
+            return;
+        }
+        let delay = next.delay();
+        if now < *self.ripe_since.get_or_insert(now) + delay {
+            return;
+        }
+        let nodes = match next {
+            Event::Crash(crash) => self.meant(crash.target),
+            Event::Trouble(_) => Vec::new(),
+        };
+        // Who is down already crashes when it is back.
+        if nodes.iter().any(|node| {
+            sim::is_down(run.machine(*node)) || self.lives.get(*node).is_some_and(|life| life.armed.is_some())
+        }) {
+            return;
+        }
+        self.ripe_since = None;
+        match self.due.pop_front() {
+            Some(Event::Crash(crash)) => {
+                for node in nodes {
+                    self.end_life(node, &crash);
+                }
+            }
+            Some(Event::Trouble(trouble)) => self.troubles.begin(&trouble, now),
+            None => {}
+        }
+    }
+
+    /// The nodes that are meant.
+    fn meant(&self, target: Target) -> Vec<usize> {
+        match target {
+            Target::Node(node) => vec![node],
+            Target::Leader => vec![self.run.leader()],
+            Target::All => (0..self.run.nodes()).collect(),
+        }
+    }
+
+    fn end_life(&mut self, node: usize, crash: &Crash) {
+        if self.run.nodes() > 1 && self.run.leads(node) {
+            self.run.mark("crashes_of_leaders");
+        }
+        let life = self.life(node);
+        life.again = crash.during_recovery.clone().into();
+        life.down_for = crash.down;
+        match crash.at_completion {
+            Some(at) => self.arm(node, at, crash.kind),
+            None => self.crash(node, crash.kind),
+        }
+    }
+
+    /// Nothing more is planned. In a cluster a majority is made whole, one node may stay down, and the clients must come to an end.
+    fn come_to_rest(&mut self) {
+        let run = self.run;
+        if run.nodes() > 1 && run.calm_since().is_none() {
+            if self.troubles.any() || self.lives.iter().any(|life| life.armed.is_some() || !life.again.is_empty()) {
+                return;
+            }
+            self.troubles.heal();
+            if let Some(node) = run.plan.surroundings.stays_down
+                && run.phase() == Phase::Load
+            {
+                run.tell_of(node, || "stays down".to_owned());
+                run.mark("nodes_that_stay_down");
+                self.life(node).stays_down = true;
+                if run.is_up(node) {
+                    self.crash(node, CrashKind::Power);
+                }
+            }
+            run.calm_down();
+        }
+        let over = self.lives.iter().enumerate().all(|(node, life)| life.stays_down || run.is_serving(node));
+        run.set_crashes_over(over);
+    }
+
+    fn arm(&mut self, node: usize, at: u64, kind: CrashKind) {
+        self.run.tell("nemesis", || format!("{kind:?} crash of node {} at I/O completion {at} from now", node + 1));
+        self.life(node).armed = Some((now_micros(), kind));
+        sim::crash_after(self.run.machine(node), at, kind);
+    }
+
+    fn crash(&mut self, node: usize, kind: CrashKind) {
+        self.run.tell("nemesis", || format!("{kind:?} crash of node {}", node + 1));
         self.count(kind);
-        sim::crash(self.run.server(), kind);
+        // One that is paused would stay so in its next life.
+        self.troubles.forget(node);
+        sim::crash(self.run.machine(node), kind);
     }
 
     fn count(&self, kind: CrashKind) {

@@ -1,4 +1,5 @@
-//! A client's session: one connection at a time, one request at a time, logged in as one user.
+//! A client's session: one connection at a time to one of the nodes, one request at a time, logged in as one user. It carries the last
+//! answer's read token to whichever node it asks next.
 //!
 //! Every reply is one of three: done, refused for good, or of unknown outcome. What may be sent again is the caller's matter.
 
@@ -11,6 +12,7 @@ use highwater_runtime::{Env, Rt, sim};
 use serde_json::{Value, json};
 
 use super::shared::{Run, pause};
+use super::token::Marks;
 use super::world;
 
 /// How long a client waits for an answer at most, in microseconds: longer than the server lets a statement take.
@@ -36,6 +38,10 @@ pub enum Reply {
     Open,
 }
 
+fn pick(rng: &mut Rng, nodes: usize) -> usize {
+    usize::try_from(rng.below(nodes as u64)).unwrap_or(0)
+}
+
 /// A logged-in client.
 pub struct Session {
     run: Rc<Run>,
@@ -43,7 +49,14 @@ pub struct Session {
     name: String,
     user: String,
     password: String,
+    /// Proves who it is.
     token: Option<String>,
+    /// How far the nodes that it asked had come.
+    seen: Option<(String, Marks)>,
+    /// The node that it asks.
+    node: usize,
+    /// Whether it asks no other.
+    pinned: bool,
     client: Option<Client<<Rt as Env>::Stream>>,
     rng: Rng,
 }
@@ -53,6 +66,8 @@ impl Session {
     pub fn new(run: &Rc<Run>, name: impl Into<String>, user: impl Into<String>, password: impl Into<String>) -> Self {
         let name = name.into();
         let salt = name.bytes().fold(run.plan.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let mut rng = Rng::new(salt);
+        let node = if run.nodes() == 1 { 0 } else { pick(&mut rng, run.nodes()) };
         Self {
             run: Rc::clone(run),
             env: sim::env(),
@@ -60,8 +75,40 @@ impl Session {
             user: user.into(),
             password: password.into(),
             token: None,
+            seen: None,
+            node,
+            pinned: false,
             client: None,
-            rng: Rng::new(salt),
+            rng,
+        }
+    }
+
+    /// The same, asking this node only.
+    pub fn at(mut self, node: usize) -> Self {
+        self.node = node;
+        self.pinned = true;
+        self
+    }
+
+    /// The node that it asked last.
+    pub const fn node(&self) -> usize {
+        self.node
+    }
+
+    /// How the trace calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Another node may do better.
+    fn turn_away(&mut self) {
+        if self.run.nodes() > 1 && !self.pinned {
+            let node = pick(&mut self.rng, self.run.nodes());
+            if node != self.node {
+                self.run.mark("clients_turn_to_another_node");
+                self.client = None;
+            }
+            self.node = node;
         }
     }
 
@@ -118,7 +165,9 @@ impl Session {
                     return reply;
                 }
                 Reply::NotNow => pause(10_000 + self.rng.below(20_000)).await,
-                Reply::Lost | Reply::Open => {}
+                // A server that is starting says so at once.
+                Reply::Lost => pause(1_000 + self.rng.below(10_000)).await,
+                Reply::Open => {}
             }
             // The second try follows an impatient first one at once; then it waits.
             patience = None;
@@ -168,7 +217,10 @@ impl Session {
         let Some(client) = self.client.as_mut() else { return Reply::NotNow };
         let impatient = patience.is_some();
         let limit = patience.unwrap_or(PATIENCE);
-        let answer = async { Some(client.post_json(path, self.token.as_deref(), body.to_string()).await) };
+        let seen = self.seen.as_ref().map(|(text, _)| ("x-highwater-token", text.as_str()));
+        let headers: Vec<(&str, &str)> = seen.into_iter().filter(|_| path == "/v1/api/sql").collect();
+        let answer =
+            async { Some(client.post_json_with(path, self.token.as_deref(), &headers, body.to_string()).await) };
         let late = async {
             pause(limit).await;
             None
@@ -187,22 +239,53 @@ impl Session {
                 Reply::Open
             }
         };
-        if matches!(reply, Reply::Lost | Reply::Open) {
-            self.client = None;
+        // Another node may have it, and have it later.
+        let reply = if self.run.nodes() > 1 && matches!(reply, Reply::Lost) { Reply::Open } else { reply };
+        match &reply {
+            Reply::Done(answer) => self.see_token(answer),
+            Reply::Lost | Reply::Open => {
+                self.client = None;
+                self.turn_away();
+            }
+            Reply::NotNow => self.turn_away(),
+            Reply::Refused { .. } => {}
         }
         self.tell(|| format!("{path} {} -> {}", short(&body.to_string()), short(&format!("{reply:?}"))));
         reply
     }
 
+    /// Tokens never go back, whichever node gave them.
+    fn see_token(&mut self, answer: &Value) {
+        let Some(text) = answer["token"].as_str() else { return };
+        let Some(marks) = Marks::decode(text) else {
+            return self.run.violation(format!("{}: the answer's token is none: {text}", self.name));
+        };
+        if let Some((_, before)) = &self.seen {
+            if let Some((group, was, is)) = marks.behind(before) {
+                self.run.violation(format!(
+                    "{}: the token of node {} says index {is} for group {group}; the one before said {was}",
+                    self.name,
+                    self.node + 1
+                ));
+            }
+            self.run.mark("tokens_compared");
+        }
+        self.seen = Some((text.to_owned(), marks));
+    }
+
     /// A connection; false if there is none for now.
     async fn connect(&mut self) -> bool {
+        if self.run.nodes() > 1 && self.rng.chance(self.run.plan.wander) {
+            self.turn_away();
+        }
         if self.client.as_ref().is_some_and(|client| !client.is_closed()) && !self.rng.chance(0.05) {
             return true;
         }
         self.client = None;
         let connecting = async {
-            let stream = self.env.connect(world::address()).await.ok()?;
-            Client::new(stream, "10.0.0.1:2900").await.ok()
+            let address = world::address(self.node);
+            let stream = self.env.connect(address).await.ok()?;
+            Client::new(stream, &address.to_string()).await.ok()
         };
         let late = async {
             pause(5_000_000).await;
@@ -211,6 +294,7 @@ impl Session {
         self.client = future::or(connecting, late).await;
         if self.client.is_none() {
             pause(5_000 + self.rng.below(20_000)).await;
+            self.turn_away();
         }
         self.client.is_some()
     }
@@ -240,11 +324,16 @@ impl Session {
             429 => Reply::NotNow,
             // Timed out, or the node was going down: it may be applied after all.
             503 if matches!(state.as_str(), "57014" | "08007" | "40003" | "Timeout") => Reply::Open,
+            // Nobody leads, or the node is starting: nothing was proposed.
+            503 if self.run.nodes() > 1 && is_definite(&state) => {
+                self.run.mark("answered_not_now");
+                Reply::NotNow
+            }
             503 => {
                 self.run.mark("answered_503");
                 Reply::Lost
             }
-            500 if self.run.failed_operations() > 0 => {
+            500 if self.run.any_operation_failed() => {
                 self.run.mark("answered_500_after_a_fault");
                 Reply::Lost
             }
@@ -255,6 +344,11 @@ impl Session {
             _ => Reply::Refused { state, message },
         }
     }
+}
+
+/// Whether a 503 says that nothing was done and nothing will be.
+fn is_definite(state: &str) -> bool {
+    state.starts_with("53") || matches!(state, "NOT_LEADER" | "CLUSTER_UNAVAILABLE" | "57P03" | "starting" | "stopping")
 }
 
 fn error_of(body: &Value) -> (String, String) {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use highwater_sim::model::{Counter, Rows};
-use highwater_sim::plan::{ADDERS, COUNTERS, PARTITIONS, WRITERS};
+use highwater_sim::plan::{ADDERS, COUNTERS, PARTITIONS, REGISTERS, SETTERS, WRITERS};
 use serde_json::json;
 
 use super::session::{Reply, Session};
@@ -18,6 +18,11 @@ pub fn writer(number: usize) -> String {
 /// Name of a client that adds to counters.
 pub fn adder(number: usize) -> String {
     format!("adder{number}")
+}
+
+/// Name of a client that sets registers.
+pub fn setter(number: usize) -> String {
+    format!("setter{number}")
 }
 
 /// The user of the consumers.
@@ -38,14 +43,15 @@ pub fn session(run: &Rc<Run>, user: &str) -> Session {
     Session::new(run, user, user, password(user))
 }
 
-/// Creates everything. The server may crash while it is born, not later.
+/// Creates everything. A server may crash while it is born, not later.
 pub async fn database(run: &Rc<Run>) -> Result<(), String> {
-    run.until(Run::is_serving).await;
+    run.until(Run::all_serve).await;
     let mut root = root(run, "setup");
     let mut statements = vec![
         "CREATE NAMESPACE w".to_owned(),
         "CREATE USER TABLE w.items (id BIGINT PRIMARY KEY, v BIGINT NOT NULL, body TEXT NOT NULL)".to_owned(),
         "CREATE SHARED TABLE w.counters (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)".to_owned(),
+        "CREATE SHARED TABLE w.registers (id BIGINT PRIMARY KEY, v BIGINT NOT NULL)".to_owned(),
         format!("CREATE TOPIC w.events PARTITIONS {PARTITIONS}"),
         "CREATE TOPIC w.counts PARTITIONS 2".to_owned(),
         "ALTER TOPIC w.counts ADD SOURCE w.counters ON UPDATE WITH (payload = 'full')".to_owned(),
@@ -53,9 +59,8 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
     for change in ["INSERT", "UPDATE", "DELETE"] {
         statements.push(format!("ALTER TOPIC w.events ADD SOURCE w.items ON {change} WITH (payload = 'full')"));
     }
-    for (users, role) in
-        [((0..WRITERS).map(writer).collect(), "user"), ((0..ADDERS).map(adder).collect::<Vec<_>>(), "service")]
-    {
+    let services = (0..ADDERS).map(adder).chain((0..SETTERS).map(setter));
+    for (users, role) in [((0..WRITERS).map(writer).collect(), "user"), (services.collect::<Vec<_>>(), "service")] {
         for user in users {
             statements.push(format!("CREATE USER {user} WITH PASSWORD '{}' ROLE {role}", password(&user)));
             if role == "user" {
@@ -67,6 +72,9 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
     for id in 0..COUNTERS {
         statements.push(format!("INSERT INTO w.counters (id, n) VALUES ({id}, 0)"));
         run.counters.borrow_mut().insert(id, Counter::default());
+    }
+    for id in 0..REGISTERS {
+        statements.push(format!("INSERT INTO w.registers (id, v) VALUES ({id}, 0)"));
     }
     for statement in statements {
         match root.insist(&statement, &json!([]), None, None).await {

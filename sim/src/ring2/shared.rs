@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use highwater_runtime::disk::{Fault, Faults};
 use highwater_runtime::sim;
+use highwater_sim::linear::{Act, Entry};
 use highwater_sim::model::{Counter, Rows};
 use highwater_sim::plan::Plan;
 use madsim::task::NodeId;
@@ -44,16 +45,22 @@ pub enum Phase {
 /// Virtual seconds after which a run that has not ended is stuck.
 const PATIENCE: u64 = 900;
 
+/// One server's machine and what its present life has come to.
+struct Server {
+    machine: NodeId,
+    /// Cores that serve.
+    serving: u16,
+    /// Why the process ended by itself.
+    ended: Option<String>,
+}
+
 /// The state of a run.
 pub struct Run {
     pub plan: Plan,
     trace: bool,
     phase: Cell<Phase>,
-    server: Cell<Option<NodeId>>,
-    /// Cores that serve in the present life.
-    serving: Cell<u16>,
-    /// Why the present life's process ended by itself.
-    ended: RefCell<Option<String>>,
+    servers: RefCell<Vec<Server>>,
+    clients_machine: Cell<Option<NodeId>>,
     clients: Cell<u32>,
     attendants: Cell<u32>,
     last_crash: Cell<bool>,
@@ -69,8 +76,14 @@ pub struct Run {
     pub committed: RefCell<BTreeMap<u32, u64>>,
     /// Per partition and offset: what was delivered there, to anyone, ever.
     pub delivered: RefCell<BTreeMap<(u32, u64), String>>,
-    /// Per group and applied index: the hash chain.
+    /// Per group and applied index: the hash chain, on whichever node.
     pub chains: RefCell<BTreeMap<(u64, u64), String>>,
+    /// Everything that was done with each shared counter and register, with what name.
+    pub histories: RefCell<BTreeMap<(&'static str, i64), Vec<Entry>>>,
+    /// Per group: who leads it as far as anybody has seen, and in which term.
+    pub leaders: RefCell<BTreeMap<u64, (u64, usize)>>,
+    /// Nothing befalls the cluster any more, since this time.
+    calm_since: Cell<Option<u64>>,
 }
 
 impl Run {
@@ -79,9 +92,8 @@ impl Run {
             plan,
             trace,
             phase: Cell::new(Phase::Setup),
-            server: Cell::new(None),
-            serving: Cell::new(0),
-            ended: RefCell::default(),
+            servers: RefCell::default(),
+            clients_machine: Cell::new(None),
             clients: Cell::new(0),
             attendants: Cell::new(0),
             last_crash: Cell::new(false),
@@ -94,6 +106,9 @@ impl Run {
             committed: RefCell::default(),
             delivered: RefCell::default(),
             chains: RefCell::default(),
+            histories: RefCell::default(),
+            leaders: RefCell::default(),
+            calm_since: Cell::new(None),
         });
         CURRENT.set(Some(Rc::clone(&run)));
         run
@@ -150,45 +165,156 @@ impl Run {
         self.phase.set(phase);
     }
 
-    pub fn set_server(&self, node: NodeId) {
-        self.server.set(Some(node));
+    /// How many servers there are.
+    pub fn nodes(&self) -> usize {
+        self.plan.nodes
+    }
+
+    pub fn add_server(&self, machine: NodeId) {
+        self.servers.borrow_mut().push(Server { machine, serving: 0, ended: None });
+    }
+
+    fn server<T>(&self, node: usize, look: impl FnOnce(&mut Server) -> T) -> T {
+        #[expect(clippy::expect_used, reason = "servers are made first, and numbered below their count")]
+        look(self.servers.borrow_mut().get_mut(node).expect("there is such a server"))
+    }
+
+    /// A server's machine.
+    pub fn machine(&self, node: usize) -> NodeId {
+        self.server(node, |server| server.machine)
+    }
+
+    pub fn set_clients_machine(&self, machine: NodeId) {
+        self.clients_machine.set(Some(machine));
     }
 
     #[expect(clippy::expect_used, reason = "set before any task that asks for it")]
-    pub fn server(&self) -> NodeId {
-        self.server.get().expect("the server's machine is made first")
+    pub fn clients_machine(&self) -> NodeId {
+        self.clients_machine.get().expect("the clients' machine is made first")
     }
 
-    pub fn life_begins(&self) {
-        self.serving.set(0);
-        self.ended.replace(None);
-        self.tell("server", || "starts".to_owned());
+    /// How the trace calls a server.
+    fn called(&self, node: usize) -> String {
+        if self.nodes() == 1 { "server".to_owned() } else { format!("node{}", node + 1) }
     }
 
-    pub fn core_serves(&self) {
-        self.serving.set(self.serving.get() + 1);
-        if self.serving.get() == world::CORES {
-            self.tell("server", || "serves".to_owned());
+    pub fn tell_of(&self, node: usize, what: impl FnOnce() -> String) {
+        self.tell(&self.called(node), what);
+    }
+
+    pub fn life_begins(&self, node: usize) {
+        self.server(node, |server| (server.serving, server.ended) = (0, None));
+        self.tell_of(node, || "starts".to_owned());
+    }
+
+    pub fn core_serves(&self, node: usize) {
+        let serving = self.server(node, |server| {
+            server.serving += 1;
+            server.serving
+        });
+        if serving == world::CORES {
+            self.tell_of(node, || "serves".to_owned());
         }
     }
 
     /// The process ended by itself.
-    pub fn process_ended(&self, reason: String) {
-        self.tell("server", || format!("ends: {reason}"));
-        self.ended.borrow_mut().get_or_insert(reason);
+    pub fn process_ended(&self, node: usize, reason: String) {
+        self.tell_of(node, || format!("ends: {reason}"));
+        self.server(node, |server| server.ended.get_or_insert(reason).len());
     }
 
-    pub fn ended(&self) -> Option<String> {
-        self.ended.borrow().clone()
+    pub fn ended(&self, node: usize) -> Option<String> {
+        self.server(node, |server| server.ended.clone())
     }
 
     /// Whether the present life, or the last one while the machine is down, came as far as serving.
-    pub fn is_serving_or_served(&self) -> bool {
-        self.serving.get() == world::CORES
+    pub fn is_serving_or_served(&self, node: usize) -> bool {
+        self.server(node, |server| server.serving == world::CORES)
     }
 
-    pub fn is_serving(&self) -> bool {
-        self.serving.get() == world::CORES && !sim::is_down(self.server())
+    pub fn is_up(&self, node: usize) -> bool {
+        !sim::is_down(self.machine(node))
+    }
+
+    pub fn is_serving(&self, node: usize) -> bool {
+        self.is_serving_or_served(node) && self.is_up(node)
+    }
+
+    pub fn all_serve(&self) -> bool {
+        (0..self.nodes()).all(|node| self.is_serving(node))
+    }
+
+    /// Nothing befalls the cluster any more: from here on the clients must come to an end.
+    pub fn calm_down(&self) {
+        self.tell("nemesis", || "nothing befalls anyone any more".to_owned());
+        self.calm_since.set(Some(now_micros()));
+    }
+
+    pub fn calm_since(&self) -> Option<u64> {
+        self.calm_since.get()
+    }
+
+    /// A node acknowledged a write. One that leads nothing, as far as anybody has seen, passed it on.
+    pub fn acknowledged_at(&self, node: usize) {
+        if self.nodes() > 1 && !self.leads(node) && !self.leaders.borrow().is_empty() {
+            self.mark("writes_forwarded");
+        }
+    }
+
+    /// A node answered a read.
+    pub fn read_at(&self, node: usize) {
+        if self.nodes() > 1 && !self.leads(node) && !self.leaders.borrow().is_empty() {
+            self.mark("reads_on_followers");
+        }
+    }
+
+    /// A node says who leads a group in which term.
+    pub fn see_leader(&self, group: u64, term: u64, leader: usize) {
+        let before = self.leaders.borrow().get(&group).copied();
+        match before {
+            Some((known, _)) if known > term => {}
+            Some((known, other)) if known == term => {
+                if other != leader {
+                    self.violation(format!(
+                        "group {group} has two leaders in term {term}: nodes {} and {}",
+                        other + 1,
+                        leader + 1
+                    ));
+                }
+            }
+            _ => {
+                self.leaders.borrow_mut().insert(group, (term, leader));
+                if let Some((_, other)) = before {
+                    self.mark("elections_seen");
+                    if other != leader {
+                        self.mark("leader_changes");
+                        if self.phase() == Phase::Load && self.clients() > 0 {
+                            self.mark("leader_changes_under_writes");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds an operation on a shared row to its history.
+    pub fn record(&self, table: &'static str, key: i64, client: &str, call: u64, answered: bool, act: Act) {
+        let answer = answered.then(now_micros);
+        let entry = Entry { client: client.to_owned(), call, answer, act };
+        self.histories.borrow_mut().entry((table, key)).or_default().push(entry);
+    }
+
+    /// Who leads most groups, as far as anybody has seen; node 0 before anyone has.
+    pub fn leader(&self) -> usize {
+        let leaders = self.leaders.borrow();
+        (0..self.nodes())
+            .max_by_key(|node| (leaders.values().filter(|(_, leader)| leader == node).count(), self.nodes() - node))
+            .unwrap_or(0)
+    }
+
+    /// Whether a node leads any group, as far as anybody has seen.
+    pub fn leads(&self, node: usize) -> bool {
+        self.leaders.borrow().values().any(|(_, leader)| *leader == node)
     }
 
     /// Starts a client that the run waits for.
@@ -253,18 +379,43 @@ impl Run {
     }
 
     pub fn switch_faults(&self, on: bool) {
-        let faults = if on { self.plan.faults.clone() } else { Faults::none() };
-        self.tell("disk", || if on { format!("{faults:?}") } else { "no faults any more".to_owned() });
-        sim::with_disk(self.server(), |disk| disk.faults = faults);
+        for node in 0..self.nodes() {
+            let faults = if on { self.faults_of(node) } else { Faults::none() };
+            self.tell_of(
+                node,
+                || if on { format!("{faults:?}") } else { "the disk has no faults any more".to_owned() },
+            );
+            sim::with_disk(self.machine(node), |disk| disk.faults = faults);
+        }
     }
 
-    /// How many operations the disk has failed so far: a server may refuse or stop after one.
-    pub fn failed_operations(&self) -> u64 {
-        let counts = sim::fault_counts();
-        [Fault::ReadError, Fault::WriteError, Fault::SyncError, Fault::NoSpace, Fault::ShortRead]
-            .into_iter()
-            .map(|fault| counts.of(fault))
-            .sum()
+    /// Operations fail on one disk of a cluster only; what is lost there, the others have.
+    fn faults_of(&self, node: usize) -> Faults {
+        let faults = self.plan.faults.clone();
+        if node == self.plan.surroundings.bad_disk {
+            return faults;
+        }
+        Faults { sync_error: 0.0, short_read: 0.0, read_error: 0.0, write_error: 0.0, no_space: 0.0, ..faults }
+    }
+
+    /// How many operations a node's disk has failed so far: a server may refuse or stop after one.
+    pub fn failed_operations(&self, node: usize) -> u64 {
+        sim::with_disk(self.machine(node), |disk| {
+            let counts = disk.counts();
+            [Fault::ReadError, Fault::WriteError, Fault::SyncError, Fault::NoSpace, Fault::ShortRead]
+                .into_iter()
+                .map(|fault| counts.of(fault))
+                .sum()
+        })
+    }
+
+    pub fn failed_syncs(&self, node: usize) -> u64 {
+        sim::with_disk(self.machine(node), |disk| disk.counts().of(Fault::SyncError))
+    }
+
+    /// Whether any disk has failed anything.
+    pub fn any_operation_failed(&self) -> bool {
+        (0..self.nodes()).any(|node| self.failed_operations(node) > 0)
     }
 
     /// Whether the run takes longer than any run should.

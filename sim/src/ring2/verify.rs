@@ -3,29 +3,92 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use highwater_sim::linear::{self, Verdict};
 use highwater_sim::model::{Message, check_messages};
-use highwater_sim::plan::PARTITIONS;
+use highwater_sim::plan::{PARTITIONS, REGISTERS};
 use serde_json::{Value, json};
 
 use super::consumer;
 use super::session::{Reply, Session, number};
+use super::setter;
 use super::setup;
-use super::shared::Run;
+use super::shared::{Run, now_micros, pause};
 use super::watcher;
 use super::writer;
 
-/// Rows, counters, messages, offsets and hash chains. `when` says which look this is.
+/// Steps that the search for an order of one key's history may take.
+const BUDGET: u64 = 400_000;
+/// How long the replicas of a cluster that nobody writes to may take to be equal, in microseconds.
+const CONVERGES: u64 = 60_000_000;
+
+/// Rows, counters, registers, messages, offsets and hash chains, on every node. `when` says which look this is.
 pub async fn everything(run: &Rc<Run>, when: &str) -> Result<(), String> {
     run.tell("verify", || when.to_owned());
+    look(run).await.map_err(|reason| format!("{when}: {reason}"))
+}
+
+async fn look(run: &Rc<Run>) -> Result<(), String> {
     let users: Vec<String> = run.rows.borrow().keys().cloned().collect();
-    for user in users {
-        writer::check_all(run, &user).await.map_err(|reason| format!("{when}: {reason}"))?;
+    for node in 0..run.nodes() {
+        for user in &users {
+            writer::check_all(run, user, node).await?;
+        }
     }
-    let mut root = setup::root(run, "verify");
-    counters(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))?;
-    events(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))?;
-    counts(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))?;
-    watcher::look(run, &mut root).await.map_err(|reason| format!("{when}: {reason}"))
+    for node in 0..run.nodes() {
+        let mut root = setup::root(run, &format!("verify{node}")).at(node);
+        counters(run, &mut root).await?;
+        for id in 0..REGISTERS {
+            setter::read(run, &mut root, id).await?;
+        }
+        events(run, &mut root).await?;
+        counts(run, &mut root).await?;
+        watcher::look(run, &mut root).await?;
+        if run.is_broken() {
+            return Ok(());
+        }
+    }
+    histories(run)?;
+    equal_replicas(run).await
+}
+
+/// Every shared row's history has an order that explains it.
+fn histories(run: &Run) -> Result<(), String> {
+    for ((table, key), history) in run.histories.borrow().iter() {
+        match linear::check(history, Some(0), BUDGET) {
+            Verdict::Linearizable => run.mark("histories_linearizable"),
+            Verdict::Undecided => run.mark("histories_undecided"),
+            Verdict::Broken(why) => return Err(format!("w.{table} id {key} is not linearizable: {why}")),
+        }
+        run.mark_times("operations_in_histories", history.len() as u64);
+    }
+    Ok(())
+}
+
+/// With nobody writing, all replicas come to the same index, and there to the same hash chain (which every look compares).
+async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
+    if run.nodes() == 1 {
+        return Ok(());
+    }
+    let since = now_micros();
+    loop {
+        let mut states = Vec::new();
+        for node in 0..run.nodes() {
+            let mut root = setup::root(run, &format!("replica{node}")).at(node);
+            states.push(watcher::chains(run, &mut root).await?);
+        }
+        let first = states.first().cloned().unwrap_or_default();
+        if !first.is_empty() && states.iter().all(|state| *state == first) {
+            run.mark_times("replicas_compared", (first.len() * run.nodes()) as u64);
+            return Ok(());
+        }
+        if run.is_broken() {
+            return Ok(());
+        }
+        if now_micros() > since + CONVERGES {
+            return Err(format!("the replicas differ {} s after the last write: {states:?}", CONVERGES / 1_000_000));
+        }
+        pause(50_000).await;
+    }
 }
 
 async fn counters(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {

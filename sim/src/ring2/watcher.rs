@@ -1,5 +1,6 @@
 //! Looks at the system tables again and again: committed offsets never go back, and a group's hash chain at an index is always the same.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -38,19 +39,32 @@ pub async fn look(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
         Reply::Refused { state, message } => return Err(format!("{sql} was refused: {state} {message}")),
         Reply::NotNow | Reply::Lost | Reply::Open => return Ok(()),
     }
-    let sql = "SELECT group_id, last_applied, state_hash FROM system.cluster_groups";
+    chains(run, session).await.map(|_| ())
+}
+
+/// Per group: what a node has applied, and its hash chain there.
+pub type Chains = BTreeMap<u64, (u64, String)>;
+
+/// Looks at the groups of the node that the session asks. Without an answer there is nothing.
+pub async fn chains(run: &Rc<Run>, session: &mut Session) -> Result<Chains, String> {
+    let sql = "SELECT group_id, last_applied, state_hash, current_term, current_leader FROM system.cluster_groups";
     match session.sql(sql, &json!([]), None, None).await {
         Reply::Done(answer) => see_chains(run, &rows_of(&answer)),
         Reply::Refused { state, message } => Err(format!("{sql} was refused: {state} {message}")),
-        Reply::NotNow | Reply::Lost | Reply::Open => Ok(()),
+        Reply::NotNow | Reply::Lost | Reply::Open => Ok(Chains::new()),
     }
 }
 
-fn see_chains(run: &Run, rows: &[Vec<Value>]) -> Result<(), String> {
+fn see_chains(run: &Run, rows: &[Vec<Value>]) -> Result<Chains, String> {
+    let mut seen = Chains::new();
     let mut chains = run.chains.borrow_mut();
     for row in rows {
         let (group, applied) = (number(row, 0).unsigned_abs(), number(row, 1).unsigned_abs());
         let chain = text(row, 2).to_owned();
+        seen.insert(group, (applied, chain.clone()));
+        if let (Ok(term), Ok(leader @ 1..)) = (u64::try_from(number(row, 3)), usize::try_from(number(row, 4))) {
+            run.see_leader(group, term, leader - 1);
+        }
         let before = chains.insert((group, applied), chain.clone());
         if let Some(before) = before {
             if before != chain {
@@ -61,5 +75,5 @@ fn see_chains(run: &Run, rows: &[Vec<Value>]) -> Result<(), String> {
             run.mark("hash_chains_compared");
         }
     }
-    Ok(())
+    Ok(seen)
 }

@@ -1,4 +1,4 @@
-//! The server's machine: two cores that run the daemon's own code per core, on a small layout with small stores.
+//! The servers' machines: two cores each that run the daemon's own code per core, on a small layout with small stores.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,53 +14,77 @@ use madsim::task::NodeId;
 
 use super::shared::current;
 
-/// Cores of the server.
+/// Cores of a server.
 pub const CORES: u16 = 2;
 /// Address of the clients' machine.
-pub const CLIENTS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+pub const CLIENTS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 /// Root's password.
 pub const ROOT_PASSWORD: &str = "root-of-the-simulation";
-const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const DATA: &str = "/data";
+const HTTP: u16 = 2900;
+const RPC: u16 = 2901;
 
-/// Where the server listens.
-pub const fn address() -> SocketAddr {
-    SocketAddr::new(SERVER, 2900)
+/// Where a node is; nodes are numbered from 0 here and from 1 by themselves.
+fn ip(node: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(node + 1).unwrap_or(u8::MAX)))
 }
 
-/// Makes the machine and starts its first life.
-pub fn start_machine() -> NodeId {
-    Handle::current().create_node().name("server").ip(SERVER).init(live).build().id()
+/// Where a node serves clients.
+pub fn address(node: usize) -> SocketAddr {
+    SocketAddr::new(ip(node), HTTP)
+}
+
+/// Makes a node's machine and starts its first life.
+pub fn start_machine(node: usize) -> NodeId {
+    let name = format!("node{}", node + 1);
+    let machine = Handle::current().create_node().name(name).init(move || live(node)).build().id();
+    sim::settle(machine, ip(node));
+    machine
 }
 
 /// Claims expire fast enough to be handed on within a run; the rest is small so that a run has many groups, flushes and compactions.
-fn configuration() -> Result<Config, config::ConfigError> {
-    let set = [
+fn configuration(node: usize, nodes: usize) -> Result<Config, config::ConfigError> {
+    let mut set: Vec<String> = [
         "user_shards=3",
         "shared_shards=3",
         "stores=2",
-        "http.addr=10.0.0.1:2900",
         "auth.scram_iterations=4096",
         "topics.visibility_timeout=400ms",
-        "sql.statement_timeout=60s",
-    ];
-    config::resolve(None, [], &Args { set: set.iter().map(ToString::to_string).collect(), ..Args::default() })
+    ]
+    .map(str::to_owned)
+    .into();
+    set.push(format!("http.addr={}", address(node)));
+    if nodes == 1 {
+        set.push("sql.statement_timeout=60s".to_owned());
+    } else {
+        let peers: Vec<String> =
+            (0..nodes).map(|node| format!("{}={}", node + 1, SocketAddr::new(ip(node), RPC))).collect();
+        set.extend([
+            // A node that is cut off gives its clients up while there is time to ask another.
+            "sql.statement_timeout=10s".to_owned(),
+            format!("node_id={}", node + 1),
+            format!("rpc.addr={}", SocketAddr::new(ip(node), RPC)),
+            format!("peers={}", peers.join(",")),
+            "cluster.secret=the-secret-of-the-simulation".to_owned(),
+        ]);
+    }
+    config::resolve(None, [], &Args { set, ..Args::default() })
 }
 
-/// One life of the process.
-async fn live() {
+/// One life of a node's process.
+async fn live(node: usize) {
     let run = current();
-    run.life_begins();
+    run.life_begins(node);
     let env = sim::env();
-    let config = match configuration() {
+    let config = match configuration(node, run.nodes()) {
         Ok(config) => Arc::new(config),
-        Err(error) => return end(error.to_string()),
+        Err(error) => return end(node, error.to_string()),
     };
     if let Err(error) = env.create_dir_all(Path::new(DATA)).await {
-        return end(error.to_string());
+        return end(node, error.to_string());
     }
     // The cores stop when nobody can stop them any more: it is kept for as long as they live.
-    let (parts, _stopper) = core_part::parts(&config, CORES, address(), DATA.into(), ROOT_PASSWORD.into());
+    let (parts, _stopper) = core_part::parts(&config, CORES, address(node), DATA.into(), ROOT_PASSWORD.into());
     let parts: Vec<_> =
         parts.into_iter().map(|part| Mutex::new(Some(part.with_store(StoreOptions::small())))).collect();
     let parts = Arc::new(parts);
@@ -69,21 +93,21 @@ async fn live() {
         let part = part.and_then(|part| part.lock().unwrap_or_else(PoisonError::into_inner).take());
         async move {
             let Some(part) = part else { return };
-            match run_core(env, part, |_| current().core_serves()).await {
-                Ok(()) => end("a core ended without being asked to".to_owned()),
-                Err(error) => end(error.to_string()),
+            match run_core(env, part, |_| current().core_serves(node)).await {
+                Ok(()) => end(node, "a core ended without being asked to".to_owned()),
+                Err(error) => end(node, error.to_string()),
             }
         }
     });
     match launched {
         Ok(cores) => cores.wait().await,
-        Err(error) => end(error.to_string()),
+        Err(error) => end(node, error.to_string()),
     }
 }
 
 /// As the daemon does: when one core cannot go on, the process ends.
-fn end(reason: String) {
+fn end(node: usize, reason: String) {
     let run = current();
-    run.process_ended(reason);
-    sim::crash(run.server(), CrashKind::Process);
+    run.process_ended(node, reason);
+    sim::crash(run.machine(node), CrashKind::Process);
 }

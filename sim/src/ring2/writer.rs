@@ -74,7 +74,7 @@ impl Writer {
                 let unclear = self.model(|rows| statement.keys.iter().any(|key| rows.is_unclear(*key)));
                 if unclear { Ok(()) } else { self.change(statement, operation.manner).await }
             }
-            Action::Add(_) | Action::Look(_) => Ok(()),
+            Action::Add(_) | Action::Look(_) | Action::Set(_) | Action::Peek(_) => Ok(()),
         }
     }
 
@@ -89,6 +89,7 @@ impl Writer {
         };
         let Some(rows) = self.unless_broken(rows)? else { return Ok(()) };
         self.run.mark("reads_checked");
+        self.run.read_at(self.session.node());
         self.model(|model| compare(&self.user, model, &expected, &rows))
     }
 
@@ -135,15 +136,19 @@ impl Writer {
                 refused: None,
                 keys: vec![*key],
             },
-            Action::Update(key) | Action::Get(key) | Action::Scan(key, _) | Action::Add(key) | Action::Look(key) => {
-                Statement {
-                    sql: "UPDATE w.items SET v = $2, body = $3 WHERE id = $1".to_owned(),
-                    params: json!([key, version, body(&self.user, *key, version)]),
-                    changes: present(*key).iter().map(|_| (Change::Update, *key, version)).collect(),
-                    refused: None,
-                    keys: vec![*key],
-                }
-            }
+            Action::Update(key)
+            | Action::Get(key)
+            | Action::Scan(key, _)
+            | Action::Add(key)
+            | Action::Look(key)
+            | Action::Set(key)
+            | Action::Peek(key) => Statement {
+                sql: "UPDATE w.items SET v = $2, body = $3 WHERE id = $1".to_owned(),
+                params: json!([key, version, body(&self.user, *key, version)]),
+                changes: present(*key).iter().map(|_| (Change::Update, *key, version)).collect(),
+                refused: None,
+                keys: vec![*key],
+            },
         }
     }
 
@@ -173,6 +178,7 @@ impl Writer {
                 }
                 if count > 0 {
                     self.run.acknowledge_write();
+                    self.run.acknowledged_at(self.session.node());
                 }
                 self.model(|rows| rows.apply(&statement.changes));
                 Ok(())
@@ -238,9 +244,9 @@ pub fn compare(user: &str, model: &Rows, expected: &[(i64, i64)], found: &[Vec<V
     Ok(())
 }
 
-/// Everything that a user reads of its rows, against its model.
-pub async fn check_all(run: &Rc<Run>, user: &str) -> Result<(), String> {
-    let mut session = setup::session(run, user);
+/// Everything that a user reads of its rows on a node, against its model.
+pub async fn check_all(run: &Rc<Run>, user: &str, node: usize) -> Result<(), String> {
+    let mut session = setup::session(run, user).at(node);
     let answer = session.insist("SELECT id, v, body FROM w.items ORDER BY id", &json!([]), None, None).await;
     let Reply::Done(answer) = answer else { return Err(format!("{user}: the rows cannot be read: {answer:?}")) };
     let model = run.rows.borrow().get(user).cloned().unwrap_or_default();
