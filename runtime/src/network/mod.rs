@@ -584,8 +584,7 @@ impl Network {
         let (from, to) = (Machine(connection.end(side).machine), Machine(connection.end(side.other()).machine));
         let link = self.link(from, to);
         let mut at = now + self.delay(from, to);
-        if link.bytes_per_second > 0 {
-            let takes = bytes.len() as u64 * 1_000_000 / link.bytes_per_second;
+        if let Some(takes) = (bytes.len() as u64 * 1_000_000).checked_div(link.bytes_per_second) {
             let before = self.connections.get_mut(&id).map_or(0, |connection| connection.pipe(side).last_arrival);
             at = at.max(before) + takes;
             if takes > 1_000 {

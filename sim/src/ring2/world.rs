@@ -1,5 +1,6 @@
 //! The servers' machines: two cores each that run the daemon's own code per core, on a small layout with small stores.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use highwater_engine::StoreOptions;
 use highwater_runtime::disk::CrashKind;
 use highwater_runtime::{CpuSet, Env, launch, sim};
+use highwater_server::cluster::ClusterSetup;
 use highwater_server::config::{self, Args, Config};
 use highwater_server::core_part::{self, run_core};
 use madsim::runtime::Handle;
@@ -57,18 +59,22 @@ fn configuration(node: usize, nodes: usize) -> Result<Config, config::ConfigErro
     if nodes == 1 {
         set.push("sql.statement_timeout=60s".to_owned());
     } else {
-        let peers: Vec<String> =
-            (0..nodes).map(|node| format!("{}={}", node + 1, SocketAddr::new(ip(node), RPC))).collect();
-        set.extend([
-            // A node that is cut off gives its clients up while there is time to ask another.
-            "sql.statement_timeout=10s".to_owned(),
-            format!("node_id={}", node + 1),
-            format!("rpc.addr={}", SocketAddr::new(ip(node), RPC)),
-            format!("peers={}", peers.join(",")),
-            "cluster.secret=the-secret-of-the-simulation".to_owned(),
-        ]);
+        // A node that is cut off gives its clients up while there is time to ask another.
+        set.push("sql.statement_timeout=10s".to_owned());
     }
     config::resolve(None, [], &Args { set, ..Args::default() })
+}
+
+/// A node's place among the others; none for one that is alone.
+fn place(node: usize, nodes: usize, config: &Config) -> Result<Option<Arc<ClusterSetup>>, String> {
+    if nodes == 1 {
+        return Ok(None);
+    }
+    let peers: BTreeMap<u64, SocketAddr> =
+        (0..nodes).map(|node| (node as u64 + 1, SocketAddr::new(ip(node), RPC))).collect();
+    let setup = ClusterSetup::simulated(node as u64 + 1, peers, b"the secret of the simulated cluster");
+    let setup = setup.map_err(|error| error.to_string())?;
+    Ok(Some(Arc::new(setup.with_http(config, address(node)))))
 }
 
 /// One life of a node's process.
@@ -85,8 +91,16 @@ async fn live(node: usize) {
     }
     // The cores stop when nobody can stop them any more: it is kept for as long as they live.
     let (parts, _stopper) = core_part::parts(&config, CORES, address(node), DATA.into(), ROOT_PASSWORD.into());
-    let parts: Vec<_> =
-        parts.into_iter().map(|part| Mutex::new(Some(part.with_store(StoreOptions::small())))).collect();
+    let place = match place(node, run.nodes(), &config) {
+        Ok(place) => place,
+        Err(reason) => return end(node, reason),
+    };
+    let parts: Vec<_> = parts
+        .into_iter()
+        .map(|part| part.with_store(StoreOptions::small()))
+        .map(|part| if let Some(place) = &place { part.in_cluster(place) } else { part })
+        .map(|part| Mutex::new(Some(part)))
+        .collect();
     let parts = Arc::new(parts);
     let launched = launch(&CpuSet::numbered(usize::from(CORES)), move |env| {
         let part = parts.get(usize::from(env.core().0));
