@@ -379,9 +379,10 @@ impl fmt::Display for Plan {
             for (from, to, link) in &self.surroundings.links {
                 writeln!(f, "from node {from} to node {to}: {link:?}")?;
             }
-            let Surroundings { client_link, skews, stays_down, bad_disk, .. } = &self.surroundings;
+            let Surroundings { client_link, skews, stays_down, bad_disk, keeps_log, .. } = &self.surroundings;
             writeln!(f, "to and from clients: {client_link:?}\nclocks: {skews:?}")?;
             writeln!(f, "stays down: {stays_down:?}; errors on the disk of node {bad_disk}; wander {}", self.wander)?;
+            writeln!(f, "the log is kept for those who lack it: {keeps_log}")?;
         }
         let named =
             |name, lists: &Vec<Vec<Operation>>| lists.iter().map(|list| (name, list.clone())).collect::<Vec<_>>();

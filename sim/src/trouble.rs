@@ -72,6 +72,8 @@ pub struct Surroundings {
     pub client_link: Link,
     /// One per node.
     pub skews: Vec<Skew>,
+    /// The log is kept for whoever lacks it, however long that is: nobody needs a snapshot.
+    pub keeps_log: bool,
     /// The node that stays down, for good, while the clients must be able to finish.
     pub stays_down: Option<usize>,
     /// The node whose disk fails operations; the others' only lose what a power cut may lose.
@@ -106,6 +108,7 @@ impl Surroundings {
             surroundings.skews =
                 (0..nodes).map(|_| Skew { offset: within(rng, 200_000), drift: within(rng, 500) }).collect();
         }
+        surroundings.keeps_log = true;
         surroundings.stays_down = rng.chance(0.5).then(|| pick(rng, nodes));
         surroundings
     }

@@ -11,6 +11,7 @@ use highwater_runtime::{CpuSet, Env, launch, sim};
 use highwater_server::cluster::ClusterSetup;
 use highwater_server::config::{self, Args, Config};
 use highwater_server::core_part::{self, run_core};
+use highwater_sim::trouble::Surroundings;
 use madsim::runtime::Handle;
 use madsim::task::NodeId;
 
@@ -44,7 +45,7 @@ pub fn start_machine(node: usize) -> NodeId {
     machine
 }
 
-/// Claims expire fast enough to be handed on within a run; the rest is small so that a run has many groups, flushes and compactions.
+/// Claims expire fast enough to be handed on within a run; there are few groups, so that each has much to do.
 fn configuration(node: usize, nodes: usize) -> Result<Config, config::ConfigError> {
     let mut set: Vec<String> = [
         "user_shards=3",
@@ -63,6 +64,12 @@ fn configuration(node: usize, nodes: usize) -> Result<Config, config::ConfigErro
         set.push("sql.statement_timeout=10s".to_owned());
     }
     config::resolve(None, [], &Args { set, ..Args::default() })
+}
+
+/// Small ones, so that a short run has flushes and compactions in it.
+fn stores(surroundings: &Surroundings) -> StoreOptions {
+    let small = StoreOptions::small();
+    if surroundings.keeps_log { StoreOptions { log_limit_bytes: 1 << 30, ..small } } else { small }
 }
 
 /// A node's place among the others; none for one that is alone.
@@ -95,9 +102,10 @@ async fn live(node: usize) {
         Ok(place) => place,
         Err(reason) => return end(node, reason),
     };
+    let store = stores(&run.plan.surroundings);
     let parts: Vec<_> = parts
         .into_iter()
-        .map(|part| part.with_store(StoreOptions::small()))
+        .map(|part| part.with_store(store.clone()))
         .map(|part| if let Some(place) = &place { part.in_cluster(place) } else { part })
         .map(|part| Mutex::new(Some(part)))
         .collect();
