@@ -395,7 +395,7 @@ impl Node {
                     token.saw(group, applied.index);
                     Ok(applied.outcome)
                 }
-                Err(diag) => Err(Failure::Diag(diag)),
+                Err(error) => Err(Failure::from(error)),
             };
             match outcome {
                 Ok(Outcome::Consumed(consumed)) => {
@@ -579,9 +579,11 @@ fn check(plan: Plan, identity: &Identity, catalog: &Catalog) -> Result<(), Diag>
 fn settle<T>(result: Result<T, Failure>) -> Result<T, Diag> {
     result.map_err(|failure| match failure {
         Failure::Diag(diag) => diag,
-        Failure::Stale => {
-            Diag::new(SqlState::SERIALIZATION_FAILURE, "the topic was redefined meanwhile").hint("Retry.")
-        }
+        Failure::Stale => Diag::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "the topic was redefined, or its group got another leader, meanwhile; nothing was changed",
+        )
+        .hint("Retry."),
     })
 }
 

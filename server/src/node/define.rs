@@ -16,7 +16,7 @@ use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;
 
 use super::answer::StatementResult;
-use super::execute::Run;
+use super::execute::{Failure, Run};
 use super::forward::Errand;
 use super::mesh::{Admission, Applied, NotApplied, Question};
 use super::{Node, ask_port};
@@ -30,11 +30,11 @@ const SPREAD_AGAIN_MICROS: u64 = 200_000;
 const FINISH_AGAIN_MICROS: u64 = 500_000;
 
 impl Node {
-    pub(super) async fn define(&self, run: &Run, ddl: Ddl) -> Result<StatementResult, Diag> {
+    pub(super) async fn define(&self, run: &Run, ddl: Ddl) -> Result<StatementResult, Failure> {
         self.define_meta(run, MetaCommand::Ddl { head: run.head.clone(), ddl }).await
     }
 
-    pub(super) async fn change_user(&self, run: &Run, plan: UserPlan) -> Result<StatementResult, Diag> {
+    pub(super) async fn change_user(&self, run: &Run, plan: UserPlan) -> Result<StatementResult, Failure> {
         let head = run.head.clone();
         let command = match plan {
             UserPlan::Create { name, password, role, email, if_not_exists } => {
@@ -73,12 +73,14 @@ impl Node {
     }
 
     /// Decides a definition where the meta group is led, which carries it to its end, and learns of it here.
-    async fn define_meta(&self, run: &Run, command: MetaCommand) -> Result<StatementResult, Diag> {
+    async fn define_meta(&self, run: &Run, command: MetaCommand) -> Result<StatementResult, Failure> {
         let applied = self.propose(run.errand, META, Command::Meta(command), None, Admission::Client).await?;
         let (version, message) = match applied.outcome {
             Outcome::Defined { version, message, .. } => (version, message),
-            Outcome::Refused(diag) => return Err(*diag),
-            other => return Err(Diag::new(SqlState::INTERNAL, format!("a definition was answered with {other:?}"))),
+            Outcome::Refused(diag) => return Err((*diag).into()),
+            other => {
+                return Err(Diag::new(SqlState::INTERNAL, format!("a definition was answered with {other:?}")).into());
+            }
         };
         if !self.links().is_alone() {
             self.know_catalog(run.errand, version).await.map_err(|diag| not_at_its_end(&diag))?;
@@ -240,7 +242,8 @@ impl Node {
             // command.
             let nothing = Command::Trim { destination: group, upto: 0 };
             let given = Some(Arc::clone(&catalog));
-            match self.propose(self.own_errand(), group, nothing, given, Admission::System).await {
+            let done = self.propose(self.own_errand(), group, nothing, given, Admission::System).await;
+            match done.map_err(Diag::from) {
                 Ok(_) => return Ok(()),
                 Err(diag) if self.links().is_alone() || self.is_closing() => return Err(diag),
                 Err(diag) => {

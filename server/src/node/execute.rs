@@ -14,12 +14,12 @@ use highwater_state::command::{RequestHead, RequestId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, StatementResult};
-use super::forward::Errand;
+use super::forward::{Errand, Unapplied};
 use super::token::ReadToken;
 use super::{Inner, Node, shutting_down};
 use crate::metrics::{StatementKind, Traffic};
 
-/// How often a statement is planned again because definitions moved under it.
+/// How often a statement is planned again because definitions or leaders moved under it.
 const MAX_PLANS: usize = 16;
 /// Statements of one text at most.
 const MAX_STATEMENTS: usize = 10_000;
@@ -28,10 +28,20 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// Why a statement did not run to its end.
 pub(super) enum Failure {
-    /// Definitions moved: plan again.
+    /// Definitions or leaders moved, and nothing was applied: plan again.
     Stale,
     /// It cannot.
     Diag(Diag),
+}
+
+impl From<Unapplied> for Failure {
+    fn from(error: Unapplied) -> Self {
+        match error {
+            // Nothing of it is in any log: it is planned anew, and goes to the leader that there is then.
+            Unapplied::Gone(_) => Self::Stale,
+            Unapplied::Refused(diag) => Self::Diag(diag),
+        }
+    }
 }
 
 impl From<Diag> for Failure {
@@ -192,8 +202,11 @@ impl Node {
                 }
             }
         }
-        Err(Diag::new(SqlState::SERIALIZATION_FAILURE, "the statement's table is being redefined all the time")
-            .hint("Retry once the definitions rest."))
+        Err(Diag::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "the statement's table is being redefined, or its group changes leaders, all the time",
+        )
+        .hint("Retry once the definitions and the cluster rest."))
     }
 
     /// Binds and authorises. An object that this core does not know may be new: before saying so it asks meta.
@@ -266,8 +279,8 @@ impl Node {
         match &run.bound.plan {
             Plan::Query(plan) => self.query(run, plan, token).await,
             Plan::Write(plan) => self.write(run, plan, token).await,
-            Plan::Ddl(ddl) => Ok(self.define(run, ddl.clone()).await?),
-            Plan::User(plan) => Ok(self.change_user(run, plan.clone()).await?),
+            Plan::Ddl(ddl) => self.define(run, ddl.clone()).await,
+            Plan::User(plan) => self.change_user(run, plan.clone()).await,
             Plan::Consume(plan) => self.consume_statement(run, plan, token).await,
             Plan::Ack(plan) => self.ack_statement(run, plan, token).await,
         }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_runtime::Env;
+use highwater_sql::diag::Diag;
 use highwater_state::command::{Command, Deltas};
 use highwater_state::outcome::Outcome;
 
@@ -109,7 +110,8 @@ async fn ship_pair(
             catalog: catalog.version,
             records: range.records,
         });
-        match node.propose(node.own_errand(), destination, command, Some(catalog), Admission::System).await {
+        let done = node.propose(node.own_errand(), destination, command, Some(catalog), Admission::System).await;
+        match done.map_err(Diag::from) {
             Ok(applied) => {
                 if let Outcome::Inbox { upto } = applied.outcome {
                     host.arrived(source, destination, upto);
@@ -134,7 +136,8 @@ async fn ship_pair(
 async fn trim(node: &Node, host: &StoreHost, source: u32, destination: u32) {
     let upto = host.shipped(source, destination);
     let command = Command::Trim { destination, upto };
-    if let Err(diag) = node.propose(node.own_errand(), source, command, None, Admission::System).await {
+    let done = node.propose(node.own_errand(), source, command, None, Admission::System).await;
+    if let Err(diag) = done.map_err(Diag::from) {
         // The next trim covers this one.
         tracing::debug!(source, destination, %diag, "an outbox was not trimmed");
     }

@@ -261,7 +261,8 @@ impl Node {
             let mine = self.0.core.0 == 0 && (leads || self.0.env.now() >= late);
             if mine && !setup.root_password.is_empty() {
                 let command = self.bootstrap_command(shape, setup).await;
-                match self.propose(self.own_errand(), META, command, None, Admission::System).await {
+                let done = self.propose(self.own_errand(), META, command, None, Admission::System).await;
+                match done.map_err(Diag::from) {
                     Ok(_) => continue,
                     Err(diag) if self.is_transient(&diag) => {}
                     Err(diag) => return Err(StartError::Bootstrap(diag)),

@@ -102,6 +102,28 @@ fn is_repeatable(command: &Command) -> bool {
     }
 }
 
+/// Why a command has no outcome.
+#[derive(Debug)]
+pub(super) enum Unapplied {
+    /// It is in no log and never will be, and it is used up: this node lost the lead under it. Who can make it anew may do so.
+    Gone(Diag),
+    /// Refused, or, by its SQLSTATE, of unknown outcome.
+    Refused(Diag),
+}
+
+impl From<Diag> for Unapplied {
+    fn from(diag: Diag) -> Self {
+        Self::Refused(diag)
+    }
+}
+
+impl From<Unapplied> for Diag {
+    fn from(error: Unapplied) -> Self {
+        let (Unapplied::Gone(diag) | Unapplied::Refused(diag)) = error;
+        diag
+    }
+}
+
 /// What becomes of a command that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -147,7 +169,7 @@ impl Node {
     ///
     /// # Errors
     /// 57014 when no leader was found before the errand's deadline; 40003 when nobody can tell whether it was applied; what the
-    /// leader's node refuses it with.
+    /// leader's node refuses it with. [`Unapplied::Gone`] when it must be made anew, as this node had the only copy.
     pub(super) async fn propose(
         &self,
         errand: Errand,
@@ -155,10 +177,10 @@ impl Node {
         command: Command,
         catalog: Option<Arc<Catalog>>,
         admission: Admission,
-    ) -> Result<Applied, Diag> {
+    ) -> Result<Applied, Unapplied> {
         if self.links().is_alone() {
             let done = self.propose_here(errand, group, command, catalog, admission).await;
-            return done.map_err(|error| error.into_diag(group));
+            return done.map_err(|error| error.into_diag(group).into());
         }
         let me = self.links().me();
         let first = self.known_leader(group);
@@ -166,12 +188,17 @@ impl Node {
             // The usual way on the leader's node: nothing is copied, nothing more is allocated.
             let done = self.propose_here(errand, group, command, catalog, admission).await;
             return done.map_err(|error| {
+                let is_gone = matches!(error, NotApplied::NotLeader(_));
                 let diag = error.into_diag(group);
-                if diag.sqlstate == SqlState::OUTCOME_UNKNOWN { self.count_unknown(diag) } else { diag }
+                match diag.sqlstate {
+                    _ if is_gone => Unapplied::Gone(diag),
+                    SqlState::OUTCOME_UNKNOWN => self.count_unknown(diag).into(),
+                    _ => diag.into(),
+                }
             });
         }
         let route = Route::new(me, first);
-        Box::pin(self.propose_anywhere(errand, group, command, catalog, admission, route)).await
+        Ok(Box::pin(self.propose_anywhere(errand, group, command, catalog, admission, route)).await?)
     }
 
     /// Goes from node to node until the command has an answer or the deadline comes.
