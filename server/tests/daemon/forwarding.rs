@@ -142,3 +142,33 @@ fn statements_under_request_ids_outlive_their_leader_and_apply_once() {
     }
     assert_eq!(trio.node(1).try_login("root", PASSWORD).status, 200);
 }
+
+#[test]
+fn writes_go_on_while_the_nodes_are_restarted_one_after_the_other() {
+    let mut trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY) PARTITION BY (id)");
+    let (mut acknowledged, mut unknown) = (0_usize, 0_usize);
+    for at in 0..3_usize {
+        let (edge, leaving) = ((at + 1) % 3, trio.take(at));
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(move || leaving.stop());
+            for number in 0.. {
+                let answer = trio.ask(edge, &format!("INSERT INTO app.n VALUES ({})", at * 100_000 + number));
+                match (answer.status, sqlstate(&answer).as_str()) {
+                    (200, _) => acknowledged += 1,
+                    (503, "40003") => unknown += 1,
+                    _ => panic!("while node {} stopped, on node {}: {answer:?}", at + 1, edge + 1),
+                }
+                if stopping.is_finished() && number > 20 {
+                    break;
+                }
+            }
+        });
+        trio.restart(at);
+    }
+    let count = trio.rows(0, "SELECT COUNT(*) FROM app.n")[0][0].as_str().unwrap().parse::<usize>().unwrap();
+    assert!((acknowledged..=acknowledged + unknown).contains(&count), "{acknowledged} {unknown} {count}");
+    for node in 1..3 {
+        assert_eq!(trio.rows(node, "SELECT COUNT(*) FROM app.n"), json!([[count.to_string()]]));
+    }
+}

@@ -64,7 +64,12 @@ impl Trio {
         self.nodes[at].take().unwrap().kill();
     }
 
-    /// Starts a node that was killed.
+    /// Takes a node out of the cluster's hands, to stop it as an administrator would.
+    pub fn take(&mut self, at: usize) -> Server {
+        self.nodes[at].take().unwrap()
+    }
+
+    /// Starts a node that was killed or stopped.
     pub fn restart(&mut self, at: usize) {
         self.nodes[at] = Some(self.launch(at));
     }
