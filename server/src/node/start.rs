@@ -31,6 +31,8 @@ use crate::cluster::Links;
 const POLL_MICROS: u64 = 2_000;
 /// How long a starting store waits for a group's leader before it asks again, in microseconds.
 const BARRIER_MICROS: u64 = 1_000_000;
+/// How often a node looks whether its clock is wrong, in microseconds.
+const CLOCK_MICROS: u64 = 1_000_000;
 /// How long a node that stops waits for others to take over what it leads, in microseconds.
 const HAND_OVER_MICROS: u64 = 500_000;
 /// How long a node waits for the meta group's leader to write the cluster's first entry before it proposes one, in microseconds.
@@ -216,6 +218,7 @@ impl Node {
         if !host.is_alone {
             env.spawn("ticks", driver::tick(env.clone(), Rc::clone(&host), driver::TICK_MICROS));
             env.spawn("readiness", readiness(env.clone(), Rc::clone(&host)));
+            env.spawn("clock", step_aside(env.clone(), self.0.links.clone(), Rc::clone(&host)));
         }
         Ok(())
     }
@@ -409,4 +412,14 @@ async fn readiness(env: Rt, host: Rc<StoreHost>) {
     }
     host.ready.set(true);
     host.outbox.notify();
+}
+
+/// A node whose clock is wrong does not lead: the stamps of its entries would be wrong.
+async fn step_aside(env: Rt, links: Links, host: Rc<StoreHost>) {
+    while !host.closing.get() {
+        env.sleep(CLOCK_MICROS).await;
+        if links.clock_is_wrong() {
+            host.hand_over();
+        }
+    }
 }
