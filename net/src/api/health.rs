@@ -84,7 +84,7 @@ pub struct ClusterNode {
     pub is_leader: bool,
     /// Groups that it leads.
     pub groups_leading: u64,
-    /// Entries that it lags behind.
+    /// Entries that it lacks of the groups that the answering node leads; none if it leads none.
     pub replication_lag: Option<u64>,
     /// How much of a catch-up is done.
     pub catchup_progress_pct: Option<u64>,

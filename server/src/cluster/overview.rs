@@ -16,14 +16,18 @@ use crate::http::VERSION;
 use crate::process::ProcessFigures;
 
 /// How a group stands on this node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// Its term.
     pub(crate) term: u64,
+    /// The last entry of its log here.
+    pub(crate) last: u64,
     /// Its last entry applied here.
     pub(crate) applied: u64,
     /// Who leads it, as this node knows.
     pub(crate) leader: Option<NodeId>,
+    /// Of a group that is led here: up to where each other member holds the log.
+    pub(crate) matched: BTreeMap<NodeId, u64>,
 }
 
 /// What an overview is made from, beside the links.
@@ -46,7 +50,7 @@ pub(crate) struct Seen {
 
 /// The cluster as this node sees it.
 pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAnswer {
-    let (me, meta) = (links.me(), seen.groups.get(&META).copied().unwrap_or_default());
+    let (me, meta) = (links.me(), seen.groups.get(&META).cloned().unwrap_or_default());
     let leading = |node: NodeId| seen.groups.values().filter(|group| group.leader == Some(node)).count() as u64;
     let nodes: Vec<ClusterNode> = links
         .members()
@@ -58,7 +62,8 @@ pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAns
                 None => this(links, seen),
             };
             let role = if is_leader { "leader" } else { "follower" }.to_owned();
-            ClusterNode { is_leader, role, groups_leading: leading(*node), ..seen_node }
+            let replication_lag = lag(seen, *node);
+            ClusterNode { is_leader, role, groups_leading: leading(*node), replication_lag, ..seen_node }
         })
         .collect();
     let clock_behind = links.clock_behind_micros().filter(|_| !links.is_alone());
@@ -122,7 +127,20 @@ pub(crate) fn standing(row: &Row) -> Option<(u32, Standing)> {
     };
     let group = u32::try_from(number(0)?).ok()?;
     let leader = number(8).map(NodeId);
-    Some((group, Standing { term: number(3)?, applied: number(5)?, leader }))
+    let peers = match row.get(10) {
+        Some(Value::Json(text)) => serde_json::from_str(text).unwrap_or_default(),
+        Some(_) | None => serde_json::Value::Null,
+    };
+    let matched =
+        |peer: &serde_json::Value| Some((NodeId(peer.get("node_id")?.as_u64()?), peer.get("matched")?.as_u64()?));
+    let matched = peers.as_array().into_iter().flatten().filter_map(matched).collect();
+    Some((group, Standing { term: number(3)?, last: number(4)?, applied: number(5)?, leader, matched }))
+}
+
+/// Entries that a node lacks of the groups that are led here; none when no group here knows of it.
+fn lag(seen: &Seen, node: NodeId) -> Option<u64> {
+    let lags = seen.groups.values().filter_map(|group| Some(group.last.saturating_sub(*group.matched.get(&node)?)));
+    lags.fold(None, |sum, lag| Some(sum.unwrap_or(0).saturating_add(lag)))
 }
 
 fn verdict(links: &Links, seen: &Seen, nodes: &[ClusterNode]) -> (&'static str, Option<String>) {
@@ -235,7 +253,7 @@ mod tests {
     use super::*;
 
     fn seen(leader: Option<NodeId>) -> Seen {
-        let groups = [(META, Standing { term: 3, applied: 9, leader })].into();
+        let groups = [(META, Standing { term: 3, applied: 9, leader, ..Standing::default() })].into();
         let (cluster, total_groups, uptime_micros) = (0xab, 1, 61_000_000);
         let (waits, process, api_addr) = (None, None, "a:1".to_owned());
         Seen { cluster, total_groups, groups, waits, uptime_micros, process, api_addr }

@@ -93,7 +93,10 @@ impl Trio {
     }
 
     fn start(&self, node: usize, more: &[&str]) -> Member {
-        let arguments = self.arguments(node, more);
+        self.start_with(node, &self.arguments(node, more))
+    }
+
+    fn start_with(&self, node: usize, arguments: &[String]) -> Member {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = highwaterd(&arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -219,6 +222,25 @@ fn three_nodes_form_a_cluster_see_one_another_and_one_that_was_away_comes_back()
     let seen = members[0].until_sees(&["up", "up", "down"]);
     assert!(seen["nodes"][2]["heard_ms"].as_u64().unwrap() > 2000, "{seen}");
     members.push(trio.start(3, &[]));
+    for member in &mut members {
+        member.until_sees(&["up", "up", "up"]);
+    }
+}
+
+#[test]
+fn nodes_with_certificates_of_their_cluster_listen_for_other_machines() {
+    let trio = Trio::new();
+    let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../net/tests/certificates");
+    let setting = |name: &str, file: &str| format!("cluster.{name}={}", certificates.join(file).display());
+    let files = [("tls_ca", "cluster-ca.pem"), ("tls_cert", "cluster-node.pem"), ("tls_key", "cluster-node.key")];
+    let files = files.map(|(name, file)| setting(name, file));
+    let more: Vec<&str> = files.iter().flat_map(|file| ["--set", file]).chain(["--set", SECRET]).collect();
+    let start = |node: usize| {
+        let mut arguments = trio.arguments(node, &more);
+        arguments[11] = format!("0.0.0.0:{}", trio.rpc[node - 1]);
+        trio.start_with(node, &arguments)
+    };
+    let mut members: Vec<Member> = (1..=3).map(start).collect();
     for member in &mut members {
         member.until_sees(&["up", "up", "up"]);
     }
