@@ -150,8 +150,7 @@ impl Links {
     /// Hands a message over to be sent. It may be lost, as Raft allows. The messages of one turn go out together.
     pub(crate) fn send(&self, message: Message) {
         if let Some(way) = self.0.ways.get(&message.to) {
-            // A message that is dropped is counted, and sent again by Raft when it matters.
-            let _ = way.to_group(message.group.0).send(to_wire(message));
+            way.send(to_wire(message));
         }
     }
 
@@ -264,6 +263,11 @@ impl Links {
     /// The roll, once the cluster is formed.
     pub(crate) fn roll(&self) -> Option<&Roll> {
         self.0.ground.as_ref()?.roll.get()
+    }
+
+    /// The cluster's identity, which all of its nodes found by themselves; none for a cluster of one.
+    pub(crate) fn cluster_id(&self) -> Option<u128> {
+        self.roll().map(|roll| roll.cluster.0)
     }
 
     /// This node's place.

@@ -74,7 +74,7 @@ pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAns
         version: VERSION.to_owned(),
         build_date: option_env!("HIGHWATER_BUILD_DATE").unwrap_or("unknown").to_owned(),
         is_cluster_mode: !links.is_alone(),
-        cluster_id: format!("{:032x}", links.roll().map_or(seen.cluster, |roll| roll.cluster.0)),
+        cluster_id: format!("{:032x}", links.cluster_id().unwrap_or(seen.cluster)),
         node_id: me.0,
         is_leader: meta.leader == Some(me),
         total_groups: seen.total_groups,
@@ -282,11 +282,16 @@ mod tests {
     fn a_row_of_cluster_groups_tells_how_a_group_stands() {
         let number = |value: i64| Value::BigInt(value);
         let text = || Value::Text(String::new());
-        let mut row =
-            vec![number(7), number(1), text(), number(3), number(12), number(9), number(10), text(), number(2)];
-        let stands = Standing { term: 3, applied: 9, leader: Some(NodeId(2)) };
-        assert_eq!(standing(&row), Some((7, stands)));
-        row.pop();
+        let peers = r#"[{"node_id":1,"kind":"voter","matched":5},{"node_id":3,"kind":"voter"}]"#;
+        let numbers = [number(7), number(2), text(), number(3), number(12), number(9), number(10), text(), number(2)];
+        let mut row = numbers.to_vec();
+        let stands = Standing { term: 3, last: 12, applied: 9, leader: Some(NodeId(2)), matched: BTreeMap::new() };
+        assert_eq!(standing(&row), Some((7, stands.clone())));
+        row.extend([text(), Value::Json(peers.into())]);
+        assert_eq!(standing(&row), Some((7, Standing { matched: [(NodeId(1), 5)].into(), ..stands })));
+        let seen = Seen { groups: [standing(&row).unwrap()].into(), ..seen(None) };
+        assert_eq!((lag(&seen, NodeId(1)), lag(&seen, NodeId(3))), (Some(7), None));
+        row.truncate(8);
         row.push(Value::Null);
         assert_eq!(standing(&row).unwrap().1.leader, None);
         assert_eq!(standing(&Vec::new()), None);

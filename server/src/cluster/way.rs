@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 
 use highwater_net::rpc::{
-    Incarnation, Lane, Limits, LocalNode, MAX_FRAME_BYTES, Peer, PeerConfig, PeerCounters, PeerStatus, RpcError,
-    Security, Target,
+    GroupMessage, Incarnation, Lane, Limits, LocalNode, MAX_FRAME_BYTES, Peer, PeerConfig, PeerCounters, PeerStatus,
+    RpcError, Security, Target,
 };
 use highwater_raft::NodeId;
 use highwater_runtime::{CoreId, Env, Monotonic, Rt};
@@ -75,12 +75,20 @@ impl Way {
         &self.bulk
     }
 
+    /// Queues a message of a group. One that is dropped is counted, and sent again by Raft when it matters.
+    pub(crate) fn send(&self, message: GroupMessage) {
+        let more = self.more.borrow();
+        let _ = self.among(&more, message.group.0).send(message);
+    }
+
     /// The connection to the core there that hosts a group; to core 0 while that is not known.
     pub(crate) fn to_group(&self, group: u32) -> Peer<Rt> {
+        self.among(&self.more.borrow(), group).clone()
+    }
+
+    fn among<'a>(&'a self, more: &'a [Peer<Rt>], group: u32) -> &'a Peer<Rt> {
         let core = self.there.borrow().as_ref().map_or(0, |there| there.said.core_of(group));
-        let more = self.more.borrow();
-        let other = usize::from(core).checked_sub(1).and_then(|at| more.get(at));
-        other.unwrap_or(&self.first).clone()
+        usize::from(core).checked_sub(1).and_then(|at| more.get(at)).unwrap_or(&self.first)
     }
 
     /// What the node said when it was last connected.

@@ -298,7 +298,7 @@ impl Node {
         let (password, iterations) = (setup.root_password.clone(), setup.settings.scram_iterations);
         let root_verifier = env.blocking(move || auth::derive_verifier(&password, salt, iterations)).await;
         Command::Meta(MetaCommand::Bootstrap {
-            cluster_id: auth::random_id(env),
+            cluster_id: self.0.links.cluster_id().unwrap_or_else(|| auth::random_id(env)),
             layout: shape.layout,
             token_key,
             root_verifier,
