@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -202,8 +202,13 @@ fn share(cpus: &[usize], node: u16, nodes: u16) -> Option<String> {
 }
 
 fn start(program: &Path, plan: &Plan, events: &mpsc::Sender<Event>) -> std::io::Result<u32> {
-    let mut child = Command::new(program)
-        .args(["--with-parent", &std::process::id().to_string()])
+    let mut command = Command::new(program);
+    command.args(["--with-parent", &std::process::id().to_string()]);
+    // The nodes write to a pipe, but whoever reads it here may be a person.
+    if std::io::stderr().is_terminal() {
+        command.args(["--set", "log.format=human"]);
+    }
+    let mut child = command
         .args(&plan.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

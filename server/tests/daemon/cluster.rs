@@ -345,8 +345,12 @@ fn a_folder_with_data_of_its_own_joins_no_new_cluster_and_mistakes_are_named() {
 fn dev_cluster_starts_nodes_says_when_one_dies_and_ends_them_together() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("cluster");
-    // Three ports in a row each; others may take one meanwhile, which the nodes would say.
-    let first = free_ports(1)[0].clamp(10_000, 60_000);
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let first = until("ports in a row", || {
+        let first = free_ports(1)[0].clamp(10_000, 60_000);
+        let free = (0..3).all(|node| is_free(first + node) && is_free(first + 10 + node));
+        if free { Ok(first) } else { Err(format!("{first} and those behind are in use")) }
+    });
     let (http, rpc) = (first.to_string(), (first + 10).to_string());
     let arguments =
         ["dev-cluster", "3", "--data-dir", folder.to_str().unwrap(), "--http-port", &http, "--rpc-port", &rpc];
