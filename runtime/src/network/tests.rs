@@ -87,7 +87,7 @@ fn a_cut_link_holds_back_one_direction_and_lets_it_through_when_mended() {
     assert_eq!(read(&mut network, id, Side::Connector, 1_500_000), (b"fro".to_vec(), None));
     network.mend(A, B, 1_500_000);
     assert_eq!(read(&mut network, id, Side::Acceptor, LATER), (b"to".to_vec(), None));
-    assert_eq!(network.begin_connect(A, B, LATER).is_some(), true);
+    assert!(network.begin_connect(A, B, LATER).is_some());
 }
 
 #[test]
