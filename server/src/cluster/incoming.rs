@@ -55,11 +55,7 @@ impl Handler for Incoming {
 
     async fn chunk(&self, link: &Link, chunk: SnapshotChunk) -> Answer {
         match self.0.node() {
-            Some(_) => {
-                let text =
-                    format!("node {} takes no snapshots of group {} from node {}", self.0.me(), chunk.group, link.peer);
-                Err(Refusal::new(RefusalCode::UNKNOWN_KIND, text))
-            }
+            Some(node) => node.take_chunk(raft_node(link.peer), chunk).await,
             None => Err(self.not_ready()),
         }
     }

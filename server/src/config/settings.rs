@@ -271,6 +271,9 @@ settings! {
     auth_max_derivations: u32 = "4", "auth.max_derivations", "auth", 1..=1024;
     /// Logins of one core that may wait for their password to be checked; further ones are answered 429.
     auth_max_waiting: u32 = "256", "auth.max_waiting", "auth", 1..=1_000_000;
+
+    /// Bytes per second of snapshots that this node sends to other nodes that lack what the log no longer holds; 0: no limit.
+    cluster_snapshot_rate: Bytes = "64MiB", "cluster.snapshot_rate", "cluster", 0..=64 * GIB;
 }
 
 impl Config {

@@ -37,6 +37,8 @@ pub(super) struct Run {
 struct Effects {
     /// Answers to give once the new view is published.
     answers: Vec<(AnswerSlot, Applied)>,
+    /// Bytes of the entries.
+    bytes: u64,
     /// The outbox has grown.
     outbox: bool,
     /// The group's catalog has changed.
@@ -96,6 +98,7 @@ impl Run {
 
     async fn take_entry(&mut self, entry: &raft::Entry, effects: &mut Effects) -> Result<(), StateError> {
         let index = engine::LogIndex(entry.index.0);
+        effects.bytes += entry.data.len() as u64;
         if entry.kind == raft::EntryKind::ConfChange {
             let membership = self.replica.change_membership(entry).map_err(|error| self.broken(error))?;
             return self.state.apply_membership(index, membership);
@@ -115,7 +118,7 @@ impl Run {
         host.publish(group, view);
         self.replica.applied(upto, &catalog)?;
         host.store.advance_clock(GroupId(group), self.state.log_time());
-        host.release_log(&self.replica, upto);
+        host.release_log(&self.replica, upto, effects.bytes);
         host.touch(&self.replica);
         if effects.outbox {
             host.dirty_sources.borrow_mut().insert(group);

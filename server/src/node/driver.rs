@@ -57,6 +57,7 @@ pub(crate) async fn drive(
         next: Write::default(),
         committed: VecDeque::new(),
         installs: VecDeque::new(),
+        announced: Vec::new(),
         ticks: 0,
     };
     if let Err(reason) = driver.run().await {
@@ -91,6 +92,8 @@ struct Driver<S> {
     committed: VecDeque<(Rc<Replica>, raft::Committed)>,
     /// Snapshots that wait to be put in place.
     installs: VecDeque<Install>,
+    /// Snapshots that were announced to Raft since it was last asked.
+    announced: Vec<(Rc<Replica>, raft::LogIndex)>,
     ticks: u32,
 }
 
@@ -170,6 +173,9 @@ impl<S: Fn(raft::Message)> Driver<S> {
     fn take_in(&mut self, writing: bool) -> Result<(), String> {
         for message in self.host.take_inbox() {
             if let Some(replica) = self.host.replica(message.group.0) {
+                if let raft::MessageKind::Snapshot(meta) = &message.kind {
+                    self.announced.push((Rc::clone(&replica), meta.index));
+                }
                 replica.step(message).map_err(|error| error.to_string())?;
                 self.host.touch(&replica);
             }
@@ -211,19 +217,23 @@ impl<S: Fn(raft::Message)> Driver<S> {
         }
     }
 
-    /// Lets go of what all members have, and of the oldest of the log when too much is kept for those that lack it.
+    /// Lets go of what all members have. When the log is long all the same, the groups that hold its oldest part let go of what the
+    /// members that are heard of have, and before writes would be refused, of everything that is applied.
     fn release_logs(&self) {
         for replica in self.host.replicas() {
-            let applied = replica.status().applied;
-            self.host.release_log(&replica, applied);
+            self.host.release_log(&replica, replica.status().applied, 0);
         }
         let store = &self.host.store;
-        if store.keeps_much_log() {
-            for group in store.log_holders() {
-                if let Some(replica) = self.host.replica(group.0) {
-                    self.host.release_log_to(&replica, replica.status().applied);
-                }
-            }
+        let (bytes, limit) = store.log_bytes();
+        if self.host.is_alone || 2 * bytes <= limit {
+            return;
+        }
+        for group in store.log_holders() {
+            let Some(replica) = self.host.replica(group.0) else { continue };
+            let applied = replica.status().applied;
+            let is_short = 4 * bytes > 3 * limit;
+            let upto = if is_short { applied } else { replica.held_by(|peer| peer.recently_active).min(applied) };
+            self.host.release_log_to(&replica, upto);
         }
     }
 
@@ -241,6 +251,13 @@ impl<S: Fn(raft::Message)> Driver<S> {
                 }
                 worked = true;
                 self.take_ready(&replica);
+            }
+        }
+        for (replica, index) in std::mem::take(&mut self.announced) {
+            let group = replica.group();
+            let is_named = |install: &Install| install.report.replica.group() == group && install.meta.index == index;
+            if !self.installs.iter().any(is_named) {
+                handover::unwanted(&self.host, group, index);
             }
         }
         if worked {
@@ -335,8 +352,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
         let install = self.installs.pop_front()?;
         self.states.remove(&install.report.replica.group());
         Some(Box::pin(async move {
-            let state =
-                handover::install(&env, &host, &install.report.replica, &install.meta, install.hard_state).await?;
+            let state = handover::install(&host, &install.report.replica, &install.meta, install.hard_state).await?;
             Ok(Durable::Installed(Box::new(state), install))
         }))
     }
@@ -371,7 +387,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
                     .map_err(|error| format!("group {group}: {error}"))?;
                 replica.is_installing.set(false);
                 self.states.insert(group, *state);
-                self.host.published.notify();
+                self.host.taken_over(group);
                 vec![report]
             }
         };

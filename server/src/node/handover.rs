@@ -9,9 +9,12 @@ use highwater_state::group::GroupState;
 use super::host::StoreHost;
 use super::replica::Replica;
 
-/// Raft wants a snapshot for `to`, which lacks what the log no longer holds. Returns at once; whoever sends it reports to Raft by
-/// [`raft::RawNode::snapshot_cut`], [`raft::RawNode::snapshot_sent`] and [`raft::RawNode::snapshot_failed`].
-pub(super) fn wanted(host: &StoreHost, replica: &Rc<Replica>, to: raft::NodeId) {
+/// Raft wants a snapshot for `to`, which lacks what the log no longer holds. Returns at once; the transfer tells Raft how it goes.
+pub(super) fn wanted(host: &Rc<StoreHost>, replica: &Rc<Replica>, to: raft::NodeId) {
+    if let Some(snapshots) = host.snapshots.get() {
+        snapshots.want(host, replica, to);
+        return;
+    }
     tracing::debug!(group = replica.group(), to = to.0, "a snapshot is wanted and cannot be sent");
     replica.with_raft(|raft| raft.snapshot_failed(to));
     host.touch(replica);
@@ -22,13 +25,21 @@ pub(super) fn wanted(host: &StoreHost, replica: &Rc<Replica>, to: raft::NodeId) 
 ///
 /// # Errors
 /// The node must stop.
-#[expect(clippy::unused_async, reason = "putting files in place waits for the disk")]
 pub(super) async fn install(
-    _env: &Rt,
-    _host: &StoreHost,
+    host: &StoreHost,
     replica: &Replica,
     meta: &raft::SnapshotMeta,
-    _hard_state: Option<raft::HardState>,
+    hard_state: Option<raft::HardState>,
 ) -> Result<GroupState<Rt>, String> {
-    Err(format!("group {}: the snapshot that ends at {} is not here", replica.group(), meta.index))
+    match host.snapshots.get() {
+        Some(snapshots) => snapshots.install(host, replica, meta, hard_state).await,
+        None => Err(format!("group {}: the snapshot that ends at {} is not here", replica.group(), meta.index)),
+    }
+}
+
+/// A snapshot was announced and Raft does not name it: what was staged of it goes.
+pub(super) fn unwanted(host: &StoreHost, group: u32, index: raft::LogIndex) {
+    if let Some(snapshots) = host.snapshots.get() {
+        snapshots.settle(group, index);
+    }
 }

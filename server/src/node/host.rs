@@ -1,6 +1,6 @@
 //! One store on this core, and what its tasks share: the driver, the readers and the shippers.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
@@ -15,11 +15,16 @@ use super::intake::CAUSES;
 use super::mesh::Proposal;
 use super::replica::Replica;
 use super::signal::Signal;
+use super::snapshots::of_store::StoreSnapshots;
+use super::snapshots::retention::Retention;
 
 /// Proposals that may wait for one store's driver; more are refused.
 pub(crate) const MAX_PENDING: usize = 16_384;
 /// Messages of other nodes that may wait for one store's driver; those who bring more wait.
 const MAX_INBOX: usize = 4096;
+
+/// The part of the log's limit that is kept for members that are behind: one n-th.
+const KEPT_PART: u64 = 4;
 
 /// What a node is to its groups.
 #[derive(Clone, Debug)]
@@ -51,6 +56,10 @@ pub(crate) struct StoreHost {
     pub(crate) pending: RefCell<VecDeque<Proposal>>,
     /// Messages of other nodes that the driver has not taken yet.
     inbox: RefCell<VecDeque<raft::Message>>,
+    /// What is sent and received of snapshots; none in tests of a host alone.
+    pub(crate) snapshots: OnceCell<StoreSnapshots>,
+    /// What the groups keep of their logs for members that are behind.
+    retention: RefCell<Retention>,
     /// The driver has work.
     pub(crate) work: Signal,
     /// Each group as of its last applied entry. Published before the entry's answer is given.
@@ -93,8 +102,11 @@ pub(crate) struct StoreHost {
 
 impl StoreHost {
     pub(crate) fn new(env: Rt, store: Rc<Store<Rt>>, cast: Cast) -> Self {
+        let (_, log_limit) = store.log_bytes();
         Self {
             env,
+            snapshots: OnceCell::new(),
+            retention: RefCell::new(Retention::new(log_limit / KEPT_PART)),
             is_alone: cast.is_alone(),
             cast,
             store,
@@ -267,10 +279,28 @@ impl StoreHost {
         future::or(in_time, too_late).await
     }
 
-    /// Lets the log of a group go as far as nobody needs it: what every member has, and of a sole voter all that is applied.
-    pub(super) fn release_log(&self, replica: &Replica, applied: raft::LogIndex) {
-        let upto = if self.is_alone { applied } else { replica.held_by_all().min(applied) };
-        self.release_log_to(replica, upto);
+    /// A group has applied entries up to `applied`, of so many bytes. Its log goes as far as nobody needs it: what every member has, and
+    /// what is too much to keep; of a sole voter all that is applied.
+    pub(super) fn release_log(&self, replica: &Replica, applied: raft::LogIndex, bytes: u64) {
+        if self.is_alone {
+            self.release_log_to(replica, applied);
+            return;
+        }
+        let upto = {
+            let mut retention = self.retention.borrow_mut();
+            retention.applied(replica.group(), applied.0, bytes);
+            retention.release(replica.group(), replica.held_by(|_| true).min(applied).0)
+        };
+        self.release_log_to(replica, raft::LogIndex(upto));
+    }
+
+    /// A snapshot took the place of a group's state: whoever follows the group looks anew.
+    pub(super) fn taken_over(&self, group: u32) {
+        self.retention.borrow_mut().replaced(group);
+        self.dirty_sources.borrow_mut().insert(group);
+        self.published.notify();
+        self.outbox.notify();
+        self.definitions.notify();
     }
 
     /// Lets a group's log go up to `upto`, which is applied.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use highwater_net::rpc::{Answer, SnapshotChunk};
 use highwater_raft as raft;
 use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_runtime::{CoreId, Monotonic};
@@ -19,6 +20,7 @@ use highwater_state::placement::Layout;
 use highwater_state::topics::GroupOffset;
 
 use super::Cluster;
+use super::snapshots::pace::Pace;
 use crate::metrics::Sample;
 
 /// Proposals that may wait on one core.
@@ -186,6 +188,8 @@ pub(crate) enum Question {
     GroupStatus(ReplySlot<Vec<Row>>),
     /// What this core counts.
     Figures(ReplySlot<Vec<Sample>>),
+    /// A chunk of a snapshot for a group of this core, and who sends it.
+    Chunk(Box<(raft::NodeId, SnapshotChunk)>, ReplySlot<Answer>),
     /// Who leads a group of this core, as its replica knows.
     Leader(u32, ReplySlot<Option<raft::NodeId>>),
     /// Whether every group of this core has a leader and has shown that it holds everything that was acknowledged.
@@ -264,6 +268,8 @@ pub struct Ports {
     pub(crate) questions: Receiver<Question>,
     pub(crate) messages: Receiver<Vec<raft::Message>>,
     pub(crate) layouts: Receiver<(Layout, u64)>,
+    /// How fast the node sends snapshots; one for all cores.
+    pub(crate) pace: Arc<Pace>,
     pub(crate) to: Vec<Port>,
 }
 
@@ -282,13 +288,22 @@ pub(crate) struct Port {
 pub fn mesh(cores: u16) -> Vec<Ports> {
     let mut ends = Vec::new();
     let mut to = Vec::new();
+    let pace = Arc::<Pace>::default();
     for core in 0..cores {
         let (proposals_to, proposals) = queue::bounded(PROPOSAL_QUEUE);
         let (questions_to, questions) = queue::bounded(QUESTION_QUEUE);
         let (messages_to, messages) = queue::bounded(MESSAGE_QUEUE);
         let (layouts_to, layouts) = queue::bounded(1);
         to.push(Port { proposals: proposals_to, questions: questions_to, messages: messages_to, layouts: layouts_to });
-        ends.push(Ports { core: CoreId(core), proposals, questions, messages, layouts, to: Vec::new() });
+        ends.push(Ports {
+            core: CoreId(core),
+            proposals,
+            questions,
+            messages,
+            layouts,
+            pace: Arc::clone(&pace),
+            to: Vec::new(),
+        });
     }
     ends.into_iter().map(|ports| Ports { to: to.clone(), ..ports }).collect()
 }

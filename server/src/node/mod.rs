@@ -62,6 +62,7 @@ use forward::ForwardFigures;
 use host::StoreHost;
 use mesh::{Port, Question};
 use signal::Signal;
+use snapshots::pace::Pace;
 
 /// What the node is told by configuration.
 #[derive(Clone, Debug)]
@@ -78,6 +79,8 @@ pub struct NodeSettings {
     pub max_consume_bytes: u32,
     /// How long a statement may take when its front end does not say, in microseconds.
     pub statement_micros: u64,
+    /// Bytes of snapshots that this node sends per second; 0 for no limit.
+    pub snapshot_rate: u64,
     /// SCRAM iterations of new passwords.
     pub scram_iterations: u32,
     /// Rows of `system.settings`: name, value, description, category.
@@ -98,6 +101,7 @@ struct Inner {
     /// Who leads groups that other cores host, as the last command found it.
     leaders: RefCell<BTreeMap<u32, raft::NodeId>>,
     forward: ForwardFigures,
+    pace: Arc<Pace>,
     to: Vec<Port>,
     layout: OnceCell<Layout>,
     cluster: OnceCell<Cluster>,

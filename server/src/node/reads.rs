@@ -73,6 +73,10 @@ async fn answer(node: &Node, question: Question) {
         Question::GroupStatus(reply) => reply.fill(group_status(node)),
         Question::Figures(reply) => reply.fill(node.core_figures()),
         Question::Serving(reply) => reply.fill(node.0.serving.get() && !node.is_closing()),
+        Question::Chunk(chunk, reply) => {
+            let (from, chunk) = *chunk;
+            reply.fill(node.take_chunk(from, chunk).await);
+        }
         Question::Leader(group, reply) => reply.fill(node.host_of(group).and_then(|host| host.leader_of(group))),
         Question::Ready(reply) => reply.fill(node.hosts().iter().all(|host| host.ready.get())),
     }

@@ -399,14 +399,20 @@ impl Replica {
         raft.transferring_to().is_none() && raft.transfer_leader(heir).is_ok()
     }
 
-    /// Up to where no member lacks an entry, as far as is known here: a leader knows.
-    pub(super) fn held_by_all(&self) -> raft::LogIndex {
+    /// Up to where none of these members lacks an entry, as far as is known here: a leader knows. Who is given a snapshot needs what
+    /// comes after it.
+    pub(super) fn held_by(&self, counts: impl Fn(&raft::PeerStatus) -> bool) -> raft::LogIndex {
         let raft = self.raft.borrow();
         let applied = raft.status().applied;
         if !raft.is_leader() {
             return raft::LogIndex(0);
         }
-        raft.peers().map(|peer| peer.matched).min().map_or(applied, |matched| matched.min(applied))
+        let needs = |peer: raft::PeerStatus| match peer.state {
+            raft::ProgressState::Snapshot(Some(index)) => peer.matched.max(index),
+            raft::ProgressState::Snapshot(None) => applied,
+            raft::ProgressState::Probe | raft::ProgressState::Replicate => peer.matched,
+        };
+        raft.peers().filter(counts).map(needs).min().map_or(applied, |held| held.min(applied))
     }
 
     /// The store's log starts at `first` now.

@@ -6,9 +6,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use highwater_engine::{GroupId, Store, StoreOptions};
+use highwater_net::rpc::{CallError, NotSent};
 use highwater_raft::{self as raft, NodeId};
 use highwater_runtime::queue::{self, Reply};
 use highwater_runtime::{CpuSet, Env, Rt, launch};
@@ -23,6 +24,8 @@ use super::driver;
 use super::host::{Cast, StoreHost};
 use super::mesh::{Admission, Applied, NotApplied, Proposal};
 use super::replica::Start;
+use super::snapshots::folders;
+use super::snapshots::of_store::{Carry, StoreSnapshots};
 
 const LAYOUT: Layout = Layout { user_shards: 1, shared_shards: 1, stores: 1 };
 const TICK_MICROS: u64 = 4_000;
@@ -85,10 +88,28 @@ impl Trio {
         }
     }
 
+    /// The way of a node's snapshots.
+    fn chunks_of(&self, from: NodeId) -> Carry {
+        let trio = self.clone();
+        Rc::new(move |to, chunk| {
+            let (trio, host) = (trio.clone(), trio.0.hosts.borrow().get(&to).cloned());
+            Box::pin(async move {
+                let is_cut = trio.0.cut.borrow().contains(&from) || trio.0.cut.borrow().contains(&to);
+                match host.filter(|host| !is_cut && !host.closing.get()) {
+                    Some(host) => {
+                        host.snapshots.get().unwrap().take(&host, from, chunk).await.map_err(CallError::Refused)
+                    }
+                    None => Err(CallError::NotSent(NotSent::Unreachable)),
+                }
+            })
+        })
+    }
+
     async fn start_node(&self, node: NodeId) {
         let env = &self.0.env;
         let path = self.0.folder.join(format!("node-{}", node.0));
         let options = StoreOptions { database_id: node.0, ..StoreOptions::small() };
+        folders::remove_leftovers(env, &path).await.unwrap();
         let (store, recovery) = Store::open(env.clone(), &path, options).await.unwrap();
         let state = GroupState::open(Rc::clone(&store), META, LAYOUT).await.unwrap();
         let cast = Cast { me: node, members: self.0.members.clone() };
@@ -103,7 +124,9 @@ impl Trio {
             state: &state,
         };
         let replica = start.start().unwrap();
+        let snapshots = StoreSnapshots::new(env, &store, Arc::default(), self.chunks_of(node), 0);
         let host = Rc::new(StoreHost::new(env.clone(), store, cast));
+        assert!(host.snapshots.set(snapshots).is_ok());
         host.add(replica);
         let trio = self.clone();
         let states = BTreeMap::from([(META, state)]);
@@ -469,5 +492,72 @@ fn what_every_member_has_leaves_the_leaders_log_and_what_one_lacks_stays() {
             (host.store.first_index(GroupId(META)).0 > applied.0 || !host.leads(META)).then_some(())
         })
         .await;
+    });
+}
+
+/// A user with so many bytes about it that a few of them are more than a store keeps for a member that is behind.
+fn large_user(name: &str) -> Command {
+    let Command::Meta(MetaCommand::CreateUser { head, name, role, if_not_exists, .. }) = user(name) else {
+        unreachable!()
+    };
+    let email = Some("x".repeat(20_000));
+    Command::Meta(MetaCommand::CreateUser { head, name, verifier: None, role, email, if_not_exists })
+}
+
+#[test]
+fn a_node_that_lacks_what_the_log_no_longer_holds_is_rebuilt_from_a_snapshot_while_writes_go_on() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env, folder, 10).await;
+        trio.write(bootstrap()).await;
+        let mut expected = names(5);
+        for name in &expected {
+            trio.write_user(name).await;
+        }
+        let leader = trio.leader().await;
+        let behind = trio.nodes().into_iter().find(|node| *node != leader).unwrap();
+        trio.stop_node(behind).await;
+        for number in 0..40 {
+            let name = format!("large{number}");
+            trio.write(large_user(&name)).await;
+            expected.insert(name);
+        }
+        for node in trio.nodes() {
+            let store = Rc::clone(&trio.host(node).store);
+            let first = store.first_index(GroupId(META)).0;
+            assert!(first > 10, "node {node} let go of what nobody is waited for with: its log begins at {first}");
+            assert!(store.last_index(GroupId(META)).0 > first, "node {node} keeps what it has room for");
+        }
+        trio.start_node(behind).await;
+        let mut number = 0;
+        while trio.host(behind).store.stats().ingests == 0 {
+            assert!(number < 2000, "no snapshot came");
+            let name = format!("meanwhile{number}");
+            trio.write_user(&name).await;
+            expected.insert(name);
+            number += 1;
+        }
+        assert_eq!(trio.users(behind).await, expected);
+        trio.until_all_agree().await;
+        // It is a member like the others: with one of them it goes on alone, and finds everything again.
+        trio.stop_node(trio.leader().await).await;
+        trio.write_user("of two").await;
+        expected.insert("of two".to_owned());
+        trio.stop_node(behind).await;
+        trio.start_node(behind).await;
+        assert_eq!(trio.users(behind).await, expected);
+        trio.until_all_agree().await;
+        for node in trio.nodes() {
+            for slot in 0..2 {
+                let folder = trio.host(node).store.folder().to_path_buf();
+                for folder in [folders::sent(&folder, slot), folders::staged(&folder, slot)] {
+                    let empty = async || trio.0.env.list_dir(&folder).await.unwrap_or_default().is_empty();
+                    let end = trio.0.env.now().after_micros(PATIENCE_MICROS);
+                    while !empty().await {
+                        assert!(trio.0.env.now() < end, "files stay in {}", folder.display());
+                        trio.0.env.sleep(TICK_MICROS).await;
+                    }
+                }
+            }
+        }
     });
 }

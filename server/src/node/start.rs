@@ -23,6 +23,7 @@ use super::mesh::{Admission, Ports, Proposal, Question};
 use super::replica::Start;
 use super::shape::{self, Shape, ShapeError};
 use super::signal::Signal;
+use super::snapshots::folders;
 use super::{Inner, Node, NodeSettings, ask_port, driver, intake, reads, shipper};
 use crate::auth;
 use crate::cluster::Links;
@@ -66,6 +67,14 @@ pub enum StartError {
         store: u32,
         /// Why.
         source: EngineError,
+    },
+    /// What unfinished snapshots have left in a store's folder.
+    #[error("the files of unfinished snapshots of store {store} cannot be removed: {why}")]
+    Leftovers {
+        /// Its number.
+        store: u32,
+        /// Why.
+        why: String,
     },
     /// A group.
     #[error("group {group} cannot be opened: {source}")]
@@ -134,7 +143,7 @@ impl NodeStart {
 impl Node {
     /// This core's part of the node, and what starts it. The part takes other nodes' messages while it starts.
     pub(crate) fn create(env: Rt, ports: Ports, setup: NodeSetup, links: Links) -> (Self, NodeStart) {
-        let Ports { core, proposals, questions, messages, layouts, to } = ports;
+        let Ports { core, proposals, questions, messages, layouts, pace, to } = ports;
         let started = env.now();
         let node = Self(Rc::new(Inner {
             env,
@@ -143,6 +152,7 @@ impl Node {
             links,
             leaders: RefCell::default(),
             forward: ForwardFigures::default(),
+            pace,
             to,
             layout: OnceCell::new(),
             cluster: OnceCell::new(),
@@ -186,11 +196,15 @@ impl Node {
         let folder = setup.data_dir.join(format!("store-{store}"));
         let options = StoreOptions { database_id: shape.database_id, store_id: store, ..setup.store.clone() };
         let max_entry = options.max_entry_bytes();
+        folders::remove_leftovers(&self.0.env, &folder)
+            .await
+            .map_err(|error| StartError::Leftovers { store, why: error.to_string() })?;
         let (opened, recovery) = Store::open(self.0.env.clone(), &folder, options)
             .await
             .map_err(|source| StartError::Store { store, source })?;
         let cast = Cast { me: self.0.links.me(), members: self.0.links.members().to_vec() };
         let host = Rc::new(StoreHost::new(self.0.env.clone(), Rc::clone(&opened), cast));
+        let _ = host.snapshots.set(self.store_snapshots(&opened));
         let mut states = BTreeMap::new();
         for group in shape.layout.groups().filter(|group| shape.layout.store_of(*group) == store) {
             let state = GroupState::open(Rc::clone(&opened), group, shape.layout)

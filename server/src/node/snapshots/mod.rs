@@ -15,6 +15,7 @@ pub(super) mod descriptor;
 pub(super) mod error;
 pub(super) mod folders;
 pub(super) mod install;
+pub(super) mod of_store;
 pub(super) mod pace;
 pub(super) mod retention;
 pub(super) mod send;

@@ -13,6 +13,7 @@ use super::descriptor::Described;
 use super::error::SnapshotError;
 use super::pace::Pace;
 use super::standing::Standing;
+use crate::cluster::NOT_READY;
 
 /// Bytes of one chunk.
 pub(crate) const CHUNK_BYTES: u64 = 512 << 10;
@@ -159,7 +160,7 @@ impl<E: Env> Sending<'_, E> {
 /// Whether trying again would end the same way.
 fn is_final(error: &CallError) -> bool {
     match error {
-        CallError::Refused(refusal) => refusal.code != RefusalCode::BUSY && refusal.code != RefusalCode::EXPIRED,
+        CallError::Refused(refusal) => ![RefusalCode::BUSY, RefusalCode::EXPIRED, NOT_READY].contains(&refusal.code),
         CallError::NotSent(NotSent::Stopped | NotSent::TooLarge) => true,
         CallError::NotSent(NotSent::Full | NotSent::Unreachable | NotSent::Expired) | CallError::Unknown(_) => false,
     }
