@@ -427,7 +427,7 @@ impl Node {
             Some(request) => usize::try_from(request.id % count as u128).unwrap_or(0),
             None => usize::try_from(self.env().random() % count as u64).unwrap_or(0),
         };
-        let mut standings = Vec::with_capacity(count);
+        let mut asked = Vec::with_capacity(count);
         for partition in wanted.partitions.iter().cycle().skip(first).take(count) {
             let group = self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation);
             let read = StandingRead {
@@ -437,8 +437,15 @@ impl Node {
                 consumer_group: consumer_group.to_owned(),
                 deadline: wanted.errand.deadline,
             };
-            let standing = self.ask(group, |reply| Question::Standing(read, reply)).await??;
-            standings.push((*partition, group, standing));
+            // All at once: each waits for its group's barrier.
+            let (reply, answer) = queue::reply();
+            let asking = self.port_of(group)?.questions.send(Question::Standing(read, reply));
+            asking.await.map_err(|_| shutting_down())?;
+            asked.push((*partition, group, answer));
+        }
+        let mut standings = Vec::with_capacity(count);
+        for (partition, group, answer) in asked {
+            standings.push((partition, group, answer.await.map_err(|_| shutting_down())??));
         }
         Ok(standings)
     }

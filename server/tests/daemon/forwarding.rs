@@ -5,6 +5,9 @@ use crate::running::PASSWORD;
 use crate::trio::Trio;
 use serde_json::{Value, json};
 
+/// The group that decides definitions.
+const META: u32 = 0;
+
 fn sqlstate(answer: &crate::running::Answer) -> String {
     let details = answer.json["error"]["details"].as_str().map(|text| serde_json::from_str::<Value>(text).unwrap());
     details.map_or_else(String::new, |details| details["sqlstate"].as_str().unwrap().to_owned())
@@ -170,5 +173,35 @@ fn writes_go_on_while_the_nodes_are_restarted_one_after_the_other() {
     assert!((acknowledged..=acknowledged + unknown).contains(&count), "{acknowledged} {unknown} {count}");
     for node in 1..3 {
         assert_eq!(trio.rows(node, "SELECT COUNT(*) FROM app.n"), json!([[count.to_string()]]));
+    }
+}
+
+#[test]
+fn a_definition_whose_leader_dies_on_the_way_is_carried_to_its_end_by_the_next() {
+    let mut trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY)");
+    trio.run(0, "CREATE TOPIC app.events PARTITIONS 4; ALTER TOPIC app.events ADD SOURCE app.n ON INSERT");
+    for round in 0..2_usize {
+        trio.run(round, &format!("INSERT INTO app.n VALUES ({round})"));
+        let leader = trio.leader_of(META).unwrap();
+        let edge = (leader + 1) % 3;
+        let dying = trio.take(leader);
+        // What is said of it may be that nobody can tell: it may have been decided or not.
+        let cleared = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| trio.ask(edge, "CLEAR TOPIC app.events"));
+            dying.kill();
+            asking.join().unwrap()
+        });
+        assert!(cleared.status == 200 || sqlstate(&cleared) == "40003", "{cleared:?}");
+        let unfinished = "SELECT job_id FROM system.jobs WHERE finished_at IS NULL";
+        let patience = Instant::now() + Duration::from_secs(60);
+        while trio.rows(edge, unfinished) != json!([]) {
+            assert!(Instant::now() < patience, "the job was left behind");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        trio.restart(leader);
+        assert_eq!(trio.rows(leader, unfinished), json!([]));
+        trio.run(leader, "CLEAR TOPIC app.events");
+        assert_eq!(trio.rows(edge, "CONSUME FROM app.events FROM EARLIEST"), json!([]));
     }
 }
