@@ -201,6 +201,7 @@ fn node_settings(config: &Config) -> NodeSettings {
         max_consume_bytes: u32::try_from(config.topics_max_payload.0).unwrap_or(u32::MAX),
         statement_micros: config.sql_statement_timeout.micros(),
         snapshot_rate: config.cluster_snapshot_rate.0,
+        kept_log: config.cluster_kept_log.0,
         scram_iterations: config.auth_scram_iterations,
         shown: shown.collect(),
         process: None,

@@ -274,6 +274,9 @@ settings! {
 
     /// Bytes per second of snapshots that this node sends to other nodes that lack what the log no longer holds; 0: no limit.
     cluster_snapshot_rate: Bytes = "64MiB", "cluster.snapshot_rate", "cluster", 0..=64 * GIB;
+    /// Log that each store keeps for nodes that are behind, a quarter of the log's limit at most; who lacks more is sent a snapshot. An entry
+    /// counts as its bytes and 512.
+    cluster_kept_log: Bytes = "256MiB", "cluster.kept_log", "cluster", 64 * KIB..=64 * GIB;
 }
 
 impl Config {

@@ -21,6 +21,8 @@ use super::waiting::AnswerSlot;
 
 /// Committed entries that are read back from the log at one time, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
+/// What an entry that is kept for others costs beside its bytes: its place in memory, its part of a block.
+const ENTRY_BYTES: u64 = 512;
 
 /// A group's state, and the committed entries that it takes next.
 pub(super) struct Run {
@@ -37,7 +39,7 @@ pub(super) struct Run {
 struct Effects {
     /// Answers to give once the new view is published.
     answers: Vec<(AnswerSlot, Applied)>,
-    /// Bytes of the entries.
+    /// Bytes of the entries, for what is kept of the log.
     bytes: u64,
     /// The outbox has grown.
     outbox: bool,
@@ -98,7 +100,7 @@ impl Run {
 
     async fn take_entry(&mut self, entry: &raft::Entry, effects: &mut Effects) -> Result<(), StateError> {
         let index = engine::LogIndex(entry.index.0);
-        effects.bytes += entry.data.len() as u64;
+        effects.bytes += entry.data.len() as u64 + ENTRY_BYTES;
         if entry.kind == raft::EntryKind::ConfChange {
             let membership = self.replica.change_membership(entry).map_err(|error| self.broken(error))?;
             return self.state.apply_membership(index, membership);

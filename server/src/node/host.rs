@@ -294,6 +294,12 @@ impl StoreHost {
         self.release_log_to(replica, raft::LogIndex(upto));
     }
 
+    /// The groups keep no more than this of their logs for members that are behind, in bytes; nor more than a part of the log's limit.
+    pub(super) fn keep_at_most(&self, bytes: u64) {
+        let (_, log_limit) = self.store.log_bytes();
+        *self.retention.borrow_mut() = Retention::new(bytes.min(log_limit / KEPT_PART));
+    }
+
     /// A snapshot took the place of a group's state: whoever follows the group looks anew.
     pub(super) fn taken_over(&self, group: u32) {
         self.retention.borrow_mut().replaced(group);

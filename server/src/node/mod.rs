@@ -81,6 +81,8 @@ pub struct NodeSettings {
     pub statement_micros: u64,
     /// Bytes of snapshots that this node sends per second; 0 for no limit.
     pub snapshot_rate: u64,
+    /// Bytes of log that each store keeps for nodes that are behind, at most.
+    pub kept_log: u64,
     /// SCRAM iterations of new passwords.
     pub scram_iterations: u32,
     /// Rows of `system.settings`: name, value, description, category.

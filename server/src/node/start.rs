@@ -205,6 +205,7 @@ impl Node {
         let cast = Cast { me: self.0.links.me(), members: self.0.links.members().to_vec() };
         let host = Rc::new(StoreHost::new(self.0.env.clone(), Rc::clone(&opened), cast));
         let _ = host.snapshots.set(self.store_snapshots(&opened));
+        host.keep_at_most(setup.settings.kept_log);
         let mut states = BTreeMap::new();
         for group in shape.layout.groups().filter(|group| shape.layout.store_of(*group) == store) {
             let state = GroupState::open(Rc::clone(&opened), group, shape.layout)
