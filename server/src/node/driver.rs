@@ -59,6 +59,7 @@ pub(crate) async fn drive(
         installs: VecDeque::new(),
         announced: Vec::new(),
         ticks: 0,
+        renewed_at: 0,
     };
     if let Err(reason) = driver.run().await {
         env.fail_stop(&reason).await;
@@ -95,6 +96,8 @@ struct Driver<S> {
     /// Snapshots that were announced to Raft since it was last asked.
     announced: Vec<(Rc<Replica>, raft::LogIndex)>,
     ticks: u32,
+    /// The turn after which the views of all groups were renewed.
+    renewed_at: u64,
 }
 
 /// One append, and who is told when it is durable.
@@ -411,7 +414,9 @@ impl<S: Fn(raft::Message)> Driver<S> {
             }
         }
         // A view holds a snapshot of the whole store: those of idle groups are renewed, or nothing deleted is ever freed.
-        if self.host.turns.get().is_multiple_of(RENEW_VIEWS) {
+        let turns = self.host.turns.get();
+        if turns.wrapping_sub(self.renewed_at) >= RENEW_VIEWS {
+            self.renewed_at = turns;
             for (group, state) in &self.states {
                 self.host.publish(*group, state.view());
             }

@@ -383,13 +383,13 @@ impl Replica {
         }
     }
 
-    /// Of a leader, the voter that is there and has most of the log.
+    /// Of a leader, the voter to lead after it: one that was heard of lately if there is one, and of these who has most of the log.
     pub(super) fn heir(&self) -> Option<raft::NodeId> {
         let raft = self.raft.borrow();
-        let there = raft.peers().filter(|peer| {
-            peer.recently_active && peer.state == raft::ProgressState::Replicate && raft.membership().is_voter(peer.id)
-        });
-        there.max_by_key(|peer| peer.matched).map(|peer| peer.id)
+        let follows = |peer: &raft::PeerStatus| {
+            peer.state == raft::ProgressState::Replicate && raft.membership().is_voter(peer.id)
+        };
+        raft.peers().filter(follows).max_by_key(|peer| (peer.recently_active, peer.matched)).map(|peer| peer.id)
     }
 
     /// Hands leadership over if there is somebody to take it. Whether something is to be done.
