@@ -108,7 +108,7 @@ impl Surroundings {
             surroundings.skews =
                 (0..nodes).map(|_| Skew { offset: within(rng, 200_000), drift: within(rng, 500) }).collect();
         }
-        surroundings.keeps_log = true;
+        surroundings.keeps_log = rng.chance(0.5);
         surroundings.stays_down = rng.chance(0.5).then(|| pick(rng, nodes));
         surroundings
     }

@@ -307,7 +307,8 @@ impl Nemesis<'_> {
         }
     }
 
-    /// Nothing more is planned. In a cluster a majority is made whole, one node may stay down, and the clients must come to an end.
+    /// Nothing more is planned. In a cluster a majority is made whole, links and disks, one node may stay down, and the clients must come to
+    /// an end.
     fn come_to_rest(&mut self) {
         let run = self.run;
         if run.nodes() > 1 && run.calm_since().is_none() {
@@ -315,6 +316,7 @@ impl Nemesis<'_> {
                 return;
             }
             self.troubles.heal();
+            run.switch_faults(false);
             if let Some(node) = run.plan.surroundings.stays_down
                 && run.phase() == Phase::Load
             {

@@ -333,6 +333,11 @@ impl Session {
                 self.run.mark("answered_503");
                 Reply::Lost
             }
+            // The group got another leader just then: it is to be tried again.
+            409 if self.run.nodes() > 1 && message.contains("nothing was changed") => {
+                self.run.mark("answered_try_again");
+                Reply::NotNow
+            }
             500 if self.run.any_operation_failed() => {
                 self.run.mark("answered_500_after_a_fault");
                 Reply::Lost

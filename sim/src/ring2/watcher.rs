@@ -47,7 +47,8 @@ pub type Chains = BTreeMap<u64, (u64, String)>;
 
 /// Looks at the groups of the node that the session asks. Without an answer there is nothing.
 pub async fn chains(run: &Rc<Run>, session: &mut Session) -> Result<Chains, String> {
-    let sql = "SELECT group_id, last_applied, state_hash, current_term, current_leader FROM system.cluster_groups";
+    let sql =
+        "SELECT group_id, last_applied, state_hash, current_term, current_leader, peers FROM system.cluster_groups";
     match session.sql(sql, &json!([]), None, None).await {
         Reply::Done(answer) => see_chains(run, &rows_of(&answer)),
         Reply::Refused { state, message } => Err(format!("{sql} was refused: {state} {message}")),
@@ -62,6 +63,9 @@ fn see_chains(run: &Run, rows: &[Vec<Value>]) -> Result<Chains, String> {
         let (group, applied) = (number(row, 0).unsigned_abs(), number(row, 1).unsigned_abs());
         let chain = text(row, 2).to_owned();
         seen.insert(group, (applied, chain.clone()));
+        if row.get(5).is_some_and(|peers| peers.to_string().contains("snapshot")) {
+            run.mark("snapshots_seen_under_way");
+        }
         if let (Ok(term), Ok(leader @ 1..)) = (u64::try_from(number(row, 3)), usize::try_from(number(row, 4))) {
             run.see_leader(group, term, leader - 1);
         }
