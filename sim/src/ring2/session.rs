@@ -334,7 +334,7 @@ impl Session {
                 Reply::Lost
             }
             // The group got another leader just then: it is to be tried again.
-            409 if self.run.nodes() > 1 && message.contains("nothing was changed") => {
+            400..500 if self.run.nodes() > 1 && (state == "40001" || message.contains("nothing was changed")) => {
                 self.run.mark("answered_try_again");
                 Reply::NotNow
             }
