@@ -9,6 +9,7 @@
     reason = "tests of a real process on a real folder"
 )]
 
+mod catching_up;
 mod cluster;
 mod forwarding;
 mod http_edge;
