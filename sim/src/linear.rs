@@ -280,10 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn every_history_that_an_order_made_is_accepted_and_a_changed_read_is_mostly_not() {
+    fn every_history_that_an_order_made_is_accepted_and_a_changed_read_never_is() {
         let mut rng = Rng::new(3);
         let (mut tried, mut found) = (0, 0);
-        for _ in 0..200 {
+        for _ in 0..100 {
             let history = made(&mut rng, 60);
             assert_eq!(check(&history, Some(0), BUDGET), Verdict::Linearizable, "{history:#?}");
             let mut changed = history;
@@ -291,8 +291,13 @@ mod tests {
             let Some(at) = reads.get(usize::try_from(rng.below(reads.len() as u64)).unwrap()) else { continue };
             changed[*at].act = Act::Read(Some(-5));
             tried += 1;
-            found += usize::from(is_broken(&changed, Some(0)));
+            match check(&changed, Some(0), BUDGET) {
+                Verdict::Linearizable => panic!("nobody wrote that: {changed:#?}"),
+                // Some searches are longer than the budget, and say so.
+                Verdict::Undecided => {}
+                Verdict::Broken(_) => found += 1,
+            }
         }
-        assert_eq!(tried, found);
+        assert!(tried > 75 && found * 10 >= tried * 9, "{found} of {tried} decided");
     }
 }

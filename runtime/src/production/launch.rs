@@ -4,14 +4,16 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io::Write;
 use std::sync::Once;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutorBuilder, Placement};
 use rustix::thread::sched_getaffinity;
 
 use super::blocking::BlockingPool;
 use super::env::GlommioEnv;
+use super::nudge::Nudge;
 use super::pulse::Pulse;
 use crate::env::CoreId;
 use crate::launch::{CpuSet, JoinError, LaunchError};
@@ -25,6 +27,9 @@ const RING_DEPTH: usize = 256;
 /// that is due before the kernel's next tick (4 ms) makes each turn program the clock's hardware twice, which is a third of the
 /// processor time of a small durable write on a virtual machine. What must be shorter is measured: [`super::slice`].
 const LONGEST_TURN: Duration = Duration::from_millis(5);
+
+/// How long an executor may take to its first task before it is nudged, each time.
+const FIRST_TASK: Duration = Duration::from_millis(50);
 
 thread_local! {
     static ABORT_ON_PANIC: Cell<bool> = const { Cell::new(false) };
@@ -60,7 +65,7 @@ fn pinned_cpu() -> Option<usize> {
 /// The running executors.
 #[derive(Debug)]
 pub struct Cores {
-    handles: Vec<ExecutorJoinHandle<()>>,
+    handles: Vec<JoinHandle<Result<(), String>>>,
     pinned: Vec<usize>,
 }
 
@@ -78,11 +83,16 @@ impl Cores {
     pub fn join(self) -> Result<(), JoinError> {
         let mut outcome = Ok(());
         for (core, handle) in (0..).zip(self.handles) {
-            let ended = handle.join().map_err(|error| JoinError { core, reason: error.to_string() });
+            let ended = ended(handle.join()).map_err(|reason| JoinError { core, reason });
             outcome = outcome.and(ended);
         }
         outcome
     }
+}
+
+/// What became of an executor's thread.
+fn ended(joined: std::thread::Result<Result<(), String>>) -> Result<(), String> {
+    joined.unwrap_or_else(|_| Err("its thread panicked".to_owned()))
 }
 
 /// Starts one executor per CPU, pinned to it, and runs `body` on each with that core's environment.
@@ -102,33 +112,46 @@ where
     }
     let pool = BlockingPool::start(mask).map_err(LaunchError::Thread)?;
     let pulse = Pulse::start(mask).map_err(LaunchError::Thread)?;
+    let nudge = Nudge::new().map_err(LaunchError::Thread)?;
     let mut handles = Vec::new();
     let mut pinned = Vec::new();
     for (core, cpu) in (0..core_count).zip(cpus.iter()) {
         let failed = |reason: String| LaunchError::Executor { cpu, reason };
         let (report, reported) = mpsc::sync_channel(1);
         let (body, pool, pulse) = (body.clone(), pool.clone(), pulse.clone());
-        let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-            .name("core")
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .io_memory(IO_MEMORY)
             .ring_depth(RING_DEPTH)
-            .preempt_timer(LONGEST_TURN)
-            .spawn(move || async move {
-                abort_on_panic_here();
-                // The launcher waits for this message.
-                let _ = report.send(pinned_cpu());
-                pulse.join(CoreId(core));
-                body(GlommioEnv::new(CoreId(core), core_count, pool)).await;
-                pulse.leave(CoreId(core));
+            .preempt_timer(LONGEST_TURN);
+        let thread = std::thread::Builder::new().name(format!("core-{core}"));
+        let handle = thread
+            .spawn(move || {
+                let executor = builder.make().map_err(|error| error.to_string())?;
+                executor.run(async move {
+                    abort_on_panic_here();
+                    // The launcher waits for this message; it comes once a lost wake-up cannot be for good any more.
+                    pulse.join(CoreId(core), move || {
+                        let _ = report.send(pinned_cpu());
+                    });
+                    body(GlommioEnv::new(CoreId(core), core_count, pool)).await;
+                    pulse.leave(CoreId(core));
+                });
+                Ok(())
             })
-            .map_err(|error| failed(error.to_string()))?;
-        match reported.recv() {
+            .map_err(LaunchError::Thread)?;
+        let reported = loop {
+            match reported.recv_timeout(FIRST_TASK) {
+                Err(RecvTimeoutError::Timeout) => nudge.thread(&handle),
+                Err(RecvTimeoutError::Disconnected) => break Err(mpsc::RecvError),
+                Ok(cpu) => break Ok(cpu),
+            }
+        };
+        match reported {
             Ok(Some(read_back)) if read_back == cpu => pinned.push(read_back),
             Ok(other) => return Err(failed(format!("its thread is not pinned there (read back: {other:?})"))),
             // The thread ended before its body: joining says why.
             Err(mpsc::RecvError) => {
-                let reason =
-                    handle.join().err().map_or_else(|| "it ended at once".to_owned(), |error| error.to_string());
+                let reason = ended(handle.join()).err().unwrap_or_else(|| "it ended at once".to_owned());
                 return Err(failed(reason));
             }
         }

@@ -8,6 +8,7 @@ mod env;
 mod file;
 mod launch;
 mod net;
+mod nudge;
 mod preflight;
 mod pulse;
 mod slice;

@@ -58,14 +58,16 @@ impl Pulse {
         Ok(Self(wakers))
     }
 
-    /// Has this executor woken until [`Pulse::leave`]; called on it.
-    pub fn join(&self, core: CoreId) {
+    /// Has this executor woken until [`Pulse::leave`]; called on it. `joined` is called when that has begun.
+    pub fn join(&self, core: CoreId, joined: impl FnOnce() + 'static) {
         let wakers = Arc::downgrade(&self.0);
-        let mut joined = false;
+        let mut joined = Some(joined);
         glommio::spawn_local(poll_fn(move |context| {
-            if !joined && let Some(wakers) = wakers.upgrade() {
+            if let Some(joined) = joined.take()
+                && let Some(wakers) = wakers.upgrade()
+            {
                 lock(&wakers).insert(core, context.waker().clone());
-                joined = true;
+                joined();
             }
             Poll::<()>::Pending
         }))
