@@ -298,11 +298,6 @@ impl<E: Env> Store<E> {
         }
     }
 
-    /// Whether the log's live segments take more than half of the bytes at which client writes are refused.
-    pub fn keeps_much_log(&self) -> bool {
-        2 * self.log.live_bytes() > self.options.log_limit_bytes
-    }
-
     /// Groups whose unreleased or unflushed entries keep the oldest segment of the log alive. When [`Store::pressure`] says
     /// that the log is at its limit, their driver should release what it can.
     pub fn log_holders(&self) -> Vec<GroupId> {

@@ -15,7 +15,7 @@ use super::blocking::BlockingPool;
 use super::file::GlommioFile;
 use super::net::{GlommioListener, GlommioStream};
 use super::pulse::note_activity;
-use super::slice::{Slice, TIME_SLICE};
+use super::slice::{LOOK_AT_RINGS, ReadUnderWay, Slice, TIME_SLICE};
 use crate::env::{CoreId, Env, Monotonic, OpenOptions, WallMicros};
 
 /// One core of this process.
@@ -182,7 +182,11 @@ impl Env for GlommioEnv {
             glommio::yield_if_needed().await;
         } else if self.0.slice.is_over() {
             self.0.slice.restart();
-            glommio::executor().yield_task_queue_now().await;
+            if ReadUnderWay::any() {
+                glommio::timer::sleep(LOOK_AT_RINGS).await;
+            } else {
+                glommio::executor().yield_task_queue_now().await;
+            }
         }
     }
 

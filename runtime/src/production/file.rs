@@ -11,6 +11,7 @@ use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions as DmaOptions};
 
 use super::pulse::note_activity;
+use super::slice::ReadUnderWay;
 use crate::buffer::{AlignedBuf, BLOCK};
 use crate::env::{File, OpenOptions};
 
@@ -81,6 +82,7 @@ impl File for GlommioFile {
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<AlignedBuf> {
         aligned(offset, len)?;
         note_activity();
+        let _under_way = ReadUnderWay::begin();
         let mut buffer = AlignedBuf::zeroed(len);
         let mut done = 0;
         while done < len {

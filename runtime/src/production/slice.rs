@@ -8,8 +8,41 @@ use std::time::{Duration, Instant};
 
 /// After this time a task that asks is told to yield.
 pub(super) const TIME_SLICE: Duration = Duration::from_micros(500);
+/// The slice while a read of the disk is under way: about what the disk takes for one, so that it is noticed soon after it is done.
+const SLICE_BESIDE_READ: Duration = Duration::from_micros(100);
+/// The pause at the end of a slice that lets the executor look at its rings: as short as a timer can be.
+pub(super) const LOOK_AT_RINGS: Duration = Duration::from_micros(1);
 /// A slice that began longer ago than this began before a pause of the core: a task that runs asks more often.
 const STALE: Duration = Duration::from_millis(10);
+
+thread_local! {
+    static READS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A read of a file is under way on this core while this lives.
+///
+/// The executor looks at its rings when nothing runs, or when its timer ends the turn. Beside tasks that always have something to
+/// do, who waits for the disk would wait for that timer each time: they pause for a moment at the end of their slice instead.
+#[derive(Debug)]
+pub(super) struct ReadUnderWay(());
+
+impl ReadUnderWay {
+    pub(super) fn begin() -> Self {
+        READS.set(READS.get() + 1);
+        Self(())
+    }
+
+    /// Whether any is under way on this core.
+    pub(super) fn any() -> bool {
+        READS.get() > 0
+    }
+}
+
+impl Drop for ReadUnderWay {
+    fn drop(&mut self) {
+        READS.set(READS.get() - 1);
+    }
+}
 
 /// When the current slice of a core began.
 #[derive(Debug)]
@@ -26,7 +59,8 @@ impl Slice {
         if lasted > STALE {
             self.restart();
         }
-        (TIME_SLICE..=STALE).contains(&lasted)
+        let slice = if ReadUnderWay::any() { SLICE_BESIDE_READ } else { TIME_SLICE };
+        (slice..=STALE).contains(&lasted)
     }
 
     /// A new slice begins: another task has its turn.
@@ -42,6 +76,16 @@ mod tests {
 
     fn begun(ago: Duration) -> Slice {
         Slice(Cell::new(Instant::now().checked_sub(ago).unwrap()))
+    }
+
+    #[test]
+    fn reads_are_known_while_they_last() {
+        assert!(!ReadUnderWay::any());
+        let (first, second) = (ReadUnderWay::begin(), ReadUnderWay::begin());
+        drop(first);
+        assert!(ReadUnderWay::any());
+        drop(second);
+        assert!(!ReadUnderWay::any());
     }
 
     #[test]

@@ -189,6 +189,10 @@ impl Node {
             let done = self.propose_here(errand, group, command, catalog, admission).await;
             return done.map_err(|error| {
                 let is_gone = matches!(error, NotApplied::NotLeader(_));
+                if is_gone {
+                    // Or the next attempt would come here again, and the one after it.
+                    self.learn_leader(group, None);
+                }
                 let diag = error.into_diag(group);
                 match diag.sqlstate {
                     _ if is_gone => Unapplied::Gone(diag),
