@@ -132,6 +132,7 @@ impl StoreStats {
             taken_bytes,
             flushes,
             compactions,
+            largest_compaction_bytes,
             written_bytes,
             level_read_bytes,
             level_written_bytes,
@@ -189,6 +190,8 @@ impl StoreStats {
         );
         list.counter("flush_memtables", "memtables", *flushes, "memtables that became tables");
         list.counter("compaction_runs", "compactions", *compactions, "compactions done, trivial moves included");
+        let help = "bytes that the largest compaction has read: so much more than the tree is on the disk while it works";
+        list.gauge("compaction_largest_bytes", "bytes", *largest_compaction_bytes, help);
         list.counter(
             "table_written_bytes",
             "bytes",

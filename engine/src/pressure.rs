@@ -91,6 +91,8 @@ pub struct StoreStats {
     pub flushes: u64,
     /// Compactions done since the store was opened, trivial moves included.
     pub compactions: u64,
+    /// Bytes that the largest compaction since the store was opened has read: what it needs on the disk besides the tree while it works.
+    pub largest_compaction_bytes: u64,
     /// Bytes written by flushes and compactions since the store was opened.
     pub written_bytes: u64,
     /// Bytes of tables that compactions read, per level from 0, since the store was opened.

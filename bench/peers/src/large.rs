@@ -11,7 +11,7 @@ use crate::workload::{Data, Mix};
 
 /// Write p99.9 may exceed the log's own by this, in microseconds.
 const SLACK_MICROS: f64 = 50_000.0;
-/// Space over live data, in the end.
+/// Space of tables over live data, at any moment, besides what one compaction reads.
 const SPACE_FACTOR: f64 = 1.3;
 
 /// The sizes of a run.
@@ -76,8 +76,15 @@ fn print(part: &Part, live: u64) {
         megabytes(part.space),
         megabytes(tables),
     );
-    let met = tables as f64 <= SPACE_FACTOR * live as f64;
-    println!("           {} tables at most {SPACE_FACTOR} times the live data in the end", verdict(met));
+    let compaction = part.figures.get("largest_compaction_bytes").copied().unwrap_or(0);
+    let met = part.tables_peak as f64 <= SPACE_FACTOR * live as f64 + compaction as f64;
+    println!(
+        "           {} tables, old and new, at most {:.0} MB at any moment: {SPACE_FACTOR} times the live data plus one compaction of \
+         {:.0} MB",
+        verdict(met),
+        megabytes(part.tables_peak),
+        megabytes(compaction),
+    );
     println!("written    {:.0} bytes per write, {:.4} syncs per write", part.written, part.syncs);
     println!("processor  {:.2} us per write, {:.2} with what came after", part.cpu_us, part.cpu_us_settled);
     for (name, value) in &part.figures {

@@ -158,13 +158,23 @@ pub fn load() -> f64 {
 
 /// Bytes that a folder takes on the disk. Files that vanish meanwhile count nothing.
 pub fn space(folder: &Path) -> u64 {
+    space_of(folder, &|_| true)
+}
+
+/// The same without the segments of logs.
+pub fn space_without_log(folder: &Path) -> u64 {
+    let logs = ["log", "jnl"];
+    space_of(folder, &|file| file.extension().is_none_or(|extension| !logs.iter().any(|log| extension == *log)))
+}
+
+fn space_of(folder: &Path, counts: &dyn Fn(&Path) -> bool) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => space(&entry.path()),
-            Ok(meta) => meta.blocks() * 512,
-            Err(_) => 0,
+            Ok(meta) if meta.is_dir() => space_of(&entry.path(), counts),
+            Ok(meta) if counts(&entry.path()) => meta.blocks() * 512,
+            Ok(_) | Err(_) => 0,
         })
         .sum()
 }

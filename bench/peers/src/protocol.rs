@@ -96,6 +96,9 @@ pub struct Part {
     pub space: u64,
     /// The most during the run.
     pub space_peak: u64,
+    /// The most during the run without the log: tables in use, those that are being made, and dead ones.
+    #[serde(default)]
+    pub tables_peak: u64,
     /// The most memory during the run, in bytes.
     pub memory_peak: u64,
     /// Processors that others kept busy meanwhile.

@@ -123,7 +123,7 @@ impl Opened {
     fn run(&self, task: Task) -> Result<Answer, Failure> {
         measure::forget_peak();
         self.tasks.send(task)?;
-        let mut space_peak = 0;
+        let (mut space_peak, mut tables_peak) = (0, 0);
         let answer = loop {
             match self.answers.recv_timeout(WATCH) {
                 Ok(answer) => break answer,
@@ -131,6 +131,7 @@ impl Opened {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             space_peak = space_peak.max(measure::space(&self.folder));
+            tables_peak = tables_peak.max(measure::space_without_log(&self.folder));
             if self.name != Name::Ours {
                 free_the_others();
             }
@@ -141,6 +142,7 @@ impl Opened {
         let Answer::Ran(mut parts) = answer else { return Ok(answer) };
         for part in &mut parts {
             part.space_peak = space_peak.max(part.space);
+            part.tables_peak = tables_peak;
         }
         Ok(Answer::Ran(parts))
     }
@@ -232,6 +234,7 @@ async fn perform<E: Engine>(engine: &E, settings: &Settings, task: &Task) -> Res
         device_flushes: per_operation(run.device_flushes as f64),
         log_micros: log_times.filter(|times| !times.is_empty()).map(|times| micros(&times)),
         space: measure::space(&settings.folder),
+        tables_peak: 0,
         memory_peak: measure::peak_memory(),
         foreign_cores: run.foreign_cores,
         stolen_cores: run.stolen_cores,

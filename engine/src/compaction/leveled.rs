@@ -68,11 +68,13 @@ fn level_zero(input: &Input<'_>, sizes: &Sizes) -> Option<Task> {
     if !worth && runs.len() < patience(input.options) && !input.quiet {
         return None;
     }
-    // The oldest runs that together stay under the cap, and the oldest one in any case.
+    // The oldest runs that together stay under the cap, and the oldest one in any case. Where the base alone is about as large as the
+    // cap, runs of half its size go with it: to rewrite it for one run at a time would cost many times as much.
+    let most = input.cap().max(with.saturating_add(with / WORTH));
     let mut taken = with;
     let fits = |run: &&Run| {
         taken += run.bytes();
-        taken <= input.cap()
+        taken <= most
     };
     let count = runs.iter().rev().take_while(fits).count().max(1);
     let oldest = runs.get(runs.len() - count..).unwrap_or_default();
@@ -255,6 +257,13 @@ mod tests {
     fn a_merge_reads_at_most_its_cap_oldest_runs_first() {
         let large = "L0 9:a-z:200|8:a-z:200|7:a-z:200|6:a-z:200\nL6 1:a-m:100";
         assert_eq!(upper(large), "merge L0 [[7], [6]] with [1] to L6.0 bottom");
+    }
+
+    #[test]
+    fn a_base_as_large_as_the_cap_takes_runs_of_half_its_size_at_once() {
+        let six = "L0 11:a-z:60|10:a-z:60|9:a-z:60|8:a-z:60|7:a-z:60|6:a-z:60";
+        let base = "L6 1:a-m:300 2:n-z:300";
+        assert_eq!(upper(&format!("{six}\n{base}")), "merge L0 [[10], [9], [8], [7], [6]] with [1, 2] to L6.0 bottom");
     }
 
     #[test]

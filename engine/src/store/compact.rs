@@ -62,6 +62,7 @@ pub(super) struct CompactionState {
     bottom_bytes: Cell<u64>,
     read: RefCell<[u64; LEVELS]>,
     written: RefCell<[u64; LEVELS]>,
+    largest: Cell<u64>,
 }
 
 impl CompactionState {
@@ -88,6 +89,11 @@ impl CompactionState {
         if let Some(sum) = self.read.borrow_mut().get_mut(level) {
             *sum += bytes;
         }
+    }
+
+    /// Bytes that the largest compaction has read.
+    pub(super) const fn largest(&self) -> u64 {
+        self.largest.get()
     }
 
     pub(super) fn read_bytes(&self) -> Vec<u64> {
@@ -221,6 +227,8 @@ impl<E: Env> Store<E> {
         tables.iter().for_each(|table| table.inherit(demand));
         inputs.iter().flatten().for_each(|table| self.compaction.has_read(compaction.from, table.meta.bytes()));
         targets.iter().for_each(|table| self.compaction.has_read(compaction.to.level, table.meta.bytes()));
+        let bytes = given().map(|table| table.meta.bytes()).sum();
+        self.compaction.largest.set(self.compaction.largest.get().max(bytes));
         let dropped = given().map(|table| table.meta.table).collect();
         let added = outputs.into_iter().map(|meta| (compaction.to, meta)).collect();
         self.install(Edit { added, dropped, ..Edit::default() }, tables, |_| ()).await

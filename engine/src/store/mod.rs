@@ -468,6 +468,7 @@ impl<E: Env> Store<E> {
             taken_bytes: self.counters.taken_bytes.get(),
             flushes: self.counters.flushed.get(),
             compactions: self.counters.compactions.get(),
+            largest_compaction_bytes: self.compaction.largest(),
             written_bytes: self.counters.written_bytes.get(),
             level_read_bytes: self.compaction.read_bytes(),
             level_written_bytes: self.compaction.written_bytes(),

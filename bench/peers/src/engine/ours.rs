@@ -296,6 +296,7 @@ impl Engine for Ours {
                 ("refused_micros", self.0.refused_micros.get()),
                 ("flushes", stats.flushes),
                 ("compactions", stats.compactions),
+                ("largest_compaction_bytes", stats.largest_compaction_bytes),
                 ("table_bytes_written", stats.written_bytes),
                 ("cache_hits", stats.cache_hits),
                 ("cache_misses", stats.cache_misses),
