@@ -101,6 +101,8 @@ impl Swarm {
             cache_bytes: size(&mut rng, &[0, 8 << 10, 64 << 10]),
             manifest_bytes: pick(&mut rng, &[8 << 10, 16 << 10, 32 << 10]),
             time_window_micros: pick(&mut rng, &[0, 50, 200]),
+            // Groups are told apart by 4 bytes, their ranges of ten keys by 8. A generator of its own: it came last.
+            filter_prefix_bytes: size(&mut Rng::new(seed ^ 0x00F1_17E2), &[0, 0, 4, 8]),
             scrub_period_micros: pick(&mut rng, &[0, 100_000, 1_000_000]),
             compaction_policy: if rng.below(3) == 0 {
                 CompactionPolicy::LazyLeveled
