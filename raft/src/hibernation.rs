@@ -7,7 +7,7 @@
 //! who follows) wakes the group and asks.
 
 use crate::entry::Role;
-use crate::ids::{LogIndex, NodeId};
+use crate::ids::{LogIndex, NodeId, ReadRound};
 use crate::membership::VoteCount;
 use crate::message::MessageKind;
 use crate::node::RawNode;
@@ -67,9 +67,23 @@ impl RawNode {
             && self.membership.count(up) == VoteCount::Won
     }
 
+    /// Whether this replica sleeps.
+    #[must_use]
+    pub fn is_hibernating(&self) -> bool {
+        self.sleep.is_asleep()
+    }
+
+    /// The newest round of reads that this leader has begun in its life; with the log's end it tells a driver whether anything happens in
+    /// the group.
+    #[must_use]
+    pub fn read_round(&self) -> ReadRound {
+        self.reads.round()
+    }
+
     /// The leader sleeps, and had this replica's word that it holds everything up to `index`, all of it committed.
     pub(crate) fn take_hibernate(&mut self, from: NodeId, index: LogIndex) {
-        if self.log.last() == index {
+        // Who waits for an answer goes on counting, or a lost question would never be given up.
+        if self.log.last() == index && !self.reads.has_forwarded() {
             self.commit_to(index);
             self.sleep = Sleep(true);
         } else {

@@ -80,8 +80,9 @@ impl RawNode {
 
     fn takes_higher_term_of(&mut self, message: &Message) -> bool {
         match message.kind {
+            // Who asks leads no more: of this very leader nobody need wait to hear.
             MessageKind::PreVote { .. } | MessageKind::Vote { transfer: false, .. }
-                if self.leader_is_alive() && !self.mutant(38) =>
+                if self.leader_is_alive() && self.leader != Some(message.from) && !self.mutant(38) =>
             {
                 false
             }
