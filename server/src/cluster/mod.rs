@@ -16,6 +16,7 @@ pub(crate) mod links;
 pub(crate) mod overview;
 mod roll;
 mod setup;
+mod signs;
 mod watch;
 mod way;
 

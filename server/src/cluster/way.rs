@@ -17,6 +17,8 @@ use super::setup::PeerAddress;
 
 /// A node that was not heard for so long is not up, in microseconds.
 pub(crate) const DOWN_MICROS: u64 = 2_000_000;
+/// Time between two pings, in microseconds: the life of sleeping groups' leaders is seen by them.
+const PING_MICROS: u64 = 250_000;
 /// Connections from one core to the cores of one other node.
 const MAX_CORES: u16 = 256;
 
@@ -44,6 +46,8 @@ pub(crate) struct Way {
     more: RefCell<Vec<Peer<Rt>>>,
     bulk: Peer<Rt>,
     there: RefCell<Option<There>>,
+    /// Since when it is tried to reach.
+    started: Monotonic,
     /// What the other node had against this one's introduction.
     pub(crate) objection: RefCell<Option<String>>,
 }
@@ -60,9 +64,9 @@ impl Way {
         let config = |lane, to_core| config(env, node, &address, &local, &security, lane, to_core);
         let first = Peer::start(env, config(Lane::Messages, 0))?;
         let bulk = Peer::start(env, config(Lane::Bulk, 0))?;
-        let (env, more) = (env.clone(), RefCell::default());
+        let (started, env, more) = (env.now(), env.clone(), RefCell::default());
         let (there, objection) = (RefCell::default(), RefCell::default());
-        Ok(Self { node, address, env, local, security, first, more, bulk, there, objection })
+        Ok(Self { node, address, env, local, security, first, more, bulk, there, started, objection })
     }
 
     /// The connection whose state stands for the node.
@@ -129,6 +133,11 @@ impl Way {
         self.first.status().heard.map(|heard| self.env.now().micros_since(heard))
     }
 
+    /// Microseconds since it was last heard; of a node that was never heard, since it is tried to reach.
+    pub(crate) fn silent_for(&self) -> u64 {
+        self.heard_ago().unwrap_or_else(|| self.env.now().micros_since(self.started))
+    }
+
     /// How many of the connections there should be are up, and how many there should be.
     pub(crate) fn connections(&self) -> (usize, usize) {
         let more = self.more.borrow();
@@ -176,5 +185,13 @@ fn config(
 pub(super) fn limits() -> Limits {
     const ENTRY: usize = highwater_engine::MAX_ENTRY_BYTES;
     let frame_bytes = u32::try_from(ENTRY + (1 << 20)).unwrap_or(MAX_FRAME_BYTES);
-    Limits { frame_bytes, queue_bytes: 2 * ENTRY, call_bytes: 2 * ENTRY, answer_bytes: 2 * ENTRY, ..Limits::default() }
+    let (call_bytes, answer_bytes) = (2 * ENTRY, 2 * ENTRY);
+    Limits {
+        frame_bytes,
+        queue_bytes: 2 * ENTRY,
+        call_bytes,
+        answer_bytes,
+        ping_micros: PING_MICROS,
+        ..Limits::default()
+    }
 }

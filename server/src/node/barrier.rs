@@ -41,6 +41,11 @@ impl Barriers {
         !self.new.is_empty()
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Asks for all that are new; they stay so when nobody can be asked.
     pub(super) fn ask(&mut self, raft: &mut raft::RawNode) {
         if self.new.is_empty() {

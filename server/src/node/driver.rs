@@ -20,6 +20,7 @@ use highwater_state::group::GroupState;
 use super::apply::{self, Run};
 use super::entries;
 use super::handover;
+use super::hibernation::Hibernation;
 use super::host::StoreHost;
 use super::intake::{cause, clients_of, no_space, refusal, sort_proposals};
 use super::mesh::Proposal;
@@ -58,6 +59,7 @@ pub(crate) async fn drive(
         committed: VecDeque::new(),
         installs: VecDeque::new(),
         announced: Vec::new(),
+        sleep: Hibernation::of(&host),
         ticks: 0,
         renewed_at: 0,
     };
@@ -95,6 +97,8 @@ struct Driver<S> {
     installs: VecDeque<Install>,
     /// Snapshots that were announced to Raft since it was last asked.
     announced: Vec<(Rc<Replica>, raft::LogIndex)>,
+    /// Which groups are given Raft's time.
+    sleep: Hibernation,
     ticks: u32,
     /// The turn after which the views of all groups were renewed.
     renewed_at: u64,
@@ -179,6 +183,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
                 if let raft::MessageKind::Snapshot(meta) = &message.kind {
                     self.announced.push((Rc::clone(&replica), meta.index));
                 }
+                Hibernation::hears(&self.host, &replica, &message);
                 replica.step(message).map_err(|error| error.to_string())?;
                 self.host.touch(&replica);
             }
@@ -209,11 +214,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
     }
 
     fn tick(&mut self) {
-        for replica in self.host.replicas() {
-            if replica.tick() {
-                self.host.touch(&replica);
-            }
-        }
+        self.sleep.tick(&self.host);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(RELEASE_TICKS) {
             self.release_logs();
@@ -223,9 +224,10 @@ impl<S: Fn(raft::Message)> Driver<S> {
     /// Lets go of what all members have. When the log is long all the same, the groups that hold its oldest part let go of what the
     /// members that are heard of have, and before writes would be refused, of everything that is applied.
     fn release_logs(&self) {
-        for replica in self.host.replicas() {
-            self.host.release_log(&replica, replica.status().applied, 0);
+        for replica in self.sleep.awake() {
+            self.host.release_log(replica, replica.status().applied, 0);
         }
+        self.host.release_largest();
         let store = &self.host.store;
         let (bytes, limit) = store.log_bytes();
         if self.host.is_alone || 2 * bytes <= limit {
@@ -244,6 +246,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
     fn gather(&mut self) {
         let mut worked = false;
         for replica in self.host.take_touched() {
+            self.sleep.before(&self.host, &replica);
             loop {
                 if replica.is_installing.get() {
                     break;
@@ -255,6 +258,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
                 worked = true;
                 self.take_ready(&replica);
             }
+            self.sleep.after(&self.host, &replica);
         }
         for (replica, index) in std::mem::take(&mut self.announced) {
             let group = replica.group();

@@ -19,7 +19,28 @@ impl Node {
             let waiting = host.pending.borrow().len() as f64;
             let replicas = host.replicas();
             let led = replicas.iter().filter(|replica| replica.leads()).count() as f64;
+            let sleep = &host.sleep;
+            let asleep = replicas.len().saturating_sub(sleep.awake.get() + sleep.queued.get()) as f64;
             let own = [
+                Sample::gauge(
+                    "driver_groups_awake",
+                    "groups",
+                    sleep.awake.get() as f64,
+                    "groups that are given Raft's time: something happens in them, or did lately",
+                ),
+                Sample::gauge("driver_groups_asleep", "groups", asleep, "groups that are idle and cost nothing"),
+                Sample::gauge(
+                    "driver_groups_seeking",
+                    "groups",
+                    sleep.seeking.get() as f64,
+                    "awake groups whose replica here knows no leader",
+                ),
+                Sample::gauge(
+                    "driver_groups_queued",
+                    "groups",
+                    sleep.queued.get() as f64,
+                    "groups that wait for their turn to wake, at a start or after the loss of a node",
+                ),
                 Sample::gauge("driver_groups", "groups", replicas.len() as f64, "groups with a replica in the store"),
                 Sample::gauge("driver_groups_led", "groups", led, "groups that the store's replicas lead"),
                 Sample::gauge(
@@ -52,7 +73,12 @@ impl Node {
             let refused = host.refused().into_iter().map(|(cause, count)| {
                 Sample::counter("writes_refused", "writes", count as f64, help).label("cause", cause)
             });
-            samples.extend(own.into_iter().chain(refused).map(|sample| sample.label("store", store.to_string())));
+            let help = "sleeping groups that woke up, by why";
+            let wakings =
+                sleep.wakings().into_iter().map(|(why, count)| {
+                    Sample::counter("driver_wakings", "groups", count as f64, help).label("why", why)
+                });
+            samples.extend(own.into_iter().chain(refused).chain(wakings).map(|sample| sample.label("store", store.to_string())));
         }
         let requests = self.0.in_flight.get() as f64;
         samples.push(Sample::gauge(

@@ -11,7 +11,9 @@ use highwater_runtime::{Env, Monotonic, Rt};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::view::GroupView;
 
+use super::hibernation::SleepFigures;
 use super::intake::CAUSES;
+use super::liveness::Liveness;
 use super::mesh::Proposal;
 use super::replica::Replica;
 use super::signal::Signal;
@@ -50,6 +52,10 @@ pub(crate) struct StoreHost {
     pub(crate) cast: Cast,
     /// The only voter of every group: nobody else is asked, and no time passes for Raft.
     pub(crate) is_alone: bool,
+    /// Which other nodes are alive.
+    pub(crate) liveness: Liveness,
+    /// What is counted of the groups' sleep.
+    pub(crate) sleep: SleepFigures,
     /// Log and tree.
     pub(crate) store: Rc<Store<Rt>>,
     /// Proposals that the driver has not taken yet.
@@ -109,6 +115,8 @@ impl StoreHost {
             retention: RefCell::new(Retention::new(log_limit / KEPT_PART)),
             is_alone: cast.is_alone(),
             cast,
+            liveness: Liveness::default(),
+            sleep: SleepFigures::default(),
             store,
             pending: RefCell::default(),
             inbox: RefCell::default(),
@@ -174,6 +182,11 @@ impl StoreHost {
     /// All replicas, in order of groups.
     pub(crate) fn replicas(&self) -> Vec<Rc<Replica>> {
         self.replicas.borrow().values().cloned().collect()
+    }
+
+    /// The groups that have a replica here, ascending.
+    pub(crate) fn groups(&self) -> Vec<u32> {
+        self.replicas.borrow().keys().copied().collect()
     }
 
     /// Raft may want something of this replica: the driver looks at it. Who is not the driver wakes it, by `work`.
@@ -292,6 +305,21 @@ impl StoreHost {
             retention.release(replica.group(), replica.held_by(|_| true).min(applied).0)
         };
         self.release_log_to(replica, raft::LogIndex(upto));
+    }
+
+    /// Groups that keep too much of their logs, together, let go of the oldest, asleep or not.
+    pub(super) fn release_largest(&self) {
+        loop {
+            let (largest, kept) = {
+                let retention = self.retention.borrow();
+                (retention.largest_if_too_much(), retention.bytes())
+            };
+            let Some(replica) = largest.and_then(|group| self.replica(group)) else { return };
+            self.release_log(&replica, replica.status().applied, 0);
+            if self.retention.borrow().bytes() >= kept {
+                return;
+            }
+        }
     }
 
     /// The groups keep no more than this of their logs for members that are behind, in bytes; nor more than a part of the log's limit.

@@ -14,8 +14,12 @@ mod execute;
 mod figures;
 mod forward;
 mod handover;
+mod hibernation;
+#[cfg(test)]
+mod hibernation_tests;
 mod host;
 mod intake;
+mod liveness;
 mod mesh;
 mod query;
 mod reads;
@@ -50,6 +54,7 @@ pub use answer::{
     StatementResult,
 };
 pub use forward::{ForwardedAnswer, ForwardedProposal, TraceId, Unreadable};
+pub(crate) use liveness::{Sign, Watch};
 pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
 pub(crate) use shape::read_or_make as read_or_make_shape;

@@ -22,6 +22,7 @@ use highwater_state::placement::META;
 
 use super::barrier::Barriers;
 use super::entries;
+use super::hibernation::{Mark, Waking};
 use super::mesh::{Applied, NotApplied, Proposal};
 use super::waiting::{AnswerSlot, Waiting};
 
@@ -39,6 +40,29 @@ pub(crate) struct Replica {
     pub(super) is_touched: Cell<bool>,
     /// A snapshot is being put in place: nothing is taken from Raft meanwhile.
     pub(super) is_installing: Cell<bool>,
+    /// What Raft was last called for, if that may have woken it.
+    stir: Cell<Option<Waking>>,
+    /// A client's command came here while another node should lead.
+    is_missed: Cell<bool>,
+}
+
+/// What a tick of Raft's time has left.
+pub(super) struct Ticked {
+    /// The driver must look at the replica.
+    pub(super) has_work: bool,
+    /// How the replica stands.
+    pub(super) now: Footing,
+}
+
+/// Whether a replica needs Raft's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Footing {
+    /// It sleeps.
+    Asleep,
+    /// It leads or knows its leader.
+    Led,
+    /// It knows no leader.
+    Seeking,
 }
 
 /// What a leader remembers of what it proposed.
@@ -125,6 +149,8 @@ impl Start<'_> {
             compacted: Cell::new(raft::LogIndex(0)),
             is_touched: Cell::new(false),
             is_installing: Cell::new(false),
+            stir: Cell::new(None),
+            is_missed: Cell::new(false),
         })
     }
 }
@@ -133,6 +159,11 @@ impl Replica {
     /// The group.
     pub(crate) const fn group(&self) -> u32 {
         self.group
+    }
+
+    /// This node.
+    pub(super) fn me(&self) -> raft::NodeId {
+        self.raft.borrow().status().id
     }
 
     /// The replica's life.
@@ -171,11 +202,90 @@ impl Replica {
         self.raft.borrow().has_ready()
     }
 
-    /// Whether a tick leaves something to be done.
-    pub(super) fn tick(&self) -> bool {
-        let mut raft = self.raft.borrow_mut();
+    /// A tick of Raft's time. If nothing has happened for a while, `idle` are the nodes that need not be waited for: a leader that has
+    /// nothing to do lets its group sleep.
+    pub(super) fn tick(&self, idle: Option<&[raft::NodeId]>) -> Ticked {
+        let (mut raft, barriers) = (self.raft.borrow_mut(), self.barriers.borrow());
         raft.tick();
-        raft.has_ready() || self.barriers.borrow().has_new()
+        if let Some(down) = idle.filter(|_| raft.is_leader() && barriers.is_empty() && !self.is_installing.get()) {
+            raft.hibernate(down);
+        }
+        let now = match raft.status().leader {
+            _ if raft.is_hibernating() => Footing::Asleep,
+            Some(_) => Footing::Led,
+            None => Footing::Seeking,
+        };
+        Ticked { has_work: raft.has_ready() || barriers.has_new(), now }
+    }
+
+    /// Whether Raft sleeps.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.raft.borrow().is_hibernating()
+    }
+
+    /// What changes with every event in the group.
+    pub(super) fn mark(&self) -> Mark {
+        let raft = self.raft.borrow();
+        Mark { last: raft.status().last, term: raft.term(), round: raft.read_round() }
+    }
+
+    /// Whether a client waits for this group to have a leader.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_missed.get() || self.barriers.borrow().has_new()
+    }
+
+    /// What Raft was last called for, once.
+    pub(super) fn take_stir(&self) -> Option<Waking> {
+        self.is_missed.set(false);
+        self.stir.take()
+    }
+
+    /// Of the voters for whom that holds, the one that is the first to campaign: another one from group to group.
+    pub(super) fn first_of(&self, counts: impl Fn(raft::NodeId) -> bool) -> Option<raft::NodeId> {
+        let raft = self.raft.borrow();
+        let voters: Vec<_> = raft.membership().voters().iter().copied().filter(|node| counts(*node)).collect();
+        let turn = usize::try_from(self.group).unwrap_or(0).checked_rem(voters.len())?;
+        voters.get(turn).copied()
+    }
+
+    /// Whether a replica that is not given time needs it: its leader is lost, or too many of those that it leads are, or it does not sleep.
+    pub(super) fn is_orphaned(&self, is_lost: impl Fn(raft::NodeId) -> bool) -> bool {
+        let raft = self.raft.borrow();
+        if !raft.is_hibernating() {
+            return true;
+        }
+        let me = raft.status().id;
+        if raft.is_leader() {
+            return raft.membership().count(|node| Some(node == me || !is_lost(node))) != raft::VoteCount::Won;
+        }
+        raft.status().leader.is_none_or(is_lost)
+    }
+
+    /// Whether it leads and sleeps although one of these nodes lacks something.
+    pub(super) fn sleeps_ahead_of(&self, nodes: &[raft::NodeId]) -> bool {
+        let raft = self.raft.borrow();
+        let last = raft.status().last;
+        let is_behind = |peer: raft::PeerStatus| peer.state != raft::ProgressState::Replicate || peer.matched < last;
+        raft.is_leader() && raft.is_hibernating() && raft.peers().any(|peer| nodes.contains(&peer.id) && is_behind(peer))
+    }
+
+    /// Wakes Raft, of which nobody wants anything now: a leader shows itself, who has lost its leader seeks one, at once if this node goes
+    /// first. Whether there is a reason to be awake.
+    pub(super) fn rouse(&self, is_lost: impl Fn(raft::NodeId) -> bool, goes_first: bool) -> bool {
+        let mut raft = self.raft.borrow_mut();
+        if raft.is_leader() {
+            raft.wake();
+            return true;
+        }
+        match raft.status().leader {
+            Some(leader) if !is_lost(leader) => return !raft.is_hibernating(),
+            Some(_) => raft.forget_leader(),
+            None => raft.wake(),
+        }
+        if goes_first {
+            raft.campaign();
+        }
+        true
     }
 
     /// Takes another node's message.
@@ -184,6 +294,7 @@ impl Replica {
     /// Somebody broke the protocol: the node must stop. A message that was led astray is only said in the log.
     pub(super) fn step(&self, message: raft::Message) -> Result<(), raft::StepError> {
         let from = message.from;
+        self.stir.set(Some(Waking::Message));
         match self.raft.borrow_mut().step(message) {
             Err(
                 error @ (raft::StepError::WrongGroup { .. }
@@ -201,9 +312,11 @@ impl Replica {
     pub(super) fn propose(&self, proposal: Proposal, now: Micros, seed: u128) {
         let mut raft = self.raft.borrow_mut();
         if !raft.is_leader() {
+            self.is_missed.set(true);
             proposal.reply.fill(Err(NotApplied::NotLeader(raft.status().leader)));
             return;
         }
+        self.stir.set(Some(Waking::Proposal));
         let mut proposals = self.proposals.borrow_mut();
         let Proposals { waiting, term, logged_catalog, applied_catalog, last_stamp } = &mut *proposals;
         if *term != raft.term() {
@@ -302,6 +415,7 @@ impl Replica {
 
     /// One more read waits for its barrier; `None` when too many do.
     pub(super) fn wait_to_read(&self) -> Option<Reply<()>> {
+        self.stir.set(Some(Waking::Read));
         self.barriers.borrow_mut().arrive()
     }
 

@@ -22,35 +22,60 @@ use highwater_state::placement::{Layout, META};
 
 use super::driver;
 use super::host::{Cast, StoreHost};
+use super::liveness::{Sign, Watch};
 use super::mesh::{Admission, Applied, NotApplied, Proposal};
 use super::replica::Start;
 use super::snapshots::folders;
 use super::snapshots::of_store::{Carry, StoreSnapshots};
 
 const LAYOUT: Layout = Layout { user_shards: 1, shared_shards: 1, stores: 1 };
-const TICK_MICROS: u64 = 4_000;
+pub(super) const TICK_MICROS: u64 = 4_000;
 /// Nothing here takes as long as this.
 const PATIENCE_MICROS: u64 = 20_000_000;
 
-type Answer = Reply<Result<Applied, NotApplied>>;
+pub(super) type Answer = Reply<Result<Applied, NotApplied>>;
 
 /// The nodes that run, and the network between them.
 #[derive(Clone)]
-struct Trio(Rc<Inner>);
+pub(super) struct Trio(pub(super) Rc<Inner>);
 
-struct Inner {
-    env: Rt,
+pub(super) struct Inner {
+    pub(super) env: Rt,
     folder: PathBuf,
-    members: Vec<NodeId>,
-    hosts: RefCell<BTreeMap<NodeId, Rc<StoreHost>>>,
+    pub(super) members: Vec<NodeId>,
+    pub(super) hosts: RefCell<BTreeMap<NodeId, Rc<StoreHost>>>,
     /// Nodes that nothing reaches, and of which nothing is heard.
-    cut: RefCell<BTreeSet<NodeId>>,
+    pub(super) cut: RefCell<BTreeSet<NodeId>>,
     /// Messages of a thousand that are lost; as many are doubled, and delayed.
     faults: Cell<u64>,
+    /// Messages that were sent.
+    pub(super) sent: Cell<u64>,
+    /// Whoever is not there or cut off is taken for alive all the same.
+    pub(super) is_blind: Cell<bool>,
+}
+
+/// What a node is told of the others.
+struct Eyes(Trio, NodeId);
+
+impl Watch for Eyes {
+    fn others(&self) -> Vec<NodeId> {
+        self.0.0.members.iter().copied().filter(|node| *node != self.1).collect()
+    }
+
+    fn sign(&self, node: NodeId) -> Sign {
+        let Inner { cut, hosts, is_blind, .. } = &*self.0.0;
+        let is_cut = cut.borrow().contains(&node) || cut.borrow().contains(&self.1);
+        let is_gone = is_cut || hosts.borrow().get(&node).is_none_or(|host| host.closing.get());
+        if is_gone && !is_blind.get() { Sign::Lost } else { Sign::Alive }
+    }
+
+    fn may_lead(&self, _: NodeId) -> bool {
+        true
+    }
 }
 
 impl Trio {
-    async fn start(env: Rt, folder: PathBuf, faults: u64) -> Self {
+    pub(super) async fn start(env: Rt, folder: PathBuf, faults: u64) -> Self {
         let trio = Self(Rc::new(Inner {
             env,
             folder,
@@ -58,6 +83,8 @@ impl Trio {
             hosts: RefCell::default(),
             cut: RefCell::default(),
             faults: Cell::new(faults),
+            sent: Cell::new(0),
+            is_blind: Cell::new(false),
         }));
         for node in trio.0.members.clone() {
             trio.start_node(node).await;
@@ -66,6 +93,7 @@ impl Trio {
     }
 
     fn carry(&self, message: raft::Message) {
+        self.0.sent.set(self.0.sent.get() + 1);
         let cut = self.0.cut.borrow();
         if cut.contains(&message.from) || cut.contains(&message.to) {
             return;
@@ -105,7 +133,7 @@ impl Trio {
         })
     }
 
-    async fn start_node(&self, node: NodeId) {
+    pub(super) async fn start_node(&self, node: NodeId) {
         let env = &self.0.env;
         let path = self.0.folder.join(format!("node-{}", node.0));
         let options = StoreOptions { database_id: node.0, ..StoreOptions::small() };
@@ -127,6 +155,7 @@ impl Trio {
         let snapshots = StoreSnapshots::new(env, &store, Arc::default(), self.chunks_of(node), 0);
         let host = Rc::new(StoreHost::new(env.clone(), store, cast));
         assert!(host.snapshots.set(snapshots).is_ok());
+        host.liveness.ask(Eyes(self.clone(), node));
         host.add(replica);
         let trio = self.clone();
         let states = BTreeMap::from([(META, state)]);
@@ -135,7 +164,7 @@ impl Trio {
         self.0.hosts.borrow_mut().insert(node, host);
     }
 
-    async fn stop_node(&self, node: NodeId) {
+    pub(super) async fn stop_node(&self, node: NodeId) {
         let host = self.0.hosts.borrow_mut().remove(&node).unwrap();
         let seen = host.stopped.seen();
         host.closing.set(true);
@@ -143,15 +172,15 @@ impl Trio {
         host.stopped.changed_since(seen).await;
     }
 
-    fn host(&self, node: NodeId) -> Rc<StoreHost> {
+    pub(super) fn host(&self, node: NodeId) -> Rc<StoreHost> {
         Rc::clone(&self.0.hosts.borrow()[&node])
     }
 
-    fn nodes(&self) -> Vec<NodeId> {
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.0.hosts.borrow().keys().copied().collect()
     }
 
-    fn propose(&self, node: NodeId, command: Command) -> Answer {
+    pub(super) fn propose(&self, node: NodeId, command: Command) -> Answer {
         let (reply, answer) = queue::reply();
         let host = self.host(node);
         let proposal = Proposal { group: META, command, catalog: None, admission: Admission::System, reply };
@@ -160,7 +189,7 @@ impl Trio {
         answer
     }
 
-    async fn until<T>(&self, what: &str, found: impl Fn() -> Option<T>) -> T {
+    pub(super) async fn until<T>(&self, what: &str, found: impl Fn() -> Option<T>) -> T {
         let end = self.0.env.now().after_micros(PATIENCE_MICROS);
         loop {
             if let Some(found) = found() {
@@ -172,13 +201,13 @@ impl Trio {
     }
 
     /// Who leads and is not cut off.
-    async fn leader(&self) -> NodeId {
+    pub(super) async fn leader(&self) -> NodeId {
         let leads = |node: &NodeId| !self.0.cut.borrow().contains(node) && self.host(*node).leads(META);
         self.until("a leader", || self.nodes().into_iter().find(leads)).await
     }
 
     /// Proposes where the leader is until it is applied.
-    async fn write(&self, command: Command) -> Applied {
+    pub(super) async fn write(&self, command: Command) -> Applied {
         let end = self.0.env.now().after_micros(PATIENCE_MICROS);
         while self.0.env.now() < end {
             let leader = self.leader().await;
@@ -191,20 +220,20 @@ impl Trio {
         panic!("no leader took the command");
     }
 
-    async fn write_user(&self, name: &str) {
+    pub(super) async fn write_user(&self, name: &str) {
         let applied = self.write(user(name)).await;
         assert!(matches!(applied.outcome, Outcome::Defined { .. }), "{name}: {:?}", applied.outcome);
     }
 
     /// The users that a linearizable read on a node shows, root aside.
-    async fn users(&self, node: NodeId) -> BTreeSet<String> {
+    pub(super) async fn users(&self, node: NodeId) -> BTreeSet<String> {
         let host = self.host(node);
         host.barrier(META, self.0.env.now().after_micros(PATIENCE_MICROS)).await.unwrap();
         let names = host.view(META).unwrap().catalog().users.keys().cloned().collect::<BTreeSet<_>>();
         names.into_iter().filter(|name| name != "root").collect()
     }
 
-    async fn until_all_agree(&self) {
+    pub(super) async fn until_all_agree(&self) {
         self.until("the same state on all nodes", || {
             let of = |node: &NodeId| {
                 let view = self.host(*node).view(META).unwrap();
@@ -217,7 +246,7 @@ impl Trio {
     }
 }
 
-fn bootstrap() -> Command {
+pub(super) fn bootstrap() -> Command {
     Command::Meta(MetaCommand::Bootstrap {
         cluster_id: 7,
         layout: LAYOUT,
@@ -226,7 +255,7 @@ fn bootstrap() -> Command {
     })
 }
 
-fn user(name: &str) -> Command {
+pub(super) fn user(name: &str) -> Command {
     let head = RequestHead {
         principal: "root".to_owned(),
         role: Role::System,
@@ -238,12 +267,12 @@ fn user(name: &str) -> Command {
     Command::Meta(MetaCommand::CreateUser { head, name, verifier: None, role, email: None, if_not_exists: true })
 }
 
-fn names(count: usize) -> BTreeSet<String> {
+pub(super) fn names(count: usize) -> BTreeSet<String> {
     (0..count).map(|number| format!("user{number}")).collect()
 }
 
 /// Runs `body` on the real runtime with a folder of its own.
-fn on_a_core<Fut: Future<Output = ()>>(body: impl Fn(Rt, PathBuf) -> Fut + Clone + Send + 'static) {
+pub(super) fn on_a_core<Fut: Future<Output = ()>>(body: impl Fn(Rt, PathBuf) -> Fut + Clone + Send + 'static) {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = Path::to_path_buf(folder.path());
     let (tell, told) = mpsc::channel();

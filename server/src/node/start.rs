@@ -1,14 +1,14 @@
 //! Starting and stopping one core's part of the node.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_engine::{EngineError, GroupId, RecoveredGroup, Store, StoreOptions};
 use highwater_raft as raft;
-use highwater_runtime::queue::Receiver;
+use highwater_runtime::queue::{self, Receiver};
 use highwater_runtime::{Env, Monotonic, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
@@ -32,6 +32,8 @@ use crate::cluster::Links;
 const POLL_MICROS: u64 = 2_000;
 /// How long a starting store waits for a group's leader before it asks again, in microseconds.
 const BARRIER_MICROS: u64 = 1_000_000;
+/// Groups of one store that are asked at one time for their leader when a node starts.
+const MOST_ASKED: usize = 64;
 /// How often a node looks whether its clock is wrong, in microseconds.
 const CLOCK_MICROS: u64 = 1_000_000;
 /// How long a node that stops waits for others to take over what it leads, in microseconds.
@@ -204,6 +206,7 @@ impl Node {
             .map_err(|source| StartError::Store { store, source })?;
         let cast = Cast { me: self.0.links.me(), members: self.0.links.members().to_vec() };
         let host = Rc::new(StoreHost::new(self.0.env.clone(), Rc::clone(&opened), cast));
+        host.liveness.ask(self.0.links.clone());
         let _ = host.snapshots.set(self.store_snapshots(&opened));
         host.keep_at_most(setup.settings.kept_log);
         let mut states = BTreeMap::new();
@@ -417,13 +420,27 @@ async fn take_in(node: Node, messages: Receiver<Vec<raft::Message>>) {
 }
 
 /// A store is ready once each of its groups has passed a read barrier: it knows a leader and holds all that was acknowledged.
+/// So many groups are asked at one time, as groups that are asked wake up.
 async fn readiness(env: Rt, host: Rc<StoreHost>) {
-    for replica in host.replicas() {
-        while !host.closing.get() {
-            if host.barrier(replica.group(), env.now().after_micros(BARRIER_MICROS)).await.is_ok() {
-                break;
+    let groups: Rc<RefCell<VecDeque<u32>>> = Rc::new(RefCell::new(host.groups().into()));
+    let askers = MOST_ASKED.min(groups.borrow().len());
+    let mut answers = Vec::new();
+    for _ in 0..askers {
+        let ((slot, answer), env, host, groups) = (queue::reply(), env.clone(), Rc::clone(&host), Rc::clone(&groups));
+        env.clone().spawn("barriers of a start", async move {
+            while let Some(group) = { groups.borrow_mut().pop_front() } {
+                while !host.closing.get() {
+                    if host.barrier(group, env.now().after_micros(BARRIER_MICROS)).await.is_ok() {
+                        break;
+                    }
+                }
             }
-        }
+            slot.fill(());
+        });
+        answers.push(answer);
+    }
+    for answer in answers {
+        let _ = answer.await;
     }
     host.ready.set(true);
     host.outbox.notify();

@@ -51,7 +51,7 @@ impl Retention {
     /// share no longer has room for. Call it for every group after [`Self::applied`].
     pub(crate) fn release(&mut self, group: u32, held_by_all: u64) -> u64 {
         let mut upto = held_by_all;
-        let largest = self.groups.iter().max_by_key(|(_, kept)| kept.bytes).map(|(group, _)| *group);
+        let largest = self.largest_if_too_much();
         let Some(kept) = self.groups.get_mut(&group) else { return upto };
         while let Some((index, bytes)) = kept.marks.front().copied() {
             let too_much = self.bytes > self.share && largest == Some(group);
@@ -64,6 +64,12 @@ impl Retention {
             self.bytes -= bytes;
         }
         upto
+    }
+
+    /// The group that keeps most, while all together keep more than their share.
+    pub(crate) fn largest_if_too_much(&self) -> Option<u32> {
+        let most = || self.groups.iter().max_by_key(|(_, kept)| kept.bytes).map(|(group, _)| *group);
+        (self.bytes > self.share).then(most)?
     }
 
     /// The group begins anew behind a snapshot that it took in: it keeps nothing.
