@@ -44,7 +44,12 @@ usage: cargo xtask <command>
       --jobs N              threads (all CPUs)
       --mutant N            switch a planted bug on; finding it is success
       --mutants             instead: look for every planted bug and write the table of docs/internals/ring1.md
-  kill9 [--rounds N]        a real server under load, killed again and again; every acknowledgement is checked (100)
+  ring3 [options]           three real nodes under load: killed, paused, cut off, their disks full; every acknowledgement is checked
+      --rounds N            rounds of each kind of fault (20); a round takes about 8 s
+      --faults A,B          kill-leader, kill-follower, kill-all, pause-leader, partition, one-way, full-disk (all; full-disk needs root)
+      --nodes 1|3           1: a lone node, killed again and again (3)
+      --seed S              draws the faults' times (1)
+      --json                the last line is the result
   layouts [--write]         whether docs/internals/engine.md shows the layouts that the engine's code draws; --write takes them over
   fuzz [--seconds N] [T]..  coverage-guided fuzzing of every target, or of T (120 s each); needs cargo-fuzz and a C++ compiler
        [--write]            each run goes into the table of docs/internals/fuzzing.md
@@ -59,7 +64,7 @@ fn main() -> ExitCode {
         "sim" => seeds::command(&rest),
         "ring0" => ring0::command(&rest),
         "ring1" => ring1::command(&rest),
-        "kill9" => steps::kill9(&rest),
+        "ring3" => steps::ring3(&rest),
         "layouts" => layouts::command(&rest),
         "fuzz" => fuzzing::command(&rest),
         "" | "help" | "--help" | "-h" => {

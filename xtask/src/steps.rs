@@ -45,11 +45,12 @@ pub fn build_simulator() -> Result<std::path::PathBuf, String> {
     Ok(Path::new(MADSIM_TARGET).join("debug/highwater-sim"))
 }
 
-/// A real server under load, killed again and again.
-pub fn kill9(args: &[String]) -> Result<(), String> {
+/// Real nodes under load and faults.
+pub fn ring3(args: &[String]) -> Result<(), String> {
     cargo(&["build", "--release", "-p", "highwater-server", "--bin", "highwaterd"])()?;
-    cargo(&["build", "--release", "-p", "highwater-sim", "--bin", "highwater-kill9"])()?;
-    run("target/release/highwater-kill9", &args.iter().map(String::as_str).collect::<Vec<_>>())
+    let build = ["build", "-p", "highwater-sim", "--bin", "highwater-ring3", "--no-default-features"];
+    cargo(&[&build[..], &["--features", "processes"]].concat())()?;
+    run("target/debug/highwater-ring3", &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// `cfg(madsim)` may stand in three files at most: one code base, not two.

@@ -91,8 +91,7 @@ pub fn drained(stage: &Stage) -> Result<(), Failure> {
 }
 
 fn page(client: &mut Client, partition: u32, from: i64) -> Result<Vec<Value>, Failure> {
-    let body =
-        json!({"topic_id": "k.events", "partition_id": partition, "start": {"Offset": from}, "limit": PAGE});
+    let body = json!({"topic_id": "k.events", "partition_id": partition, "start": {"Offset": from}, "limit": PAGE});
     let mut last = String::new();
     for _ in 0..20 {
         match client.post("/v1/api/topics/consume", &body) {
@@ -114,8 +113,7 @@ fn contents(stage: &Stage, node: usize) -> Result<Contents, Failure> {
     }
     let mut service = Client::new(&stage.site, "service", node);
     let registers = service.rows("SELECT id, v FROM k.registers ORDER BY id", &json!([]))?;
-    contents.registers =
-        registers.iter().filter_map(|row| Some((number(row.first()?), number(row.get(1)?)))).collect();
+    contents.registers = registers.iter().filter_map(|row| Some((number(row.first()?), number(row.get(1)?)))).collect();
     for partition in 0..PARTITIONS {
         let messages = contents.topic.entry(partition).or_default();
         loop {
@@ -187,9 +185,8 @@ fn topic(stage: &Stage, contents: &Contents) {
         for (offset, identity) in &delivered.at {
             let is = usize::try_from(*offset).ok().and_then(|at| contents.topic.get(partition)?.get(at));
             if is != Some(identity) {
-                history.violation(format!(
-                    "partition {partition} offset {offset} was delivered as {identity}, is {is:?}"
-                ));
+                history
+                    .violation(format!("partition {partition} offset {offset} was delivered as {identity}, is {is:?}"));
             }
         }
     }
@@ -199,8 +196,7 @@ fn topic(stage: &Stage, contents: &Contents) {
 fn offsets(stage: &Stage) -> Result<(), Failure> {
     for node in 0..stage.site.0.len() {
         let mut root = Client::new(&stage.site, "root", node);
-        let sql =
-            "SELECT partition_id, last_acked_offset FROM system.topic_offsets WHERE group_id = $1 AND topic_id = 'k.events'";
+        let sql = "SELECT partition_id, last_acked_offset FROM system.topic_offsets WHERE group_id = $1 AND topic_id = 'k.events'";
         let rows = root.rows(sql, &json!([BY_HAND]))?;
         for partition in 0..PARTITIONS {
             let row = rows.iter().find(|row| row.first().map(number) == Some(i64::from(partition)));

@@ -41,8 +41,13 @@ pub const PASSWORD: &str = "everyone-has-this-password";
 
 impl Client {
     pub fn new(site: &Site, user: &str, node: usize) -> Self {
+        Self::with_patience(site, user, node, PATIENCE)
+    }
+
+    /// One who gives up on an answer after this long.
+    pub fn with_patience(site: &Site, user: &str, node: usize, patience: Duration) -> Self {
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience))
             .http_status_as_error(false)
             .build()
             .new_agent();
@@ -71,6 +76,13 @@ impl Client {
         let status = response.status().as_u16();
         let body = response.body_mut().read_json::<Value>().unwrap_or_default();
         status == 200 && body["status"] == "healthy"
+    }
+
+    /// Whether a store of the node takes no writes.
+    pub fn refuses_writes(&self) -> bool {
+        let Ok(mut response) = self.agent.get(self.url("/metrics")).call() else { return false };
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        text.lines().any(|line| line.starts_with("highwater_store_refuses_writes{") && line.ends_with(" 1"))
     }
 
     fn url(&self, path: &str) -> String {
@@ -118,6 +130,7 @@ impl Client {
         }
         let mut response = match request.send_json(body) {
             Ok(response) => response,
+            Err(ureq::Error::ConnectionFailed) => return Reply::NotNow,
             Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => return Reply::NotNow,
             Err(_) => return Reply::Lost,
         };

@@ -141,15 +141,15 @@ impl Cluster {
             let wire = self.wires.iter().find(|(from, end, _)| (*from, *end) == (node, to));
             wire.map_or_else(|| self.shape.rpc(to), |(_, _, wire)| wire.port())
         };
-        let peers: Vec<String> =
-            (0..self.shape.nodes).map(|to| format!("{}=127.0.0.1:{}", to + 1, port(to))).collect();
+        let peers: Vec<String> = (0..self.shape.nodes).map(|to| format!("{}=127.0.0.1:{}", to + 1, port(to))).collect();
         peers.join(",")
     }
 
     /// Starts a node that is not running. Does not wait until it serves.
     pub fn launch(&mut self, node: usize) -> Result<(), Failure> {
         let server = self.shape.server.display();
-        let child = self.shape.command(node, &self.peers(node))?.spawn().map_err(|error| format!("{server}: {error}"))?;
+        let child =
+            self.shape.command(node, &self.peers(node))?.spawn().map_err(|error| format!("{server}: {error}"))?;
         let place = self.nodes.get_mut(node).ok_or("no such node")?;
         *place = Some(Process(child));
         Ok(())

@@ -18,6 +18,7 @@ const TARGET: Duration = Duration::from_secs(2);
 struct Line {
     first_writes: Vec<Duration>,
     healthy: Vec<Duration>,
+    refused: usize,
     stopped: usize,
     is_leaders_death: bool,
 }
@@ -53,6 +54,7 @@ impl Figures {
         line.first_writes.push(outcome.first_write);
         line.healthy.push(outcome.healthy);
         line.stopped += outcome.stopped;
+        line.refused += usize::from(outcome.refused);
         line.is_leaders_death = outcome.fault.kind == Kind::KillLeader;
     }
 
@@ -82,7 +84,7 @@ impl Figures {
                 "first_write_ms": {"median": median(&line.first_writes).as_millis(), "worst": worst(&line.first_writes).as_millis(), "all": millis(&line.first_writes)},
                 "healthy_ms": {"median": median(&line.healthy).as_millis(), "worst": worst(&line.healthy).as_millis()},
                 "under_target": line.first_writes.iter().filter(|time| **time < TARGET).count(),
-                "stopped_themselves": line.stopped,
+                "full_disks_noticed": line.refused, "stopped_themselves": line.stopped,
             })
         });
         json!({
@@ -94,7 +96,10 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| fault | rounds | first write after, s: median | worst | all healthy again, s: median | worst |")?;
+        writeln!(
+            f,
+            "| fault | rounds | first write after, s: median | worst | all healthy again, s: median | worst |"
+        )?;
         writeln!(f, "|---|---|---|---|---|---|")?;
         for ((_, label), line) in &self.lines {
             let (writes, healthy) = (&line.first_writes, &line.healthy);
@@ -105,6 +110,11 @@ impl fmt::Display for Figures {
         for line in self.lines.values().filter(|line| line.is_leaders_death) {
             let under = line.first_writes.iter().filter(|time| **time < TARGET).count();
             writeln!(f, "a leader's death: {under} of {} under {TARGET:?}", line.first_writes.len())?;
+        }
+        for (label, line) in
+            self.lines.iter().filter(|((kind, _), _)| *kind == Kind::FullDisk).map(|((_, label), line)| (label, line))
+        {
+            writeln!(f, "{label}: noticed in {} of {} rounds", line.refused, line.first_writes.len())?;
         }
         let stopped: usize = self.lines.values().map(|line| line.stopped).sum();
         if stopped > 0 {

@@ -155,7 +155,9 @@ impl History {
             topic.entry(partition).or_default().at.insert(offset, identity.to_owned())
         };
         if let Some(before) = before.filter(|before| before != identity) {
-            self.violation(format!("partition {partition} offset {offset} was delivered as {before}, now as {identity}"));
+            self.violation(format!(
+                "partition {partition} offset {offset} was delivered as {before}, now as {identity}"
+            ));
         }
     }
 

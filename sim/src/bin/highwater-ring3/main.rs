@@ -143,7 +143,7 @@ fn life(args: &Args, kind: Kind, rounds: std::ops::Range<u32>, figures: &mut Fig
     let is_disk = kind == Kind::FullDisk;
     let mut cluster = Cluster::start(&Shape::of(args, is_disk))?;
     // Full disks need load that needs space.
-    let stage = Arc::new(Stage::new(cluster.shape.site(), if is_disk { 4000 } else { 100 }));
+    let stage = Arc::new(Stage::new(cluster.shape.site(), if is_disk { 8000 } else { 100 }));
     let outcome = rounds_of(args, kind, rounds, &mut cluster, &stage, figures);
     stage.gate.close();
     let violations = stage.history.violations();
@@ -183,7 +183,12 @@ fn rounds_of(
             outcome.healthy.as_secs_f64(),
             outcome.looked.rows,
             outcome.looked.messages,
-            if outcome.stopped > 0 { "; it had stopped itself" } else { "" }
+            match (kind, outcome.refused, outcome.stopped) {
+                (Kind::FullDisk, _, 1..) => "; the node had stopped itself",
+                (Kind::FullDisk, true, _) => "; its store refused writes",
+                (Kind::FullDisk, false, _) => "; its store never needed space",
+                _ => "",
+            }
         );
         figures.add(&outcome);
         last = Some(outcome);

@@ -1,5 +1,5 @@
 //! Probes: since when does a group of users' rows take writes again? One client at each node that is not the fault's victim inserts
-//! rows of one user per group, under request ids, from the fault on, until its first acknowledgement.
+//! a row of one user per group, under a request id, from the fault on, again and again until it is acknowledged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -12,6 +12,9 @@ use crate::Failure;
 use crate::client::{Client, Reply, request_id};
 use crate::stage::Stage;
 use crate::writers::{INSERT, done, note};
+
+/// After how long a probe sends its request again: what is stuck behind a node that says nothing is not waited for.
+const AGAIN: Duration = Duration::from_millis(400);
 
 /// Probes that are ready to begin.
 pub struct Probes {
@@ -29,10 +32,13 @@ impl Probes {
         let mut threads = Vec::new();
         for (group, node) in groups.iter().flat_map(|group| nodes.iter().map(move |node| (*group, *node))) {
             let user = stage.probes.get(group).ok_or("no such probe")?.clone();
-            let mut client = Client::new(&stage.site, &user, node);
-            match client.log_in() {
-                Reply::Done(_) => {}
-                other => return Err(format!("{user} cannot log in: {other:?}").into()),
+            let mut client = Client::with_patience(&stage.site, &user, node, AGAIN);
+            let mut tries = 0;
+            while !matches!(client.log_in(), Reply::Done(_)) {
+                tries += 1;
+                if tries > 50 {
+                    return Err(format!("{user} cannot log in at node {}", node + 1).into());
+                }
             }
             let (stage, go) = (Arc::clone(stage), Arc::clone(&go));
             threads.push((group, std::thread::spawn(move || probe(&stage, &mut client, &user, &go))));

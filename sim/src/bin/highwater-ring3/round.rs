@@ -14,6 +14,8 @@ use crate::stage::Stage;
 
 /// Load after everything is healthy again.
 const AFTER: Duration = Duration::from_millis(300);
+/// How long a disk is kept full at most until its node notices.
+const FILLS: Duration = Duration::from_secs(20);
 
 /// What a round showed.
 pub struct Outcome {
@@ -24,6 +26,8 @@ pub struct Outcome {
     /// From the end of the fault until every node saw everything well.
     pub healthy: Duration,
     pub looked: Looked,
+    /// Whether a full disk was noticed: the node's store took no writes, or the node stopped itself.
+    pub refused: bool,
     /// Nodes that stopped themselves, which a full disk may make them do.
     pub stopped: usize,
 }
@@ -52,10 +56,18 @@ pub fn run(cluster: &mut Cluster, stage: &Arc<Stage>, clients: Clients, fault: F
     }
     let begun = Instant::now();
     let mut stopped = Vec::new();
-    while begun.elapsed() < fault.lasts && !stage.history.is_broken() {
+    let mut refused = false;
+    let fills = |refused: bool| fault.kind == Kind::FullDisk && !refused && begun.elapsed() < FILLS;
+    while (begun.elapsed() < fault.lasts || fills(refused)) && !stage.history.is_broken() {
+        refused |= fault.kind == Kind::FullDisk && (!stopped.is_empty() || root.at(victim).refuses_writes());
         for (node, how) in cluster.ended_by_themselves()? {
             if fault.kind != Kind::FullDisk || node != victim {
-                return Err(format!("node {} has ended by itself, with {how}, in a round of {}", node + 1, fault.label()).into());
+                return Err(format!(
+                    "node {} has ended by itself, with {how}, in a round of {}",
+                    node + 1,
+                    fault.label()
+                )
+                .into());
             }
             stopped.push(node);
         }
@@ -73,7 +85,7 @@ pub fn run(cluster: &mut Cluster, stage: &Arc<Stage>, clients: Clients, fault: F
     check::drained(stage)?;
     stage.gate.enter(Phase::Check, clients.all)?;
     let looked = if stage.history.is_broken() { Looked::default() } else { check::everything(stage)? };
-    Ok(Outcome { fault, first_write, healthy, looked, stopped: stopped.len() })
+    Ok(Outcome { fault, first_write, healthy, looked, refused, stopped: stopped.len() })
 }
 
 /// Whom the fault befalls, and the groups of users' rows whose first write counts, by their number among the users' groups.
@@ -82,7 +94,8 @@ fn aim(cluster: &Cluster, root: &mut Client, fault: Fault) -> Result<(Vec<usize>
     let groups: Vec<usize> = (0..USER_SHARDS as usize).collect();
     let leaders = cluster.leaders(root)?;
     // The meta group is group 0, users' groups follow.
-    let leader_of = |shard: &usize| leaders.iter().find(|(group, _)| *group as usize == shard + 1).map(|(_, node)| *node);
+    let leader_of =
+        |shard: &usize| leaders.iter().find(|(group, _)| *group as usize == shard + 1).map(|(_, node)| *node);
     let led = |node: usize| groups.iter().filter(|shard| leader_of(shard) == Some(node)).count();
     match fault.victim {
         Victim::Everyone => Ok((everyone, groups)),

@@ -16,8 +16,8 @@ use crate::{Failure, consumers, readers, registers, writers};
 /// Partitions of the topic.
 pub const PARTITIONS: u32 = 4;
 /// Users with a writer and a reader each; the last ones write without request ids.
-const WRITERS: usize = 6;
-const WITHOUT_IDS: usize = 2;
+const WRITERS: usize = 10;
+const WITHOUT_IDS: usize = 3;
 /// Clients of the shared registers.
 const SETTERS: u32 = 3;
 /// Registers of a round.
@@ -79,7 +79,9 @@ impl Stage {
         };
         run("CREATE NAMESPACE k")?;
         // The id makes a row that was inserted twice visible: it is there twice.
-        run("CREATE USER TABLE k.rows (n BIGINT, id BIGINT DEFAULT SNOWFLAKE_ID(), body TEXT NOT NULL, PRIMARY KEY (n, id))")?;
+        run(
+            "CREATE USER TABLE k.rows (n BIGINT, id BIGINT DEFAULT SNOWFLAKE_ID(), body TEXT NOT NULL, PRIMARY KEY (n, id))",
+        )?;
         run("CREATE TABLE k.registers (id BIGINT PRIMARY KEY, v BIGINT NOT NULL) PARTITION BY (id)")?;
         run(&format!("CREATE TOPIC k.events PARTITIONS {PARTITIONS}"))?;
         run("ALTER TOPIC k.events ADD SOURCE k.rows ON INSERT WITH (payload = 'key')")?;
@@ -149,11 +151,11 @@ mod tests {
     fn users_groups_alternate_and_names_differ() {
         let stage = Stage::new(Site(vec![1]), 10);
         let shard = |user: &String| xxh3_64(user.as_bytes()) % u64::from(USER_SHARDS);
-        assert_eq!(stage.writers.iter().map(shard).collect::<Vec<_>>(), [0, 1, 0, 1, 0, 1]);
+        assert_eq!(stage.writers.iter().map(shard).collect::<Vec<_>>(), [0, 1].repeat(5));
         assert_eq!(stage.probes.iter().map(shard).collect::<Vec<_>>(), [0, 1]);
         let mut names: Vec<&String> = stage.owners().collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 8);
+        assert_eq!(names.len(), 12);
     }
 }

@@ -9,8 +9,10 @@ use crate::gate::Crew;
 use crate::history::count;
 use crate::stage::Stage;
 
-/// The statement of writers and probes.
+/// The statement that writers and probes send.
 pub const INSERT: &str = "INSERT INTO k.rows (n, body) VALUES ($1, $2)";
+/// How many inserts a writer sends to a node that answers before it turns to the next one.
+const STAYS: i64 = 10;
 /// Between two inserts of a writer.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -23,7 +25,9 @@ pub fn write(stage: &Stage, number: usize, with_ids: bool) {
     while stage.goes_on(Crew::Load) {
         std::thread::sleep(PAUSE);
         n += 1;
-        client.turn();
+        if n % STAYS == 0 {
+            client.turn();
+        }
         history.begin(user, n);
         let params = json!([n, body]);
         let (reply, tries) = if with_ids {
@@ -50,8 +54,11 @@ pub fn write(stage: &Stage, number: usize, with_ids: bool) {
                 history.violation(format!("{user}: insert {n}, try {tries}: {status} {answer}"));
             }
             // Without a request id it is not sent again.
-            Reply::NotNow | Reply::DiskFull => history.take_back(user, n),
-            Reply::Lost => {}
+            Reply::NotNow | Reply::DiskFull => {
+                history.take_back(user, n);
+                client.turn();
+            }
+            Reply::Lost => client.turn(),
         }
     }
 }
