@@ -82,7 +82,10 @@ impl Client {
     pub fn refuses_writes(&self) -> bool {
         let Ok(mut response) = self.agent.get(self.url("/metrics")).call() else { return false };
         let text = response.body_mut().read_to_string().unwrap_or_default();
-        text.lines().any(|line| line.starts_with("highwater_store_refuses_writes{") && line.ends_with(" 1"))
+        let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
+        text.lines()
+            .filter(|line| line.starts_with("highwater_store_refuses_writes{"))
+            .any(|line| value(line).is_some_and(|value| value > 0.0))
     }
 
     fn url(&self, path: &str) -> String {
