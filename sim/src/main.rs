@@ -4,6 +4,7 @@
 //! Exit codes: 0 every promise held, 1 one was broken, 2 bad usage, anything else is a defect of the simulator.
 
 mod campaign;
+mod page;
 #[cfg(madsim)]
 mod ring2;
 
@@ -26,6 +27,15 @@ enum Command {
     Run(Chosen),
     /// Runs one seed and prints what happens, a line for each event.
     Replay(Chosen),
+    /// Writes the page of a run whose trace was kept: what `replay` printed.
+    Report {
+        /// The trace.
+        #[arg(long)]
+        trace: std::path::PathBuf,
+        /// The page.
+        #[arg(long, value_name = "FILE.html")]
+        report: std::path::PathBuf,
+    },
     /// Runs many seeds, one process each, and adds up what happened.
     Campaign(campaign::Options),
     /// Finds the parts of a failing seed's plan that it needs to fail.
@@ -100,6 +110,9 @@ struct Chosen {
     /// Prints the server's log lines from this level on (error, warn, info, debug, trace).
     #[arg(long)]
     log: Option<String>,
+    /// Writes a page with the run's timeline: nodes, leaders, partitions, crashes, clients' requests.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<std::path::PathBuf>,
     /// Leaves a part of the plan out, as `minimize` names them; may be repeated.
     #[arg(long)]
     without: Vec<String>,
@@ -124,6 +137,7 @@ fn main() -> ExitCode {
         }
         Command::Campaign(options) => ended(campaign::run(&options)),
         Command::Minimize { seed, nodes, mutant } => ended(campaign::minimize(seed, nodes, mutant)),
+        Command::Report { trace, report } => ended(page::of_trace(&trace, &report)),
         Command::Run(chosen) => run(&chosen),
         Command::Replay(chosen) => run(&Chosen { trace: true, ..chosen }),
     }
@@ -151,7 +165,20 @@ fn run(chosen: &Chosen) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let report = ring2::run(plan, chosen.mutant, chosen.trace);
+    let shown = plan.to_string();
+    let (report, trace) = ring2::run(plan, chosen.mutant, chosen.trace, chosen.report.is_some());
+    if let Some(page) = &chosen.report {
+        let texts = highwater_sim::report::page::Texts {
+            title: format!("Simulated run of seed {}, nodes: {}", chosen.seed, chosen.nodes.name()),
+            verdict: report.violation.as_deref().unwrap_or("every promise held").to_owned(),
+            plan: shown,
+            counters: report.to_string(),
+        };
+        if let Err(reason) = page::write(&texts, &trace, page) {
+            eprintln!("{reason}");
+            return ExitCode::from(2);
+        }
+    }
     if let Some(violation) = &report.violation {
         eprintln!("seed {}: {violation}", chosen.seed);
     }
@@ -165,8 +192,8 @@ fn run(chosen: &Chosen) -> ExitCode {
 
 #[cfg(not(madsim))]
 fn run(chosen: &Chosen) -> ExitCode {
-    let Chosen { seed, mutant, json, trace, log, .. } = chosen;
-    let _ = (chosen.plan(), mutant, json, trace, log);
+    let Chosen { seed, mutant, json, trace, log, report, .. } = chosen;
+    let _ = (chosen.plan(), mutant, json, trace, log, report);
     eprintln!(
         "highwater-sim: this build has no simulator in it, seed {seed} was not run; `cargo xtask sim` builds one in target/sim and runs seeds"
     );

@@ -54,10 +54,8 @@ impl Drawing {
         self.y += height + 3;
         let middle = f64::from(y) + f64::from(height) / 2.0 + 4.0;
         let name = escaped(name);
-        let _ = write!(
-            self.body,
-            "<text class=\"{class}\" data-lane=\"{name}\" x=\"4\" y=\"{middle:.0}\">{name}</text>"
-        );
+        let _ =
+            write!(self.body, "<text class=\"{class}\" data-lane=\"{name}\" x=\"4\" y=\"{middle:.0}\">{name}</text>");
         y
     }
 

@@ -62,7 +62,8 @@ pub fn html(texts: &Texts, trace: &[String]) -> String {
     }
     page.push_str("<details><summary>What was said</summary><table>");
     for (at, who, what) in &timeline.said {
-        let _ = write!(page, "<tr><td>{:.6}</td><td>{}</td><td>{}</td></tr>", seconds(*at), escaped(who), escaped(what));
+        let _ =
+            write!(page, "<tr><td>{:.6}</td><td>{}</td><td>{}</td></tr>", seconds(*at), escaped(who), escaped(what));
     }
     page.push_str("</table></details></body></html>\n");
     page
@@ -179,13 +180,14 @@ mod tests {
 
     #[test]
     fn a_page_has_a_lane_per_node_its_crashes_its_leaders_the_cuts_and_the_clients() {
-        let trace: Vec<String> = "0.000000 director Setup\n0.000000 node1 starts\n0.000000 node2 starts\n0.400000 node1 serves\n\
+        let trace: Vec<String> =
+            "0.000000 director Setup\n0.000000 node1 starts\n0.000000 node2 starts\n0.400000 node1 serves\n\
             0.500000 raft group 2 is led by node1 in term 4\n0.600000 network cut node1 -> node2\n\
             1.000000 writer0 node1 200000us /v1/api/sql {\"sql\":\"SELECT '<b>'\"} -> NotNow\n\
             2.000000 node1 crashes: Power\n3.000000 VIOLATION row 7 is lost\n3.000000 director Over\n"
-            .lines()
-            .map(str::to_owned)
-            .collect();
+                .lines()
+                .map(str::to_owned)
+                .collect();
         let texts = Texts { title: "seed 7".into(), verdict: "row 7 is lost".into(), ..Texts::default() };
         let page = html(&texts, &trace);
         for part in [

@@ -119,8 +119,10 @@ impl Timeline {
             What::Violation(what) => self.violations.push((*at, what.clone())),
             What::Said(what) => self.said.push((*at, who.clone(), what.clone())),
         }
-        if matches!(what, What::Ends(_) | What::Paused | What::Resumed | What::Starts | What::Serves | What::Leads { .. })
-        {
+        if matches!(
+            what,
+            What::Ends(_) | What::Paused | What::Resumed | What::Starts | What::Serves | What::Leads { .. }
+        ) {
             self.said.push((*at, who.clone(), words(what)));
         }
     }
@@ -206,18 +208,14 @@ mod tests {
 
     #[test]
     fn a_nodes_lives_have_no_gaps_and_leadership_ends_with_a_life() {
-        let timeline = of("0.000000 node1 starts\n0.000010 node1 serves\n0.000015 raft group 1 is led by node1 in term 2\n\
+        let timeline =
+            of("0.000000 node1 starts\n0.000010 node1 serves\n0.000015 raft group 1 is led by node1 in term 2\n\
              0.000020 node1 crashes: Power\n0.000030 node1 starts\n0.000040 director Over\n");
         let lane = &timeline.nodes["node1"];
         let states: Vec<_> = lane.states.iter().map(|span| (span.from, span.to, span.what)).collect();
         assert_eq!(
             states,
-            [
-                (0, 10, State::Starting),
-                (10, 20, State::Serving),
-                (20, 30, State::Down),
-                (30, 40, State::Starting)
-            ]
+            [(0, 10, State::Starting), (10, 20, State::Serving), (20, 30, State::Down), (30, 40, State::Starting)]
         );
         assert_eq!(lane.ends, [(20, "crashes: Power".to_owned())]);
         assert_eq!(lane.led[&1], [Span { from: 15, to: 20, what: 2 }]);

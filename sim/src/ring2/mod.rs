@@ -30,12 +30,12 @@ use madsim::runtime::{Handle, Runtime};
 pub use report::Report;
 use shared::{Phase, Run};
 
-/// Carries a plan out and says whether every promise was kept.
-pub fn run(plan: Plan, mutant: u32, trace: bool) -> Report {
+/// Carries a plan out and says whether every promise was kept; with `keeps`, in which steps, as lines of a trace.
+pub fn run(plan: Plan, mutant: u32, prints: bool, keeps: bool) -> (Report, Vec<String>) {
     highwater_runtime::choose_mutant(mutant);
     let runtime = Runtime::with_seed_and_config(plan.seed, madsim::Config::default());
     sim::install(&runtime, Faults::none());
-    let run = Run::install(plan, trace);
+    let run = Run::install(plan, prints, keeps);
     runtime.block_on(async {
         for node in 0..run.nodes() {
             run.add_server(world::start_machine(node));
@@ -44,7 +44,7 @@ pub fn run(plan: Plan, mutant: u32, trace: bool) -> Report {
         sim::settle(clients, world::CLIENTS);
         run.set_clients_machine(clients);
         nemesis::haunt(&run).await;
-        report::of(&run)
+        (report::of(&run), run.trace())
     })
 }
 

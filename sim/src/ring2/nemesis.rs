@@ -172,6 +172,7 @@ impl Nemesis<'_> {
                 run.violation(format!("a server did not come up though its disk had not failed: {reason}"));
             }
         } else if let Some((_, kind)) = armed {
+            run.tell_of(node, || format!("crashes: {kind:?}, at an I/O completion"));
             if !run.is_serving_or_served(node) {
                 run.mark("crashes_during_recovery");
             }
@@ -341,6 +342,7 @@ impl Nemesis<'_> {
 
     fn crash(&mut self, node: usize, kind: CrashKind) {
         self.run.tell("nemesis", || format!("{kind:?} crash of node {}", node + 1));
+        self.run.tell_of(node, || format!("crashes: {kind:?}"));
         self.count(kind);
         // One that is paused would stay so in its next life.
         self.troubles.forget(node);

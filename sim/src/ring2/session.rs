@@ -11,7 +11,7 @@ use highwater_runtime::rng::Rng;
 use highwater_runtime::{Env, Rt, sim};
 use serde_json::{Value, json};
 
-use super::shared::{Run, pause};
+use super::shared::{Run, now_micros, pause};
 use super::token::Marks;
 use super::world;
 
@@ -214,6 +214,7 @@ impl Session {
         if !self.connect().await {
             return Reply::NotNow;
         }
+        let (asked, sent) = (self.node, now_micros());
         let Some(client) = self.client.as_mut() else { return Reply::NotNow };
         let impatient = patience.is_some();
         let limit = patience.unwrap_or(PATIENCE);
@@ -250,7 +251,10 @@ impl Session {
             Reply::NotNow => self.turn_away(),
             Reply::Refused { .. } => {}
         }
-        self.tell(|| format!("{path} {} -> {}", short(&body.to_string()), short(&format!("{reply:?}"))));
+        self.tell(|| {
+            let (node, took) = (self.run.called(asked), now_micros() - sent);
+            format!("{node} {took}us {path} {} -> {}", short(&body.to_string()), short(&format!("{reply:?}")))
+        });
         reply
     }
 

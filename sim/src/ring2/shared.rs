@@ -57,7 +57,10 @@ struct Server {
 /// The state of a run.
 pub struct Run {
     pub plan: Plan,
-    trace: bool,
+    /// Whether trace lines are printed.
+    prints: bool,
+    /// The trace lines, if they are kept.
+    trace: Option<RefCell<Vec<String>>>,
     phase: Cell<Phase>,
     servers: RefCell<Vec<Server>>,
     clients_machine: Cell<Option<NodeId>>,
@@ -87,10 +90,11 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn install(plan: Plan, trace: bool) -> Rc<Self> {
+    pub fn install(plan: Plan, prints: bool, keeps: bool) -> Rc<Self> {
         let run = Rc::new(Self {
             plan,
-            trace,
+            prints,
+            trace: keeps.then(RefCell::default),
             phase: Cell::new(Phase::Setup),
             servers: RefCell::default(),
             clients_machine: Cell::new(None),
@@ -116,10 +120,22 @@ impl Run {
 
     /// A line of the trace, in fixed columns: virtual seconds, who, what happened.
     pub fn tell(&self, who: &str, what: impl FnOnce() -> String) {
-        if self.trace {
-            let micros = now_micros();
-            println!("{:>4}.{:06} {:<10} {}", micros / 1_000_000, micros % 1_000_000, who, what());
+        if !self.prints && self.trace.is_none() {
+            return;
         }
+        let micros = now_micros();
+        let line = format!("{:>4}.{:06} {:<10} {}", micros / 1_000_000, micros % 1_000_000, who, what());
+        if self.prints {
+            println!("{line}");
+        }
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().push(line);
+        }
+    }
+
+    /// The trace lines that were kept.
+    pub fn trace(&self) -> Vec<String> {
+        self.trace.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
     /// A promise was broken. The first one counts; everything ends.
@@ -194,7 +210,7 @@ impl Run {
     }
 
     /// How the trace calls a server.
-    fn called(&self, node: usize) -> String {
+    pub fn called(&self, node: usize) -> String {
         if self.nodes() == 1 { "server".to_owned() } else { format!("node{}", node + 1) }
     }
 
@@ -284,6 +300,7 @@ impl Run {
             }
             _ => {
                 self.leaders.borrow_mut().insert(group, (term, leader));
+                self.tell("raft", || format!("group {group} is led by {} in term {term}", self.called(leader)));
                 if let Some((_, other)) = before {
                     self.mark("elections_seen");
                     if other != leader {

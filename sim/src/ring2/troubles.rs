@@ -64,7 +64,7 @@ impl<'a> Troubles<'a> {
     /// A node is about to crash: what is no more cannot be resumed.
     pub fn forget(&mut self, node: usize) {
         if self.is_paused(node) {
-            sim::resume(self.run.machine(node));
+            self.resume(node);
             self.open.retain(|(_, undo)| !matches!(undo, Undo::Resume(paused) if *paused == node));
         }
     }
@@ -90,8 +90,11 @@ impl<'a> Troubles<'a> {
 
     fn undo(&self, undo: Undo) {
         match undo {
-            Undo::Mend(from, to) => sim::mend_link(from, to),
-            Undo::Resume(node) => sim::resume(self.run.machine(node)),
+            Undo::Mend(from, to) => {
+                self.run.tell("network", || format!("mended {} -> {}", self.called(from), self.called(to)));
+                sim::mend_link(from, to);
+            }
+            Undo::Resume(node) => self.resume(node),
             Undo::Restore(from, to, link) => sim::set_link(from, to, link),
         }
         self.run.tell("nemesis", || "a trouble is over".to_owned());
@@ -155,6 +158,17 @@ impl<'a> Troubles<'a> {
         }
     }
 
+    fn resume(&self, node: usize) {
+        self.run.tell_of(node, || "goes on".to_owned());
+        sim::resume(self.run.machine(node));
+    }
+
+    /// How the trace calls the end of a link.
+    fn called(&self, machine: NodeId) -> String {
+        let node = (0..self.run.nodes()).find(|node| self.run.machine(*node) == machine);
+        node.map_or_else(|| "clients".to_owned(), |node| self.run.called(node))
+    }
+
     fn meant(&self, target: Target) -> usize {
         match target {
             Target::Node(node) => node,
@@ -168,6 +182,7 @@ impl<'a> Troubles<'a> {
     }
 
     fn cut(&mut self, from: NodeId, to: NodeId, until: u64) {
+        self.run.tell("network", || format!("cut {} -> {}", self.called(from), self.called(to)));
         sim::cut_link(from, to);
         // A link that is cut already stays so until the later end.
         let before = self.open.iter().position(|(_, undo)| matches!(undo, Undo::Mend(a, b) if (*a, *b) == (from, to)));
@@ -225,6 +240,7 @@ impl<'a> Troubles<'a> {
         if self.run.leads(node) {
             self.run.mark("pauses_of_leaders");
         }
+        self.run.tell_of(node, || "is paused".to_owned());
         sim::pause(self.run.machine(node));
         self.open.push((until.max(now_micros() + 1_000), Undo::Resume(node)));
     }
