@@ -190,7 +190,8 @@ impl StoreStats {
         );
         list.counter("flush_memtables", "memtables", *flushes, "memtables that became tables");
         list.counter("compaction_runs", "compactions", *compactions, "compactions done, trivial moves included");
-        let help = "bytes that the largest compaction has read: so much more than the tree is on the disk while it works";
+        let help =
+            "bytes that the largest compaction has read: so much more than the tree is on the disk while it works";
         list.gauge("compaction_largest_bytes", "bytes", *largest_compaction_bytes, help);
         list.counter(
             "table_written_bytes",

@@ -11,6 +11,12 @@ pub fn choose_mutant(number: u32) {
     CHOSEN.store(number, Ordering::Relaxed);
 }
 
+/// The number of the planted bug that is switched on; 0 for none. For what is told of it when it is made.
+#[must_use]
+pub fn chosen_mutant() -> u32 {
+    if cfg!(feature = "mutants") { CHOSEN.load(Ordering::Relaxed) } else { 0 }
+}
+
 /// Whether planted bug `number` is switched on.
 #[must_use]
 pub fn mutant(number: u32) -> bool {

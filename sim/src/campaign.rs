@@ -8,9 +8,13 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
 use highwater_sim::plan::Plan;
 
 use super::Nodes;
@@ -22,24 +26,54 @@ const PROGRESS: u64 = 15;
 /// So many seeds of clusters must have had each of [`IN_CLUSTERS`].
 const ENOUGH: u64 = 60;
 /// What a campaign of clusters must have come to, at least once: else it shows less than it seems to.
-const IN_CLUSTERS: [&str; 17] = [
-    "elections_seen",
-    "leader_changes",
-    "leader_changes_under_writes",
+const IN_CLUSTERS: [&str; 44] = [
+    // What befell it.
     "leaders_cut_off",
     "crashes_of_leaders",
+    "crashes_during_recovery",
     "pauses_of_leaders",
     "one_way_partitions",
     "bridges",
     "swizzles",
+    "resets_of_all_links",
+    "slow_nodes",
+    "slow_disks",
+    "full_disks",
+    "quiet_windows",
+    "clock_jumps",
     "nodes_that_stay_down",
+    "stopped_when_asked",
+    "refused_without_its_disk",
+    "N9 reset",
+    "N13 corrupted",
+    // What it did about that.
+    "elections_seen",
+    "leader_changes",
+    "leader_changes_under_writes",
+    "leads_handed_over",
+    "snapshots_put_in_place",
     "writes_forwarded",
+    "hints_followed",
+    "unknown_outcomes_learned",
+    "answers_given_again",
+    "statements_planned_anew",
+    "proposals_displaced",
     "reads_on_followers",
+    "reads_asked_for_again",
+    "ranges_that_came_twice",
+    "ranges_that_came_too_soon",
+    "woken_by_a_proposal",
+    "woken_by_a_read",
+    "woken_by_a_lost_node",
+    "woken_by_a_found_node",
+    // What was seen of it.
     "clients_turn_to_another_node",
     "retried_under_its_id",
+    "consumed_once_acknowledged",
+    "tables_made_and_dropped",
+    "tokens_compared",
     "histories_linearizable",
     "replicas_compared",
-    "N9 reset",
 ];
 
 /// What to run.
@@ -61,20 +95,46 @@ pub struct Options {
     #[arg(long)]
     jobs: Option<usize>,
     /// Servers: 1 or 3, or mix for what each seed draws.
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "mix")]
     nodes: Nodes,
     /// A planted bug: stop at the first seed that finds it; finding it is success.
     #[arg(long)]
     mutant: Option<u32>,
-    /// Seeds that are run before all others, as they once broke a promise.
+    /// Seeds that are run before all others, as they once broke a promise, each as SEED@NODES.
     #[arg(long, value_delimiter = ',')]
-    before: Vec<u64>,
+    before: Vec<Case>,
     /// Do not stop at the first violation: every one is told, and all of them fail the campaign.
     #[arg(long)]
     keep_going: bool,
     /// Print each seed's line.
     #[arg(long)]
     json: bool,
+    /// Print nothing on the way.
+    #[arg(skip)]
+    is_quiet: bool,
+}
+
+/// A seed, and with how many servers it is run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Case {
+    seed: u64,
+    nodes: Nodes,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--seed {} --nodes {}", self.seed, self.nodes.name())
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is no SEED@NODES");
+        let (seed, nodes) = text.split_once('@').ok_or_else(wrong)?;
+        Ok(Self { seed: seed.parse().map_err(|_| wrong())?, nodes: Nodes::from_str(nodes, false)? })
+    }
 }
 
 /// The sums of a campaign so far.
@@ -84,9 +144,9 @@ struct Sums {
     /// Per counter: the sum, and in how many seeds it was above zero.
     counters: BTreeMap<String, (u64, u64)>,
     /// Seeds that failed, with what they said.
-    found: BTreeMap<u64, String>,
+    found: BTreeMap<Case, String>,
     /// The lines of the first seeds.
-    first: BTreeMap<u64, String>,
+    first: BTreeMap<Case, String>,
 }
 
 impl Sums {
@@ -113,10 +173,10 @@ impl Sums {
 }
 
 /// Starts one seed.
-fn start(seed: u64, nodes: Nodes, mutant: Option<u32>, without: &[String]) -> Result<Child, String> {
+fn start(case: Case, mutant: Option<u32>, without: &[String]) -> Result<Child, String> {
     let program = std::env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
     let mut command = Command::new(&program);
-    command.args(["run", "--json", "--seed", &seed.to_string(), "--nodes", nodes.name()]);
+    command.args(["run", "--json", "--seed", &case.seed.to_string(), "--nodes", case.nodes.name()]);
     if let Some(mutant) = mutant {
         command.args(["--mutant", &mutant.to_string()]);
     }
@@ -132,8 +192,8 @@ fn start(seed: u64, nodes: Nodes, mutant: Option<u32>, without: &[String]) -> Re
 }
 
 /// The last line of a seed's output, whether it held, and the end of what it said.
-fn finish(seed: u64, child: Child) -> Result<(String, bool, String), String> {
-    let output = child.wait_with_output().map_err(|error| format!("seed {seed}: {error}"))?;
+fn finish(case: Case, child: Child) -> Result<(String, bool, String), String> {
+    let output = child.wait_with_output().map_err(|error| format!("{case}: {error}"))?;
     let line = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     let tail: Vec<&str> = errors.lines().rev().take(12).collect();
@@ -147,48 +207,99 @@ fn finish(seed: u64, child: Child) -> Result<(String, bool, String), String> {
 /// A violation (unless a planted bug is looked for: then none), two runs of a seed that differ, or something that never happened.
 pub fn run(options: &Options) -> Result<(), String> {
     let started = Instant::now();
+    let sums = run_seeds(options)?;
+    tell(&sums, started.elapsed());
+    judge(options, &sums)
+}
+
+/// Looks for a planted bug in up to `seeds` seeds from `from`: how many were needed, and what was noticed.
+///
+/// # Errors
+/// A process cannot be started.
+pub fn hunt(
+    mutant: u32,
+    from: u64,
+    seeds: u64,
+    nodes: Nodes,
+    jobs: Option<usize>,
+) -> Result<Option<(u64, String)>, String> {
+    let options = Options {
+        from,
+        seeds,
+        seconds: None,
+        floor: 0,
+        jobs,
+        nodes,
+        mutant: Some(mutant),
+        before: Vec::new(),
+        keep_going: false,
+        json: false,
+        is_quiet: true,
+    };
+    let sums = run_seeds(&options)?;
+    let Some((case, said)) = sums.found.first_key_value() else { return Ok(None) };
+    Ok(Some((case.seed + 1 - from, what_of(said))))
+}
+
+/// What a seed that failed noticed: its violation, or the last words of a process that did not come to its end.
+fn what_of(said: &str) -> String {
+    let line = said.lines().next().unwrap_or_default();
+    let told = serde_json::from_str::<serde_json::Value>(line).ok();
+    let violation = told.and_then(|told| told.get("violation")?.as_str().map(str::to_owned));
+    let panicked = || said.lines().skip_while(|line| !line.contains("panicked at")).nth(1).map(str::to_owned);
+    violation.or_else(panicked).unwrap_or_else(|| "the process died".to_owned())
+}
+
+/// Runs the seeds, and adds up what they told.
+fn run_seeds(options: &Options) -> Result<Sums, String> {
+    let started = Instant::now();
     let jobs =
         options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get)).max(1);
     let end = options.from.saturating_add(options.seeds);
-    let mut before: Vec<u64> = if options.mutant.is_none() { options.before.clone() } else { Vec::new() };
-    before.retain(|seed| !(options.from..end).contains(seed) || options.seconds.is_some());
+    let mut before: Vec<Case> = if options.mutant.is_none() { options.before.clone() } else { Vec::new() };
     let (mut next, mut sums, mut told) = (options.from, Sums::default(), 0);
-    let mut running: Vec<(u64, Child)> = Vec::new();
+    // Whoever is done first makes room for the next.
+    let (tell, ended) = mpsc::channel();
+    let mut running = 0;
     loop {
         let late = options.seconds.is_some_and(|limit| started.elapsed() >= Duration::from_secs(limit));
-        let enough = late && next - options.from >= options.floor;
-        while running.len() < jobs && next < end && !enough && (sums.found.is_empty() || options.keep_going) {
-            let seed = before.pop().unwrap_or(next);
-            next += u64::from(seed == next);
-            running.push((seed, start(seed, options.nodes, options.mutant, &[])?));
+        let enough = next >= end || (late && next - options.from >= options.floor);
+        while running < jobs && (!before.is_empty() || !enough) && (sums.found.is_empty() || options.keep_going) {
+            let case = before.pop().unwrap_or_else(|| {
+                next += 1;
+                Case { seed: next - 1, nodes: options.nodes }
+            });
+            let (child, tell) = (start(case, options.mutant, &[])?, tell.clone());
+            std::thread::spawn(move || tell.send((case, finish(case, child))));
+            running += 1;
         }
-        if running.is_empty() {
+        if running == 0 {
             break;
         }
-        let (seed, child) = running.remove(0);
-        let (line, held, said) = finish(seed, child)?;
+        let (case, outcome) = ended.recv().map_err(|_| "no seed runs any more")?;
+        let (line, held, said) = outcome?;
+        running -= 1;
         sums.done += 1;
         if options.json {
             println!("{line}");
         }
         sums.count(&line);
-        if seed.checked_sub(options.from).is_some_and(|place| place < RUN_TWICE) {
-            sums.first.insert(seed, line.clone());
+        if case.nodes == options.nodes && case.seed.checked_sub(options.from).is_some_and(|place| place < RUN_TWICE) {
+            sums.first.insert(case, line.clone());
         }
         if !held {
             if options.keep_going {
-                println!("seed {seed}: {said}");
+                println!("{case}: {said}");
             }
-            sums.found.insert(seed, format!("{line}\n{said}"));
+            sums.found.insert(case, format!("{line}\n{said}"));
         }
         let seconds = started.elapsed().as_secs();
-        if seconds >= told + PROGRESS {
+        if seconds >= told + PROGRESS && !options.is_quiet {
             told = seconds;
-            println!("{} seeds, {seconds} s, {} failed; at seed {seed}", sums.done, sums.found.len());
+            println!("{} seeds, {seconds} s, {} failed; at {case}", sums.done, sums.found.len());
         }
     }
-    tell(&sums, started.elapsed());
-    judge(options, &sums)
+    Ok(sums)
 }
 
 fn tell(sums: &Sums, took: Duration) {
@@ -205,22 +316,22 @@ fn tell(sums: &Sums, took: Duration) {
 fn judge(options: &Options, sums: &Sums) -> Result<(), String> {
     let first = sums.found.first_key_value();
     if let Some(mutant) = options.mutant {
-        let Some((seed, what)) = first else {
+        let Some((Case { seed, .. }, what)) = first else {
             return Err(format!("mutant {mutant} was not found in {} seeds: a defect of the simulator", sums.done));
         };
         let needed = (seed + 1).saturating_sub(options.from);
         println!("mutant {mutant} found by seed {seed}, after {needed} seed(s):\n{what}");
         return Ok(());
     }
-    if let Some((seed, what)) = first {
-        let (count, nodes) = (sums.found.len(), options.nodes.name());
+    if let Some((case, what)) = first {
+        let count = sums.found.len();
         let program = std::env::current_exe().unwrap_or_default();
         return Err(format!(
-            "{count} seed(s) broke a promise, the first is {seed}; run it again with: {} replay --seed {seed} --nodes {nodes}\n{what}",
+            "{count} seed(s) broke a promise; run the first again with: {} replay {case}\n{what}",
             program.display()
         ));
     }
-    run_again(options, sums)?;
+    run_again(sums)?;
     let clusters = sums.of("seeds_of_3_nodes");
     let missing: Vec<&str> = IN_CLUSTERS.into_iter().filter(|name| sums.of(name) == 0).collect();
     if clusters >= ENOUGH && !missing.is_empty() {
@@ -230,11 +341,11 @@ fn judge(options: &Options, sums: &Sums) -> Result<(), String> {
 }
 
 /// The same seeds in new processes must give the same lines, trace hash included: else no failure could be replayed.
-fn run_again(options: &Options, sums: &Sums) -> Result<(), String> {
-    for (seed, first) in &sums.first {
-        let (second, ..) = finish(*seed, start(*seed, options.nodes, None, &[])?)?;
+fn run_again(sums: &Sums) -> Result<(), String> {
+    for (case, first) in &sums.first {
+        let (second, ..) = finish(*case, start(*case, None, &[])?)?;
         if *first != second {
-            return Err(format!("seed {seed} is not deterministic: two processes gave\n{first}\n{second}"));
+            return Err(format!("the run is not deterministic: two processes with {case} gave\n{first}\n{second}"));
         }
     }
     println!("{} seeds run twice: equal to the last bit of the trace hash", sums.first.len());
@@ -246,12 +357,12 @@ fn run_again(options: &Options, sums: &Sums) -> Result<(), String> {
 /// # Errors
 /// The seed does not fail, or a process cannot be started.
 pub fn minimize(seed: u64, nodes: Nodes, mutant: u32) -> Result<(), String> {
-    let mutant = (mutant > 0).then_some(mutant);
+    let (case, mutant) = (Case { seed, nodes }, (mutant > 0).then_some(mutant));
     let fails = |without: &[String]| -> Result<Option<String>, String> {
-        let (line, held, _) = finish(seed, start(seed, nodes, mutant, without)?)?;
+        let (line, held, _) = finish(case, start(case, mutant, without)?)?;
         Ok((!held).then_some(line))
     };
-    let mut last = fails(&[])?.ok_or_else(|| format!("seed {seed} breaks no promise"))?;
+    let mut last = fails(&[])?.ok_or_else(|| format!("{case} breaks no promise"))?;
     let parts = Plan::draw(seed, nodes.count()).parts();
     let mut without: Vec<String> = Vec::new();
     let mut size = parts.len();
@@ -273,6 +384,6 @@ pub fn minimize(seed: u64, nodes: Nodes, mutant: u32) -> Result<(), String> {
     let needed: Vec<String> = parts.into_iter().filter(|part| !without.contains(part)).collect();
     let flags: Vec<String> = without.iter().map(|part| format!("--without {part}")).collect();
     println!("needed: {}\n{last}", needed.join(" "));
-    println!("replay --seed {seed} --nodes {} {}", nodes.name(), flags.join(" "));
+    println!("replay {case} {}", flags.join(" "));
     Ok(())
 }

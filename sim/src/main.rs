@@ -5,8 +5,15 @@
 
 mod campaign;
 mod page;
+mod planted;
 #[cfg(madsim)]
 mod ring2;
+#[path = "rings/page.rs"]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a page of the documentation is read and written; nothing simulated runs in it"
+)]
+mod table;
 
 use std::process::ExitCode;
 
@@ -38,13 +45,15 @@ enum Command {
     },
     /// Runs many seeds, one process each, and adds up what happened.
     Campaign(campaign::Options),
+    /// Looks for every planted bug, and says how many seeds each took.
+    Mutants(planted::Options),
     /// Finds the parts of a failing seed's plan that it needs to fail.
     Minimize {
         /// The seed.
         #[arg(long)]
         seed: u64,
         /// Servers: 1 or 3, or mix for what the seed draws.
-        #[arg(long, default_value = "1")]
+        #[arg(long, default_value = "mix")]
         nodes: Nodes,
         /// Number of a planted bug to switch on.
         #[arg(long, default_value_t = 0)]
@@ -56,13 +65,13 @@ enum Command {
         #[arg(long)]
         seed: u64,
         /// Servers: 1 or 3, or mix for what the seed draws.
-        #[arg(long, default_value = "1")]
+        #[arg(long, default_value = "mix")]
         nodes: Nodes,
     },
 }
 
 /// How many servers.
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 enum Nodes {
     #[value(name = "1")]
     One,
@@ -96,7 +105,7 @@ struct Chosen {
     #[arg(long)]
     seed: u64,
     /// Servers: 1 or 3, or mix for what the seed draws.
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "mix")]
     nodes: Nodes,
     /// Number of a planted bug to switch on.
     #[arg(long, default_value_t = 0)]
@@ -136,6 +145,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Campaign(options) => ended(campaign::run(&options)),
+        Command::Mutants(options) => ended(planted::run(&options)),
         Command::Minimize { seed, nodes, mutant } => ended(campaign::minimize(seed, nodes, mutant)),
         Command::Report { trace, report } => ended(page::of_trace(&trace, &report)),
         Command::Run(chosen) => run(&chosen),

@@ -87,6 +87,8 @@ pub struct Crash {
     pub at_completion: Option<u64>,
     /// Power, or the process only.
     pub kind: CrashKind,
+    /// \[P8\] Instead, the process is asked to stop, at once.
+    pub is_asked: bool,
     /// Microseconds until the restart.
     pub down: u64,
     /// Crashes while recovering: each at so many I/O completions after the restart before it.
@@ -114,6 +116,8 @@ pub struct Plan {
     pub adders: Vec<Vec<Operation>>,
     /// One list per setter.
     pub setters: Vec<Vec<Operation>>,
+    /// Microseconds of pause before each round of the definer.
+    pub definitions: Vec<u64>,
     /// Probability that a client asks another node though the last one answered.
     pub wander: f64,
     /// Microseconds between two consumes of one consumer.
@@ -145,6 +149,10 @@ impl Plan {
         let faults = draw_faults(seed, &mut rng);
         let crash_at_birth = rng.chance(0.3).then(|| (rng.below(60), draw_kind(&mut rng)));
         let mut crashes: Vec<Crash> = (0..3 + rng.below(3)).map(|_| draw_crash(&mut rng)).collect();
+        // Not one of the first three: those must be crashes.
+        for crash in crashes.iter_mut().skip(3) {
+            crash.is_asked = cluster.chance(0.7);
+        }
         crashes.sort_by_key(|crash| crash.after_writes);
         if nodes > 1 {
             for crash in &mut crashes {
@@ -167,6 +175,7 @@ impl Plan {
             nodes,
             surroundings,
             setters,
+            definitions: (0..3 + cluster.below(6)).map(|_| cluster.below(400_000)).collect(),
             wander: pick(&mut cluster, &[0.0, 0.1, 0.5]),
             faults,
             crash_at_birth,
@@ -187,7 +196,7 @@ impl Plan {
     pub fn parts(&self) -> Vec<String> {
         let numbered = |name: &str, count: usize| (0..count).map(|at| format!("{name}{at}")).collect::<Vec<_>>();
         let mut parts: Vec<String> =
-            ["disk", "links", "clocks", "birth", "dead", "wander"].into_iter().map(str::to_owned).collect();
+            ["disk", "links", "clocks", "birth", "dead", "wander", "definer"].into_iter().map(str::to_owned).collect();
         parts.extend(numbered("trouble", self.surroundings.disturbances.len()));
         parts.extend(numbered("crash", self.crashes.len()));
         parts.extend(numbered("writer", self.writers.len()));
@@ -215,6 +224,7 @@ impl Plan {
             ("birth", None) => self.crash_at_birth = None,
             ("dead", None) => self.surroundings.stays_down = None,
             ("wander", None) => self.wander = 0.0,
+            ("definer", None) => self.definitions.clear(),
             ("trouble", Some(at)) => {
                 self.surroundings.disturbances.get_mut(at).ok_or(error)?.after_writes = u64::MAX;
             }
@@ -263,6 +273,7 @@ fn draw_crash(rng: &mut Rng) -> Crash {
         delay: rng.below(40_000),
         at_completion: rng.chance(0.6).then(|| rng.below(40)),
         kind: draw_kind(rng),
+        is_asked: false,
         down: 1_000 + rng.below(100_000),
         during_recovery,
     }
@@ -362,6 +373,7 @@ impl fmt::Display for Plan {
         }
         for crash in &self.crashes {
             let when = crash.at_completion.map_or_else(|| "at once".to_owned(), |at| format!("at I/O completion {at}"));
+            let when = if crash.is_asked { "asked to stop instead".to_owned() } else { when };
             writeln!(
                 f,
                 "crash after {:>4} writes and {:>6} us, {when}: {:?} of {:?}, down {} us, then {:?}",
@@ -379,9 +391,14 @@ impl fmt::Display for Plan {
             for (from, to, link) in &self.surroundings.links {
                 writeln!(f, "from node {from} to node {to}: {link:?}")?;
             }
-            let Surroundings { client_link, skews, stays_down, bad_disk, keeps_log, .. } = &self.surroundings;
+            let Surroundings { client_link, skews, stays_down, loses_disk, bad_disk, keeps_log, .. } =
+                &self.surroundings;
             writeln!(f, "to and from clients: {client_link:?}\nclocks: {skews:?}")?;
-            writeln!(f, "stays down: {stays_down:?}; errors on the disk of node {bad_disk}; wander {}", self.wander)?;
+            writeln!(
+                f,
+                "stays down: {stays_down:?}, having lost its disk: {loses_disk}; errors on the disk of node {bad_disk}; wander {}",
+                self.wander
+            )?;
             writeln!(f, "the log is kept for those who lack it: {keeps_log}")?;
         }
         let named =
@@ -427,6 +444,12 @@ mod tests {
     }
 
     #[test]
+    fn servers_are_asked_to_stop_in_some_plans() {
+        let asked = |seed| Plan::draw(seed, None).crashes.iter().any(|crash| crash.is_asked);
+        assert!((30..80).contains(&(0..100).filter(|seed| asked(*seed)).count()));
+    }
+
+    #[test]
     fn every_part_of_a_plan_can_be_left_out() {
         let mut plan = Plan::draw(5, Some(3));
         for part in plan.parts() {
@@ -442,7 +465,7 @@ mod tests {
     fn every_plan_has_three_crashes_and_writes_enough() {
         for seed in 0..300 {
             let plan = Plan::draw(seed, None);
-            assert!(plan.crashes.len() >= 3);
+            assert!(plan.crashes.iter().filter(|crash| !crash.is_asked).count() >= 3);
             let writes = |list: &Vec<Operation>| {
                 list.iter()
                     .filter(|operation| {

@@ -35,6 +35,12 @@ pub enum Trouble {
     Slow(Target),
     /// \[P4\] The process stops and goes on.
     Pause(Target),
+    /// \[S8\] The node's disk has no space for anything new.
+    Fill(Target),
+    /// \[S12\] Every operation of the node's disk takes long.
+    SlowDisk(Target),
+    /// \[W1\] \[M8\] No client asks anything.
+    Quiet,
     /// \[C3\] The wall clock jumps by so many microseconds.
     Jump(Target, i64),
 }
@@ -76,6 +82,8 @@ pub struct Surroundings {
     pub keeps_log: bool,
     /// The node that stays down, for good, while the clients must be able to finish.
     pub stays_down: Option<usize>,
+    /// \[P10\] Instead of staying down it comes back with an empty disk, under its old name.
+    pub loses_disk: bool,
     /// The node whose disk fails operations; the others' only lose what a power cut may lose.
     pub bad_disk: usize,
 }
@@ -110,6 +118,7 @@ impl Surroundings {
         }
         surroundings.keeps_log = rng.chance(0.5);
         surroundings.stays_down = rng.chance(0.5).then(|| pick(rng, nodes));
+        surroundings.loses_disk = surroundings.stays_down.is_some() && rng.chance(0.4);
         surroundings
     }
 }
@@ -131,7 +140,7 @@ pub fn draw_target(rng: &mut Rng, nodes: usize) -> Target {
 
 fn draw_disturbance(rng: &mut Rng, nodes: usize, spread: u64) -> Disturbance {
     let target = draw_target(rng, nodes);
-    let trouble = match rng.below(14) {
+    let trouble = match rng.below(18) {
         0..3 => Trouble::Isolate(target),
         3 => Trouble::Deafen(target),
         4 => Trouble::Mute(target),
@@ -141,6 +150,9 @@ fn draw_disturbance(rng: &mut Rng, nodes: usize, spread: u64) -> Disturbance {
         8 => Trouble::Reset,
         9 => Trouble::Slow(target),
         10..12 => Trouble::Pause(target),
+        12 => Trouble::Fill(target),
+        13 => Trouble::SlowDisk(target),
+        14..16 => Trouble::Quiet,
         _ => {
             let bound = if rng.chance(0.5) { 300_000 } else { 20_000_000 };
             Trouble::Jump(target, draw_signed(rng, bound))
@@ -174,7 +186,7 @@ mod tests {
             .flat_map(|surroundings| &surroundings.disturbances)
             .map(|disturbance| format!("{:?}", disturbance.trouble).split(['(', ' ']).next().unwrap().to_owned())
             .collect();
-        assert_eq!(kinds.len(), 10, "{kinds:?}");
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
         let any = |holds: fn(&Surroundings) -> bool| assert!(drawn.iter().any(holds) && !drawn.iter().all(holds));
         any(|drawn| drawn.disturbances.is_empty());
         any(|drawn| drawn.links.iter().any(|(_, _, link)| link.reset > 0.0));
@@ -182,6 +194,7 @@ mod tests {
         any(|drawn| drawn.links.iter().any(|(_, _, link)| link.bytes_per_second > 0));
         any(|drawn| drawn.skews.iter().any(|skew| skew.offset != 0));
         any(|drawn| drawn.stays_down.is_some());
+        any(|drawn| drawn.loses_disk);
         assert!(drawn.iter().all(|drawn| drawn.client_link.corrupt == 0.0), "HTTP has no checksums");
     }
 }

@@ -4,6 +4,7 @@
 //! Enum variants and struct fields are only appended within a version. Decoding never panics and refuses unknown versions.
 
 use highwater_sql::catalog::{CatalogDelta, CatalogVersion, ObjectId, Operation, Role};
+use highwater_sql::diag::Diag;
 use highwater_sql::plan::{Ddl, StartPosition, WritePlan};
 use highwater_sql::value::{Micros, Value};
 use serde::{Deserialize, Serialize};
@@ -230,5 +231,13 @@ pub enum MetaCommand {
         job: String,
         /// Why it failed; `None`: completed.
         failure: Option<String>,
+    },
+    /// A definition under a request id that cannot be planned (any more). If an earlier try was applied, its answer is this one's; if
+    /// not, none will be: the id's answer is the refusal.
+    Refuse {
+        /// Who and which request.
+        head: RequestHead,
+        /// Why it cannot be planned.
+        why: Box<Diag>,
     },
 }

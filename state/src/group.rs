@@ -143,6 +143,17 @@ impl<E: Env> GroupState<E> {
         if self.mark.log_time > 0 { self.mark.log_time.cast_unsigned() } else { 0 }
     }
 
+    /// Planted bugs: the state forgets all keys of these spaces, and nobody is told.
+    #[cfg(feature = "mutants")]
+    pub fn forget(&mut self, spaces: &[crate::keys::Space]) {
+        let mut batch = WriteBatch::new();
+        for space in spaces {
+            let span = self.keys.space(*space);
+            batch.delete_range(span.start, span.end);
+        }
+        self.store.write(GroupId(self.keys.group()), self.applied(), batch);
+    }
+
     /// The state as it is now; stays so while later entries apply.
     #[must_use]
     pub fn view(&self) -> GroupView<E> {
@@ -409,7 +420,8 @@ fn head_of(command: &Command) -> Option<Cow<'_, RequestHead>> {
             MetaCommand::Ddl { head, .. }
             | MetaCommand::CreateUser { head, .. }
             | MetaCommand::AlterUser { head, .. }
-            | MetaCommand::DropUser { head, .. },
+            | MetaCommand::DropUser { head, .. }
+            | MetaCommand::Refuse { head, .. },
         ) => Some(Cow::Borrowed(head)),
         Command::Meta(MetaCommand::Bootstrap { .. } | MetaCommand::FinishJob { .. })
         | Command::Catalog { .. }

@@ -9,7 +9,7 @@
 //! minutes before log time is refused. So whoever finds no answer either never applied, or is told that it is too late to
 //! tell. Only log time decides; an entry removes a bounded number of ended answers, oldest first.
 
-use highwater_runtime::Env;
+use highwater_runtime::{Env, sometimes};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::value::Micros;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ use crate::txn::Txn;
 
 /// How long an answer is kept, and how old an id may be, in microseconds of log time.
 pub const KEPT_MICROS: Micros = 10 * 60 * 1_000_000;
+/// How long planted bug 28 keeps an answer, in microseconds of log time.
+const SHORT_MICROS: Micros = 50_000;
 /// How far in the future the time of an id may be, in microseconds after log time.
 pub const FUTURE_MICROS: Micros = 60 * 1_000_000;
 /// Most ended answers that one entry removes.
@@ -45,7 +47,7 @@ pub(crate) async fn recall<E: Env>(
     head: &RequestHead,
     log_time: Micros,
 ) -> Result<Option<Outcome>, Abort> {
-    let Some(request) = head.request else { return Ok(None) };
+    let Some(request) = head.request.filter(|_| !txn.mutant(26)) else { return Ok(None) };
     let key = txn.keys().session(&head.principal, request);
     if let Some(bytes) = txn.get(&key).await? {
         let answer: Answer = stored::decode(txn.group(), "a stored answer", &bytes)?;
@@ -54,6 +56,7 @@ pub(crate) async fn recall<E: Env>(
                 .hint("Make a new request id for every statement; repeat one only to retry the same request.")
                 .into());
         }
+        sometimes("answers_given_again");
         return Ok(Some(answer.outcome));
     }
     let time = time_of(request);
@@ -81,7 +84,8 @@ pub(crate) fn remember<E: Env>(
     log_time: Micros,
 ) -> Result<Option<Micros>, Abort> {
     let Some(request) = head.request else { return Ok(None) };
-    let until = time_of(request).max(log_time).saturating_add(KEPT_MICROS);
+    let kept = if txn.mutant(28) { SHORT_MICROS } else { KEPT_MICROS };
+    let until = time_of(request).max(log_time).saturating_add(kept);
     let keys = txn.keys();
     let key = keys.session(&head.principal, request);
     let answer = Answer { statement_hash: head.statement_hash, until, outcome: outcome.clone() };

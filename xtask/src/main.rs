@@ -28,9 +28,11 @@ usage: cargo xtask <command>
       --floor N             run at least this many (100)
       --jobs N              processes at once (all CPUs)
       --mutant N            switch a planted bug on and count the seeds until it is found
-      --nodes 1|3|mix       servers of a seed (1)
+      --nodes 1|3|mix       servers of a seed (mix: as the seed draws)
       --keep-going          do not stop at the first violation
       --json                one JSON line per seed
+      --mutants             instead: look for every planted bug and write the table of docs/internals/simulation.md
+                            (hours; --only N.., --campaigns N, --seeds N, --seconds N make it shorter)
   ring0 [options]           the Raft state machine alone, against Raft's invariants after every step
       --seeds N             seeds (100000)
       --from N              first seed (1)

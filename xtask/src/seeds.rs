@@ -1,21 +1,29 @@
-//! Simulated seeds: builds the simulator and lets it run its campaign.
+//! Simulated seeds: builds the simulator and lets it run its campaigns.
 
 use std::process::Command;
 
 use crate::steps;
 
-/// Seeds that once broke a promise; they run before all others.
-const REGRESSIONS: [u64; 1] = [
+/// Seeds that once broke a promise, each with its number of servers; they run before all others.
+const REGRESSIONS: [&str; 3] = [
     // A consume under a request id took a partition's unknown outcome for "nothing", and its messages were lost.
-    759,
+    "759@1",
+    // The retry of a DROP TABLE whose answer was lost found no table, and was refused although its first try was applied.
+    "2@3", "21@3",
 ];
+/// The page that holds the table of planted bugs.
+const PAGE: &str = "docs/internals/simulation.md";
 
-/// `cargo xtask sim`: the options are the campaign's own.
+/// `cargo xtask sim`: the options are the campaign's own, of seeds or, behind `--mutants`, of planted bugs.
 pub fn command(args: &[String]) -> Result<(), String> {
     let simulator = steps::build_simulator()?;
-    let before: Vec<String> = REGRESSIONS.iter().map(ToString::to_string).collect();
+    let before = REGRESSIONS.join(",");
+    let (campaign, args) = match args.split_first() {
+        Some((first, rest)) if first == "--mutants" => (["mutants", "--write", PAGE], rest),
+        Some(_) | None => (["campaign", "--before", before.as_str()], args),
+    };
     let status = Command::new(&simulator)
-        .args(["campaign", "--before", &before.join(",")])
+        .args(campaign)
         .args(args)
         .status()
         .map_err(|error| format!("{}: {error}", simulator.display()))?;

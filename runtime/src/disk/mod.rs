@@ -137,6 +137,14 @@ impl Disk {
         }
     }
 
+    /// Another disk, an empty one, takes the place of this one, with the same rates. The machine must be down.
+    pub fn exchange(&mut self) {
+        self.inodes.clear();
+        self.directory = Arc::default();
+        self.in_flight.clear();
+        self.wounds = Wounds::default();
+    }
+
     /// The present life.
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use highwater_engine::{self as engine, GroupId};
 use highwater_raft as raft;
 use highwater_runtime::{Env, Rt};
+use highwater_sql::value::Micros;
 use highwater_state::StateError;
+use highwater_state::command::Envelope;
 use highwater_state::group::GroupState;
 use highwater_state::placement::META;
 
@@ -85,7 +87,7 @@ impl Run {
                 return Err(self.broken(format!("entry {} is committed and not in the log", first.0)));
             };
             for entry in page {
-                self.take_entry(&entries::from_log(entry), effects).await?;
+                self.take_entry(host, &entries::from_log(entry), effects).await?;
                 host.env.yield_if_needed().await;
             }
             if end < last || committed.entries.is_empty() {
@@ -93,19 +95,28 @@ impl Run {
             }
         }
         for entry in std::mem::take(&mut committed.entries) {
-            self.take_entry(&entry, effects).await?;
+            self.take_entry(host, &entry, effects).await?;
         }
         Ok(committed.last)
     }
 
-    async fn take_entry(&mut self, entry: &raft::Entry, effects: &mut Effects) -> Result<(), StateError> {
+    async fn take_entry(
+        &mut self,
+        host: &StoreHost,
+        entry: &raft::Entry,
+        effects: &mut Effects,
+    ) -> Result<(), StateError> {
         let index = engine::LogIndex(entry.index.0);
         effects.bytes += entry.data.len() as u64 + ENTRY_BYTES;
         if entry.kind == raft::EntryKind::ConfChange {
             let membership = self.replica.change_membership(entry).map_err(|error| self.broken(error))?;
             return self.state.apply_membership(index, membership);
         }
-        let applied = self.state.apply(index, &entry.data).await?;
+        let applied = if highwater_runtime::mutant(29) {
+            self.state.apply(index, &stamped(host.env.wall().0, &entry.data)?).await?
+        } else {
+            self.state.apply(index, &entry.data).await?
+        };
         effects.outbox |= applied.outbox;
         effects.catalog |= applied.catalog_changed;
         effects.answers.extend(self.replica.settle(entry.index, entry.term, applied.outcome));
@@ -141,4 +152,12 @@ impl Run {
     fn broken(&self, what: String) -> StateError {
         StateError::Broken { group: self.replica.group(), what }
     }
+}
+
+/// Planted bug 29: an entry's time is that of the replica which applies it.
+fn stamped(stamp: Micros, data: &[u8]) -> Result<Vec<u8>, StateError> {
+    if data.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(Envelope { stamp, ..Envelope::decode(data)? }.encode())
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use highwater_raft as raft;
 use highwater_runtime::queue::{self, Reply, ReplySlot};
+use highwater_runtime::sometimes;
 
 /// Barriers that may wait on one replica; more are refused.
 const MAX_WAITING: usize = 65_536;
@@ -61,12 +62,15 @@ impl Barriers {
     /// A question was answered; `published` is what the view shows.
     pub(super) fn answered(&mut self, read: raft::ReadState, published: u64) {
         let Some(waiting) = self.asked.remove(&read.context.0) else { return };
-        self.indexed.entry(read.index.0).or_default().extend(waiting);
+        // Planted bug 24: what is committed is taken for what is applied.
+        let due = if highwater_runtime::mutant(24) { read.index.0.min(published) } else { read.index.0 };
+        self.indexed.entry(due).or_default().extend(waiting);
         self.published(published);
     }
 
     /// A question failed.
     pub(super) fn failed(&mut self, context: raft::ReadContext) {
+        sometimes("reads_asked_for_again");
         self.new.extend(self.asked.remove(&context.0).unwrap_or_default());
     }
 

@@ -22,9 +22,9 @@ use highwater_state::outcome::{Consumed, Message, Outcome};
 use highwater_state::placement::META;
 
 use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultColumn, StatementResult};
-use super::execute::{Failure, Run};
-use super::forward::Errand;
-use super::mesh::{Admission, MessagesRead, Owed, Question, Standing, StandingRead};
+use super::execute::{Failure, Pauses, Run};
+use super::forward::{Errand, Motion};
+use super::mesh::{MessagesRead, Owed, Question, Standing, StandingRead};
 use super::query::row_count;
 use super::token::ReadToken;
 use super::write::unexpected;
@@ -84,7 +84,6 @@ impl Node {
                 .hint("Consume in several statements.")
             })?,
         };
-        let deadline = self.consume_deadline(plan.timeout_micros);
         let wanted = Wanted {
             head: run.head.clone(),
             topic: Arc::clone(&plan.topic),
@@ -96,8 +95,8 @@ impl Node {
             limit,
             auto_ack: plan.auto_ack,
             consumer_id: run.identity.token_id.clone(),
-            deadline,
-            errand: Errand { deadline: self.after_wait(deadline), ..run.errand },
+            deadline: self.consume_deadline(run.began, plan.timeout_micros),
+            errand: run.errand,
         };
         let found = self.consume_partitions(&wanted, Some(&run.catalog), token).await?;
         let topic = format!("{}.{}", plan.topic.namespace, plan.topic.name);
@@ -156,9 +155,27 @@ impl Node {
     /// As the statement.
     pub async fn consume(&self, request: ConsumeRequest) -> Result<ConsumeAnswer, Diag> {
         let _in_flight = self.enter()?;
+        let began = self.env().now();
+        let errand = Errand { deadline: self.after_wait(began, request.timeout_micros), trace: request.trace };
+        let mut pauses = Pauses::default();
+        loop {
+            match self.consume_once(&request, began, errand).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Diag(diag)) => return Err(diag),
+                Err(Failure::Stale) => self.before_next_plan(&mut pauses, errand.deadline).await?,
+            }
+        }
+    }
+
+    async fn consume_once(
+        &self,
+        request: &ConsumeRequest,
+        began: Monotonic,
+        errand: Errand,
+    ) -> Result<ConsumeAnswer, Failure> {
         let (topic, catalog) = self.topic_by_name(&request.topic).await?;
         if request.partition >= topic.partitions {
-            return Err(no_partition(&topic, request.partition));
+            return Err(no_partition(&topic, request.partition).into());
         }
         let plan = Plan::Consume(ConsumePlan {
             topic: Arc::clone(&topic),
@@ -170,20 +187,19 @@ impl Node {
             timeout_micros: request.timeout_micros,
         });
         check(plan, &request.identity, &catalog)?;
-        let deadline = self.consume_deadline(request.timeout_micros);
         let wanted = Wanted {
             head: head_of(&request.identity),
             topic: Arc::clone(&topic),
             partitions: vec![request.partition],
-            group: request.group,
+            group: request.group.clone(),
             start: request.start,
             limit: request.limit.min(self.settings().max_consume_messages),
             auto_ack: false,
-            consumer_id: request.consumer_id.unwrap_or(request.identity.token_id),
-            deadline,
-            errand: Errand { deadline: self.after_wait(deadline), trace: request.trace },
+            consumer_id: request.consumer_id.clone().unwrap_or_else(|| request.identity.token_id.clone()),
+            deadline: self.consume_deadline(began, request.timeout_micros),
+            errand,
         };
-        let found = settle(self.consume_partitions(&wanted, Some(&catalog), &mut ReadToken::default()).await)?;
+        let found = self.consume_partitions(&wanted, Some(&catalog), &mut ReadToken::default()).await?;
         let consumed = found.into_iter().next().map(|(_, consumed)| consumed).unwrap_or(Consumed {
             messages: Vec::new(),
             next_offset: 0,
@@ -203,9 +219,21 @@ impl Node {
     /// As the statement.
     pub async fn ack(&self, request: AckRequest) -> Result<Option<u64>, Diag> {
         let _in_flight = self.enter()?;
+        let errand = Errand { deadline: self.statement_deadline(), trace: request.trace };
+        let mut pauses = Pauses::default();
+        loop {
+            match self.ack_once(&request, errand).await {
+                Ok(committed) => return Ok(committed),
+                Err(Failure::Diag(diag)) => return Err(diag),
+                Err(Failure::Stale) => self.before_next_plan(&mut pauses, errand.deadline).await?,
+            }
+        }
+    }
+
+    async fn ack_once(&self, request: &AckRequest, errand: Errand) -> Result<Option<u64>, Failure> {
         let (topic, catalog) = self.topic_by_name(&request.topic).await?;
         if request.partition >= topic.partitions {
-            return Err(no_partition(&topic, request.partition));
+            return Err(no_partition(&topic, request.partition).into());
         }
         let plan = Plan::Ack(AckPlan {
             topic: Arc::clone(&topic),
@@ -218,30 +246,29 @@ impl Node {
         });
         check(plan, &request.identity, &catalog)?;
         let head = head_of(&request.identity);
-        let consumer = request.consumer_id.unwrap_or(request.identity.token_id);
-        settle(
-            self.ack_partition(
-                &topic,
-                request.partition,
-                &request.group,
-                consumer,
-                request.upto_offset,
-                head,
-                None,
-                &catalog,
-                Errand { deadline: self.statement_deadline(), trace: request.trace },
-            )
-            .await,
+        let consumer = request.consumer_id.clone().unwrap_or_else(|| request.identity.token_id.clone());
+        self.ack_partition(
+            &topic,
+            request.partition,
+            &request.group,
+            consumer,
+            request.upto_offset,
+            head,
+            None,
+            &catalog,
+            errand,
         )
+        .await
     }
 
-    fn consume_deadline(&self, timeout_micros: u64) -> Monotonic {
-        self.env().now().after_micros(timeout_micros.min(self.settings().max_consume_wait_micros))
+    /// Until when a consume that began at `began` waits for messages.
+    fn consume_deadline(&self, began: Monotonic, timeout_micros: u64) -> Monotonic {
+        began.after_micros(timeout_micros.min(self.settings().max_consume_wait_micros))
     }
 
-    /// When a consume that waits until `deadline` gives up: its last look has the time of a statement.
-    fn after_wait(&self, deadline: Monotonic) -> Monotonic {
-        deadline.after_micros(self.settings().statement_micros)
+    /// When a consume that began at `began` gives up: its last look has the time of a statement.
+    pub(super) fn after_wait(&self, began: Monotonic, timeout_micros: u64) -> Monotonic {
+        self.consume_deadline(began, timeout_micros).after_micros(self.settings().statement_micros)
     }
 
     async fn topic_by_name(&self, name: &str) -> Result<(Arc<Topic>, Arc<Catalog>), Diag> {
@@ -278,7 +305,7 @@ impl Node {
             consumer_id,
             upto,
         });
-        let applied = self.propose(errand, group, command, Some(Arc::clone(catalog)), Admission::Client).await?;
+        let applied = self.propose(Motion::of_client(errand, group, command, Some(Arc::clone(catalog)))).await?;
         match applied.outcome {
             Outcome::Acked { committed } => {
                 if let Some(token) = token {
@@ -364,7 +391,7 @@ impl Node {
                 let head = RequestHead { request: None, ..wanted.head.clone() };
                 let command =
                     consume_command(wanted, head, consumer_group, *partition, 0, 0, self.settings().visibility_micros);
-                self.propose(wanted.errand, *group, command, catalog.cloned(), Admission::Client).await?;
+                self.propose(Motion::of_client(wanted.errand, *group, command, catalog.cloned())).await?;
             }
             standings = self.standings(wanted, consumer_group).await?;
         }
@@ -390,7 +417,8 @@ impl Node {
             let visibility = self.settings().visibility_micros;
             let command =
                 consume_command(wanted, wanted.head.clone(), consumer_group, partition, limit, bytes, visibility);
-            let outcome = match self.propose(wanted.errand, group, command, catalog.cloned(), Admission::Client).await {
+            let motion = Motion::of_client(wanted.errand, group, command, catalog.cloned());
+            let outcome = match self.propose(motion).await {
                 Ok(applied) => {
                     token.saw(group, applied.index);
                     Ok(applied.outcome)
@@ -581,17 +609,6 @@ fn check(plan: Plan, identity: &Identity, catalog: &Catalog) -> Result<(), Diag>
     let bound =
         Bound { catalog_version: CatalogVersion(catalog.version.0), execute_as: None, parameters: Vec::new(), plan };
     authorize(&bound, identity.role, &identity.user, catalog)
-}
-
-fn settle<T>(result: Result<T, Failure>) -> Result<T, Diag> {
-    result.map_err(|failure| match failure {
-        Failure::Diag(diag) => diag,
-        Failure::Stale => Diag::new(
-            SqlState::SERIALIZATION_FAILURE,
-            "the topic was redefined, or its group got another leader, meanwhile; nothing was changed",
-        )
-        .hint("Retry."),
-    })
 }
 
 fn no_partition(topic: &Topic, partition: u32) -> Diag {

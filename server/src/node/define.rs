@@ -11,14 +11,14 @@ use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, CatalogVersion};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::{Ddl, UserChange, UserPlan};
-use highwater_state::command::{Command, MetaCommand};
+use highwater_state::command::{Command, MetaCommand, RequestHead};
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;
 
 use super::answer::StatementResult;
 use super::execute::{Failure, Run};
-use super::forward::Errand;
-use super::mesh::{Admission, Applied, NotApplied, Question};
+use super::forward::{Errand, Motion};
+use super::mesh::{Applied, NotApplied, Question};
 use super::{Node, ask_port};
 use crate::auth;
 
@@ -31,7 +31,7 @@ const FINISH_AGAIN_MICROS: u64 = 500_000;
 
 impl Node {
     pub(super) async fn define(&self, run: &Run, ddl: Ddl) -> Result<StatementResult, Failure> {
-        self.define_meta(run, MetaCommand::Ddl { head: run.head.clone(), ddl }).await
+        self.define_meta(run.errand, &run.user, MetaCommand::Ddl { head: run.head.clone(), ddl }).await
     }
 
     pub(super) async fn change_user(&self, run: &Run, plan: UserPlan) -> Result<StatementResult, Failure> {
@@ -55,7 +55,26 @@ impl Node {
             }
             UserPlan::Drop { name, if_exists } => MetaCommand::DropUser { head, name, if_exists },
         };
-        self.define_meta(run, command).await
+        self.define_meta(run.errand, &run.user, command).await
+    }
+
+    /// A definition of a request that cannot be planned. Its first try may have been applied, and its answer lost, and then it is the
+    /// table's end that keeps the retry of its DROP from being planned: the meta group knows, or sees to it that no try is applied any more.
+    ///
+    /// # Errors
+    /// `why`, unless there is another answer.
+    pub(super) async fn refuse_definition(
+        &self,
+        errand: Errand,
+        head: RequestHead,
+        why: Diag,
+    ) -> Result<StatementResult, Diag> {
+        let user = head.principal.clone();
+        let command = MetaCommand::Refuse { head, why: Box::new(why.clone()) };
+        self.define_meta(errand, &user, command).await.map_err(|failure| match failure {
+            Failure::Diag(diag) => diag,
+            Failure::Stale => why,
+        })
     }
 
     /// The verifier of a new password, derived off the shard cores.
@@ -73,8 +92,8 @@ impl Node {
     }
 
     /// Decides a definition where the meta group is led, which carries it to its end, and learns of it here.
-    async fn define_meta(&self, run: &Run, command: MetaCommand) -> Result<StatementResult, Failure> {
-        let applied = self.propose(run.errand, META, Command::Meta(command), None, Admission::Client).await?;
+    async fn define_meta(&self, errand: Errand, user: &str, command: MetaCommand) -> Result<StatementResult, Failure> {
+        let applied = self.propose(Motion::of_client(errand, META, Command::Meta(command), None)).await?;
         let (version, message) = match applied.outcome {
             Outcome::Defined { version, message, .. } => (version, message),
             Outcome::Refused(diag) => return Err((*diag).into()),
@@ -83,45 +102,35 @@ impl Node {
             }
         };
         if !self.links().is_alone() {
-            self.know_catalog(run.errand, version).await.map_err(|diag| not_at_its_end(&diag))?;
+            self.know_catalog(errand, version).await.map_err(|diag| not_at_its_end(&diag))?;
         }
-        Ok(StatementResult::Message { message, row_count: 0, as_user: run.user.clone() })
+        Ok(StatementResult::Message { message, row_count: 0, as_user: user.to_owned() })
     }
 
     /// Decides a definition in this node's replica of the meta group and carries it to its end, even when the client goes away or
     /// its time is over: a definition must not stay half known.
-    pub(super) async fn define_here(
-        &self,
-        errand: Errand,
-        command: Command,
-        admission: Admission,
-    ) -> Result<Applied, NotApplied> {
-        let node = self.clone();
+    pub(super) async fn define_here(&self, motion: Motion) -> Result<Applied, NotApplied> {
+        let (node, deadline) = (self.clone(), motion.errand.deadline);
         let (slot, answer) = highwater_runtime::queue::reply();
         self.env().spawn("define", async move {
-            slot.fill(node.define_to_the_end(errand, command, admission).await);
+            slot.fill(node.define_to_the_end(motion).await);
         });
         let answer = async { answer.await.map_err(|_| super::outcome_unknown())? };
         if self.links().is_alone() {
             return answer.await;
         }
         let late = async {
-            self.env().sleep_until(errand.deadline).await;
+            self.env().sleep_until(deadline).await;
             let diag = Diag::new(SqlState::TIMEOUT, "the statement's time is over");
             Err(not_at_its_end(&diag).into())
         };
         future::or(answer, late).await
     }
 
-    async fn define_to_the_end(
-        &self,
-        errand: Errand,
-        command: Command,
-        admission: Admission,
-    ) -> Result<Applied, NotApplied> {
+    async fn define_to_the_end(&self, motion: Motion) -> Result<Applied, NotApplied> {
         let _in_flight = self.enter_for_another()?;
-        let everywhere = changes_groups(&command);
-        let applied = self.propose_to_log(errand, META, command, None, admission).await?;
+        let everywhere = changes_groups(&motion.command);
+        let applied = self.propose_to_log(motion).await?;
         if let Outcome::Defined { version, job, .. } = &applied.outcome {
             self.carry_to_the_end(*version, job.clone(), everywhere).await.map_err(|diag| not_at_its_end(&diag))?;
         }
@@ -144,7 +153,7 @@ impl Node {
             // Where the lead was lost, the next leader finishes the job.
             if failure.is_none() || self.links().is_alone() {
                 let command = Command::Meta(MetaCommand::FinishJob { job, failure });
-                self.propose(self.own_errand(), META, command, None, Admission::System).await?;
+                self.propose(Motion::of_system(self.own_errand(), META, command, None)).await?;
             }
         }
         spread
@@ -188,7 +197,7 @@ impl Node {
         for job in self.ask(META, |reply| Question::Jobs(deadline, reply)).await?? {
             if job.finished_at.is_none() {
                 let command = Command::Meta(MetaCommand::FinishJob { job: job.id, failure: None });
-                self.propose(self.own_errand(), META, command, None, Admission::System).await?;
+                self.propose(Motion::of_system(self.own_errand(), META, command, None)).await?;
             }
         }
         Ok(())
@@ -242,7 +251,7 @@ impl Node {
             // command.
             let nothing = Command::Trim { destination: group, upto: 0 };
             let given = Some(Arc::clone(&catalog));
-            let done = self.propose(self.own_errand(), group, nothing, given, Admission::System).await;
+            let done = self.propose(Motion::of_system(self.own_errand(), group, nothing, given)).await;
             match done.map_err(Diag::from) {
                 Ok(_) => return Ok(()),
                 Err(diag) if self.links().is_alone() || self.is_closing() => return Err(diag),
@@ -269,6 +278,10 @@ fn not_at_its_end(why: &Diag) -> Diag {
 
 /// Whether a definition changes what groups do with rows or messages, so that all must know it before it is acknowledged.
 fn changes_groups(command: &Command) -> bool {
+    if matches!(command, Command::Meta(MetaCommand::Refuse { .. })) {
+        // What it is given the answer of is not known.
+        return true;
+    }
     let Command::Meta(MetaCommand::Ddl { ddl, .. }) = command else { return false };
     match ddl {
         Ddl::DropNamespace { .. }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater_runtime::Env;
+use highwater_runtime::{Env, Monotonic, sometimes};
 use highwater_sql::access::authorize;
 use highwater_sql::bind::{self, BindContext, ParamValue};
 use highwater_sql::catalog::{Catalog, Role};
@@ -19,8 +19,10 @@ use super::token::ReadToken;
 use super::{Inner, Node, shutting_down};
 use crate::metrics::{StatementKind, Traffic};
 
-/// How often a statement is planned again because definitions or leaders moved under it.
-const MAX_PLANS: usize = 16;
+/// First pause before a statement is planned anew a second time because definitions or leaders moved under it, in microseconds.
+const FIRST_PAUSE_MICROS: u64 = 5_000;
+/// Longest such pause, in microseconds.
+const LONGEST_PAUSE_MICROS: u64 = 160_000;
 /// Statements of one text at most.
 const MAX_STATEMENTS: usize = 10_000;
 /// The namespace of unqualified names.
@@ -50,6 +52,13 @@ impl From<Diag> for Failure {
     }
 }
 
+/// When a statement started, on both clocks.
+#[derive(Clone, Copy)]
+struct Start {
+    now: Micros,
+    began: Monotonic,
+}
+
 /// A bound statement on its way, and everything that its parts need.
 pub(super) struct Run {
     /// Who asks.
@@ -64,12 +73,27 @@ pub(super) struct Run {
     pub(super) role: Role,
     /// Its parameters, of the inferred types.
     pub(super) params: Arc<Vec<Value>>,
-    /// When it started.
+    /// When it started: NOW().
     pub(super) now: Micros,
-    /// When it ends, and what its log lines are found by.
+    /// The same moment on the clock that deadlines are of.
+    pub(super) began: Monotonic,
+    /// When to give up, and what its log lines are found by.
     pub(super) errand: Errand,
     /// How a retry is recognised.
     pub(super) head: RequestHead,
+}
+
+/// The pauses between the plans of one statement: none before the second, then ever longer ones.
+#[derive(Default)]
+pub(super) struct Pauses(u64);
+
+impl Pauses {
+    /// The next pause, in microseconds, spread by `random`: between half of its length and all of it.
+    fn next(&mut self, random: u64) -> u64 {
+        let half = self.0 / 2;
+        self.0 = self.0.saturating_mul(2).clamp(FIRST_PAUSE_MICROS, LONGEST_PAUSE_MICROS);
+        half + random.checked_rem(half).unwrap_or(0)
+    }
 }
 
 /// Counts a request as in flight until dropped.
@@ -182,31 +206,54 @@ impl Node {
         ordinal: u16,
         token: &mut ReadToken,
     ) -> Result<(StatementResult, Option<Dml>), Diag> {
-        let now = self.env().wall().0;
+        let start = Start { now: self.env().wall().0, began: self.env().now() };
         let deadline = request.deadline.unwrap_or_else(|| self.statement_deadline());
+        if start.began >= deadline {
+            return Err(Diag::new(SqlState::TIMEOUT, "the statement's deadline has passed before it was planned"));
+        }
         let errand = Errand { deadline, trace: request.trace };
-        for attempt in 0..MAX_PLANS {
-            if self.env().now() >= deadline {
-                return Err(Diag::new(SqlState::TIMEOUT, "the statement's deadline has passed before it was applied"));
-            }
-            let run = self.plan(request, statement, ordinal, now, errand).await?;
+        let (mut pauses, mut is_counted) = (Pauses::default(), false);
+        loop {
+            let run = match self.plan(request, statement, ordinal, start, errand).await {
+                Ok(run) => run,
+                Err(why) if may_be_answered(request, statement, &why) => {
+                    let head = head_of(request, ordinal);
+                    return Ok((self.refuse_definition(errand, head, why).await?, None));
+                }
+                Err(why) => return Err(why),
+            };
             let dml = dml_of(&run.bound.plan);
-            if attempt == 0 {
+            if !std::mem::replace(&mut is_counted, true) {
                 self.count(|traffic| traffic.runs(StatementKind::of(&run.bound.plan)));
             }
             match self.run(&run, token).await {
                 Ok(result) => return Ok((result, dml)),
                 Err(Failure::Diag(diag)) => return Err(diag),
-                Err(Failure::Stale) => {
-                    self.newest_catalog_by(deadline).await?;
-                }
+                Err(Failure::Stale) => self.before_next_plan(&mut pauses, run.errand.deadline).await?,
             }
         }
-        Err(Diag::new(
-            SqlState::SERIALIZATION_FAILURE,
-            "the statement's table is being redefined, or its group changes leaders, all the time",
-        )
-        .hint("Retry once the definitions and the cluster rest."))
+    }
+
+    /// Definitions or leaders moved under a plan: waits a little, and sees to it that the next is made with the newest catalog.
+    ///
+    /// # Errors
+    /// 57014 at the deadline: nothing was applied.
+    pub(super) async fn before_next_plan(&self, pauses: &mut Pauses, deadline: Monotonic) -> Result<(), Diag> {
+        let pause = pauses.next(self.env().random());
+        if pause > 0 {
+            let until = self.env().now().after_micros(pause).min(deadline);
+            self.env().sleep_until(until).await;
+        }
+        if self.env().now() >= deadline {
+            return Err(Diag::new(
+                SqlState::TIMEOUT,
+                "until its deadline, the statement's table was redefined or its group changed leaders; it was not applied",
+            )
+            .hint("Retry once the definitions and the cluster rest."));
+        }
+        sometimes("statements_planned_anew");
+        self.newest_catalog_by(deadline).await?;
+        Ok(())
     }
 
     /// Binds and authorises. An object that this core does not know may be new: before saying so it asks meta.
@@ -215,7 +262,7 @@ impl Node {
         request: &ExecuteRequest,
         statement: &Statement,
         ordinal: u16,
-        now: Micros,
+        Start { now, began }: Start,
         errand: Errand,
     ) -> Result<Run, Diag> {
         let mut catalog = self.catalog();
@@ -239,12 +286,11 @@ impl Node {
             }
             None => (request.identity.user.clone(), request.identity.role),
         };
-        let head = RequestHead {
-            principal: request.identity.user.clone(),
-            role: request.identity.role,
-            auth_epoch: request.identity.auth_epoch,
-            request: request.request_id.map(|id| RequestId { id, ordinal }),
-            statement_hash: statement_hash(request, ordinal),
+        let head = head_of(request, ordinal);
+        let errand = match &bound.plan {
+            // A consume may wait for messages first.
+            Plan::Consume(plan) => Errand { deadline: self.after_wait(began, plan.timeout_micros), ..errand },
+            Plan::Query(_) | Plan::Write(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Ack(_) => errand,
         };
         Ok(Run {
             identity: request.identity.clone(),
@@ -254,6 +300,7 @@ impl Node {
             role,
             params: Arc::new(params),
             now,
+            began,
             errand,
             head,
         })
@@ -285,6 +332,33 @@ impl Node {
             Plan::Ack(plan) => self.ack_statement(run, plan, token).await,
         }
     }
+}
+
+fn head_of(request: &ExecuteRequest, ordinal: u16) -> RequestHead {
+    RequestHead {
+        principal: request.identity.user.clone(),
+        role: request.identity.role,
+        auth_epoch: request.identity.auth_epoch,
+        request: request.request_id.map(|id| RequestId { id, ordinal }),
+        statement_hash: statement_hash(request, ordinal),
+    }
+}
+
+/// Whether a statement that cannot be planned may have an answer all the same: a definition under a request id that finds what it is about
+/// gone, or there already, by a first try.
+fn may_be_answered(request: &ExecuteRequest, statement: &Statement, why: &Diag) -> bool {
+    let is_definition = ["CREATE", "ALTER", "DROP", "CLEAR"].iter().any(|verb| statement.keyword().starts_with(verb));
+    let is_about_what_is_defined = matches!(
+        why.sqlstate,
+        SqlState::UNDEFINED_TABLE
+            | SqlState::UNDEFINED_NAMESPACE
+            | SqlState::UNDEFINED_OBJECT
+            | SqlState::DUPLICATE_TABLE
+            | SqlState::DUPLICATE_NAMESPACE
+            | SqlState::DUPLICATE_OBJECT
+    );
+    // Who may define nothing has no answers.
+    request.request_id.is_some() && request.identity.role >= Role::Dba && is_definition && is_about_what_is_defined
 }
 
 /// The identity of what is asked, so that one request id cannot stand for two things.
@@ -350,5 +424,18 @@ impl Sums {
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_planned_anew_at_once_and_then_after_ever_longer_pauses() {
+        let mut pauses = Pauses::default();
+        let lengths: Vec<u64> = (0..8).map(|_| pauses.next(0)).collect();
+        assert_eq!(lengths, [0, 2_500, 5_000, 10_000, 20_000, 40_000, 80_000, 80_000]);
+        assert_eq!(pauses.next(u64::MAX), 80_000 + u64::MAX % 80_000);
     }
 }

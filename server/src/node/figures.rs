@@ -74,11 +74,13 @@ impl Node {
                 Sample::counter("writes_refused", "writes", count as f64, help).label("cause", cause)
             });
             let help = "sleeping groups that woke up, by why";
-            let wakings =
-                sleep.wakings().into_iter().map(|(why, count)| {
-                    Sample::counter("driver_wakings", "groups", count as f64, help).label("why", why)
-                });
-            samples.extend(own.into_iter().chain(refused).chain(wakings).map(|sample| sample.label("store", store.to_string())));
+            let wakings = sleep
+                .wakings()
+                .into_iter()
+                .map(|(why, count)| Sample::counter("driver_wakings", "groups", count as f64, help).label("why", why));
+            samples.extend(
+                own.into_iter().chain(refused).chain(wakings).map(|sample| sample.label("store", store.to_string())),
+            );
         }
         let requests = self.0.in_flight.get() as f64;
         samples.push(Sample::gauge(

@@ -67,6 +67,19 @@ impl Waking {
         }
     }
 
+    /// What simulations call it.
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Start => "woken_at_the_start",
+            Self::Proposal => "woken_by_a_proposal",
+            Self::Read => "woken_by_a_read",
+            Self::Message => "woken_by_a_message",
+            Self::Lost => "woken_by_a_lost_node",
+            Self::Found => "woken_by_a_found_node",
+            Self::Order => "woken_by_an_order",
+        }
+    }
+
     const ALL: [Self; 7] =
         [Self::Start, Self::Proposal, Self::Read, Self::Message, Self::Lost, Self::Found, Self::Order];
 }
@@ -85,6 +98,7 @@ pub(crate) struct SleepFigures {
 
 impl SleepFigures {
     fn woke(&self, why: Waking) {
+        highwater_runtime::sometimes(why.mark());
         *self.wakings.borrow_mut().entry(why).or_default() += 1;
     }
 

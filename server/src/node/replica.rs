@@ -111,6 +111,10 @@ impl Start<'_> {
         let alone = membership.voters() == [me] && !membership.is_joint();
         let mut config = raft::Config::member(me, raft::GroupId(group), membership);
         config.random_seed = seed;
+        #[cfg(feature = "mutants")]
+        {
+            config.mutant = highwater_runtime::chosen_mutant();
+        }
         let (first, last) = (recovered.first_index.0.max(1), recovered.last_index.0);
         let hard_state = raft::HardState {
             term: raft::Term(recovered.hard_state.term.0),
@@ -266,7 +270,9 @@ impl Replica {
         let raft = self.raft.borrow();
         let last = raft.status().last;
         let is_behind = |peer: raft::PeerStatus| peer.state != raft::ProgressState::Replicate || peer.matched < last;
-        raft.is_leader() && raft.is_hibernating() && raft.peers().any(|peer| nodes.contains(&peer.id) && is_behind(peer))
+        raft.is_leader()
+            && raft.is_hibernating()
+            && raft.peers().any(|peer| nodes.contains(&peer.id) && is_behind(peer))
     }
 
     /// Wakes Raft, of which nobody wants anything now: a leader shows itself, who has lost its leader seeks one, at once if this node goes
@@ -510,7 +516,11 @@ impl Replica {
     pub(super) fn hand_over(&self) -> bool {
         let Some(heir) = self.heir() else { return false };
         let mut raft = self.raft.borrow_mut();
-        raft.transferring_to().is_none() && raft.transfer_leader(heir).is_ok()
+        let is_begun = raft.transferring_to().is_none() && raft.transfer_leader(heir).is_ok();
+        if is_begun {
+            highwater_runtime::sometimes("leads_handed_over");
+        }
+        is_begun
     }
 
     /// Up to where none of these members lacks an entry, as far as is known here: a leader knows. Who is given a snapshot needs what

@@ -16,8 +16,8 @@ use highwater_state::command::{Command, Deltas};
 use highwater_state::outcome::Outcome;
 
 use super::Node;
+use super::forward::Motion;
 use super::host::StoreHost;
-use super::mesh::Admission;
 
 /// Payload bytes of one range at most, though always one whole entry.
 const RANGE_BYTES: usize = 256 << 10;
@@ -102,6 +102,9 @@ async fn ship_pair(
             }
             return;
         }
+        if highwater_runtime::mutant(82) {
+            host.arrived(source, destination, range.to);
+        }
         let catalog = Arc::clone(view.catalog());
         let command = Command::Deltas(Deltas {
             source,
@@ -110,7 +113,7 @@ async fn ship_pair(
             catalog: catalog.version,
             records: range.records,
         });
-        let done = node.propose(node.own_errand(), destination, command, Some(catalog), Admission::System).await;
+        let done = node.propose(Motion::of_system(node.own_errand(), destination, command, Some(catalog))).await;
         match done.map_err(Diag::from) {
             Ok(applied) => {
                 if let Outcome::Inbox { upto } = applied.outcome {
@@ -136,7 +139,7 @@ async fn ship_pair(
 async fn trim(node: &Node, host: &StoreHost, source: u32, destination: u32) {
     let upto = host.shipped(source, destination);
     let command = Command::Trim { destination, upto };
-    let done = node.propose(node.own_errand(), source, command, None, Admission::System).await;
+    let done = node.propose(Motion::of_system(node.own_errand(), source, command, None)).await;
     if let Err(diag) = done.map_err(Diag::from) {
         // The next trim covers this one.
         tracing::debug!(source, destination, %diag, "an outbox was not trimmed");

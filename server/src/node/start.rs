@@ -17,7 +17,7 @@ use highwater_state::command::{Command, MetaCommand};
 use highwater_state::group::GroupState;
 use highwater_state::placement::{Layout, META};
 
-use super::forward::ForwardFigures;
+use super::forward::{ForwardFigures, Motion};
 use super::host::{Cast, MAX_PENDING, StoreHost};
 use super::mesh::{Admission, Ports, Proposal, Question};
 use super::replica::Start;
@@ -282,7 +282,7 @@ impl Node {
             let mine = self.0.core.0 == 0 && (leads || self.0.env.now() >= late);
             if mine && !setup.root_password.is_empty() {
                 let command = self.bootstrap_command(shape, setup).await;
-                let done = self.propose(self.own_errand(), META, command, None, Admission::System).await;
+                let done = self.propose(Motion::of_system(self.own_errand(), META, command, None)).await;
                 match done.map_err(Diag::from) {
                     Ok(_) => continue,
                     Err(diag) if self.is_transient(&diag) => {}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use highwater_raft as raft;
 use highwater_runtime::queue::ReplySlot;
+use highwater_runtime::sometimes;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::outcome::Outcome;
 
@@ -25,6 +26,7 @@ impl Waiting {
     /// everything that was committed before, and it was not among that.
     pub(super) fn insert(&mut self, index: raft::LogIndex, term: raft::Term, slot: AnswerSlot) {
         if let Some((_, gone)) = self.0.insert(index.0, (term, slot)) {
+            sometimes("proposals_displaced");
             gone.fill(Err(NotApplied::NotLeader(None)));
         }
     }
@@ -37,8 +39,11 @@ impl Waiting {
         outcome: Outcome,
     ) -> Result<(AnswerSlot, Applied), Outcome> {
         match self.0.remove(&index.0) {
-            Some((waited, slot)) if waited == term => Ok((slot, Applied { index: index.0, outcome })),
+            Some((waited, slot)) if waited == term || highwater_runtime::mutant(85) => {
+                Ok((slot, Applied { index: index.0, outcome }))
+            }
             Some((_, slot)) => {
+                sometimes("proposals_displaced");
                 slot.fill(Err(NotApplied::NotLeader(None)));
                 Err(outcome)
             }
@@ -50,7 +55,9 @@ impl Waiting {
     pub(super) fn covered(&mut self, index: raft::LogIndex) {
         let later = self.0.split_off(&index.0.saturating_add(1));
         for (_, slot) in std::mem::replace(&mut self.0, later).into_values() {
-            slot.fill(Err(outcome_unknown().into()));
+            sometimes("proposals_covered_by_a_snapshot");
+            let planted = highwater_runtime::mutant(86);
+            slot.fill(Err(if planted { NotApplied::NotLeader(None) } else { outcome_unknown().into() }));
         }
     }
 }

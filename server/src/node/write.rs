@@ -14,7 +14,7 @@ use highwater_state::placement::Layout;
 use super::Node;
 use super::answer::StatementResult;
 use super::execute::{Failure, Run};
-use super::mesh::Admission;
+use super::forward::Motion;
 use super::token::ReadToken;
 
 impl Node {
@@ -37,7 +37,8 @@ impl Node {
             plan: plan.clone(),
             params: run.params.as_ref().clone(),
         });
-        let applied = self.propose(run.errand, group, command, Some(run.catalog.clone()), Admission::Client).await?;
+        let motion = Motion::of_client(run.errand, group, command, Some(run.catalog.clone()));
+        let applied = self.propose(motion).await?;
         let verb = match plan.kind {
             WriteKind::Insert { .. } => "Inserted",
             WriteKind::Update { .. } => "Updated",

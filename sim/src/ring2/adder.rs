@@ -1,5 +1,6 @@
 //! A client that adds 1 to counters that all share: a doubled or lost addition shows in the sum.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use highwater_sim::linear::Act;
@@ -8,20 +9,65 @@ use highwater_sim::plan::{Action, Manner};
 use serde_json::json;
 
 use super::session::{Reply, Session, changed, number, rows_of};
-use super::setup;
+use super::setup::{self, COUNT_PARTITIONS};
 use super::shared::{Run, now_micros, pause};
+use super::verify::{field, payload};
 
 /// The table of the counters.
 pub const COUNTERS: &str = "counters";
+
+/// Probability that an acknowledged addition is looked for in the topic.
+const FOLLOWS: f64 = 0.3;
+
+/// How far an adder has read the counters' topic, and what it last said of each counter.
+#[derive(Default)]
+struct Follower {
+    next: [u64; COUNT_PARTITIONS],
+    last: BTreeMap<i64, i64>,
+}
+
+impl Follower {
+    /// What was acknowledged on any node can be consumed on any node at once.
+    async fn follow(&mut self, run: &Rc<Run>, session: &mut Session, id: i64) -> Result<(), String> {
+        let due = counter(run, id, |counter| counter.acknowledged);
+        for (partition, next) in self.next.iter_mut().enumerate() {
+            loop {
+                let body = json!({"topic_id": "w.counts", "partition_id": partition, "start": {"Offset": *next}, "limit": 100});
+                let answer = match session.post("/v1/api/topics/consume", &body, None).await {
+                    Reply::Done(answer) => answer,
+                    Reply::Refused { state, message } => return Err(format!("{body} was refused: {state} {message}")),
+                    Reply::NotNow | Reply::Lost | Reply::Open => return Ok(()),
+                };
+                let messages = answer["messages"].as_array().cloned().unwrap_or_default();
+                let Some(last) = messages.last() else { break };
+                *next = last["offset"].as_u64().unwrap_or(u64::MAX).saturating_add(1);
+                for message in &messages {
+                    let payload = payload(message);
+                    self.last.insert(field(&payload, "id"), field(&payload, "n"));
+                }
+            }
+        }
+        run.mark("consumed_once_acknowledged");
+        let told = self.last.get(&id).copied().unwrap_or(0);
+        if u64::try_from(told).is_ok_and(|told| told >= due) {
+            return Ok(());
+        }
+        Err(format!(
+            "{due} additions were acknowledged when a consume at node {} began, and it ends at {told}",
+            session.node() + 1
+        ))
+    }
+}
 
 /// Carries out an adder's operations.
 pub async fn add(run: Rc<Run>, number: usize) {
     let user = setup::adder(number);
     let mut session = setup::session(&run, &user);
+    let mut follower = Follower::default();
     for operation in run.plan.adders.get(number).into_iter().flatten() {
-        pause(operation.pause).await;
+        run.pause(operation.pause).await;
         let outcome = match &operation.action {
-            Action::Add(counter) => add_one(&run, &mut session, *counter, operation.manner).await,
+            Action::Add(counter) => add_one(&run, &mut session, *counter, operation.manner, &mut follower).await,
             Action::Look(counter) => look(&run, &mut session, *counter).await,
             _ => Ok(()),
         };
@@ -38,7 +84,13 @@ fn counter<T>(run: &Run, id: i64, change: impl FnOnce(&mut Counter) -> T) -> T {
     change(run.counters.borrow_mut().entry(id).or_default())
 }
 
-async fn add_one(run: &Rc<Run>, session: &mut Session, id: i64, manner: Manner) -> Result<(), String> {
+async fn add_one(
+    run: &Rc<Run>,
+    session: &mut Session,
+    id: i64,
+    manner: Manner,
+    follower: &mut Follower,
+) -> Result<(), String> {
     let sql = "UPDATE w.counters SET n = n + 1 WHERE id = $1";
     counter(run, id, |counter| counter.begun += 1);
     let call = now_micros();
@@ -56,7 +108,7 @@ async fn add_one(run: &Rc<Run>, session: &mut Session, id: i64, manner: Manner) 
             run.acknowledged_at(session.node());
             run.record(COUNTERS, id, session.name(), call, true, Act::Add(1));
             counter(run, id, |counter| counter.acknowledged += 1);
-            Ok(())
+            if session.rng().chance(FOLLOWS) { follower.follow(run, session, id).await } else { Ok(()) }
         }
         Reply::Done(answer) => Err(format!("{} rows were changed; it should be 1", changed(&answer))),
         Reply::Refused { state, message } => Err(format!("it was refused: {state} {message}")),

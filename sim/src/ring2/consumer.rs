@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::session::{Reply, Session, number, rows_of, text};
 use super::setup::{self, READER};
-use super::shared::{Phase, Run, pause};
+use super::shared::{Phase, Run};
 
 /// The group that acks by hand.
 pub const BY_HAND: &str = "hand";
@@ -39,7 +39,7 @@ pub async fn ack_by_hand(run: Rc<Run>, number: usize) {
     let mut held: Vec<(u32, u64)> = Vec::new();
     while run.phase() < Phase::Verify && !run.is_broken() {
         partition = (partition + 1) % PARTITIONS;
-        pause(session.rng().below(run.plan.consume_pause * 2)).await;
+        run.pause(session.rng().below(run.plan.consume_pause * 2)).await;
         let limit = 1 + session.rng().below(run.plan.consume_limit);
         let body = json!({"topic_id": "w.events", "group_id": BY_HAND, "partition_id": partition, "start": "Earliest", "limit": limit, "consumer_id": name});
         match session.post("/v1/api/topics/consume", &body, None).await {
@@ -124,7 +124,7 @@ pub async fn ack_at_once(run: Rc<Run>) {
     while empty < 2 && !run.is_broken() {
         let over = run.phase() >= Phase::Verify;
         if !over {
-            pause(session.rng().below(run.plan.consume_pause * 2)).await;
+            run.pause(session.rng().below(run.plan.consume_pause * 2)).await;
         }
         let limit = 1 + session.rng().below(run.plan.consume_limit);
         let limit = if over { 500 } else { limit };

@@ -7,6 +7,7 @@
 
 mod adder;
 mod consumer;
+mod definer;
 mod nemesis;
 mod report;
 mod session;
@@ -75,6 +76,7 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
     for number in 0..run.plan.setters.len() {
         run.client(setter::set(Rc::clone(run), number));
     }
+    run.client(definer::define(Rc::clone(run)));
     for number in 0..highwater_sim::plan::CONSUMERS {
         run.attendant(consumer::ack_by_hand(Rc::clone(run), number));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use highwater_runtime::disk::CrashKind;
+use highwater_runtime::disk::{CrashKind, Disk};
 use highwater_runtime::sim;
 use highwater_sim::plan::Crash;
 use highwater_sim::trouble::{Disturbance, Target};
@@ -19,6 +19,10 @@ const STOPS: u64 = 20_000_000;
 const LOOK: u64 = 2_000;
 /// How long it waits for a crash at an I/O completion before it crashes without one, in microseconds.
 const ARMED: u64 = 1_500_000;
+/// How long a server that is asked to stop may take, in microseconds: a statement's time and more.
+const ENDS: u64 = 120_000_000;
+/// How often a node that lost its disk is started.
+const REFUSALS: u32 = 3;
 /// How long the clients of a cluster may take to finish once nothing befalls it any more, in microseconds.
 const FINISHES: u64 = 240_000_000;
 
@@ -60,6 +64,17 @@ struct Life {
     sync_failed_at: Option<u64>,
     /// It stays down until the final look.
     stays_down: bool,
+    /// When it was asked to stop.
+    asked_at: Option<u64>,
+    /// It lost its disk, and is to be started so many times more: each time it must be refused.
+    refusals: Option<u32>,
+}
+
+impl Life {
+    /// Whether its end is under way already.
+    const fn is_ending(&self) -> bool {
+        self.armed.is_some() || self.asked_at.is_some()
+    }
 }
 
 /// What it does about the servers.
@@ -126,7 +141,7 @@ impl Nemesis<'_> {
     fn look_at_the_dead(&mut self, node: usize, now: u64) {
         let run = self.run;
         let life = self.life(node);
-        let stays_down = life.stays_down && run.phase() < Phase::Verify;
+        let stays_down = life.stays_down && run.phase() < Phase::Verify || life.refusals == Some(0);
         let (restart_at, down_for) = (life.restart_at, life.down_for);
         if !stays_down {
             self.troubled_at = now;
@@ -147,7 +162,10 @@ impl Nemesis<'_> {
         life.syncs_failed_before = syncs;
         life.sync_failed_at = None;
         let again = life.again.pop_front();
-        run.mark("restarts");
+        if life.refusals.is_none() {
+            run.mark("restarts");
+        }
+        run.restarts(node);
         sim::restart(run.machine(node));
         if let Some((at, kind)) = again {
             self.arm(node, at, kind);
@@ -159,7 +177,11 @@ impl Nemesis<'_> {
         let run = self.run;
         let life = self.life(node);
         let failed = run.failed_operations(node) > life.failed_before;
+        life.asked_at = None;
         let armed = life.armed.take();
+        if life.refusals.is_some() {
+            return self.judge_a_refusal(node);
+        }
         if let Some(reason) = sim::stop_reason(run.machine(node)) {
             run.tell_of(node, || format!("stops itself: {reason}"));
             run.mark("stopped_itself");
@@ -190,8 +212,35 @@ impl Nemesis<'_> {
         run.mark_most("tables_made", tables.map(|(path, _)| newest(path)).max().unwrap_or(0));
     }
 
+    /// A node that lost its disk has ended. It was never let in.
+    fn judge_a_refusal(&mut self, node: usize) {
+        let run = self.run;
+        let Some(reason) = run.ended(node) else { return };
+        if !reason.contains("may not vote under its old id") {
+            run.violation(format!("a node that lost its disk ended for another reason: {reason}"));
+        }
+        run.mark("refused_without_its_disk");
+        let life = self.life(node);
+        life.refusals = life.refusals.map(|left| left.saturating_sub(1));
+    }
+
     fn look_at_the_living(&mut self, node: usize, now: u64) {
         let run = self.run;
+        if self.life(node).refusals.is_some() {
+            let born = self.life(node).born;
+            if run.is_serving(node) {
+                run.violation(format!("node {} lost its disk and serves under its old id", node + 1));
+            } else if now.saturating_sub(born) > COMES_BACK {
+                run.violation(format!("node {} lost its disk, and nobody refuses it", node + 1));
+            }
+            return;
+        }
+        if let Some(asked_at) = self.life(node).asked_at
+            && now.saturating_sub(asked_at.max(self.troubled_at)) > ENDS
+            && !self.troubles.is_paused(node)
+        {
+            run.violation(format!("a server that was asked to stop has not stopped {} s later", ENDS / 1_000_000));
+        }
         if self.troubles.any() {
             self.troubled_at = now;
         }
@@ -244,11 +293,11 @@ impl Nemesis<'_> {
         if run.phase() == Phase::Verify && self.lives.iter().any(|life| life.stays_down) {
             self.lives.iter_mut().for_each(|life| life.stays_down = false);
         }
-        if run.nodes() == 1 && (!run.is_serving(0) || self.life(0).armed.is_some()) {
+        if run.nodes() == 1 && (!run.is_serving(0) || self.life(0).is_ending()) {
             return;
         }
         if run.takes_last_crash() {
-            for node in 0..run.nodes() {
+            for node in run.members() {
                 self.life(node).down_for = 10_000;
                 self.crash(node, CrashKind::Power);
             }
@@ -269,9 +318,10 @@ impl Nemesis<'_> {
             Event::Trouble(_) => Vec::new(),
         };
         // Who is down already crashes when it is back.
-        if nodes.iter().any(|node| {
-            sim::is_down(run.machine(*node)) || self.lives.get(*node).is_some_and(|life| life.armed.is_some())
-        }) {
+        if nodes
+            .iter()
+            .any(|node| sim::is_down(run.machine(*node)) || self.lives.get(*node).is_some_and(Life::is_ending))
+        {
             return;
         }
         self.ripe_since = None;
@@ -302,6 +352,13 @@ impl Nemesis<'_> {
         let life = self.life(node);
         life.again = crash.during_recovery.clone().into();
         life.down_for = crash.down;
+        if crash.is_asked {
+            life.again.clear();
+            life.asked_at = Some(now_micros());
+            self.run.mark("asked_to_stop");
+            self.run.ask_to_stop(node);
+            return;
+        }
         match crash.at_completion {
             Some(at) => self.arm(node, at, crash.kind),
             None => self.crash(node, crash.kind),
@@ -313,7 +370,7 @@ impl Nemesis<'_> {
     fn come_to_rest(&mut self) {
         let run = self.run;
         if run.nodes() > 1 && run.calm_since().is_none() {
-            if self.troubles.any() || self.lives.iter().any(|life| life.armed.is_some() || !life.again.is_empty()) {
+            if self.troubles.any() || self.lives.iter().any(|life| life.is_ending() || !life.again.is_empty()) {
                 return;
             }
             self.troubles.heal();
@@ -321,16 +378,28 @@ impl Nemesis<'_> {
             if let Some(node) = run.plan.surroundings.stays_down
                 && run.phase() == Phase::Load
             {
-                run.tell_of(node, || "stays down".to_owned());
-                run.mark("nodes_that_stay_down");
-                self.life(node).stays_down = true;
                 if run.is_up(node) {
                     self.crash(node, CrashKind::Power);
+                }
+                if run.plan.surroundings.loses_disk {
+                    run.tell_of(node, || "loses its disk".to_owned());
+                    run.mark("disks_lost");
+                    run.lose(node);
+                    sim::with_disk(run.machine(node), Disk::exchange);
+                    self.life(node).refusals = Some(REFUSALS);
+                } else {
+                    run.tell_of(node, || "stays down".to_owned());
+                    run.mark("nodes_that_stay_down");
+                    self.life(node).stays_down = true;
                 }
             }
             run.calm_down();
         }
-        let over = self.lives.iter().enumerate().all(|(node, life)| life.stays_down || run.is_serving(node));
+        let is_over = |(node, life): (usize, &Life)| match life.refusals {
+            Some(left) => left == 0,
+            None => life.stays_down || run.is_serving(node),
+        };
+        let over = self.lives.iter().enumerate().all(is_over);
         run.set_crashes_over(over);
     }
 

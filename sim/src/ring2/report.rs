@@ -25,6 +25,9 @@ const CRASHES: u64 = 3;
 pub fn of(run: &Run) -> Report {
     let mut counters: BTreeMap<String, u64> =
         run.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    for (mark, count) in highwater_runtime::marks() {
+        counters.insert(mark.to_owned(), count);
+    }
     for (fault, count) in sim::fault_counts().iter() {
         counters.insert(fault.name().to_owned(), count);
     }

@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// Another node may do better.
-    fn turn_away(&mut self) {
+    pub fn turn_away(&mut self) {
         if self.run.nodes() > 1 && !self.pinned {
             let node = pick(&mut self.rng, self.run.nodes());
             if node != self.node {
@@ -336,11 +336,6 @@ impl Session {
             503 => {
                 self.run.mark("answered_503");
                 Reply::Lost
-            }
-            // The group got another leader just then: it is to be tried again.
-            400..500 if self.run.nodes() > 1 && (state == "40001" || message.contains("nothing was changed")) => {
-                self.run.mark("answered_try_again");
-                Reply::NotNow
             }
             500 if self.run.any_operation_failed() => {
                 self.run.mark("answered_500_after_a_fault");

@@ -25,6 +25,9 @@ pub fn setter(number: usize) -> String {
     format!("setter{number}")
 }
 
+/// Partitions of the topic that the counters feed.
+pub const COUNT_PARTITIONS: usize = 2;
+
 /// The user of the consumers.
 pub const READER: &str = "reader";
 
@@ -53,7 +56,7 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
         "CREATE SHARED TABLE w.counters (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)".to_owned(),
         "CREATE SHARED TABLE w.registers (id BIGINT PRIMARY KEY, v BIGINT NOT NULL)".to_owned(),
         format!("CREATE TOPIC w.events PARTITIONS {PARTITIONS}"),
-        "CREATE TOPIC w.counts PARTITIONS 2".to_owned(),
+        format!("CREATE TOPIC w.counts PARTITIONS {COUNT_PARTITIONS}"),
         "ALTER TOPIC w.counts ADD SOURCE w.counters ON UPDATE WITH (payload = 'full')".to_owned(),
     ];
     for change in ["INSERT", "UPDATE", "DELETE"] {

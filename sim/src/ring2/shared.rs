@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use highwater_runtime::disk::{Fault, Faults};
 use highwater_runtime::sim;
+use highwater_server::core_part::Stopper;
 use highwater_sim::linear::{Act, Entry};
 use highwater_sim::model::{Counter, Rows};
 use highwater_sim::plan::Plan;
@@ -52,6 +53,12 @@ struct Server {
     serving: u16,
     /// Why the process ended by itself.
     ended: Option<String>,
+    /// Asks the present life's process to stop.
+    stopper: Option<Stopper>,
+    /// It was asked.
+    is_asked: bool,
+    /// Its disk is another one than that with which it became a member.
+    is_lost: bool,
 }
 
 /// The state of a run.
@@ -87,6 +94,8 @@ pub struct Run {
     pub leaders: RefCell<BTreeMap<u64, (u64, usize)>>,
     /// Nothing befalls the cluster any more, since this time.
     calm_since: Cell<Option<u64>>,
+    /// Until then nobody asks anything.
+    quiet_until: Cell<u64>,
 }
 
 impl Run {
@@ -113,6 +122,7 @@ impl Run {
             histories: RefCell::default(),
             leaders: RefCell::default(),
             calm_since: Cell::new(None),
+            quiet_until: Cell::new(0),
         });
         CURRENT.set(Some(Rc::clone(&run)));
         run
@@ -187,7 +197,8 @@ impl Run {
     }
 
     pub fn add_server(&self, machine: NodeId) {
-        self.servers.borrow_mut().push(Server { machine, serving: 0, ended: None });
+        let server = Server { machine, serving: 0, ended: None, stopper: None, is_asked: false, is_lost: false };
+        self.servers.borrow_mut().push(server);
     }
 
     fn server<T>(&self, node: usize, look: impl FnOnce(&mut Server) -> T) -> T {
@@ -221,6 +232,52 @@ impl Run {
     pub fn life_begins(&self, node: usize) {
         self.server(node, |server| (server.serving, server.ended) = (0, None));
         self.tell_of(node, || "starts".to_owned());
+    }
+
+    /// How the present life's process is asked to stop.
+    pub fn set_stopper(&self, node: usize, stopper: Stopper) {
+        self.server(node, |server| {
+            if server.is_asked {
+                stopper.stop();
+            }
+            server.stopper = Some(stopper);
+        });
+    }
+
+    /// A new life is about to begin, which nobody has asked to stop.
+    pub fn restarts(&self, node: usize) {
+        self.server(node, |server| (server.stopper, server.is_asked) = (None, false));
+    }
+
+    /// Asks a server to stop: one that has hardly started, as soon as it can be asked.
+    pub fn ask_to_stop(&self, node: usize) {
+        self.tell_of(node, || "is asked to stop".to_owned());
+        self.server(node, |server| {
+            server.is_asked = true;
+            if let Some(stopper) = &server.stopper {
+                stopper.stop();
+            }
+        });
+    }
+
+    /// Whether the present life, or the last one while the machine is down, was asked to stop.
+    pub fn is_asked_to_stop(&self, node: usize) -> bool {
+        self.server(node, |server| server.is_asked)
+    }
+
+    /// The node lost its disk: it is no member any more.
+    pub fn lose(&self, node: usize) {
+        self.server(node, |server| (server.is_lost, server.ended) = (true, None));
+    }
+
+    /// Whether the node lost its disk.
+    pub fn is_lost(&self, node: usize) -> bool {
+        self.server(node, |server| server.is_lost)
+    }
+
+    /// The nodes that have not lost their disks.
+    pub fn members(&self) -> impl Iterator<Item = usize> + use<'_> {
+        (0..self.nodes()).filter(|node| !self.is_lost(*node))
     }
 
     pub fn core_serves(&self, node: usize) {
@@ -257,7 +314,20 @@ impl Run {
     }
 
     pub fn all_serve(&self) -> bool {
-        (0..self.nodes()).all(|node| self.is_serving(node))
+        self.members().all(|node| self.is_serving(node))
+    }
+
+    /// Nobody asks anything until then.
+    pub fn be_quiet_until(&self, until: u64) {
+        self.quiet_until.set(self.quiet_until.get().max(until));
+    }
+
+    /// Lets virtual time pass between two requests of a client: longer where nobody is to ask anything.
+    pub async fn pause(&self, micros: u64) {
+        pause(micros).await;
+        while self.quiet_until.get() > now_micros() && self.phase() < Phase::Verify {
+            pause(self.quiet_until.get().saturating_sub(now_micros())).await;
+        }
     }
 
     /// Nothing befalls the cluster any more: from here on the clients must come to an end.

@@ -1,11 +1,15 @@
 //! What befalls a cluster besides crashes: carries troubles out, and ends them when their time is over.
 
+use highwater_runtime::disk::Faults;
 use highwater_runtime::network::Link;
 use highwater_runtime::sim;
 use highwater_sim::trouble::{Disturbance, Target, Trouble};
 use madsim::task::NodeId;
 
 use super::shared::{Run, now_micros};
+
+/// How long an operation of a slow disk takes, in microseconds.
+const SLOW_DISK: u64 = 8_000;
 
 /// What must be undone.
 enum Undo {
@@ -15,6 +19,8 @@ enum Undo {
     Resume(usize),
     /// A link that was made slow.
     Restore(NodeId, NodeId, Link),
+    /// A disk that was filled or made slow.
+    Refit(usize, Box<Faults>),
 }
 
 /// The troubles under way.
@@ -96,6 +102,7 @@ impl<'a> Troubles<'a> {
             }
             Undo::Resume(node) => self.resume(node),
             Undo::Restore(from, to, link) => sim::set_link(from, to, link),
+            Undo::Refit(node, faults) => sim::with_disk(self.run.machine(node), |disk| disk.faults = *faults),
         }
         self.run.tell("nemesis", || "a trouble is over".to_owned());
     }
@@ -151,6 +158,18 @@ impl<'a> Troubles<'a> {
             }
             Trouble::Slow(target) => self.slow(self.meant(target), until),
             Trouble::Pause(target) => self.pause(self.meant(target), until),
+            Trouble::Fill(target) => {
+                run.mark("full_disks");
+                self.refit(self.meant(target), until, |faults| faults.no_space = 1.0);
+            }
+            Trouble::SlowDisk(target) => {
+                run.mark("slow_disks");
+                self.refit(self.meant(target), until, |faults| faults.latency_micros = SLOW_DISK);
+            }
+            Trouble::Quiet => {
+                run.mark("quiet_windows");
+                run.be_quiet_until(until);
+            }
             Trouble::Jump(target, micros) => {
                 run.mark("clock_jumps");
                 sim::jump_clock(run.machine(self.meant(target)), micros);
@@ -229,6 +248,19 @@ impl<'a> Troubles<'a> {
             sim::set_link(from, to, Link { bytes_per_second: 50_000, ..link });
             self.open.push((until, Undo::Restore(from, to, link)));
         }
+    }
+
+    /// Changes a disk's faults for a while; one that is changed already stays as it is.
+    fn refit(&mut self, node: usize, until: u64, change: impl FnOnce(&mut Faults)) {
+        if self.open.iter().any(|(_, undo)| matches!(undo, Undo::Refit(other, _) if *other == node)) {
+            return;
+        }
+        let before = sim::with_disk(self.run.machine(node), |disk| {
+            let before = disk.faults.clone();
+            change(&mut disk.faults);
+            before
+        });
+        self.open.push((until, Undo::Refit(node, Box::new(before))));
     }
 
     fn pause(&mut self, node: usize, until: u64) {

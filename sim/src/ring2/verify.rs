@@ -29,12 +29,12 @@ pub async fn everything(run: &Rc<Run>, when: &str) -> Result<(), String> {
 
 async fn look(run: &Rc<Run>) -> Result<(), String> {
     let users: Vec<String> = run.rows.borrow().keys().cloned().collect();
-    for node in 0..run.nodes() {
+    for node in run.members() {
         for user in &users {
             writer::check_all(run, user, node).await?;
         }
     }
-    for node in 0..run.nodes() {
+    for node in run.members() {
         let mut root = setup::root(run, &format!("verify{node}")).at(node);
         counters(run, &mut root).await?;
         for id in 0..REGISTERS {
@@ -72,13 +72,13 @@ async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
     let since = now_micros();
     loop {
         let mut states = Vec::new();
-        for node in 0..run.nodes() {
+        for node in run.members() {
             let mut root = setup::root(run, &format!("replica{node}")).at(node);
             states.push(watcher::chains(run, &mut root).await?);
         }
         let first = states.first().cloned().unwrap_or_default();
         if !first.is_empty() && states.iter().all(|state| *state == first) {
-            run.mark_times("replicas_compared", (first.len() * run.nodes()) as u64);
+            run.mark_times("replicas_compared", (first.len() * states.len()) as u64);
             return Ok(());
         }
         if run.is_broken() {
@@ -140,12 +140,14 @@ async fn read_topic(
     Ok(all)
 }
 
-fn payload(message: &Value) -> Value {
+/// The row that a message carries.
+pub fn payload(message: &Value) -> Value {
     let bytes = consumer::decode(message["payload"].as_str().unwrap_or_default());
     serde_json::from_slice(&bytes).unwrap_or(Value::Null)
 }
 
-fn field(payload: &Value, name: &str) -> i64 {
+/// A whole number of it.
+pub fn field(payload: &Value, name: &str) -> i64 {
     let cell = &payload[name];
     cell.as_i64().or_else(|| cell.as_str().and_then(|text| text.parse().ok())).unwrap_or(i64::MIN)
 }
@@ -185,7 +187,9 @@ async fn events(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {
 /// Each addition has one message, and they come in order: 1, 2, 3 ...
 async fn counts(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {
     let mut last: BTreeMap<i64, i64> = BTreeMap::new();
-    for (partition, message) in read_topic(run, root, "w.counts", 2).await? {
+    for (partition, message) in
+        read_topic(run, root, "w.counts", u32::try_from(setup::COUNT_PARTITIONS).unwrap_or(0)).await?
+    {
         let payload = payload(&message);
         let (id, value) = (field(&payload, "id"), field(&payload, "n"));
         let before = last.insert(id, value).unwrap_or(0);

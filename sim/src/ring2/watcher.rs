@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::consumer::{BY_HAND, see_offset};
 use super::session::{Reply, Session, number, rows_of, text};
 use super::setup;
-use super::shared::{Phase, Run, pause};
+use super::shared::{Phase, Run};
 
 /// Looks until the load is over.
 pub async fn watch(run: Rc<Run>) {
     let mut session = setup::root(&run, "watcher");
     while run.phase() < Phase::Verify && !run.is_broken() {
-        pause(run.plan.watch_pause).await;
+        run.pause(run.plan.watch_pause).await;
         if let Err(reason) = look(&run, &mut session).await {
             run.violation(reason);
         }

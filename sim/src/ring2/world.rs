@@ -97,7 +97,8 @@ async fn live(node: usize) {
         return end(node, error.to_string());
     }
     // The cores stop when nobody can stop them any more: it is kept for as long as they live.
-    let (parts, _stopper) = core_part::parts(&config, CORES, address(node), DATA.into(), ROOT_PASSWORD.into());
+    let (parts, stopper) = core_part::parts(&config, CORES, address(node), DATA.into(), ROOT_PASSWORD.into());
+    run.set_stopper(node, stopper);
     let place = match place(node, run.nodes(), &config) {
         Ok(place) => place,
         Err(reason) => return end(node, reason),
@@ -116,13 +117,19 @@ async fn live(node: usize) {
         async move {
             let Some(part) = part else { return };
             match run_core(env, part, |_| current().core_serves(node)).await {
+                Ok(()) if current().is_asked_to_stop(node) => {}
                 Ok(()) => end(node, "a core ended without being asked to".to_owned()),
                 Err(error) => end(node, error.to_string()),
             }
         }
     });
     match launched {
-        Ok(cores) => cores.wait().await,
+        Ok(cores) => {
+            cores.wait().await;
+            run.tell_of(node, || "has stopped".to_owned());
+            run.mark("stopped_when_asked");
+            sim::crash(run.machine(node), CrashKind::Process);
+        }
         Err(error) => end(node, error.to_string()),
     }
 }

@@ -32,7 +32,7 @@ pub async fn write(run: Rc<Run>, number: usize) {
     let user = setup::writer(number);
     let mut writer = Writer { session: setup::session(&run, &user), run: Rc::clone(&run), user, version: 0 };
     for operation in run.plan.writers.get(number).into_iter().flatten() {
-        pause(operation.pause).await;
+        run.pause(operation.pause).await;
         if let Err(reason) = writer.operate(operation).await {
             run.violation(format!("{}: {operation:?}: {reason}", writer.user));
         }

@@ -111,6 +111,7 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &MetaComman
             jobs::finish(&mut entry.txn, job, failure.clone(), now).await?;
             Ok(Outcome::Done)
         }
+        MetaCommand::Refuse { why, .. } => Err(Abort::Refused(why.clone())),
         MetaCommand::Ddl { head, ddl } => define(entry, head, |deciding| decide_ddl(deciding, ddl)).await,
         MetaCommand::CreateUser { head, name, verifier, role, email, if_not_exists } => {
             let wanted = users::NewUser { name, verifier: verifier.as_deref(), role: *role, email: email.as_deref() };

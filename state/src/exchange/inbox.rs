@@ -3,7 +3,7 @@
 //! Owns one position per source ([`crate::keys::Space::Inbox`]: `frame(index varint)`). A range takes effect in the batch that
 //! moves the position, so a record is appended once however often its range is delivered, and in its source's order.
 
-use highwater_runtime::Env;
+use highwater_runtime::{Env, sometimes};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::value::Micros;
 
@@ -30,7 +30,15 @@ pub(crate) async fn take<E: Env>(
     let key = txn.keys().inbox(deltas.source);
     let inbox = decode(txn.group(), txn.get(&key).await?.as_deref())?;
     match judge(inbox, deltas.from, deltas.to) {
-        Verdict::Duplicate | Verdict::Gap => return Ok(inbox),
+        Verdict::Duplicate if txn.mutant(80) => {}
+        Verdict::Duplicate => {
+            sometimes("ranges_that_came_twice");
+            return Ok(inbox);
+        }
+        Verdict::Gap => {
+            sometimes("ranges_that_came_too_soon");
+            return Ok(inbox);
+        }
         Verdict::Take => {}
     }
     if catalog.version < deltas.catalog {

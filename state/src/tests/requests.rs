@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use highwater_engine::LogIndex;
 use highwater_sql::catalog::Role;
-use highwater_sql::plan::TableAccess;
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::plan::{Ddl, TableAccess};
 
 use super::cluster::{Cluster, LAYOUT, SECOND, START, USERS, code, delete, insert, refused, with_tables};
 use crate::StateError;
-use crate::command::{Command, MetaCommand, RequestId};
+use crate::command::{Command, MetaCommand, RequestHead, RequestId};
 use crate::group::GroupState;
 use crate::keys::{Keys, Space};
 use crate::outcome::Outcome;
@@ -239,5 +240,25 @@ fn a_change_of_membership_is_kept_with_the_mark_shown_by_views_and_found_again()
         }
         assert_eq!((before.membership(), reopened.membership()), (None, group.membership()));
         assert_ne!(cluster.chains(), chains);
+    });
+}
+
+#[test]
+fn a_definition_that_cannot_be_planned_again_gets_the_answer_of_its_first_try_and_else_is_refused_for_good() {
+    with_tables(async |mut cluster| {
+        let why = || Diag::new(SqlState::UNDEFINED_TABLE, "there is no such table");
+        let head = |cluster: &Cluster, random| {
+            let request = Some(RequestId { id: cluster.id_at(0, random), ordinal: 0 });
+            RequestHead { request, ..cluster.head("root") }
+        };
+        let drop_mine = || Ddl::DropTable { namespace: "app".into(), name: "mine".into(), if_exists: false };
+        let drop = |head| MetaCommand::Ddl { head, ddl: drop_mine() };
+        let refuse = |head| MetaCommand::Refuse { head, why: Box::new(why()) };
+        let (applied, lost) = (head(&cluster, 1), head(&cluster, 2));
+        let first = cluster.meta(drop(applied.clone())).await;
+        assert!(matches!(first, Outcome::Defined { .. }), "{first:?}");
+        assert_eq!(cluster.meta(refuse(applied)).await, first);
+        assert_eq!(refused(cluster.meta(refuse(lost.clone())).await), why());
+        assert_eq!(refused(cluster.meta(drop(lost)).await), why(), "a first try that comes after all");
     });
 }

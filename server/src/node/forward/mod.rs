@@ -26,7 +26,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_lite::future;
 use highwater_net::rpc::{Answer, CallError, CallKind, IncomingCall, NotSent, Refusal, RefusalCode};
 use highwater_raft::NodeId;
-use highwater_runtime::{Env, Monotonic, queue};
+use highwater_runtime::{Env, Monotonic, queue, sometimes};
 use highwater_sql::catalog::{Catalog, CatalogVersion};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::command::{Command, MetaCommand};
@@ -82,8 +82,38 @@ pub(crate) struct Errand {
     pub(crate) trace: TraceId,
 }
 
+/// What is proposed: a command, to which group, and on whose behalf.
+#[derive(Clone)]
+pub(super) struct Motion {
+    /// When to give up, and what its log lines are found by.
+    pub(super) errand: Errand,
+    /// The group whose log it is for.
+    pub(super) group: u32,
+    /// What the group is to do.
+    pub(super) command: Command,
+    /// The catalog it was planned with, if with one: the group is brought there first.
+    pub(super) catalog: Option<Arc<Catalog>>,
+    /// Whether it may be refused for overload.
+    pub(super) admission: Admission,
+}
+
+impl Motion {
+    /// What a client wants.
+    pub(super) const fn of_client(errand: Errand, group: u32, command: Command, catalog: Option<Arc<Catalog>>) -> Self {
+        Self { errand, group, command, catalog, admission: Admission::Client }
+    }
+
+    /// What the system does by itself, with the catalog that the group is to have first, if any.
+    pub(super) const fn of_system(errand: Errand, group: u32, command: Command, catalog: Option<Arc<Catalog>>) -> Self {
+        Self { errand, group, command, catalog, admission: Admission::System }
+    }
+}
+
 /// Whether a command that may have been applied may go again: its request id or its nature makes it apply once.
 fn is_repeatable(command: &Command) -> bool {
+    if highwater_runtime::mutant(25) {
+        return true;
+    }
     match command {
         Command::Write(write) => write.head.request.is_some(),
         Command::Consume(consume) => consume.head.request.is_some(),
@@ -92,7 +122,8 @@ fn is_repeatable(command: &Command) -> bool {
             MetaCommand::Ddl { head, .. }
             | MetaCommand::CreateUser { head, .. }
             | MetaCommand::AlterUser { head, .. }
-            | MetaCommand::DropUser { head, .. },
+            | MetaCommand::DropUser { head, .. }
+            | MetaCommand::Refuse { head, .. },
         ) => head.request.is_some(),
         Command::Catalog { .. }
         | Command::Deltas(_)
@@ -170,27 +201,18 @@ impl Node {
     /// # Errors
     /// 57014 when no leader was found before the errand's deadline; 40003 when nobody can tell whether it was applied; what the
     /// leader's node refuses it with. [`Unapplied::Gone`] when it must be made anew, as this node had the only copy.
-    pub(super) async fn propose(
-        &self,
-        errand: Errand,
-        group: u32,
-        command: Command,
-        catalog: Option<Arc<Catalog>>,
-        admission: Admission,
-    ) -> Result<Applied, Unapplied> {
+    pub(super) async fn propose(&self, motion: Motion) -> Result<Applied, Unapplied> {
+        let group = motion.group;
         if self.links().is_alone() {
-            let done = self.propose_here(errand, group, command, catalog, admission).await;
-            return done.map_err(|error| error.into_diag(group).into());
+            return self.propose_here(motion).await.map_err(|error| error.into_diag(group).into());
         }
         let me = self.links().me();
         let first = self.known_leader(group);
-        if first == Some(me) && !is_repeatable(&command) {
+        if first == Some(me) && !is_repeatable(&motion.command) {
             // The usual way on the leader's node: nothing is copied, nothing more is allocated.
-            let done = self.propose_here(errand, group, command, catalog, admission).await;
-            return done.map_err(|error| {
+            return self.propose_here(motion).await.map_err(|error| {
                 let is_gone = matches!(error, NotApplied::NotLeader(_));
                 if is_gone {
-                    // Or the next attempt would come here again, and the one after it.
                     self.learn_leader(group, None);
                 }
                 let diag = error.into_diag(group);
@@ -202,54 +224,48 @@ impl Node {
             });
         }
         let route = Route::new(me, first);
-        Ok(Box::pin(self.propose_anywhere(errand, group, command, catalog, admission, route)).await?)
+        Ok(Box::pin(self.propose_anywhere(motion, route)).await?)
     }
 
     /// Goes from node to node until the command has an answer or the deadline comes.
-    async fn propose_anywhere(
-        &self,
-        errand: Errand,
-        group: u32,
-        command: Command,
-        catalog: Option<Arc<Catalog>>,
-        admission: Admission,
-        mut route: Route,
-    ) -> Result<Applied, Diag> {
+    async fn propose_anywhere(&self, motion: Motion, mut route: Route) -> Result<Applied, Diag> {
         let me = self.links().me();
-        let repeatable = is_repeatable(&command);
+        let (group, deadline) = (motion.group, motion.errand.deadline);
+        let repeatable = is_repeatable(&motion.command);
         let mut may_be_done = false;
         loop {
-            if self.env().now() >= errand.deadline {
+            if self.env().now() >= deadline {
                 return Err(if may_be_done { self.count_unknown(unknown(group)) } else { no_leader(group) });
             }
             let (node, attempt) = match route.step(self.env().random()) {
                 Step::Pause(micros) => {
                     self.0.forward.retried();
-                    let until = self.env().now().after_micros(micros).min(errand.deadline);
+                    let until = self.env().now().after_micros(micros).min(deadline);
                     self.env().sleep_until(until).await;
                     continue;
                 }
                 Step::Here => {
-                    let attempt =
-                        match self.propose_here(errand, group, command.clone(), catalog.clone(), admission).await {
-                            Ok(applied) => Attempt::Applied(applied),
-                            Err(NotApplied::NotLeader(leader)) => Attempt::NotLeader(leader),
-                            Err(NotApplied::Refused(diag)) => Attempt::Refused(diag),
-                        };
+                    let attempt = match self.propose_here(motion.clone()).await {
+                        Ok(applied) => Attempt::Applied(applied),
+                        Err(NotApplied::NotLeader(leader)) => Attempt::NotLeader(leader),
+                        Err(NotApplied::Refused(diag)) => Attempt::Refused(diag),
+                    };
                     (me, attempt)
                 }
-                Step::There(node) => {
-                    let version = catalog.as_ref().map(|catalog| catalog.version);
-                    let head = ProposalHead { group, catalog: version, admission, origin: me, trace: errand.trace };
-                    (node, self.propose_there(errand, node, &head, &command).await)
-                }
+                Step::There(node) => (node, self.propose_there(&motion, node).await),
             };
             match attempt {
                 Attempt::Applied(applied) => {
+                    if may_be_done {
+                        sometimes("unknown_outcomes_learned");
+                    }
                     self.learn_leader(group, Some(node));
                     return Ok(applied);
                 }
                 Attempt::NotLeader(leader) => {
+                    if leader.is_some() {
+                        sometimes("hints_followed");
+                    }
                     self.learn_leader(group, leader);
                     route.not_leader(node, leader);
                 }
@@ -273,29 +289,16 @@ impl Node {
     }
 
     /// Hands a command to this node's replica. A definition is also carried to its end here.
-    pub(super) async fn propose_here(
-        &self,
-        errand: Errand,
-        group: u32,
-        command: Command,
-        catalog: Option<Arc<Catalog>>,
-        admission: Admission,
-    ) -> Result<Applied, NotApplied> {
-        if is_definition(&command) {
-            return self.define_here(errand, command, admission).await;
+    pub(super) async fn propose_here(&self, motion: Motion) -> Result<Applied, NotApplied> {
+        if is_definition(&motion.command) {
+            return self.define_here(motion).await;
         }
-        self.propose_to_log(errand, group, command, catalog, admission).await
+        self.propose_to_log(motion).await
     }
 
     /// Puts a command into the queue of the core that hosts its group, and waits for what becomes of it.
-    pub(super) async fn propose_to_log(
-        &self,
-        errand: Errand,
-        group: u32,
-        command: Command,
-        catalog: Option<Arc<Catalog>>,
-        admission: Admission,
-    ) -> Result<Applied, NotApplied> {
+    pub(super) async fn propose_to_log(&self, motion: Motion) -> Result<Applied, NotApplied> {
+        let Motion { errand, group, command, catalog, admission } = motion;
         let (slot, answer) = queue::reply();
         let proposal = Proposal { group, command, catalog, admission, reply: slot };
         self.port_of(group)?.proposals.send(proposal).await.map_err(|_| shutting_down())?;
@@ -311,13 +314,20 @@ impl Node {
     }
 
     /// One call to the node that should lead.
-    async fn propose_there(&self, errand: Errand, node: NodeId, head: &ProposalHead, command: &Command) -> Attempt {
-        let (group, request_id) = (head.group, errand.trace);
+    async fn propose_there(&self, motion: &Motion, node: NodeId) -> Attempt {
+        let (group, request_id) = (motion.group, motion.errand.trace);
         tracing::debug!(%request_id, group, to = node.0, "a command goes to its group's leader");
         self.0.forward.sent();
         let began = self.env().now();
-        let payload = head.encode(command);
-        let answer = self.links().call(node, group, kinds::PROPOSE, payload, errand.deadline).await;
+        let head = ProposalHead {
+            group,
+            catalog: motion.catalog.as_ref().map(|catalog| catalog.version),
+            admission: motion.admission,
+            origin: self.links().me(),
+            trace: request_id,
+        };
+        let payload = head.encode(&motion.command);
+        let answer = self.links().call(node, group, kinds::PROPOSE, payload, motion.errand.deadline).await;
         let micros = self.env().now().micros_since(began);
         let answer = match answer {
             Ok(payload) => ForwardedAnswer::decode(&payload).map_err(|error| {
@@ -400,7 +410,12 @@ impl Node {
 
     /// Proposes another node's command on this one, never on a third.
     async fn answer_proposal(&self, deadline: Monotonic, proposal: ForwardedProposal) -> ForwardedAnswer {
-        let ForwardedProposal { head, command } = proposal;
+        let ForwardedProposal { head, mut command } = proposal;
+        if highwater_runtime::mutant(30)
+            && let Command::Write(write) = &mut command
+        {
+            write.head.principal = "root".into();
+        }
         let ProposalHead { group, catalog: version, admission, origin, trace: request_id } = head;
         let began = self.env().now();
         self.0.forward.taken();
@@ -420,7 +435,7 @@ impl Node {
                 Some(version) => Some(self.catalog_at_least(errand, version).await?),
                 None => None,
             };
-            self.propose_here(errand, group, command, catalog, admission).await
+            self.propose_here(Motion { errand, group, command, catalog, admission }).await
         };
         let done: Result<Applied, NotApplied> = done.await;
         let micros = self.env().now().micros_since(began);
@@ -509,6 +524,7 @@ fn not_answered(error: &CallError) -> NotAnswered {
         ),
         CallError::NotSent(NotSent::Stopped) => NotAnswered::Never(shutting_down()),
         CallError::NotSent(NotSent::Full | NotSent::Unreachable | NotSent::Expired) => NotAnswered::NotBegun,
+        CallError::Unknown(_) if highwater_runtime::mutant(84) => NotAnswered::NotBegun,
         CallError::Unknown(_) => NotAnswered::Unknown,
         CallError::Refused(refusal) => match refusal.code {
             RefusalCode::BUSY | RefusalCode::EXPIRED | RefusalCode::UNKNOWN_KIND | NOT_READY => NotAnswered::NotBegun,
@@ -530,6 +546,7 @@ fn is_definition(command: &Command) -> bool {
                 | MetaCommand::CreateUser { .. }
                 | MetaCommand::AlterUser { .. }
                 | MetaCommand::DropUser { .. }
+                | MetaCommand::Refuse { .. }
         )
     )
 }

@@ -8,8 +8,10 @@ use std::rc::Rc;
 
 use highwater_engine::{GroupId, HardState, Incarnation, IngestOptions, LogBatch, PreparedTables, Store};
 use highwater_raft as raft;
-use highwater_runtime::Env;
+use highwater_runtime::{Env, sometimes};
 use highwater_state::group::GroupState;
+#[cfg(feature = "mutants")]
+use highwater_state::keys::Space;
 use highwater_state::placement::Layout;
 
 use super::error::SnapshotError;
@@ -74,7 +76,14 @@ impl<E: Env> Place<'_, E> {
         let prepared = PreparedTables::open(self.env, &staged.folder).await?;
         let options = IngestOptions { incarnation: self.incarnation, ..ingest_options(described) };
         self.store.ingest(group, &prepared, &options).await?;
-        let state = GroupState::open(Rc::clone(self.store), described.group, self.layout).await?;
+        #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "planted bugs change it"))]
+        let mut state = GroupState::open(Rc::clone(self.store), described.group, self.layout).await?;
+        #[cfg(feature = "mutants")]
+        match highwater_runtime::chosen_mutant() {
+            15 => state.forget(&[Space::Session, Space::SessionEnd]),
+            16 => state.forget(&[Space::Consumers, Space::Claim]),
+            _ => {}
+        }
         let found = (state.applied().0, state.view().chain());
         if found != (described.index.0, described.chain) {
             let what = format!(
@@ -84,6 +93,7 @@ impl<E: Env> Place<'_, E> {
             return Err(SnapshotError::Other { group: described.group, what });
         }
         self.store.advance_clock(group, state.log_time());
+        sometimes("snapshots_put_in_place");
         Ok(state)
     }
 }
