@@ -196,7 +196,7 @@ fn cluster(config: &Config) -> Result<Option<ClusterSetup>, Refusal> {
     };
     let setup = ClusterSetup::of(config, &Lookup { read: &read, resolve: &resolve }).map_err(Refusal::config)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok(setup.map(|setup| setup.on(hostname)))
+    Ok(setup.map(|setup| setup.on(hostname).resolving(resolve)))
 }
 
 /// Looks at everything that a start needs, without leaving anything behind.

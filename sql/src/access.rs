@@ -5,7 +5,7 @@
 
 use crate::catalog::{AccessLevel, Catalog, Role, Table, TableKind};
 use crate::diag::{Diag, SqlState};
-use crate::plan::{Bound, Ddl, From, Plan, QueryPlan, SystemTable, UserChange, UserPlan, WritePlan};
+use crate::plan::{Bound, ClusterPlan, Ddl, From, Plan, QueryPlan, SystemTable, UserChange, UserPlan, WritePlan};
 use crate::system;
 
 /// Whether `user` with `role` may run the statement.
@@ -27,6 +27,16 @@ pub fn authorize(bound: &Bound, role: Role, user: &str, catalog: &Catalog) -> Re
         Plan::Ack(plan) => {
             at_least(Role::Service, role, || format!("ACK of topic {}.{}", plan.topic.namespace, plan.topic.name))
         }
+        Plan::Cluster(plan) => at_least(Role::Dba, role, || {
+            match plan {
+                ClusterPlan::TransferLeader { .. } => "CLUSTER TRANSFER LEADER",
+                ClusterPlan::MoveShard { .. } => "CLUSTER MOVE SHARD",
+                ClusterPlan::Join { .. } => "CLUSTER JOIN",
+                ClusterPlan::Leave { .. } => "CLUSTER LEAVE",
+                ClusterPlan::Rebalance => "CLUSTER REBALANCE",
+            }
+            .to_owned()
+        }),
     }
 }
 

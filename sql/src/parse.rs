@@ -54,6 +54,7 @@ fn keyword(stmt: &Stmt) -> &'static str {
         Stmt::ClearTopic { .. } => "CLEAR TOPIC",
         Stmt::DropTopic { .. } => "DROP TOPIC",
         Stmt::Show(Show::Columns { .. }) => "DESCRIBE",
+        Stmt::Show(Show::Nodes | Show::Groups) | Stmt::Cluster(_) => "CLUSTER",
         Stmt::Show(_) => "SHOW",
     }
 }

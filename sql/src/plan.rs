@@ -41,6 +41,8 @@ pub enum Plan {
     Consume(ConsumePlan),
     /// ACK.
     Ack(AckPlan),
+    /// CLUSTER, but for its lists, which are queries.
+    Cluster(ClusterPlan),
 }
 
 /// A SELECT over at most one table.
@@ -383,6 +385,37 @@ pub struct AckPlan {
     pub partition: u32,
     /// Everything at or below this offset.
     pub upto: Expr,
+}
+
+/// CLUSTER: what happens to nodes and groups. Groups by their number (`system.cluster_groups`), nodes by their id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterPlan {
+    /// TRANSFER LEADER: another node leads the group.
+    TransferLeader {
+        /// The group.
+        group: u32,
+        /// Who is to lead.
+        node: u64,
+    },
+    /// MOVE SHARD: a node votes in the group in another's place.
+    MoveShard {
+        /// The group.
+        group: u32,
+        /// Who is to vote.
+        node: u64,
+    },
+    /// JOIN: a node that was told to leave stays.
+    Join {
+        /// The node.
+        node: u64,
+    },
+    /// LEAVE: a node is taken out of the cluster.
+    Leave {
+        /// The node.
+        node: u64,
+    },
+    /// REBALANCE: votes are spread evenly over the nodes.
+    Rebalance,
 }
 
 /// Payload mode by its SQL word.

@@ -86,6 +86,7 @@ pub(crate) enum Stmt {
     ClearTopic { name: ObjectName },
     DropTopic { name: ObjectName, if_exists: bool },
     Show(Show),
+    Cluster(Cluster),
 }
 
 /// CREATE TABLE.
@@ -179,11 +180,31 @@ pub(crate) enum Start {
 #[derive(Clone, Debug)]
 pub(crate) enum Show {
     Namespaces,
-    Tables { namespace: Option<Name> },
-    Columns { table: ObjectName },
+    Tables {
+        namespace: Option<Name>,
+    },
+    Columns {
+        table: ObjectName,
+    },
     Topics,
     Users,
     Jobs,
     Settings,
-    Setting { name: Name },
+    Setting {
+        name: Name,
+    },
+    /// CLUSTER LIST.
+    Nodes,
+    /// CLUSTER LIST GROUPS.
+    Groups,
+}
+
+/// What CLUSTER changes; numbers with their places.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cluster {
+    TransferLeader { group: (u64, Span), node: (u64, Span) },
+    MoveShard { group: (u64, Span), node: (u64, Span) },
+    Join { node: (u64, Span) },
+    Leave { node: (u64, Span) },
+    Rebalance,
 }

@@ -167,6 +167,12 @@ const CLUSTER_GROUPS: &[SystemColumn] = &[
     maybe("current_leader", DataType::BigInt),
     given("state_hash", DataType::Text),
     given("peers", DataType::Json),
+    given("store", DataType::Int),
+    given("core", DataType::Int),
+    given("voters", DataType::Json),
+    given("learners", DataType::Json),
+    given("lag", DataType::BigInt),
+    maybe("moving_to", DataType::Json),
 ];
 
 const STATS: &[SystemColumn] = &[

@@ -11,8 +11,19 @@ use highwater_sql::diag::Diag;
 use highwater_sql::parse::parse;
 use support::{caret, fixture, show};
 
-const FILES: &[&str] =
-    &["definitions", "errors", "expressions", "keys", "not_supported", "queries", "show", "topics", "users", "writes"];
+const FILES: &[&str] = &[
+    "cluster",
+    "definitions",
+    "errors",
+    "expressions",
+    "keys",
+    "not_supported",
+    "queries",
+    "show",
+    "topics",
+    "users",
+    "writes",
+];
 
 /// The answer for one text.
 fn answer(sql: &str, catalog: &Catalog) -> String {

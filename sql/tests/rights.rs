@@ -50,6 +50,21 @@ fn everyone_reads_and_writes_the_own_rows_only() {
 }
 
 #[test]
+fn the_cluster_is_seen_and_moved_by_dba_and_system_only() {
+    for sql in [
+        "CLUSTER LIST",
+        "CLUSTER LIST GROUPS",
+        "CLUSTER TRANSFER LEADER 1 TO 2",
+        "CLUSTER MOVE SHARD 1 TO 2",
+        "CLUSTER JOIN 4",
+        "CLUSTER LEAVE 4",
+        "CLUSTER REBALANCE",
+    ] {
+        assert_eq!(who(sql), [false, false, true, true], "{sql}");
+    }
+}
+
+#[test]
 fn shared_tables_open_by_access_level_and_take_writes_from_service_up() {
     assert_eq!(who("SELECT * FROM ids"), [true, true, true, true]);
     assert_eq!(who("SELECT * FROM prices"), [false, true, true, true]);

@@ -10,6 +10,7 @@ use highwater_sql::value::{Micros, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::placement::Layout;
+use crate::roll::RollCommand;
 
 /// The data of one log entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -240,4 +241,6 @@ pub enum MetaCommand {
         /// Why it cannot be planned.
         why: Box<Diag>,
     },
+    /// A change of the roll of members.
+    Roll(RollCommand),
 }

@@ -27,6 +27,7 @@ use crate::mark::{MARK, MEMBERSHIP, Mark};
 use crate::outcome::Outcome;
 use crate::placement::{Layout, META};
 use crate::reader::Reader;
+use crate::roll::{ROLL, Roll};
 use crate::sessions;
 use crate::stored;
 use crate::topics::{self, consume};
@@ -56,6 +57,7 @@ pub struct GroupState<E: Env> {
     membership: Option<Bytes>,
     catalog: Arc<Catalog>,
     identity: Option<Rc<Identity>>,
+    roll: Option<Rc<Roll>>,
     positions: Rc<Positions>,
     first_ends: FirstEnds,
 }
@@ -79,6 +81,7 @@ pub(crate) struct Entry<'a, E: Env> {
     pub mark: Mark,
     pub seed: u128,
     pub identity: Option<Rc<Identity>>,
+    pub roll: Option<Rc<Roll>>,
     pub first_ends: FirstEnds,
     /// The catalog changes of this entry and the version they lead to.
     pub redefined: Option<(CatalogVersion, Vec<CatalogDelta>)>,
@@ -109,6 +112,10 @@ impl<E: Env> GroupState<E> {
             Some(bytes) => Some(stored::decode(group, "the cluster's identity", &bytes)?),
             None => None,
         };
+        let roll: Option<Roll> = match reader.get(&keys.cluster(ROLL)).await? {
+            Some(bytes) => Some(stored::decode(group, "the roll of members", &bytes)?),
+            None => None,
+        };
         let catalog = Arc::new(catalog_objects::load(&reader, keys, mark.catalog).await?);
         let positions = Rc::new(Positions::load(&reader, keys).await?);
         let first_ends = FirstEnds {
@@ -125,6 +132,7 @@ impl<E: Env> GroupState<E> {
             membership,
             catalog,
             identity: identity.map(Rc::new),
+            roll: roll.map(Rc::new),
             positions,
             first_ends,
         })
@@ -165,6 +173,7 @@ impl<E: Env> GroupState<E> {
             membership: self.membership.clone(),
             catalog: Arc::clone(&self.catalog),
             identity: self.identity.clone(),
+            roll: self.roll.clone(),
             positions: Rc::clone(&self.positions),
         })
     }
@@ -218,6 +227,7 @@ impl<E: Env> GroupState<E> {
             mark: Mark { applied: index.0, ..self.mark },
             seed: envelope.as_ref().map_or(0, |envelope| envelope.seed),
             identity: self.identity.clone(),
+            roll: self.roll.clone(),
             first_ends: self.first_ends,
             redefined: None,
         };
@@ -230,7 +240,7 @@ impl<E: Env> GroupState<E> {
         };
         expire(&mut entry).await?;
 
-        let Entry { txn, layout, mut mark, identity, first_ends, redefined, .. } = entry;
+        let Entry { txn, layout, mut mark, identity, roll, first_ends, redefined, .. } = entry;
         let catalog = redefined.map(|(version, deltas)| {
             let mut next = Catalog::clone(&self.catalog);
             next.advance(version, &deltas);
@@ -253,6 +263,7 @@ impl<E: Env> GroupState<E> {
         self.mark = mark;
         self.layout = layout;
         self.identity = identity;
+        self.roll = roll;
         self.first_ends = first_ends;
         if let Some(positions) = positions {
             self.positions = Rc::new(positions);
@@ -267,7 +278,7 @@ impl<E: Env> GroupState<E> {
 
 /// The outcome of a command; its effects are in the entry's change.
 async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<Outcome, StateError> {
-    let before = (entry.mark, entry.first_ends, entry.layout, entry.identity.clone());
+    let before = (entry.mark, entry.first_ends, entry.layout, entry.identity.clone(), entry.roll.clone());
     let now = entry.now();
     let head = head_of(command);
     let head = head.as_deref();
@@ -285,7 +296,7 @@ async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<O
         Ok(outcome) => outcome,
         Err(abort) => {
             entry.txn.rollback();
-            (entry.mark, entry.first_ends, entry.layout, entry.identity) = before;
+            (entry.mark, entry.first_ends, entry.layout, entry.identity, entry.roll) = before;
             entry.redefined = None;
             match refusal(entry, abort)? {
                 // Not an answer to keep: the retry is planned anew.
@@ -423,6 +434,7 @@ fn head_of(command: &Command) -> Option<Cow<'_, RequestHead>> {
             | MetaCommand::DropUser { head, .. }
             | MetaCommand::Refuse { head, .. },
         ) => Some(Cow::Borrowed(head)),
+        Command::Meta(MetaCommand::Roll(command)) => command.head().map(Cow::Borrowed),
         Command::Meta(MetaCommand::Bootstrap { .. } | MetaCommand::FinishJob { .. })
         | Command::Catalog { .. }
         | Command::Deltas(_)

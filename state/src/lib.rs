@@ -19,6 +19,7 @@ pub mod outcome;
 mod parcel;
 pub mod placement;
 mod reader;
+pub mod roll;
 mod sessions;
 mod stored;
 #[cfg(test)]

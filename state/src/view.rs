@@ -22,6 +22,7 @@ use crate::keys::{KeySpan, Keys, Space};
 use crate::mark::Mark;
 use crate::placement::Layout;
 use crate::reader::{Reader, Scan};
+use crate::roll::Roll;
 use crate::stored;
 use crate::write::rows;
 
@@ -45,6 +46,7 @@ pub(crate) struct Moment<E: Env> {
     pub membership: Option<Bytes>,
     pub catalog: Arc<Catalog>,
     pub identity: Option<Rc<Identity>>,
+    pub roll: Option<Rc<Roll>>,
     pub positions: Rc<Positions>,
 }
 
@@ -121,6 +123,12 @@ impl<E: Env> GroupView<E> {
     #[must_use]
     pub fn token_key(&self) -> Option<[u8; 32]> {
         self.shared.identity.as_ref().map(|identity| identity.token_key)
+    }
+
+    /// The roll of the cluster's members; `None` before it was made and in data groups.
+    #[must_use]
+    pub fn roll(&self) -> Option<&Rc<Roll>> {
+        self.shared.roll.as_ref()
     }
 
     /// Rows of a table (of one user on USER and STREAM tables) whose keys lie in the ranges, in the order of the ranges, which

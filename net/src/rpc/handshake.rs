@@ -187,10 +187,11 @@ impl Initiator {
         if challenge.version != common {
             return Err(HandshakeError::ChosenVersion(challenge.version));
         }
-        if challenge.cluster != self.local.cluster {
+        let joins = self.target.lane == Lane::Join;
+        if challenge.cluster != self.local.cluster && !joins {
             return Err(HandshakeError::WrongCluster);
         }
-        if challenge.node != self.target.node {
+        if challenge.node != self.target.node && !joins {
             return Err(HandshakeError::WrongNode { expected: self.target.node, found: challenge.node });
         }
         let link = Link {
@@ -257,11 +258,12 @@ impl Acceptor {
         binding: Bytes,
     ) -> Result<(Self, Bytes), HandshakeError> {
         let (ours, theirs) = (local.versions, hello.versions);
-        if hello.cluster != local.cluster {
+        let joins = hello.lane == Lane::Join;
+        if hello.cluster != local.cluster && !joins {
             return Err(HandshakeError::WrongCluster);
         }
         let version = ours.common(theirs).ok_or(HandshakeError::Version { ours, theirs })?;
-        if hello.to_node != local.node {
+        if hello.to_node != local.node && !joins {
             return Err(HandshakeError::WrongNode { expected: hello.to_node, found: local.node });
         }
         // Nobody else has this node's id, and it does not connect to itself.

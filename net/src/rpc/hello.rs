@@ -54,6 +54,9 @@ pub enum Lane {
     Messages = 0,
     /// Chunks of snapshots, and calls that move much.
     Bulk = 1,
+    /// Calls of a node that is no member yet: it knows the secret and an address, neither the cluster nor who is there. Both are told to
+    /// it, and its hello may name any cluster and any node.
+    Join = 2,
 }
 
 /// First word of the side that connects.
@@ -109,6 +112,7 @@ impl Hello {
         let lane = match fields.u8("the lane")? {
             0 => Lane::Messages,
             1 => Lane::Bulk,
+            2 => Lane::Join,
             _ => return Err(Malformed::Value("lane")),
         };
         let _ = fields.u8("the hello")?;

@@ -62,6 +62,27 @@ fn another_cluster_and_another_node_are_found_out() {
 }
 
 #[test]
+fn who_wants_to_join_needs_the_secret_and_nothing_else() {
+    let limits = Limits::default();
+    let joins = |stranger: &LocalNode, member: &LocalNode| -> Result<(Link, Link), HandshakeError> {
+        let target = Target { node: NodeId(0), lane: Lane::Join, ..target() };
+        let (initiator, bytes) = Initiator::new(stranger.clone(), target, &limits, [1; 32], Bytes::new());
+        let hello = Hello::decode(&bytes).unwrap();
+        let (acceptor, bytes) = Acceptor::greeted(member, &limits, &hello, bytes, [2; 32], Bytes::new())?;
+        let (proven, proof) = initiator.challenged(&Challenge::decode(&bytes).unwrap(), bytes)?;
+        let (there, proof) = acceptor.proven(&proof)?;
+        Ok((proven.accepted(&proof)?, there))
+    };
+    let stranger = LocalNode { cluster: ClusterId(0), ..local(9) };
+    let (here, there) = joins(&stranger, &local(2)).unwrap();
+    assert_eq!((here.peer, here.lane), (NodeId(2), Lane::Join), "it is told who is there");
+    assert_eq!((there.peer, there.lane), (NodeId(9), Lane::Join), "and who is connected to knows that no member came");
+    let without = LocalNode { secret: ClusterSecret::new(b"another secret of equal length..").unwrap(), ..stranger };
+    assert_eq!(joins(&without, &local(2)), Err(HandshakeError::WrongSecret));
+    assert_eq!(joins(&local(2), &local(2)), Err(HandshakeError::ClaimedNode(NodeId(2))));
+}
+
+#[test]
 fn nodes_one_version_apart_agree_on_the_older_and_two_apart_refuse() {
     let speaking = |node, lowest, highest| LocalNode { versions: versions(lowest, highest), ..local(node) };
     let (here, there) = shake(&speaking(1, 3, 4), &speaking(2, 2, 3), ["", ""]).unwrap();

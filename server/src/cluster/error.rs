@@ -79,6 +79,24 @@ pub enum SetupError {
         /// Why.
         reason: io::Error,
     },
+    /// A node cannot form a cluster and join one.
+    #[error(
+        "cluster.peers and cluster.join are both given; cluster.peers is for the nodes that form a cluster, cluster.join for one that comes later: leave one of them out"
+    )]
+    JoinAndPeers,
+    /// A node that joins says who it is.
+    #[error(
+        "cluster.join is given without node_id; give a node that joins an id that no node of the cluster ever had (--node-id)"
+    )]
+    JoinWithoutId,
+    /// An address that nobody could reach.
+    #[error(
+        "rpc.addr: {0} is no address that the other nodes could reach; give cluster.rpc_addr = HOST:PORT besides, as they shall reach this node"
+    )]
+    Unreachable(SocketAddr),
+    /// An RPC address that is none.
+    #[error("cluster.rpc_addr: '{0}' is no address; give HOST:PORT")]
+    RpcAddr(String),
     /// A port that nobody could be told.
     #[error(
         "rpc.addr: port 0 is none that the other nodes could know; give the port that cluster.peers names for this node"
@@ -121,7 +139,7 @@ pub enum ClusterError {
     },
     /// A member's folder, started as a cluster of its own.
     #[error(
-        "this data folder belongs to node {me} of the cluster of nodes {ids}; start it with --node-id {me} and --peers naming all of them, or give another --data-dir"
+        "this data folder belongs to node {me} of the cluster of nodes {ids}; start it with --node-id {me} and --peers naming all of them (or --join, if it came later), or give another --data-dir"
     )]
     IsMember {
         /// The node.
@@ -167,6 +185,14 @@ pub enum ClusterError {
         /// Why, in its words.
         text: String,
     },
+    /// The cluster does not take this node.
+    #[error("the cluster does not let this node in: {0}")]
+    NotLetIn(String),
+    /// This node was taken out.
+    #[error(
+        "this node is not a member of its cluster any more ({0}); its data folder is of no use to the cluster: start a new node with an empty folder, --join and a --node-id that was never used"
+    )]
+    TakenOut(String),
     /// Nodes with other numbers of groups.
     #[error("{0}")]
     OtherLayout(String),
@@ -188,6 +214,8 @@ impl ClusterError {
             | Self::OtherMembers { .. }
             | Self::OtherFolder(_)
             | Self::Refused { .. }
+            | Self::NotLetIn(_)
+            | Self::TakenOut(_)
             | Self::OtherLayout(_) => true,
             Self::Listen { .. } | Self::Shape(_) | Self::File { .. } | Self::OtherCore => false,
         }

@@ -8,7 +8,7 @@ impl Links {
     /// The figures of this core's links; none for a cluster of one.
     pub(crate) fn samples(&self) -> Vec<Sample> {
         let first = self.is_first_core();
-        let mut samples: Vec<Sample> = self.ways().values().flat_map(|way| of_way(way, first)).collect();
+        let mut samples: Vec<Sample> = self.ways().iter().flat_map(|way| of_way(way, first)).collect();
         if let Some(listener) = self.listener() {
             let counters = listener.counters();
             let count = |name, unit, value: u64, help| Sample::counter(name, unit, value as f64, help);

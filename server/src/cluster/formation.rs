@@ -1,4 +1,4 @@
-//! How a node takes its place: by the roll that its folder keeps, or by forming the cluster.
+//! How a node takes its place: by the roll that its folder keeps, by forming the cluster, or by joining one that runs.
 //!
 //! A new folder's node greets every node of its list. Each proves the secret and the identity of its folder in the handshake, and says
 //! its numbers of groups. When all are connected at one moment, the roll is written, and only then are groups started: nobody has voted or
@@ -16,8 +16,9 @@ use highwater_runtime::{Env, Rt};
 use highwater_state::placement::Layout;
 
 use super::error::ClusterError;
+use super::join;
 use super::links::Links;
-use super::roll::{self, Roll, listed};
+use super::roll::{self, FORMED, Roll, listed};
 use super::setup::ClusterSetup;
 use crate::node::read_or_make_shape;
 
@@ -75,6 +76,12 @@ impl Forming {
         if found.is_none() && has_stores(env, folder).await {
             return Err(ClusterError::HasOwnData);
         }
+        if found.is_none() && !setup.join.is_empty() {
+            let (shape, roll) = join::ask(env, setup, folder, layout).await?;
+            roll::write(env, folder, &roll).await?;
+            tracing::info!(cluster = %format!("{:032x}", roll.cluster.0), nodes = roll.ids(), "the node has joined the cluster");
+            return Links::start(env, setup, shape.layout, Incarnation(shape.database_id), Some(roll)).await;
+        }
         let shape = read_or_make_shape(env, folder, layout).await?;
         let incarnation = Incarnation(shape.database_id);
         if let Some(found) = &found {
@@ -98,7 +105,7 @@ impl Forming {
             return Ok(());
         }
         let roll = match links.roll() {
-            Some(roll) => roll.clone(),
+            Some(roll) => Roll::clone(&roll),
             None => {
                 let roll = everyone(env, links, waits).await?;
                 roll::write(env, folder, &roll).await?;
@@ -108,7 +115,7 @@ impl Forming {
             }
         };
         let own = links.introduction();
-        let incarnation = roll.members.get(&roll.me).copied().unwrap_or_default();
+        let incarnation = roll.members.get(&roll.me).map(|seat| seat.incarnation).unwrap_or_default();
         for core in self.tell.iter().skip(1) {
             let formed = Formed { roll: roll.clone(), layout: own.layout, incarnation };
             core.send(formed).await.map_err(|_| ClusterError::OtherCore)?;
@@ -142,10 +149,11 @@ fn fits(found: &Roll, setup: &ClusterSetup, incarnation: Incarnation) -> Result<
         return Err(ClusterError::OtherNode { found: found.me, wanted: me });
     }
     let wanted: Vec<NodeId> = setup.peers.keys().copied().map(NodeId).collect();
-    if !found.members.keys().eq(&wanted) {
+    // Who came and went later is in no list of settings.
+    if found.version <= FORMED && setup.join.is_empty() && !found.members.keys().eq(&wanted) {
         return Err(ClusterError::OtherMembers { wanted: listed(&wanted), found: found.ids() });
     }
-    if found.members.get(&me) != Some(&incarnation) {
+    if found.members.get(&me).map(|seat| seat.incarnation) != Some(incarnation) {
         return Err(ClusterError::OtherFolder(me));
     }
     Ok(())
@@ -160,6 +168,7 @@ async fn has_stores(env: &Rt, folder: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::cluster::roll::Seat;
     use highwater_net::rpc::ClusterId;
 
     #[test]
@@ -168,8 +177,10 @@ mod tests {
             let peers = ids.iter().map(|id| (*id, std::net::SocketAddr::from(([10, 0, 0, 9], 2910)))).collect();
             ClusterSetup::simulated(me, peers, b"0123456789abcdef").unwrap()
         };
-        let members = [1, 2, 3].map(|id| (NodeId(id), Incarnation(id * 10))).into();
-        let roll = Roll { cluster: ClusterId(1), me: NodeId(2), members };
+        let seat = |id: u64| Seat { incarnation: Incarnation(id * 10), address: format!("10.0.0.{id}:2910") };
+        let members = [1, 2, 3].map(|id| (NodeId(id), seat(id))).into();
+        let founders = [1, 2, 3].map(NodeId).into();
+        let mut roll = Roll { cluster: ClusterId(1), me: NodeId(2), version: FORMED, founders, members };
         assert!(fits(&roll, &setup(2, &[3, 2, 1]), Incarnation(20)).is_ok());
         let refuse = |me, ids: &[u64], life| fits(&roll, &setup(me, ids), Incarnation(life)).unwrap_err().to_string();
         assert!(refuse(3, &[1, 2, 3], 20).contains("belongs to node 2, not to node 3; give --node-id 2"));
@@ -178,5 +189,10 @@ mod tests {
                 .contains("--peers names nodes 1, 2, but this folder's cluster was formed by nodes 1, 2, 3")
         );
         assert!(refuse(2, &[1, 2, 3], 21).contains("belongs to another folder of node 2"));
+        roll.version = FORMED + 1;
+        assert!(
+            fits(&roll, &setup(2, &[1, 2]), Incarnation(20)).is_ok(),
+            "a list of settings does not know who came later"
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! What comes in on the others' connections: who may connect, and where messages, calls and chunks go.
 
 use bytes::Bytes;
-use highwater_net::rpc::{Answer, GroupMessage, Handler, IncomingCall, Link, Refusal, RefusalCode, SnapshotChunk};
+use highwater_net::rpc::{
+    Answer, GroupMessage, Handler, IncomingCall, Lane, Link, Refusal, RefusalCode, SnapshotChunk,
+};
 
 use super::convert::{from_wire, raft_node};
 use super::introduction::{INTRODUCTION, Introduction, NOT_READY, OTHER_LAYOUT};
+use super::join;
 use super::links::Links;
 
 /// This node's end of the others' connections on one core.
@@ -20,7 +23,13 @@ impl Incoming {
         let Some(theirs) = Introduction::decode(payload) else {
             return Err(Refusal::new(OTHER_LAYOUT, format!("node {me} cannot read the introduction of node {node}")));
         };
-        own.agrees(me, node, &theirs).map_err(|why| Refusal::new(OTHER_LAYOUT, why))?;
+        if let Err(why) = own.agrees(me, node, &theirs) {
+            // The other may be gone before this node has introduced itself there.
+            if let Some(way) = self.0.way(node) {
+                *way.objection.borrow_mut() = Some(why.clone());
+            }
+            return Err(Refusal::new(OTHER_LAYOUT, why));
+        }
         Ok(own.encode())
     }
 
@@ -31,10 +40,17 @@ impl Incoming {
 
 impl Handler for Incoming {
     fn admit(&self, link: &Link) -> Result<(), String> {
+        if link.lane == Lane::Join {
+            // It has proven the secret. Whether it is let in is decided where the roll is.
+            return Ok(());
+        }
         self.0.admit(raft_node(link.peer), link.incarnation)
     }
 
     async fn messages(&self, link: &Link, messages: Vec<GroupMessage>) {
+        if link.lane == Lane::Join {
+            return;
+        }
         // Lost, as Raft allows: a node that is not there yet asks again.
         let Some(node) = self.0.node() else { return };
         let (from, me, came) = (raft_node(link.peer), self.0.me(), messages.len());
@@ -44,6 +60,9 @@ impl Handler for Incoming {
     }
 
     async fn call(&self, link: &Link, call: IncomingCall) -> Answer {
+        if link.lane == Lane::Join {
+            return join::answer(&self.0, link, &call).await;
+        }
         if call.kind == INTRODUCTION {
             return self.introduced(link, &call.payload);
         }
@@ -54,7 +73,7 @@ impl Handler for Incoming {
     }
 
     async fn chunk(&self, link: &Link, chunk: SnapshotChunk) -> Answer {
-        match self.0.node() {
+        match self.0.node().filter(|_| link.lane != Lane::Join) {
             Some(node) => node.take_chunk(raft_node(link.peer), chunk).await,
             None => Err(self.not_ready()),
         }

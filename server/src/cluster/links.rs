@@ -1,38 +1,48 @@
 //! This core's ways to the other nodes: messages (lossy, as Raft allows), calls and chunks of snapshots; and the listener for theirs.
 //!
 //! Invariants: nothing waits without bound: what cannot be sent is dropped (a message) or ends with what is known of its fate (a call).
-//! Before the cluster is formed every node of the list is let in, and only introductions are answered; afterwards the roll decides. A
-//! cluster of one without a list has neither ways nor a listener.
+//! Before the cluster is formed every node of the list is let in, and only introductions are answered; afterwards the roll decides, and
+//! ways come and go with its members. Who asks to join is heard in any case, and may ask for nothing else. A cluster of one without a
+//! list has neither ways nor a listener.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_net::rpc::hello::{Refused, RefusedReason};
 use highwater_net::rpc::{
-    CallError, CallKind, Incarnation, ListenerConfig, LocalNode, NotSent, RpcListener, SnapshotChunk, Versions,
+    CallError, CallKind, Incarnation, Lane, ListenerConfig, LocalNode, NotSent, RpcListener, SnapshotChunk, Versions,
 };
 use highwater_raft::{Message, NodeId};
 use highwater_runtime::{CoreId, Env, Monotonic, Rt};
 use highwater_state::placement::Layout;
+use highwater_state::roll as replicated;
 
 use super::clock;
 use super::convert::{raft_node, to_wire, wire_node};
 use super::error::ClusterError;
 use super::incoming::Incoming;
 use super::introduction::Introduction;
-use super::roll::{Roll, listed};
-use super::setup::ClusterSetup;
+use super::roll::{FORMED, Roll, Seat, listed};
+use super::setup::{ClusterSetup, PeerAddress};
 use super::watch;
 use super::way::Way;
+use crate::config::HostPort;
 use crate::http::VERSION;
 use crate::node::Node;
 use crate::stop::Stop;
 
 /// The id of the only node of a cluster of one.
 const LONE: NodeId = NodeId(1);
+/// Pause before an address that cannot be found is looked up again, in microseconds.
+const LOOK_UP_MICROS: u64 = 5_000_000;
+
+/// What a node is told that was taken out of the cluster.
+pub(super) fn has_left(node: NodeId) -> String {
+    format!("node {node} has left this cluster")
+}
 
 /// This core's ways to the other nodes. Clones are the same.
 #[derive(Clone)]
@@ -40,10 +50,8 @@ pub(crate) struct Links(Rc<Inner>);
 
 struct Inner {
     me: NodeId,
-    /// Ascending, with `me`.
-    members: Vec<NodeId>,
     /// By node; without `me`.
-    ways: BTreeMap<NodeId, Way>,
+    ways: RefCell<BTreeMap<NodeId, Rc<Way>>>,
     /// None for a cluster of one without a list.
     ground: Option<Ground>,
 }
@@ -55,8 +63,12 @@ struct Ground {
     layout: Layout,
     incarnation: Incarnation,
     started: Monotonic,
-    /// Set once the cluster is formed.
-    roll: OnceCell<Roll>,
+    /// This node on its connections.
+    local: LocalNode,
+    /// There once the cluster is formed.
+    roll: RefCell<Option<Rc<Roll>>>,
+    /// The newest roll that the meta group's replica here has shown; none before.
+    newest: RefCell<Option<Rc<replicated::Roll>>>,
     /// Set while the node takes messages and calls.
     node: RefCell<Option<Node>>,
     listener: OnceCell<RpcListener>,
@@ -69,7 +81,7 @@ struct Ground {
 impl Links {
     /// Those of a cluster of one: node 1, which has nobody to speak to.
     pub(crate) fn alone() -> Self {
-        Self(Rc::new(Inner { me: LONE, members: vec![LONE], ways: BTreeMap::new(), ground: None }))
+        Self(Rc::new(Inner { me: LONE, ways: RefCell::default(), ground: None }))
     }
 
     /// Listens for the other nodes and starts to connect to them. `shape` is this folder's layout and identity; `roll` its roll, if the
@@ -85,9 +97,8 @@ impl Links {
         roll: Option<Roll>,
     ) -> Result<Self, ClusterError> {
         let me = NodeId(setup.me);
-        let members: Vec<NodeId> = setup.peers.keys().copied().map(NodeId).collect();
         let secret = setup.secret()?;
-        let wire: Vec<_> = members.iter().copied().map(wire_node).collect();
+        let wire: Vec<_> = setup.peers.keys().copied().map(NodeId).map(wire_node).collect();
         let cluster = roll.as_ref().map_or_else(|| secret.cluster_of(&wire), |roll| roll.cluster);
         let local = LocalNode {
             cluster,
@@ -99,34 +110,33 @@ impl Links {
         };
         let addr = setup.rpc_addr;
         let socket = env.listen(addr).await.map_err(|reason| ClusterError::Listen { addr, reason })?;
-        let mut ways = BTreeMap::new();
-        for (node, address) in &setup.peers {
-            let node = NodeId(*node);
-            if node != me {
-                let way = Way::start(env, node, address.clone(), local.clone(), setup.security.clone())?;
-                ways.insert(node, way);
-            }
-        }
         let ground = Ground {
             env: env.clone(),
             setup: Arc::clone(setup),
             layout,
             incarnation,
             started: env.now(),
-            roll: OnceCell::new(),
+            local: local.clone(),
+            roll: RefCell::new(roll.map(Rc::new)),
+            newest: RefCell::default(),
             node: RefCell::new(None),
             listener: OnceCell::new(),
             senseless: Cell::new(0),
             stop: Stop::default(),
         };
-        let links = Self(Rc::new(Inner { me, members, ways, ground: Some(ground) }));
-        if let (Some(roll), Some(ground)) = (roll, &links.0.ground) {
-            let _ = ground.roll.set(roll);
-        }
+        let links = Self(Rc::new(Inner { me, ways: RefCell::default(), ground: Some(ground) }));
         let config = ListenerConfig { local, security: setup.security.clone(), limits: super::way::limits() };
         let listener = RpcListener::start(env, socket, config, Rc::new(Incoming::new(links.clone())))?;
         if let Some(ground) = &links.0.ground {
             let _ = ground.listener.set(listener);
+        }
+        match links.roll() {
+            Some(_) => links.connect(),
+            None => {
+                for (node, address) in setup.peers.iter().filter(|(node, _)| **node != setup.me) {
+                    links.add_way(NodeId(*node), address.clone())?;
+                }
+            }
         }
         watch::start(env, &links);
         Ok(links)
@@ -137,19 +147,28 @@ impl Links {
         self.0.me
     }
 
-    /// The first membership: every node of the cluster, ascending, with this one.
-    pub(crate) fn members(&self) -> &[NodeId] {
-        &self.0.members
+    /// Every node of the cluster as this one knows it, ascending, with this one; before it is formed, those that form it.
+    pub(crate) fn members(&self) -> Vec<NodeId> {
+        let Some(ground) = &self.0.ground else { return vec![LONE] };
+        match self.roll() {
+            Some(roll) => roll.members.keys().copied().collect(),
+            None => ground.setup.peers.keys().copied().map(NodeId).collect(),
+        }
     }
 
-    /// Whether this node is the only one.
+    /// The first members of every group: the nodes that have formed the cluster, ascending.
+    pub(crate) fn founders(&self) -> Vec<NodeId> {
+        self.roll().map_or_else(|| self.members(), |roll| roll.founders.iter().copied().collect())
+    }
+
+    /// Whether this node is a cluster of its own, which nobody else can join.
     pub(crate) fn is_alone(&self) -> bool {
-        self.0.members.len() <= 1
+        self.0.ground.is_none()
     }
 
     /// Hands a message over to be sent. It may be lost, as Raft allows. The messages of one turn go out together.
     pub(crate) fn send(&self, message: Message) {
-        if let Some(way) = self.0.ways.get(&message.to) {
+        if let Some(way) = self.0.ways.borrow().get(&message.to) {
             way.send(to_wire(message));
         }
     }
@@ -166,7 +185,7 @@ impl Links {
         payload: Bytes,
         deadline: Monotonic,
     ) -> Result<Bytes, CallError> {
-        let (peer, micros) = match (self.0.ways.get(&to), self.left(deadline)) {
+        let (peer, micros) = match (self.way(to), self.left(deadline)) {
             (None, _) => return Err(CallError::NotSent(NotSent::Unreachable)),
             (Some(_), 0) => return Err(CallError::NotSent(NotSent::Expired)),
             (Some(way), micros) => (way.to_group(group), micros),
@@ -184,10 +203,10 @@ impl Links {
         chunk: SnapshotChunk,
         deadline: Monotonic,
     ) -> Result<Bytes, CallError> {
-        let (peer, micros) = match (self.0.ways.get(&to), self.left(deadline)) {
+        let (peer, micros) = match (self.way(to), self.left(deadline)) {
             (None, _) => return Err(CallError::NotSent(NotSent::Unreachable)),
             (Some(_), 0) => return Err(CallError::NotSent(NotSent::Expired)),
-            (Some(way), micros) => (way.bulk(), micros),
+            (Some(way), micros) => (way.bulk().clone(), micros),
         };
         peer.chunk(chunk, micros).await
     }
@@ -198,7 +217,7 @@ impl Links {
 
     /// Whether a node was heard within the last two seconds. This node is always up.
     pub(crate) fn is_up(&self, node: NodeId) -> bool {
-        node == self.0.me || self.0.ways.get(&node).is_some_and(Way::is_up)
+        node == self.0.me || self.way(node).is_some_and(|way| way.is_up())
     }
 
     /// Whether this node's wall clock is more than 500 ms from what most members say the time is. False when fewer than a
@@ -209,9 +228,9 @@ impl Links {
 
     /// How far this node's wall clock is behind most clocks of the cluster (ahead: negative), in microseconds, if that can be told.
     pub(crate) fn clock_behind_micros(&self) -> Option<i64> {
-        let heard = self.0.ways.iter().filter(|(_, way)| way.is_up());
-        let ahead = heard.filter_map(|(node, way)| Some((*node, way.status().clock_ahead_micros?))).collect();
-        clock::behind_most(&ahead, self.0.members.len())
+        let heard = self.ways().into_iter().filter(|way| way.is_up());
+        let ahead = heard.filter_map(|way| Some((way.node, way.status().clock_ahead_micros?))).collect();
+        clock::behind_most(&ahead, self.members().len())
     }
 
     /// The node takes messages and calls from now on.
@@ -228,7 +247,7 @@ impl Links {
         if let Some(listener) = ground.listener.get() {
             listener.stop();
         }
-        for way in self.0.ways.values() {
+        for way in self.ways() {
             way.stop();
         }
         let node = ground.node.take();
@@ -250,9 +269,100 @@ impl Links {
         self.0.ground.as_ref().map(|ground| ground.stop.clone()).unwrap_or_default()
     }
 
-    /// This core's ways.
-    pub(super) fn ways(&self) -> &BTreeMap<NodeId, Way> {
-        &self.0.ways
+    /// This core's ways, in the order of nodes.
+    pub(super) fn ways(&self) -> Vec<Rc<Way>> {
+        self.0.ways.borrow().values().cloned().collect()
+    }
+
+    /// This core's way to a node.
+    pub(super) fn way(&self, node: NodeId) -> Option<Rc<Way>> {
+        self.0.ways.borrow().get(&node).cloned()
+    }
+
+    /// Starts to connect to a node, in the place of an earlier way to it.
+    fn add_way(&self, node: NodeId, address: PeerAddress) -> Result<(), ClusterError> {
+        let Some(ground) = &self.0.ground else { return Ok(()) };
+        let way = Way::start(&ground.env, node, address, ground.local.clone(), ground.setup.security.clone())?;
+        let way = Rc::new(way);
+        let before = self.0.ways.borrow_mut().insert(node, Rc::clone(&way));
+        if let Some(before) = before {
+            before.stop();
+        }
+        watch::follow_one(&ground.env, self, &way);
+        Ok(())
+    }
+
+    /// The ways are those of the roll's members from now on.
+    fn connect(&self) {
+        let (Some(ground), Some(roll)) = (&self.0.ground, self.roll()) else { return };
+        let strangers: Vec<Rc<Way>> =
+            self.ways().into_iter().filter(|way| !roll.members.contains_key(&way.node)).collect();
+        for way in strangers {
+            self.0.ways.borrow_mut().remove(&way.node);
+            way.stop();
+        }
+        for (node, seat) in roll.members.iter().filter(|(node, _)| **node != self.0.me) {
+            // As long as the roll is the one that the cluster was formed with, this node's settings say where the others are.
+            let given = ground.setup.peers.get(&node.0).filter(|_| roll.version <= FORMED);
+            match (given, self.way(*node)) {
+                (Some(given), None) => {
+                    if let Err(error) = self.add_way(*node, given.clone()) {
+                        tracing::error!(node = node.0, %error, "no connections to a node can be made");
+                    }
+                }
+                (None, Some(way)) if way.place().to_string() != seat.address => self.look_up(*node, seat),
+                (None, None) => self.look_up(*node, seat),
+                (_, Some(_)) => {}
+            }
+        }
+    }
+
+    /// Connects to a member as soon as its address is found.
+    fn look_up(&self, node: NodeId, seat: &Seat) {
+        let Some(ground) = &self.0.ground else { return };
+        let (links, env, seat, ending) = (self.clone(), ground.env.clone(), seat.clone(), self.ending());
+        ground.env.spawn("look up a node", async move {
+            while !ending.is_requested() {
+                let is_wanted = links.roll().is_some_and(|roll| roll.members.get(&node) == Some(&seat));
+                let is_there = links.way(node).is_some_and(|way| way.place().to_string() == seat.address);
+                if is_there || !is_wanted {
+                    return;
+                }
+                match links.resolve(&seat.address).await {
+                    Ok(address) => match links.add_way(node, address) {
+                        Ok(()) => return,
+                        Err(error) => tracing::error!(node = node.0, %error, "no connections to a node can be made"),
+                    },
+                    Err(error) => {
+                        tracing::warn!(node = node.0, address = seat.address, %error, "the address of a node cannot be found");
+                    }
+                }
+                env.sleep(LOOK_UP_MICROS).await;
+            }
+        });
+    }
+
+    /// The address that a text stands for now.
+    async fn resolve(&self, place: &str) -> std::io::Result<PeerAddress> {
+        let Some(ground) = &self.0.ground else { return Err(std::io::Error::other("there is no network")) };
+        let found = HostPort::parse(place).ok_or_else(|| std::io::Error::other("it is no HOST:PORT"))?;
+        let (resolve, host) = (ground.setup.resolve.clone(), found.host.clone());
+        let addr = ground.env.blocking(move || (resolve.0)(&found)).await?;
+        Ok(PeerAddress { host, addr })
+    }
+
+    /// Looks a node up again that is not reached, and connects to where it is now, if that is elsewhere.
+    pub(super) async fn look_up_again(&self, way: &Way) {
+        let place = way.place().to_string();
+        if let Ok(address) = self.resolve(&place).await
+            && address.addr != way.address.addr
+            && !way.ended.is_requested()
+        {
+            tracing::info!(node = way.node.0, place, address = %address.addr, "a node's name stands for another address now");
+            if let Err(error) = self.add_way(way.node, address) {
+                tracing::error!(node = way.node.0, %error, "no connections to a node can be made");
+            }
+        }
     }
 
     /// This core's listener.
@@ -261,8 +371,35 @@ impl Links {
     }
 
     /// The roll, once the cluster is formed.
-    pub(crate) fn roll(&self) -> Option<&Roll> {
-        self.0.ground.as_ref()?.roll.get()
+    pub(crate) fn roll(&self) -> Option<Rc<Roll>> {
+        self.0.ground.as_ref()?.roll.borrow().clone()
+    }
+
+    fn newest(&self) -> Option<Rc<replicated::Roll>> {
+        self.0.ground.as_ref()?.newest.borrow().clone()
+    }
+
+    /// Nodes that are being taken out, as far as this node knows.
+    pub(crate) fn leaving(&self) -> BTreeSet<NodeId> {
+        let newest = self.newest();
+        let members = newest.iter().flat_map(|roll| &roll.members);
+        members.filter(|(_, member)| member.leaving).map(|(node, _)| NodeId(*node)).collect()
+    }
+
+    /// Who is to vote in a group that is being moved, as far as this node knows.
+    pub(crate) fn target_of(&self, group: u32) -> Option<BTreeSet<u64>> {
+        self.newest()?.targets.get(&group).cloned()
+    }
+
+    /// The roll is this from now on, unless a newer one is known: connects to who came, and disconnects who went.
+    pub(crate) fn renew(&self, roll: Roll, newest: replicated::Roll) {
+        let Some(ground) = &self.0.ground else { return };
+        if self.roll().is_some_and(|known| known.version > roll.version) {
+            return;
+        }
+        *ground.newest.borrow_mut() = Some(Rc::new(newest));
+        self.seal(roll);
+        self.connect();
     }
 
     /// The cluster's identity, which all of its nodes found by themselves; none for a cluster of one.
@@ -301,16 +438,19 @@ impl Links {
 
     /// Whether a node that has proven the secret may connect.
     pub(super) fn admit(&self, node: NodeId, incarnation: Incarnation) -> Result<(), String> {
+        if self.newest().is_some_and(|roll| roll.gone.contains(&node.0)) {
+            return Err(has_left(node));
+        }
         if let Some(roll) = self.roll() {
             return roll.admit(node, incarnation);
         }
-        if self.0.ways.contains_key(&node) {
+        if self.way(node).is_some() {
             return Ok(());
         }
         Err(format!(
             "node {node} is not among the --peers of node {}, which are nodes {}",
             self.0.me,
-            listed(&self.0.members)
+            listed(&self.members())
         ))
     }
 
@@ -320,25 +460,31 @@ impl Links {
     /// Another node will not have this one.
     pub(super) fn greeted(&self) -> Result<Option<Roll>, ClusterError> {
         let Some(ground) = &self.0.ground else { return Ok(None) };
-        let mut members = BTreeMap::from([(self.0.me, ground.incarnation)]);
-        for (node, way) in &self.0.ways {
+        let seat = |node: NodeId, incarnation| {
+            let address = ground.setup.place_of(node.0).unwrap_or_default();
+            (node, Seat { incarnation, address })
+        };
+        let mut members = BTreeMap::from([seat(self.0.me, ground.incarnation)]);
+        for way in self.ways() {
             let status = way.status();
             if let Some(Refused { reason: RefusedReason::NotAdmitted, text }) = status.refused {
-                return Err(ClusterError::Refused { node: *node, text });
+                return Err(ClusterError::Refused { node: way.node, text });
             }
             if let Some(objection) = way.objection.borrow().clone() {
                 return Err(ClusterError::OtherLayout(objection));
             }
             let (Some(link), Some(there)) = (status.link, way.there()) else { continue };
             if link.incarnation == there.incarnation {
-                members.insert(*node, there.incarnation);
+                members.extend([seat(way.node, there.incarnation)]);
             }
         }
-        if members.len() < self.0.members.len() {
+        if members.len() < ground.setup.peers.len() {
             return Ok(None);
         }
-        let wire: Vec<_> = self.0.members.iter().copied().map(wire_node).collect();
-        Ok(Some(Roll { cluster: ground.setup.secret()?.cluster_of(&wire), me: self.0.me, members }))
+        let wire: Vec<_> = members.keys().copied().map(wire_node).collect();
+        let cluster = ground.setup.secret()?.cluster_of(&wire);
+        let founders = members.keys().copied().collect();
+        Ok(Some(Roll { cluster, me: self.0.me, version: FORMED, founders, members }))
     }
 
     /// The cluster is formed: from now on the roll decides who is let in.
@@ -346,20 +492,19 @@ impl Links {
         let Some(ground) = &self.0.ground else { return };
         if let Some(listener) = ground.listener.get() {
             for link in listener.links() {
-                if roll.admit(raft_node(link.peer), link.incarnation).is_err() {
+                if link.lane != Lane::Join && roll.admit(raft_node(link.peer), link.incarnation).is_err() {
                     listener.disconnect(link.peer);
                 }
             }
         }
-        let _ = ground.roll.set(roll);
+        *ground.roll.borrow_mut() = Some(Rc::new(roll));
     }
 
     /// Who is not connected, each with why, for people; `None` when everyone is.
     pub(crate) fn missing(&self) -> Option<String> {
         let missing: Vec<String> = self
-            .0
-            .ways
-            .values()
+            .ways()
+            .into_iter()
             .filter(|way| way.there().is_none() || way.status().link.is_none())
             .map(|way| {
                 let trouble = way.status().trouble.unwrap_or_else(|| "it has not answered yet".into());
@@ -377,7 +522,7 @@ mod tests {
     #[test]
     fn a_cluster_of_one_is_node_1_and_has_nobody_to_speak_to() {
         let links = Links::alone();
-        assert_eq!((links.me(), links.members()), (NodeId(1), &[NodeId(1)][..]));
+        assert_eq!((links.me(), links.members()), (NodeId(1), vec![NodeId(1)]));
         assert!(links.is_alone() && links.is_up(NodeId(1)) && !links.is_up(NodeId(2)) && !links.clock_is_wrong());
         assert_eq!(links.missing(), None);
     }

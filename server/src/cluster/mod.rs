@@ -1,7 +1,7 @@
 //! # The other nodes
 //!
 //! Owns what one node knows of the cluster that it is part of, and its connections to the others: its [place](setup) as the settings
-//! have it, the [roll] of members that its folder keeps, how a cluster is [formed](formation), the [links] that carry messages, calls and
+//! have it, the [roll] of members that its folder keeps, how a cluster is [formed](formation) and [joined](join), the [links] that carry messages, calls and
 //! snapshots, what [comes in](incoming) on the others' links, the [overview] for people, and the [conversion](convert) between Raft's messages and `net`'s.
 //! Must never: decide for a group (that is Raft's), or let a node in that is not the one that the cluster was formed with.
 
@@ -12,9 +12,10 @@ mod figures;
 mod formation;
 mod incoming;
 mod introduction;
+mod join;
 pub(crate) mod links;
 pub(crate) mod overview;
-mod roll;
+pub(crate) mod roll;
 mod setup;
 mod signs;
 mod watch;
@@ -24,4 +25,4 @@ pub use error::{ClusterError, SetupError};
 pub(crate) use formation::{Formed, Forming};
 pub(crate) use introduction::NOT_READY;
 pub(crate) use links::Links;
-pub use setup::{ClusterSetup, Lookup, PeerAddress};
+pub use setup::{ClusterSetup, Lookup, PeerAddress, Resolve};

@@ -2,7 +2,7 @@
 //!
 //! Nothing is asked of other nodes: an overview is there when they are not. What this node cannot know of another is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_net::api::{ClusterHealthAnswer, ClusterNode};
 use highwater_raft::NodeId;
@@ -26,6 +26,8 @@ pub(crate) struct Standing {
     pub(crate) applied: u64,
     /// Who leads it, as this node knows.
     pub(crate) leader: Option<NodeId>,
+    /// Who votes in it, as this node knows.
+    pub(crate) voters: BTreeSet<NodeId>,
     /// Of a group that is led here: up to where each other member holds the log.
     pub(crate) matched: BTreeMap<NodeId, u64>,
 }
@@ -46,6 +48,8 @@ pub(crate) struct Seen {
     pub(crate) process: Option<ProcessFigures>,
     /// Where its HTTP API listens.
     pub(crate) api_addr: String,
+    /// Nodes that are being taken out.
+    pub(crate) leaving: BTreeSet<NodeId>,
 }
 
 /// The cluster as this node sees it.
@@ -57,13 +61,22 @@ pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAns
         .iter()
         .map(|node| {
             let is_leader = meta.leader == Some(*node);
-            let seen_node = match links.ways().get(node) {
-                Some(way) => other(env, way),
-                None => this(links, seen),
+            let seen_node = match links.way(*node) {
+                Some(way) => other(env, &way),
+                None if *node == me => this(links, seen),
+                None => unknown(*node, links),
             };
-            let role = if is_leader { "leader" } else { "follower" }.to_owned();
+            let is_leaving = seen.leaving.contains(node) && seen_node.status == "up";
+            let status = if is_leaving { "leaving".to_owned() } else { seen_node.status.clone() };
+            let is_learner = !meta.voters.is_empty() && !meta.voters.contains(node);
+            let role = match (is_leader, is_learner) {
+                (true, _) => "leader",
+                (false, true) => "learner",
+                (false, false) => "follower",
+            };
+            let role = role.to_owned();
             let replication_lag = lag(seen, *node);
-            ClusterNode { is_leader, role, groups_leading: leading(*node), replication_lag, ..seen_node }
+            ClusterNode { is_leader, role, status, groups_leading: leading(*node), replication_lag, ..seen_node }
         })
         .collect();
     let clock_behind = links.clock_behind_micros().filter(|_| !links.is_alone());
@@ -73,7 +86,7 @@ pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAns
         reason,
         version: VERSION.to_owned(),
         build_date: option_env!("HIGHWATER_BUILD_DATE").unwrap_or("unknown").to_owned(),
-        is_cluster_mode: !links.is_alone(),
+        is_cluster_mode: !links.is_alone() && links.members().len() > 1,
         cluster_id: format!("{:032x}", links.cluster_id().unwrap_or(seen.cluster)),
         node_id: me.0,
         is_leader: meta.leader == Some(me),
@@ -134,7 +147,12 @@ pub(crate) fn standing(row: &Row) -> Option<(u32, Standing)> {
     let matched =
         |peer: &serde_json::Value| Some((NodeId(peer.get("node_id")?.as_u64()?), peer.get("matched")?.as_u64()?));
     let matched = peers.as_array().into_iter().flatten().filter_map(matched).collect();
-    Some((group, Standing { term: number(3)?, last: number(4)?, applied: number(5)?, leader, matched }))
+    let voters: Vec<u64> = match row.get(13) {
+        Some(Value::Json(text)) => serde_json::from_str(text).unwrap_or_default(),
+        Some(_) | None => Vec::new(),
+    };
+    let voters = voters.into_iter().map(NodeId).collect();
+    Some((group, Standing { term: number(3)?, last: number(4)?, applied: number(5)?, leader, voters, matched }))
 }
 
 /// Entries that a node lacks of the groups that are led here; none when no group here knows of it.
@@ -174,7 +192,7 @@ fn since_quorum(links: &Links) -> Option<u64> {
     if needed == 0 {
         return Some(0);
     }
-    let mut heard: Vec<u64> = links.ways().values().filter_map(Way::heard_ago).collect();
+    let mut heard: Vec<u64> = links.ways().iter().filter_map(|way| way.heard_ago()).collect();
     heard.sort_unstable();
     heard.get(needed - 1).map(|micros| micros / 1000)
 }
@@ -202,6 +220,33 @@ fn this(links: &Links, seen: &Seen) -> ClusterNode {
         round_trip_us: None,
         clock_ahead_ms: None,
         version: Some(VERSION.to_owned()),
+    }
+}
+
+/// A member whose address is not found yet.
+fn unknown(node: NodeId, links: &Links) -> ClusterNode {
+    let roll = links.roll();
+    let seat = roll.as_ref().and_then(|roll| roll.members.get(&node));
+    ClusterNode {
+        node_id: node.0,
+        role: String::new(),
+        status: "down".to_owned(),
+        api_addr: None,
+        rpc_addr: seat.map(|seat| seat.address.clone()),
+        is_self: false,
+        is_leader: false,
+        groups_leading: 0,
+        replication_lag: None,
+        catchup_progress_pct: None,
+        hostname: None,
+        memory_usage_mb: None,
+        cpu_usage_percent: None,
+        uptime_seconds: None,
+        uptime_human: None,
+        heard_ms: None,
+        round_trip_us: None,
+        clock_ahead_ms: None,
+        version: None,
     }
 }
 
@@ -256,7 +301,8 @@ mod tests {
         let groups = [(META, Standing { term: 3, applied: 9, leader, ..Standing::default() })].into();
         let (cluster, total_groups, uptime_micros) = (0xab, 1, 61_000_000);
         let (waits, process, api_addr) = (None, None, "a:1".to_owned());
-        Seen { cluster, total_groups, groups, waits, uptime_micros, process, api_addr }
+        let leaving = BTreeSet::new();
+        Seen { cluster, total_groups, groups, waits, uptime_micros, process, api_addr, leaving }
     }
 
     #[test]
@@ -285,12 +331,14 @@ mod tests {
         let peers = r#"[{"node_id":1,"kind":"voter","matched":5},{"node_id":3,"kind":"voter"}]"#;
         let numbers = [number(7), number(2), text(), number(3), number(12), number(9), number(10), text(), number(2)];
         let mut row = numbers.to_vec();
-        let stands = Standing { term: 3, last: 12, applied: 9, leader: Some(NodeId(2)), matched: BTreeMap::new() };
+        let stands = Standing { term: 3, last: 12, applied: 9, leader: Some(NodeId(2)), ..Standing::default() };
         assert_eq!(standing(&row), Some((7, stands.clone())));
         row.extend([text(), Value::Json(peers.into())]);
         assert_eq!(standing(&row), Some((7, Standing { matched: [(NodeId(1), 5)].into(), ..stands })));
         let seen = Seen { groups: [standing(&row).unwrap()].into(), ..seen(None) };
         assert_eq!((lag(&seen, NodeId(1)), lag(&seen, NodeId(3))), (Some(7), None));
+        row.extend([number(0), number(0), Value::Json("[1,2]".into())]);
+        assert_eq!(standing(&row).unwrap().1.voters, [NodeId(1), NodeId(2)].into());
         row.truncate(8);
         row.push(Value::Null);
         assert_eq!(standing(&row).unwrap().1.leader, None);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use highwater_net::rpc::{ClusterSecret, MutualTls, RpcError, Security, TlsSettings};
 
@@ -26,8 +27,12 @@ pub struct PeerAddress {
 pub struct ClusterSetup {
     /// This node's id.
     pub me: u64,
-    /// Every node of the cluster, this one too.
+    /// The nodes that form the cluster, this one too; of a node that joins, only itself.
     pub peers: BTreeMap<u64, PeerAddress>,
+    /// The members that a node which joins asks; empty for one that forms a cluster.
+    pub join: Vec<HostPort>,
+    /// Finds the address that a name stands for. May block.
+    pub resolve: Resolve,
     /// Where this node listens for the others.
     pub rpc_addr: SocketAddr,
     /// Where clients reach this node, as the others show it.
@@ -37,6 +42,22 @@ pub struct ClusterSetup {
     /// How connections between nodes are protected.
     pub security: Security,
     secret: Vec<u8>,
+}
+
+/// Finds the address of a host. Names are looked up where the machine can be asked; elsewhere only addresses are understood.
+#[derive(Clone)]
+pub struct Resolve(pub Arc<ResolveFn>);
+
+/// The function of a [`Resolve`].
+pub type ResolveFn = dyn Fn(&HostPort) -> io::Result<SocketAddr> + Send + Sync;
+
+impl Default for Resolve {
+    fn default() -> Self {
+        Self(Arc::new(|place| {
+            let address = place.host.parse().map_err(|_| io::Error::other("no names are known here"))?;
+            Ok(SocketAddr::new(address, place.port))
+        }))
+    }
 }
 
 impl fmt::Debug for ClusterSetup {
@@ -54,8 +75,9 @@ pub struct Lookup<'a> {
 }
 
 /// Settings that mean nothing without `cluster.peers`.
-const ONLY_WITH_PEERS: [&str; 8] = [
+const ONLY_WITH_PEERS: [&str; 9] = [
     "node_id",
+    "cluster.rpc_addr",
     "rpc.addr",
     "cluster.secret",
     "cluster.secret_file",
@@ -72,6 +94,10 @@ impl ClusterSetup {
     /// [`SetupError`]: the settings must be changed first.
     pub fn of(config: &Config, lookup: &Lookup<'_>) -> Result<Option<Self>, SetupError> {
         let peers = &config.cluster_peers.0;
+        let join = config.cluster_join.0.clone();
+        if !join.is_empty() {
+            return Self::joining(config, lookup, join).map(Some);
+        }
         if peers.is_empty() {
             let orphan = ONLY_WITH_PEERS.into_iter().find(|name| config.origin(name) != Origin::Default);
             return match orphan {
@@ -108,7 +134,55 @@ impl ClusterSetup {
             given => HostPort::parse(given).ok_or_else(|| SetupError::ApiAddr(given.to_owned()))?.to_string(),
         };
         let (rpc_addr, hostname) = (config.rpc_addr, String::new());
-        Ok(Some(Self { me, peers: found, rpc_addr, api_addr, hostname, security, secret }))
+        let (join, resolve) = (Vec::new(), Resolve::default());
+        Ok(Some(Self { me, peers: found, join, resolve, rpc_addr, api_addr, hostname, security, secret }))
+    }
+
+    /// The place of a node that asks members of a cluster to be let in.
+    fn joining(config: &Config, lookup: &Lookup<'_>, join: Vec<HostPort>) -> Result<Self, SetupError> {
+        if !config.cluster_peers.0.is_empty() {
+            return Err(SetupError::JoinAndPeers);
+        }
+        if config.origin("node_id") == Origin::Default {
+            return Err(SetupError::JoinWithoutId);
+        }
+        if config.rpc_addr.port() == 0 {
+            return Err(SetupError::PortZero);
+        }
+        let me = config.node_id;
+        let place = match config.cluster_rpc_addr.0.as_str() {
+            "" if config.rpc_addr.ip().is_unspecified() => return Err(SetupError::Unreachable(config.rpc_addr)),
+            "" => HostPort { host: config.rpc_addr.ip().to_string(), port: config.rpc_addr.port() },
+            given => HostPort::parse(given).ok_or_else(|| SetupError::RpcAddr(given.to_owned()))?,
+        };
+        let secret = secret(config, lookup)?;
+        let security = security(config, lookup)?;
+        protected(&security, "rpc.addr", config.rpc_addr)?;
+        let addr = (lookup.resolve)(&place).map_err(|reason| SetupError::Unresolved {
+            node: me,
+            host: place.to_string(),
+            reason,
+        })?;
+        let api_addr = match config.cluster_api_addr.0.as_str() {
+            "" => config.http_addr.to_string(),
+            given => HostPort::parse(given).ok_or_else(|| SetupError::ApiAddr(given.to_owned()))?.to_string(),
+        };
+        let peers = BTreeMap::from([(me, PeerAddress { host: place.host, addr })]);
+        let (rpc_addr, hostname, resolve) = (config.rpc_addr, String::new(), Resolve::default());
+        Ok(Self { me, peers, join, resolve, rpc_addr, api_addr, hostname, security, secret })
+    }
+
+    /// The same with a way to look names up.
+    #[must_use]
+    pub fn resolving(mut self, resolve: impl Fn(&HostPort) -> io::Result<SocketAddr> + Send + Sync + 'static) -> Self {
+        self.resolve = Resolve(Arc::new(resolve));
+        self
+    }
+
+    /// Where a node of [`Self::peers`] is reached, as the cluster's roll keeps it.
+    pub(crate) fn place_of(&self, node: u64) -> Option<String> {
+        let peer = self.peers.get(&node)?;
+        Some(HostPort { host: peer.host.clone(), port: peer.addr.port() }.to_string())
     }
 
     /// The place of a node in a simulated network, which needs no protection.
@@ -122,12 +196,24 @@ impl ClusterSetup {
         Ok(Self {
             me,
             peers: peers.into_iter().map(|(node, addr)| (node, address(addr))).collect(),
+            join: Vec::new(),
+            resolve: Resolve::default(),
             rpc_addr,
             api_addr: String::new(),
             hostname: format!("node-{me}"),
             security: Security::Simulated,
             secret: secret.to_vec(),
         })
+    }
+
+    /// The place of a node in a simulated network that asks `seeds` to be let in.
+    ///
+    /// # Errors
+    /// A secret that is too short.
+    pub fn simulated_joiner(me: u64, own: SocketAddr, seeds: &[SocketAddr], secret: &[u8]) -> Result<Self, SetupError> {
+        let setup = Self::simulated(me, BTreeMap::from([(me, own)]), secret)?;
+        let join = seeds.iter().map(|seed| HostPort { host: seed.ip().to_string(), port: seed.port() });
+        Ok(Self { join: join.collect(), ..setup })
     }
 
     /// The same on a machine of this name.
@@ -149,6 +235,9 @@ impl ClusterSetup {
     /// The place in words, for people.
     #[must_use]
     pub fn place(&self) -> String {
+        if let Some(seed) = self.join.first() {
+            return format!("node {} of the cluster of {seed}, RPC on {}", self.me, self.rpc_addr);
+        }
         let ids = self.peers.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         format!("node {} of nodes {ids}, RPC on {}", self.me, self.rpc_addr)
     }

@@ -8,16 +8,16 @@ use crate::node::{Sign, Watch};
 
 impl Watch for Links {
     fn others(&self) -> Vec<NodeId> {
-        self.ways().keys().copied().collect()
+        self.ways().iter().map(|way| way.node).collect()
     }
 
     fn sign(&self, node: NodeId) -> Sign {
-        self.ways().get(&node).map_or(Sign::Lost, |way| Sign::of(way.status().link.is_some(), way.silent_for()))
+        self.way(node).map_or(Sign::Lost, |way| Sign::of(way.status().link.is_some(), way.silent_for()))
     }
 
     /// A node whose clock differs much from this one's hands over what it leads, or this one does.
     fn may_lead(&self, node: NodeId) -> bool {
-        let ahead = self.ways().get(&node).and_then(|way| way.status().clock_ahead_micros);
+        let ahead = self.way(node).and_then(|way| way.status().clock_ahead_micros);
         !clock::is_wrong(ahead)
     }
 }

@@ -1,12 +1,15 @@
 //! Watches over one core's links: introduces this node on new ones, and says in the log what becomes of other nodes and of the clock.
 
+use std::rc::Rc;
+
 use futures_lite::future;
 use highwater_net::rpc::CallError;
-use highwater_raft::NodeId;
+use highwater_net::rpc::hello::RefusedReason;
 use highwater_runtime::{Env, Rt};
 
+use super::error::ClusterError;
 use super::introduction::{INTRODUCTION, Introduction, OTHER_LAYOUT};
-use super::links::Links;
+use super::links::{Links, has_left};
 use super::way::{There, Way};
 use crate::stop::Stop;
 
@@ -14,14 +17,18 @@ use crate::stop::Stop;
 const INTRODUCTION_MICROS: u64 = 2_000_000;
 /// Pause before a node that did not answer an introduction is asked again, in microseconds.
 const PAUSE_MICROS: u64 = 100_000;
+/// A node that was not reached for so long is looked up again, in microseconds.
+const LOOK_UP_MICROS: u64 = 10_000_000;
 /// How often the clock is compared for the log, in microseconds.
 const CLOCK_MICROS: u64 = 5_000_000;
 
-/// Starts the watches of this core's links.
+/// Starts to follow one node.
+pub(crate) fn follow_one(env: &Rt, links: &Links, way: &Rc<Way>) {
+    env.spawn("link", follow(env.clone(), links.clone(), Rc::clone(way)));
+}
+
+/// Starts the watch of the clock.
 pub(crate) fn start(env: &Rt, links: &Links) {
-    for node in links.ways().keys() {
-        env.spawn("link", follow(env.clone(), links.clone(), *node));
-    }
     if links.is_first_core() && !links.is_alone() {
         env.spawn("cluster clock", compare_clocks(env.clone(), links.clone()));
     }
@@ -46,26 +53,44 @@ async fn compare_clocks(env: Rt, links: Links) {
     }
 }
 
-/// Follows one node: introduces this one whenever a link comes up, and says when it is there and when it is gone.
-async fn follow(env: Rt, links: Links, node: NodeId) {
-    let (Some(way), ending) = (links.ways().get(&node), links.ending()) else { return };
+/// Follows one node: introduces this one whenever a link comes up, and says when it is there and when it is gone. A node that is not
+/// reached for a while is looked up again: its name may stand for another address by now.
+async fn follow(env: Rt, links: Links, way: Rc<Way>) {
+    let ending = links.ending();
     let mut was = (false, String::new());
-    while !ending.is_requested() {
-        future::or(ending.requested(), way.first().changed()).await;
+    let mut looked_up = env.now();
+    while !ending.is_requested() && !way.ended.is_requested() {
+        let ends = future::or(ending.requested(), way.ended.requested());
+        future::or(ends, way.first().changed()).await;
         if way.status().link.is_some() {
-            introduce(&env, &links, way, &ending).await;
+            introduce(&env, &links, &way, &ending).await;
+            looked_up = env.now();
+        } else if env.now().micros_since(looked_up) > LOOK_UP_MICROS {
+            looked_up = env.now();
+            links.look_up_again(&way).await;
         }
         // One line per node is enough.
-        if links.is_first_core() && !ending.is_requested() {
-            was = report(way, was);
+        if links.is_first_core() && !ending.is_requested() && !way.ended.is_requested() {
+            was = report(&way, was);
+            if was_taken_out(&links, &way) {
+                let words = has_left(links.me());
+                env.fail_stop(&ClusterError::TakenOut(words).to_string()).await;
+            }
         }
     }
+}
+
+/// Whether the other node says that this one has left the cluster: nothing is to be done here any more.
+fn was_taken_out(links: &Links, way: &Way) -> bool {
+    way.status()
+        .refused
+        .is_some_and(|refused| refused.reason == RefusedReason::NotAdmitted && refused.text == has_left(links.me()))
 }
 
 async fn introduce(env: &Rt, links: &Links, way: &Way, ending: &Stop) {
     let own = links.introduction();
     while let Some(link) = way.status().link {
-        if ending.is_requested() {
+        if ending.is_requested() || way.ended.is_requested() {
             return;
         }
         match way.first().call(INTRODUCTION, own.encode(), INTRODUCTION_MICROS).await {

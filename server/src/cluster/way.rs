@@ -14,6 +14,8 @@ use highwater_runtime::{CoreId, Env, Monotonic, Rt};
 use super::convert::wire_node;
 use super::introduction::Introduction;
 use super::setup::PeerAddress;
+use crate::config::HostPort;
+use crate::stop::Stop;
 
 /// A node that was not heard for so long is not up, in microseconds.
 pub(crate) const DOWN_MICROS: u64 = 2_000_000;
@@ -50,6 +52,8 @@ pub(crate) struct Way {
     started: Monotonic,
     /// What the other node had against this one's introduction.
     pub(crate) objection: RefCell<Option<String>>,
+    /// Requested when the way ends.
+    pub(crate) ended: Stop,
 }
 
 impl Way {
@@ -66,7 +70,13 @@ impl Way {
         let bulk = Peer::start(env, config(Lane::Bulk, 0))?;
         let (started, env, more) = (env.now(), env.clone(), RefCell::default());
         let (there, objection) = (RefCell::default(), RefCell::default());
-        Ok(Self { node, address, env, local, security, first, more, bulk, there, started, objection })
+        let ended = Stop::default();
+        Ok(Self { node, address, env, local, security, first, more, bulk, there, started, objection, ended })
+    }
+
+    /// Where the node is said to be.
+    pub(crate) fn place(&self) -> HostPort {
+        HostPort { host: self.address.host.clone(), port: self.address.addr.port() }
     }
 
     /// The connection whose state stands for the node.
@@ -154,6 +164,7 @@ impl Way {
 
     /// Ends all of them.
     pub(crate) fn stop(&self) {
+        self.ended.request();
         let more = self.more.borrow();
         for peer in [&self.first, &self.bulk].into_iter().chain(more.iter()) {
             peer.stop();

@@ -47,6 +47,9 @@ pub struct Args {
     /// All nodes of the cluster, this one too: 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT (their RPC addresses).
     #[arg(long, value_name = "LIST")]
     pub peers: Option<String>,
+    /// Members (HOST:PORT, ... of their RPC addresses) that this new node asks to be let in; instead of --peers.
+    #[arg(long, value_name = "LIST")]
+    pub join: Option<String>,
     /// What all nodes of the cluster share. Better given as HIGHWATER_CLUSTER_SECRET or in cluster.secret_file: arguments are public.
     #[arg(long, value_name = "S")]
     pub cluster_secret: Option<String>,
@@ -93,6 +96,7 @@ impl Args {
             ("--node-id", "node_id", &self.node_id),
             ("--rpc-addr", "rpc.addr", &self.rpc_addr),
             ("--peers", "cluster.peers", &self.peers),
+            ("--join", "cluster.join", &self.join),
             ("--cluster-secret", "cluster.secret", &self.cluster_secret),
             ("--api-addr", "cluster.api_addr", &self.api_addr),
             ("--log-level", "log.level", &self.log_level),

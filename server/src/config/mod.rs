@@ -12,7 +12,7 @@ mod units;
 use std::path::{Path, PathBuf};
 
 pub use args::{Args, Command};
-pub use peers::{HostPort, Peers};
+pub use peers::{HostPort, Peers, Seeds};
 pub use settings::{Config, DEFINITIONS, Definition, Setting};
 pub use sources::Origin;
 pub use units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, Text};

@@ -50,6 +50,26 @@ impl HostPort {
     }
 }
 
+/// Members of a cluster that a new node asks to be let in: `10.0.0.1:2910,db-2.local:2910`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seeds(pub Vec<HostPort>);
+
+impl SettingValue for Seeds {
+    const KIND: &'static str = "addresses";
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let seeds = parts.map(|part| {
+            let example =
+                "give HOST:PORT of one or more members (their RPC addresses), for example 10.0.0.1:2910,10.0.0.2:2910";
+            HostPort::parse(part).ok_or_else(|| format!("has no host and port in '{part}'; {example}"))
+        });
+        seeds.collect::<Result<_, _>>().map(Self)
+    }
+    fn show(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
 impl SettingValue for Peers {
     const KIND: &'static str = "nodes";
     fn parse(text: &str) -> Result<Self, String> {

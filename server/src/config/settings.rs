@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::ConfigError;
-use super::peers::Peers;
+use super::peers::{Peers, Seeds};
 use super::sources::{Given, Merged, Origin};
 use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, Text};
 
@@ -190,6 +190,10 @@ settings! {
     rpc_addr: SocketAddr = "127.0.0.1:2910", "rpc.addr", "cluster";
     /// All nodes of the cluster, this one too, each as ID=HOST:PORT with its RPC address. Without it the node is a cluster of its own.
     cluster_peers: Peers = "", "cluster.peers", "cluster";
+    /// RPC addresses of members (HOST:PORT, ...) that a new node with an empty data folder asks to be let in. Instead of cluster.peers.
+    cluster_join: Seeds = "", "cluster.join", "cluster";
+    /// Where the other nodes reach a node that joins (HOST:PORT), as the cluster's roll keeps it. Empty: rpc.addr.
+    cluster_rpc_addr: Text = "", "cluster.rpc_addr", "cluster";
     /// What all nodes of the cluster share and prove to one another: 16 bytes or more, drawn at random (openssl rand -hex 32).
     cluster_secret: Secret = "", "cluster.secret", "cluster";
     /// File with the cluster's secret, instead of cluster.secret. White space at its end does not count.

@@ -25,6 +25,7 @@ impl Service {
                     uptime_micros: 0,
                     process: None,
                     api_addr,
+                    leaving: links.leaving(),
                 };
                 overview::overview(self.env(), &links, &seen)
             }

@@ -19,6 +19,7 @@ pub(crate) enum StatementKind {
     User,
     Consume,
     Ack,
+    Cluster,
 }
 
 impl StatementKind {
@@ -34,6 +35,7 @@ impl StatementKind {
             Plan::User(_) => Self::User,
             Plan::Consume(_) => Self::Consume,
             Plan::Ack(_) => Self::Ack,
+            Plan::Cluster(_) => Self::Cluster,
         }
     }
 
@@ -47,6 +49,7 @@ impl StatementKind {
             Self::User => "user",
             Self::Consume => "consume",
             Self::Ack => "ack",
+            Self::Cluster => "cluster",
         }
     }
 }

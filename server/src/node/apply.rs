@@ -45,8 +45,6 @@ struct Effects {
     bytes: u64,
     /// The outbox has grown.
     outbox: bool,
-    /// The group's catalog has changed.
-    catalog: bool,
 }
 
 /// Applies committed entries of several groups: of each all that is in memory, or one page of what is read from the log.
@@ -118,7 +116,6 @@ impl Run {
             self.state.apply(index, &entry.data).await?
         };
         effects.outbox |= applied.outbox;
-        effects.catalog |= applied.catalog_changed;
         effects.answers.extend(self.replica.settle(entry.index, entry.term, applied.outcome));
         Ok(())
     }
@@ -143,7 +140,8 @@ impl Run {
         if effects.outbox {
             host.outbox.notify();
         }
-        if effects.catalog && group == META {
+        // The roll may have changed as well; meta has few entries.
+        if group == META {
             host.definitions.notify();
         }
         Ok(())

@@ -146,6 +146,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
     async fn run(&mut self) -> Result<(), String> {
         let host = Rc::clone(&self.host);
         let mut writing: UnderWay<Durable> = None;
+        let mut installing: UnderWay<Durable> = None;
         let mut applying: UnderWay<Vec<Run>> = None;
         loop {
             let seen = host.work.seen();
@@ -153,18 +154,21 @@ impl<S: Fn(raft::Message)> Driver<S> {
                 self.take_in(writing.is_some())?;
                 self.gather();
             }
-            if writing.is_none() {
-                writing = self.next_write(applying.is_some());
+            if writing.is_none() && installing.is_none() {
+                installing = self.next_install();
             }
-            if applying.is_none() && self.installs.is_empty() {
+            if writing.is_none() {
+                writing = self.next_write();
+            }
+            if applying.is_none() {
                 applying = self.next_apply();
             }
-            if host.closing.get() && writing.is_none() && applying.is_none() {
+            if host.closing.get() && writing.is_none() && installing.is_none() && applying.is_none() {
                 return Ok(());
             }
             // A sole voter looks for more when its write is done.
             let work = (!(host.is_alone && writing.is_some())).then(|| host.work.changed_since(seen));
-            match next_event(&mut writing, &mut applying, work).await? {
+            match next_event([&mut writing, &mut installing], &mut applying, work).await? {
                 Event::Durable(durable) => self.durable(durable)?,
                 Event::Applied(runs) => self.applied(runs),
                 Event::Work => {}
@@ -336,28 +340,30 @@ impl<S: Fn(raft::Message)> Driver<S> {
         }
     }
 
-    /// The next step on the disk: the append of everything gathered so far, or a snapshot that nothing stands in the way of. What
-    /// was gathered before a snapshot is written before it.
-    fn next_write(&mut self, applying: bool) -> UnderWay<Durable> {
-        let (env, host) = (self.env.clone(), Rc::clone(&self.host));
-        let installs = self.installs.front().is_some_and(|install| {
-            let group = install.report.replica.group();
-            !applying && !self.next.reports.iter().any(|report| report.replica.group() == group)
-        });
-        if !self.next.reports.is_empty() && !installs {
-            let write = std::mem::take(&mut self.next);
-            return Some(Box::pin(async move {
-                append(&env, &host, write.batch)
-                    .await
-                    .map_err(|error| format!("the log cannot be written: {error}"))?;
-                Ok(Durable::Written(write.reports))
-            }));
-        }
-        if !installs {
+    /// The append of everything gathered so far.
+    fn next_write(&mut self) -> UnderWay<Durable> {
+        if self.next.reports.is_empty() {
             return None;
         }
-        let install = self.installs.pop_front()?;
-        self.states.remove(&install.report.replica.group());
+        let (env, host) = (self.env.clone(), Rc::clone(&self.host));
+        let write = std::mem::take(&mut self.next);
+        Some(Box::pin(async move {
+            append(&env, &host, write.batch).await.map_err(|error| format!("the log cannot be written: {error}"))?;
+            Ok(Durable::Written(write.reports))
+        }))
+    }
+
+    /// The next snapshot that nothing stands in the way of; asked while no append is under way. What was gathered of its group before is
+    /// written before it, and what was taken to be applied is applied before it. The other groups go on beside it.
+    fn next_install(&mut self) -> UnderWay<Durable> {
+        let install = self.installs.front()?;
+        let group = install.report.replica.group();
+        if self.next.reports.iter().any(|report| report.replica.group() == group) {
+            return None;
+        }
+        // While entries are being applied to it, the state is not here.
+        self.states.remove(&group)?;
+        let (host, install) = (Rc::clone(&self.host), self.installs.pop_front()?);
         Some(Box::pin(async move {
             let state = handover::install(&host, &install.report.replica, &install.meta, install.hard_state).await?;
             Ok(Durable::Installed(Box::new(state), install))
@@ -430,16 +436,18 @@ impl<S: Fn(raft::Message)> Driver<S> {
 
 /// What happens first. What is under way goes on in any case.
 async fn next_event(
-    writing: &mut UnderWay<Durable>,
+    mut on_disk: [&mut UnderWay<Durable>; 2],
     applying: &mut UnderWay<Vec<Run>>,
     mut work: Option<Changed<'_>>,
 ) -> Result<Event, String> {
     std::future::poll_fn(|context| {
-        if let Some(future) = writing
-            && let Poll::Ready(durable) = future.as_mut().poll(context)
-        {
-            *writing = None;
-            return Poll::Ready(durable.map(Event::Durable));
+        for step in &mut on_disk {
+            if let Some(future) = step
+                && let Poll::Ready(durable) = future.as_mut().poll(context)
+            {
+                **step = None;
+                return Poll::Ready(durable.map(Event::Durable));
+            }
         }
         if let Some(future) = applying
             && let Poll::Ready(applied) = future.as_mut().poll(context)
@@ -627,7 +635,7 @@ mod tests {
     }
 
     fn alone() -> Cast {
-        Cast { me: raft::NodeId(1), members: vec![raft::NodeId(1)] }
+        Cast { me: raft::NodeId(1), members: vec![raft::NodeId(1)], is_alone: true }
     }
 
     fn turn_of_eleven(host: &StoreHost) -> Turn {

@@ -290,7 +290,7 @@ impl Node {
         let errand = match &bound.plan {
             // A consume may wait for messages first.
             Plan::Consume(plan) => Errand { deadline: self.after_wait(began, plan.timeout_micros), ..errand },
-            Plan::Query(_) | Plan::Write(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Ack(_) => errand,
+            Plan::Query(_) | Plan::Write(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Ack(_) | Plan::Cluster(_) => errand,
         };
         Ok(Run {
             identity: request.identity.clone(),
@@ -330,6 +330,7 @@ impl Node {
             Plan::User(plan) => self.change_user(run, plan.clone()).await,
             Plan::Consume(plan) => self.consume_statement(run, plan, token).await,
             Plan::Ack(plan) => self.ack_statement(run, plan, token).await,
+            Plan::Cluster(plan) => self.cluster_statement(run, *plan).await,
         }
     }
 }
@@ -388,7 +389,7 @@ fn dml_of(plan: &Plan) -> Option<Dml> {
             WriteKind::Update { .. } => Dml::Update,
             WriteKind::Delete { .. } => Dml::Delete,
         }),
-        Plan::Query(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) => None,
+        Plan::Query(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => None,
     }
 }
 

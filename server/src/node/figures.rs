@@ -78,9 +78,9 @@ impl Node {
                 .wakings()
                 .into_iter()
                 .map(|(why, count)| Sample::counter("driver_wakings", "groups", count as f64, help).label("why", why));
-            samples.extend(
-                own.into_iter().chain(refused).chain(wakings).map(|sample| sample.label("store", store.to_string())),
-            );
+            let snapshots = host.snapshots.get().into_iter().flat_map(|snapshots| snapshots.samples());
+            let own = own.into_iter().chain(refused).chain(wakings).chain(snapshots);
+            samples.extend(own.map(|sample| sample.label("store", store.to_string())));
         }
         let requests = self.0.in_flight.get() as f64;
         samples.push(Sample::gauge(

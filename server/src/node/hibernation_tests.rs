@@ -184,7 +184,11 @@ impl Lone {
         let (store, _) = Store::open(env.clone(), &folder.join("store"), StoreOptions::small()).await.unwrap();
         let layout = Layout { user_shards: groups - 2, shared_shards: 1, stores: 1 };
         let members: Vec<_> = (1..=3).map(NodeId).collect();
-        let host = StoreHost::new(env.clone(), Rc::clone(&store), Cast { me: NodeId(1), members: members.clone() });
+        let host = StoreHost::new(
+            env.clone(),
+            Rc::clone(&store),
+            Cast { me: NodeId(1), members: members.clone(), is_alone: false },
+        );
         for group in layout.groups() {
             let state = GroupState::open(Rc::clone(&store), group, layout).await.unwrap();
             let start = Start {

@@ -33,15 +33,10 @@ const KEPT_PART: u64 = 4;
 pub(crate) struct Cast {
     /// This node.
     pub(crate) me: raft::NodeId,
-    /// Who belongs to a group of which no change of that is applied; with this node.
+    /// The cluster's founders: who belongs to a group of which no change of that is applied. Without this node if it joined later.
     pub(crate) members: Vec<raft::NodeId>,
-}
-
-impl Cast {
-    /// Whether there is nobody else.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.members == [self.me]
-    }
+    /// There is nobody else, and nobody can come.
+    pub(crate) is_alone: bool,
 }
 
 /// A store and its groups, as the tasks of its core see them. Borrowed only between awaits.
@@ -56,6 +51,8 @@ pub(crate) struct StoreHost {
     pub(crate) liveness: Liveness,
     /// What is counted of the groups' sleep.
     pub(crate) sleep: SleepFigures,
+    /// The store's number in the data folder.
+    pub(crate) store_number: Cell<u32>,
     /// Log and tree.
     pub(crate) store: Rc<Store<Rt>>,
     /// Proposals that the driver has not taken yet.
@@ -113,7 +110,8 @@ impl StoreHost {
             env,
             snapshots: OnceCell::new(),
             retention: RefCell::new(Retention::new(log_limit / KEPT_PART)),
-            is_alone: cast.is_alone(),
+            store_number: Cell::new(0),
+            is_alone: cast.is_alone,
             cast,
             liveness: Liveness::default(),
             sleep: SleepFigures::default(),

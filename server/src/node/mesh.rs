@@ -17,9 +17,11 @@ use highwater_state::command::Command;
 use highwater_state::jobs::Job;
 use highwater_state::outcome::{Consumed, Outcome};
 use highwater_state::placement::Layout;
+use highwater_state::roll::Roll;
 use highwater_state::topics::GroupOffset;
 
 use super::Cluster;
+use super::membership::{NewRoll, Order, OrderAnswer};
 use super::snapshots::pace::Pace;
 use crate::metrics::Sample;
 
@@ -145,6 +147,12 @@ pub(crate) enum Question {
     Catalog(Monotonic, ReplySlot<Result<Arc<Catalog>, Diag>>),
     /// The cluster's identity and token key, from the meta group; none before the first entry. And when to give up.
     Cluster(Monotonic, ReplySlot<Result<Option<Cluster>, Diag>>),
+    /// The roll of the cluster's members, from the meta group; none before it was made. And when to give up.
+    Roll(Monotonic, ReplySlot<Result<Option<Roll>, Diag>>),
+    /// The roll is this from now on.
+    NewRoll(Arc<NewRoll>, ReplySlot<()>),
+    /// An order to the leader of a group of this core.
+    Order(u32, Order, ReplySlot<OrderAnswer>),
     /// Jobs, from the meta group; and when to give up.
     Jobs(Monotonic, ReplySlot<Result<Vec<Job>, Diag>>),
     /// Take this catalog if it is newer.

@@ -20,6 +20,9 @@ mod hibernation_tests;
 mod host;
 mod intake;
 mod liveness;
+mod membership;
+#[cfg(test)]
+mod membership_tests;
 mod mesh;
 mod query;
 mod reads;
@@ -57,7 +60,7 @@ pub use forward::{ForwardedAnswer, ForwardedProposal, TraceId, Unreadable};
 pub(crate) use liveness::{Sign, Watch};
 pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
-pub(crate) use shape::read_or_make as read_or_make_shape;
+pub(crate) use shape::{Shape, read_or_make as read_or_make_shape};
 pub use start::{NodeSetup, NodeStart, StartError};
 
 use crate::cluster::Links;

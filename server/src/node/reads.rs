@@ -26,6 +26,7 @@ use highwater_state::view::GroupView;
 use serde_json::json;
 
 use super::host::StoreHost;
+use super::membership;
 use super::mesh::{Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
 use super::replica::Replica;
 use super::{Cluster, Node};
@@ -48,6 +49,17 @@ async fn answer(node: &Node, question: Question) {
         Question::Cluster(deadline, reply) => {
             reply.fill(view_of(node, META, deadline).await.map(|(_, view)| identity(&view)));
         }
+        Question::Roll(deadline, reply) => {
+            let roll = view_of(node, META, deadline)
+                .await
+                .map(|(_, view)| view.roll().map(|roll| highwater_state::roll::Roll::clone(roll)));
+            reply.fill(roll);
+        }
+        Question::NewRoll(newest, reply) => {
+            node.links().renew(newest.own.clone(), newest.newest.clone());
+            reply.fill(());
+        }
+        Question::Order(group, order, reply) => reply.fill(membership::obey(node, group, &order)),
         Question::Jobs(deadline, reply) => reply.fill(jobs(node, deadline).await),
         Question::Publish(catalog, reply) => {
             node.take_catalog(catalog);
@@ -355,10 +367,33 @@ fn group_status(node: &Node) -> Vec<Row> {
                 status.leader.map_or(Value::Null, |leader| number(leader.0)),
                 Value::Text(format!("{:032x}", view.map_or(0, |view| view.chain()))),
                 Value::Json(peers(&replica)),
+                int(host.store_number.get()),
+                int(u32::from(node.0.core.0)),
+                Value::Json(nodes(replica.with_raft(|raft| raft.membership().voters().to_vec()))),
+                Value::Json(nodes(replica.with_raft(|raft| raft.membership().learners().to_vec()))),
+                number(lag(&replica)),
+                node.links().target_of(group).map_or(Value::Null, |voters| Value::Json(json!(voters).to_string())),
             ]);
         }
     }
     rows
+}
+
+/// Of a leader the entries that the member furthest behind lacks, of others the committed entries that are not applied here.
+fn lag(replica: &Replica) -> u64 {
+    replica.with_raft(|raft| {
+        let status = raft.status();
+        let behind = raft.peers().map(|peer| status.last.0.saturating_sub(peer.matched.0)).max();
+        behind.unwrap_or_else(|| status.commit.0.saturating_sub(status.applied.0))
+    })
+}
+
+fn nodes(nodes: Vec<raft::NodeId>) -> String {
+    json!(nodes.into_iter().map(|node| node.0).collect::<Vec<_>>()).to_string()
+}
+
+fn int(value: u32) -> Value {
+    Value::Int(i32::try_from(value).unwrap_or(i32::MAX))
 }
 
 /// The group's other members: of a leader with what it knows of each.

@@ -36,6 +36,8 @@ pub(crate) struct Replica {
     proposals: RefCell<Proposals>,
     barriers: RefCell<Barriers>,
     compacted: Cell<raft::LogIndex>,
+    /// The last change of membership that was applied in this life.
+    changed: Cell<raft::LogIndex>,
     /// The driver has it on its list.
     pub(super) is_touched: Cell<bool>,
     /// A snapshot is being put in place: nothing is taken from Raft meanwhile.
@@ -104,6 +106,8 @@ impl Start<'_> {
         let corrupted = |what: String| Diag::new(SqlState::DATA_CORRUPTED, what);
         let Self { group, me, members, seed, max_entry, recovered, terms, state } = self;
         let membership = match state.membership() {
+            // A replica that was only just placed here learns from a snapshot who belongs to the group, and until then has no vote.
+            None if state.applied().0 == 0 && !members.contains(&me) => raft::Membership::default(),
             None => raft::Membership::new(members, &[]),
             Some(bytes) => raft::Membership::decode(bytes)
                 .ok_or_else(|| corrupted(format!("the stored membership of group {group} cannot be read")))?,
@@ -151,6 +155,7 @@ impl Start<'_> {
             }),
             barriers: RefCell::default(),
             compacted: Cell::new(raft::LogIndex(0)),
+            changed: Cell::new(raft::LogIndex(0)),
             is_touched: Cell::new(false),
             is_installing: Cell::new(false),
             stir: Cell::new(None),
@@ -452,8 +457,21 @@ impl Replica {
     /// A committed change of membership: the membership that follows, encoded.
     pub(super) fn change_membership(&self, entry: &raft::Entry) -> Result<Bytes, String> {
         let membership = self.raft.borrow_mut().apply_membership_change(entry).map_err(|error| error.to_string())?;
+        self.changed.set(entry.index);
         tracing::info!(group = self.group, index = entry.index.0, ?membership, "the group's membership has changed");
         Ok(Bytes::from(membership.encode()))
+    }
+
+    /// Of a leader: whether its membership outlives it. A commit index alone is never written, so that members which restart may know a change
+    /// only as an entry that may not be committed, and would ask the voters of before for their votes, who may be gone for good. Once an
+    /// entry behind the change is committed, a majority has stored that the change is. Such an entry is proposed where there is none.
+    pub(super) fn makes_membership_known(&self) -> bool {
+        let (mut raft, changed) = (self.raft.borrow_mut(), self.changed.get());
+        if raft.is_leader() && raft.status().last <= changed {
+            // Refused while the lead is handed over; whoever leads then is asked again.
+            let _ = raft.propose(Bytes::new());
+        }
+        raft.status().commit > changed
     }
 
     /// The entry at `index`, of `term`, was applied; who waited for it, with its answer.

@@ -140,7 +140,7 @@ impl Trio {
         folders::remove_leftovers(env, &path).await.unwrap();
         let (store, recovery) = Store::open(env.clone(), &path, options).await.unwrap();
         let state = GroupState::open(Rc::clone(&store), META, LAYOUT).await.unwrap();
-        let cast = Cast { me: node, members: self.0.members.clone() };
+        let cast = Cast { me: node, members: self.0.members.clone(), is_alone: false };
         let start = Start {
             group: META,
             me: node,

@@ -137,6 +137,10 @@ impl NodeStart {
         if node.host_of(META).is_some() {
             let follower = node.clone();
             env.spawn("definitions", async move { follower.follow_definitions().await });
+            if !node.links().is_alone() {
+                let (follower, folder) = (node.clone(), setup.data_dir.clone());
+                env.spawn("roll", async move { follower.follow_roll(folder).await });
+            }
         }
         Ok(())
     }
@@ -204,9 +208,11 @@ impl Node {
         let (opened, recovery) = Store::open(self.0.env.clone(), &folder, options)
             .await
             .map_err(|source| StartError::Store { store, source })?;
-        let cast = Cast { me: self.0.links.me(), members: self.0.links.members().to_vec() };
+        let links = &self.0.links;
+        let cast = Cast { me: links.me(), members: links.founders(), is_alone: links.is_alone() };
         let host = Rc::new(StoreHost::new(self.0.env.clone(), Rc::clone(&opened), cast));
         host.liveness.ask(self.0.links.clone());
+        host.store_number.set(store);
         let _ = host.snapshots.set(self.store_snapshots(&opened));
         host.keep_at_most(setup.settings.kept_log);
         let mut states = BTreeMap::new();

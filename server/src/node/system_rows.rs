@@ -80,6 +80,7 @@ impl Node {
             uptime_micros: self.env().now().micros_since(self.0.started),
             process: self.0.settings.process.map(|figures| figures()),
             api_addr,
+            leaving: self.links().leaving(),
         };
         Ok(overview::overview(self.env(), self.links(), &seen))
     }

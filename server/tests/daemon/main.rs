@@ -13,6 +13,7 @@ mod catching_up;
 mod cluster;
 mod forwarding;
 mod http_edge;
+mod membership;
 mod metrics;
 mod pressure;
 mod running;

@@ -169,6 +169,11 @@ impl Server {
         assert_eq!((status.code(), status.signal()), (Some(0), None));
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Kills it as a power cut would.
     pub fn kill(self) {
         self.signal("KILL");

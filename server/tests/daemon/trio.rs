@@ -15,6 +15,8 @@ pub struct Trio {
     pub root: String,
     folders: Vec<tempfile::TempDir>,
     peers: String,
+    /// Id and RPC address of each node that joined later.
+    joined: Vec<(u64, String)>,
     more: Vec<String>,
 }
 
@@ -31,6 +33,7 @@ impl Trio {
             root: String::new(),
             folders: (0..3).map(|_| tempfile::tempdir().unwrap()).collect(),
             peers: peers.join(","),
+            joined: Vec::new(),
             more: more.iter().map(ToString::to_string).collect(),
         };
         // Each waits for the others before it prints its banner.
@@ -44,8 +47,51 @@ impl Trio {
         trio
     }
 
+    /// A new node with an empty folder that joins under this id; returns once it serves.
+    pub fn join(&mut self, id: u64) -> usize {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.joined.push((id, format!("127.0.0.1:{port}")));
+        self.folders.push(tempfile::tempdir().unwrap());
+        let at = self.nodes.len();
+        self.nodes.push(None);
+        self.restart(at);
+        at
+    }
+
+    /// The arguments of a node that joins by any of the first three.
+    pub fn joining(&self, id: &str, address: &str) -> Vec<String> {
+        let seeds: Vec<&str> = self.peers.split(',').map(|peer| peer.split_once('=').unwrap().1).collect();
+        let given = ["--node-id", id, "--rpc-addr", address, "--join", &seeds.join(","), "--cluster-secret", SECRET];
+        given.into_iter().chain(self.more.iter().map(String::as_str)).map(str::to_owned).collect()
+    }
+
+    /// All arguments of one of the first three, to run it to its end.
+    pub fn arguments_of(&self, at: usize) -> Vec<String> {
+        let address = self.peers.split(',').nth(at).unwrap().split_once('=').unwrap().1;
+        let (id, folder) = ((at + 1).to_string(), self.folders[at].path().to_str().unwrap());
+        let given = ["--node-id", &id, "--rpc-addr", address, "--peers", &self.peers, "--cluster-secret", SECRET];
+        let more = ["--data-dir", folder, "--http-addr", "127.0.0.1:0", "--cores", "1"];
+        given.into_iter().chain(more).chain(self.more.iter().map(String::as_str)).map(str::to_owned).collect()
+    }
+
+    /// Starts several nodes that were killed or stopped, none of which is ready without the others.
+    pub fn restart_together(&mut self, ats: &[usize]) {
+        let started: Vec<(usize, Server)> = std::thread::scope(|scope| {
+            let trio = &*self;
+            let starts: Vec<_> = ats.iter().map(|at| (*at, scope.spawn(move || trio.launch(*at)))).collect();
+            starts.into_iter().map(|(at, start)| (at, start.join().unwrap())).collect()
+        });
+        for (at, server) in started {
+            self.nodes[at] = Some(server);
+        }
+    }
+
     fn launch(&self, at: usize) -> Server {
         let folder = PathBuf::from(self.folders[at].path());
+        if let Some((id, address)) = at.checked_sub(3).map(|at| &self.joined[at]) {
+            let arguments = self.joining(&id.to_string(), address);
+            return Server::start(&folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        }
         let address = self.peers.split(',').nth(at).unwrap().split_once('=').unwrap().1.to_owned();
         let id = (at + 1).to_string();
         let mut arguments = vec!["--node-id", &id, "--rpc-addr", &address, "--peers", &self.peers];
@@ -99,7 +145,7 @@ impl Trio {
     /// Which node leads a group, asked of each that runs.
     pub fn leader_of(&self, group: u32) -> Option<usize> {
         let sql = format!("SELECT group_id FROM system.cluster_groups WHERE group_id = {group} AND state = 'leader'");
-        (0..3).find(|at| self.nodes[*at].is_some() && self.rows(*at, &sql) != json!([]))
+        (0..self.nodes.len()).find(|at| self.nodes[*at].is_some() && self.rows(*at, &sql) != json!([]))
     }
 
     /// The sum of a metric over the nodes that run.

@@ -5,6 +5,7 @@
 //! Pure: a function of the statement and [`BindContext`]. Only this folder and the grammar know sqlparser's types.
 
 mod bounds;
+mod cluster;
 mod expr;
 mod function;
 mod literal;
@@ -90,6 +91,7 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
         Stmt::AlterUser { name, change } => Plan::User(user::alter(name, change, context)?),
         Stmt::DropUser { name, if_exists } => Plan::User(user::drop(name, *if_exists, context)?),
         Stmt::Show(show) => return show::bind(show, context),
+        Stmt::Cluster(cluster) => Plan::Cluster(cluster::bind(cluster)?),
     };
     Ok(Bound { catalog_version: context.catalog.version, execute_as, parameters: params.types(), plan })
 }
@@ -119,7 +121,7 @@ fn owned_rows_only(plan: &Plan, context: &BindContext<'_>) -> Result<(), Diag> {
             From::System(_) => return Err(Diag::not_supported("EXECUTE AS on a system table")),
         },
         Plan::Write(write) => context.catalog.tables.get(&write.table).map(|table| table.kind),
-        Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) => None,
+        Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => None,
     };
     match kind {
         None | Some(TableKind::User | TableKind::Stream) => Ok(()),

@@ -62,6 +62,16 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
             },
             quoted(&name.value)
         ),
+        Show::Nodes => {
+            "SELECT node_id, status, role, groups_leading, replication_lag, rpc_addr, api_addr, hostname, version, \
+                        uptime_seconds, is_self FROM system.cluster ORDER BY node_id"
+                .to_owned()
+        }
+        Show::Groups => {
+            "SELECT group_id, group_type, store, core, current_leader, current_term, state, voters, learners, \
+                         committed, last_applied, lag, moving_to FROM system.cluster_groups ORDER BY group_id"
+                .to_owned()
+        }
     })
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod input;
 pub(crate) mod terminal;
 
+mod cluster;
 mod dml;
 mod namespace;
 mod show;
@@ -29,8 +30,8 @@ use terminal::end;
 
 /// First words that have a grammar here.
 const STATEMENTS: &[&str] = &[
-    "ACK", "ALTER", "CLEAR", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE", "INSERT", "SELECT", "SHOW",
-    "UPDATE",
+    "ACK", "ALTER", "CLEAR", "CLUSTER", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE", "INSERT",
+    "SELECT", "SHOW", "UPDATE",
 ];
 
 /// First words of statements that are known and not supported, with what to do instead where there is something.
@@ -42,7 +43,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("CALL", ""),
     ("CHECKPOINT", ""),
     ("CLOSE", ""),
-    ("CLUSTER", ""),
     ("COMMENT", ""),
     ("COMMIT", "Every statement commits by itself."),
     ("COPY", "INSERT takes many rows at once."),
@@ -131,6 +131,7 @@ fn one(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         "CONSUME" => topic::consume(input.skip(1))?,
         "ACK" => topic::ack(input.skip(1))?,
         "CLEAR" => topic::clear(input.skip(1))?,
+        "CLUSTER" => cluster::cluster(input.skip(1))?,
         "SHOW" => show::show(input.skip(1))?,
         "DESCRIBE" | "DESC" => show::describe(input.skip(1))?,
         "EXECUTE" => dml::execute_as(input)?,

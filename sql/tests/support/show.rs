@@ -22,6 +22,7 @@ pub fn bound(bound: &Bound) -> String {
         Plan::Write(plan) => write(plan),
         Plan::Ddl(plan) => ddl(plan),
         Plan::User(plan) => format!("{plan:?}"),
+        Plan::Cluster(plan) => format!("{plan:?}"),
         Plan::Consume(plan) => consume(plan),
         Plan::Ack(plan) => {
             format!(

@@ -7,6 +7,7 @@
 //! ```text
 //! cluster scalar 0 := version u8 (1) | postcard(cluster id u128, layout, token key [u8; 32])
 //! cluster scalar 1 := version u8 (1) | postcard(last object id u64)
+//! cluster scalar 2 := the roll of members, drawn in `roll.rs`
 //! ```
 
 mod names;
@@ -32,6 +33,7 @@ use crate::group::{Entry, redefine};
 use crate::jobs::{self, JobKind};
 use crate::outcome::Outcome;
 use crate::placement::{Layout, META};
+use crate::roll::{Changed, ROLL, Roll, RollCommand};
 use crate::stored;
 
 pub use names::MAX_NAME_BYTES;
@@ -112,6 +114,7 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &MetaComman
             Ok(Outcome::Done)
         }
         MetaCommand::Refuse { why, .. } => Err(Abort::Refused(why.clone())),
+        MetaCommand::Roll(command) => enroll(entry, command),
         MetaCommand::Ddl { head, ddl } => define(entry, head, |deciding| decide_ddl(deciding, ddl)).await,
         MetaCommand::CreateUser { head, name, verifier, role, email, if_not_exists } => {
             let wanted = users::NewUser { name, verifier: verifier.as_deref(), role: *role, email: email.as_deref() };
@@ -165,6 +168,18 @@ async fn bootstrap<E: Env>(
     entry.identity = Some(Rc::new(identity));
     redefine(entry, to, deltas).await?;
     Ok(Outcome::Defined { version: to, message: "Cluster bootstrapped".to_owned(), job: None })
+}
+
+/// Decides a change of the roll and stores it.
+fn enroll<E: Env>(entry: &mut Entry<'_, E>, command: &RollCommand) -> Result<Outcome, Abort> {
+    let (catalog, now) = (Arc::clone(&entry.catalog), entry.now());
+    let Changed { roll, message } = Roll::decide(entry.roll.as_deref(), command, &catalog, now)?;
+    if let Some(roll) = roll {
+        let key = entry.txn.keys().cluster(ROLL);
+        entry.txn.put(key, stored::encode(&roll))?;
+        entry.roll = Some(Rc::new(roll));
+    }
+    Ok(Outcome::Defined { version: catalog.version, message, job: None })
 }
 
 /// Decides a change and stores it.

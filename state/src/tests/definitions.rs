@@ -10,9 +10,11 @@ use super::cluster::{
 };
 use crate::command::{Command, MetaCommand};
 use crate::definitions::{FIRST_OBJECT_ID, MAX_PARTITIONS};
+use crate::group::GroupState;
 use crate::jobs::JobStatus;
 use crate::outcome::Outcome;
 use crate::placement::META;
+use crate::roll::{Introduced, RollCommand};
 
 fn create_namespace(name: &str, if_not_exists: bool) -> Ddl {
     Ddl::CreateNamespace { name: name.into(), if_not_exists }
@@ -301,6 +303,32 @@ fn clearing_a_topic_is_a_job_that_ends_once() {
         assert_eq!((job.status, job.message, job.finished_at), (JobStatus::Completed, None, Some(START + SECOND)));
         let missing = MetaCommand::FinishJob { job: "TC-0".into(), failure: None };
         assert_eq!(code(cluster.meta(missing).await), "42704");
+    });
+}
+
+#[test]
+fn the_roll_of_members_is_kept_shown_by_views_and_found_again_and_a_refused_change_leaves_it() {
+    with_cluster(async |mut cluster| {
+        let node = |node: u64| Introduced { node, incarnation: 10 * node, rpc_addr: format!("db-{node}:2910") };
+        assert!(cluster.groups[&META].view().roll().is_none());
+        let early = cluster.meta(MetaCommand::Roll(RollCommand::Enter(node(4)))).await;
+        assert_eq!(code(early), "53400");
+        let done = cluster.meta(MetaCommand::Roll(RollCommand::Found((1..=3).map(node).collect()))).await;
+        assert!(matches!(done, Outcome::Defined { .. }), "{done:?}");
+        let before = cluster.groups[&META].view();
+        let taken = Introduced { incarnation: 5, ..node(3) };
+        assert_eq!(code(cluster.meta(MetaCommand::Roll(RollCommand::Enter(taken))).await), "55000");
+        cluster.meta(MetaCommand::Roll(RollCommand::Enter(node(4)))).await;
+        let reopened = GroupState::open(cluster.store.clone(), META, LAYOUT).await.unwrap();
+        for view in [cluster.groups[&META].view(), reopened.view()] {
+            let roll = view.roll().unwrap();
+            assert_eq!((roll.version, roll.founders.len(), roll.members.len()), (2, 3, 4));
+        }
+        assert_eq!(before.roll().unwrap().members.len(), 3, "a view stays as it was");
+        assert_eq!(
+            code(cluster.apply(USERS, Command::Meta(MetaCommand::Roll(RollCommand::Enter(node(5))))).await),
+            "XX000"
+        );
     });
 }
 

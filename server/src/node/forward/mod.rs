@@ -35,7 +35,8 @@ use highwater_state::placement::META;
 pub(crate) use figures::ForwardFigures;
 pub use payload::{ForwardedAnswer, ForwardedProposal, Unreadable};
 
-use super::mesh::{Admission, Applied, NotApplied, Proposal};
+use super::membership::{MEMBERSHIP, Order};
+use super::mesh::{Admission, Applied, NotApplied, Proposal, Question};
 use super::{Node, outcome_unknown, shutting_down};
 use crate::cluster::NOT_READY;
 use payload::ProposalHead;
@@ -48,6 +49,7 @@ pub(crate) mod kinds {
 
     /// Propose a command: `payload.rs` draws it.
     pub(crate) const PROPOSE: CallKind = CallKind(16);
+    // 18: orders to a group's leader, `membership/order.rs`.
     /// Know the catalog at least at a version: `version u8 (1) | u64 LE`; answered empty once every core does.
     pub(crate) const KNOW_CATALOG: CallKind = CallKind(17);
 }
@@ -128,7 +130,8 @@ fn is_repeatable(command: &Command) -> bool {
         Command::Catalog { .. }
         | Command::Deltas(_)
         | Command::Trim { .. }
-        | Command::Meta(MetaCommand::FinishJob { .. }) => true,
+        // Each change of the roll changes nothing the second time.
+        | Command::Meta(MetaCommand::FinishJob { .. } | MetaCommand::Roll(_)) => true,
         Command::Meta(MetaCommand::Bootstrap { .. }) => false,
     }
 }
@@ -401,6 +404,12 @@ impl Node {
                     Ok(_) => Ok(Bytes::new()),
                     Err(diag) => Err(Refusal::new(NOT_DONE, diag.to_string())),
                 }
+            }
+            MEMBERSHIP => {
+                let (group, order) = Order::decode(call.payload)
+                    .ok_or_else(|| Refusal::new(UNREADABLE, "the order to a group's leader cannot be read"))?;
+                let answer = self.ask(group, |reply| Question::Order(group, order, reply)).await;
+                answer.map(|answer| answer.encode()).map_err(|diag| Refusal::new(NOT_DONE, diag.to_string()))
             }
             kind => {
                 Err(Refusal::new(RefusalCode::UNKNOWN_KIND, format!("this node does not know calls of kind {kind}")))

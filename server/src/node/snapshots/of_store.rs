@@ -1,5 +1,6 @@
 //! What one store's host has of snapshots: what it sends, what it receives, and how it meets Raft and the other nodes.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,6 +22,7 @@ use super::install::Place;
 use super::pace::Pace;
 use super::staging::{HandOver, Staging};
 use super::transfers::{Sender, Transfers};
+use crate::metrics::Sample;
 
 /// How long one chunk may take, in microseconds.
 const CHUNK_MICROS: u64 = 10_000_000;
@@ -37,6 +39,8 @@ pub(crate) struct StoreSnapshots {
     staging: Rc<Staging<Rt>>,
     carry: Carry,
     rate: u64,
+    /// Snapshots that were put in place.
+    installed: Cell<u64>,
 }
 
 impl StoreSnapshots {
@@ -48,7 +52,41 @@ impl StoreSnapshots {
             staging: Rc::new(Staging::new(env.clone(), Rc::clone(store))),
             carry,
             rate,
+            installed: Cell::new(0),
         }
+    }
+
+    /// What is counted of snapshots.
+    pub(crate) fn samples(&self) -> [Sample; 5] {
+        let counted = self.transfers.counted();
+        let count = |name, unit, value: u64, help| Sample::counter(name, unit, value as f64, help);
+        [
+            count(
+                "snapshots_sent",
+                "snapshots",
+                counted.sent,
+                "snapshots of groups that other nodes have taken from this one",
+            ),
+            count("snapshots_sent_bytes", "bytes", counted.bytes, "bytes of their files"),
+            count(
+                "snapshots_failed",
+                "snapshots",
+                counted.failed,
+                "snapshots of groups that were given up on the way to another node",
+            ),
+            count(
+                "snapshots_installed",
+                "snapshots",
+                self.installed.get(),
+                "snapshots of other nodes that were put in place here",
+            ),
+            Sample::gauge(
+                "snapshots_under_way",
+                "snapshots",
+                self.transfers.count() as f64,
+                "snapshots that are being sent or wait for their turn",
+            ),
+        ]
     }
 
     /// Raft wants one for `to`.
@@ -91,6 +129,18 @@ impl StoreSnapshots {
         let state = place.install(&staged, hard_state).await.map_err(|error| {
             format!("group {group}: the snapshot that ends at entry {} cannot be put in place: {error}", meta.index)
         })?;
+        let of_state = match state.membership() {
+            Some(bytes) => raft::Membership::decode(bytes),
+            None => Some(raft::Membership::new(&host.cast.members, &[])),
+        };
+        if of_state.as_ref() != Some(&meta.membership) {
+            // The next start would go by the state.
+            return Err(format!(
+                "group {group}: the snapshot that ends at entry {} was announced with {:?}, and its state says {of_state:?}",
+                meta.index, meta.membership
+            ));
+        }
+        self.installed.set(self.installed.get() + 1);
         tracing::info!(group, index = meta.index.0, bytes = staged.described.bytes(), "a snapshot is in place");
         self.settle(group, meta.index);
         Ok(state)

@@ -5,7 +5,7 @@
 //!
 //! Invariant: one task per group and receiver; a wish that comes while one is ending is served after it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,12 +51,24 @@ pub(crate) struct Transfers<E: Env> {
     /// Transfers under way; true: wanted again.
     active: RefCell<BTreeMap<(u32, raft::NodeId), bool>>,
     folders: RefCell<[bool; SENT_AT_ONCE]>,
+    counted: Cell<Counted>,
+}
+
+/// What became of transfers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Arrived whole.
+    pub(crate) sent: u64,
+    /// Bytes of those.
+    pub(crate) bytes: u64,
+    /// Given up.
+    pub(crate) failed: u64,
 }
 
 impl<E: Env> Transfers<E> {
     /// Nothing is being sent.
     pub(crate) fn new(env: E, store: Rc<Store<E>>, pace: Arc<Pace>) -> Self {
-        Self { env, store, pace, active: RefCell::default(), folders: RefCell::default() }
+        Self { env, store, pace, active: RefCell::default(), folders: RefCell::default(), counted: Cell::default() }
     }
 
     /// Raft wants a snapshot for a member.
@@ -81,6 +93,11 @@ impl<E: Env> Transfers<E> {
         self.active.borrow().len()
     }
 
+    /// What became of those that have ended.
+    pub(crate) fn counted(&self) -> Counted {
+        self.counted.get()
+    }
+
     /// One transfer and its report; whether there is to be another.
     async fn run(&self, to: raft::NodeId, sender: &impl Sender<E>) -> bool {
         let group = sender.group();
@@ -88,6 +105,8 @@ impl<E: Env> Transfers<E> {
             Ok(sent) => sent,
             Err(SnapshotError::Abandoned) => None,
             Err(error) => {
+                let counted = self.counted.get();
+                self.counted.set(Counted { failed: counted.failed + 1, ..counted });
                 tracing::warn!(group, to = to.0, %error, "a snapshot was not sent");
                 // Raft asks again as soon as it is told, and a cut costs more than a pause.
                 self.env.sleep(FAILED_MICROS).await;
@@ -135,7 +154,11 @@ impl<E: Env> Transfers<E> {
             tracing::warn!(%error, "files of a snapshot stay for now");
         }
         drop(folder);
-        outcome.map(|()| Some(index))
+        outcome.map(|()| {
+            let counted = self.counted.get();
+            self.counted.set(Counted { sent: counted.sent + 1, bytes: counted.bytes + bytes, ..counted });
+            Some(index)
+        })
     }
 
     fn folder(&self) -> Option<Folder<'_>> {

@@ -1,0 +1,102 @@
+//! Following the roll, on every node: what the meta group says is kept in the folder and known to all cores' links.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use highwater_runtime::Env;
+use highwater_state::placement::META;
+use highwater_state::roll::{Introduced, Roll, RollCommand};
+
+use super::super::mesh::Question;
+use super::super::{Node, ask_port};
+use crate::cluster::ClusterError;
+use crate::cluster::roll;
+
+/// Pause before an address that was not taken is said again, in microseconds.
+const AGAIN_MICROS: u64 = 5_000_000;
+
+/// A node's own copy of the roll, on its way to all cores.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRoll {
+    /// For the file and the links.
+    pub(crate) own: roll::Roll,
+    /// As the meta group has it.
+    pub(crate) newest: Roll,
+}
+
+impl Node {
+    /// Runs on the core that hosts the meta group, of a node that has a place in a cluster: keeps the roll, and where this node leads
+    /// the meta group brings about what it asks for.
+    pub(in crate::node) async fn follow_roll(&self, folder: PathBuf) {
+        let Some(host) = self.host_of(META) else { return };
+        let (mut kept, mut led) = (None, super::steward::Steward::default());
+        while !self.is_closing() {
+            let seen = host.definitions.seen();
+            if let Some(newer) = self.own_roll().filter(|roll| kept != Some(roll.version)) {
+                match self.keep(&newer, &folder).await {
+                    Ok(()) => {
+                        if kept.is_none() {
+                            let (node, roll) = (self.clone(), Rc::clone(&newer));
+                            self.env().spawn("own address", async move { node.say_where(&roll).await });
+                        }
+                        kept = Some(newer.version);
+                    }
+                    Err(error @ ClusterError::TakenOut(_)) => {
+                        self.env().fail_stop(&error.to_string()).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the newest roll of the cluster cannot be kept; this is tried again")
+                    }
+                }
+            }
+            match led.turn(self).await {
+                // Nothing to do until the roll changes or the lead does.
+                None => host.definitions.changed_since(seen).await,
+                Some(pause) => {
+                    let changed = host.definitions.changed_since(seen);
+                    futures_lite::future::or(changed, self.env().sleep(pause)).await;
+                }
+            }
+        }
+    }
+
+    /// Where a node is reached is said by the node itself: one that was started with another address than the roll has says so.
+    async fn say_where(&self, roll: &Roll) {
+        let me = self.links().me().0;
+        let own = self.links().setup().and_then(|setup| setup.place_of(me));
+        let (Some(own), Some(member)) = (own, roll.members.get(&me)) else { return };
+        while own != member.rpc_addr && !self.is_closing() {
+            let who = Introduced { node: me, incarnation: member.incarnation, rpc_addr: own.clone() };
+            match self.enroll(self.own_errand(), RollCommand::Enter(who)).await {
+                Ok(_) => {
+                    tracing::info!(was = member.rpc_addr, now = own, "the cluster knows this node's new address");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, address = own, "the cluster does not take this node's new address")
+                }
+            }
+            self.env().sleep(AGAIN_MICROS).await;
+        }
+    }
+
+    /// Writes the roll to the folder and tells it to the links of every core.
+    async fn keep(&self, newer: &Roll, folder: &std::path::Path) -> Result<(), ClusterError> {
+        let Some(known) = self.links().roll() else { return Ok(()) };
+        let Some(own) = known.renewed(newer) else {
+            return Err(ClusterError::TakenOut(format!("node {} has left this cluster", known.me)));
+        };
+        if own != *known {
+            roll::write(self.env(), folder, &own).await?;
+            tracing::info!(version = own.version, nodes = own.ids(), "the cluster's members have changed");
+        }
+        let newest = Arc::new(NewRoll { own, newest: newer.clone() });
+        for port in &self.0.to {
+            let newest = Arc::clone(&newest);
+            // A core that has stopped has no links.
+            let _ = ask_port(port, |reply| Question::NewRoll(newest, reply)).await;
+        }
+        Ok(())
+    }
+}

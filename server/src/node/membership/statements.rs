@@ -1,0 +1,164 @@
+//! CLUSTER statements, on any node. What they want is put into the roll; the steward brings it about, and the lists show how far it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use highwater_raft::NodeId;
+use highwater_runtime::Env;
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::plan::ClusterPlan;
+use highwater_state::roll::{Roll, RollCommand};
+
+use super::super::Node;
+use super::super::answer::StatementResult;
+use super::super::execute::{Failure, Run};
+use super::order::{GroupStanding, Order};
+use super::{no_roll, plan, spread};
+
+/// How long a leader is given to hand over before it is asked again, in microseconds: longer than Raft gives it.
+const TRANSFER_MICROS: u64 = 1_500_000;
+/// How often it is looked whether the lead was taken, in microseconds.
+const POLL_MICROS: u64 = 10_000;
+
+impl Node {
+    /// Runs a CLUSTER statement.
+    pub(in crate::node) async fn cluster_statement(
+        &self,
+        run: &Run,
+        plan: ClusterPlan,
+    ) -> Result<StatementResult, Failure> {
+        let message = match plan {
+            ClusterPlan::TransferLeader { group, node } => self.transfer_leader(run, group, node).await?,
+            _ if self.links().is_alone() => return Err(no_roll().into()),
+            ClusterPlan::MoveShard { group, node } => self.move_shard(run, group, node).await?,
+            ClusterPlan::Rebalance => self.rebalance(run).await?,
+            ClusterPlan::Join { node } => {
+                self.enroll(run.errand, RollCommand::Stay { head: run.head.clone(), node }).await?
+            }
+            ClusterPlan::Leave { node } => {
+                self.enroll(run.errand, RollCommand::Leave { head: run.head.clone(), node }).await?
+            }
+        };
+        Ok(StatementResult::Message { message, row_count: 0, as_user: run.user.clone() })
+    }
+
+    /// Hands a group's lead to a node and waits until it leads.
+    async fn transfer_leader(&self, run: &Run, group: u32, node: u64) -> Result<String, Diag> {
+        self.known_group(group)?;
+        let deadline = run.errand.deadline;
+        let standing = self.order(group, Order::Look, deadline).await?;
+        let members = standing.members();
+        if standing.leader == node {
+            return Ok(format!("Node {node} leads group {group}"));
+        }
+        if !members.voters().contains(&NodeId(node)) {
+            return Err(if members.contains(NodeId(node)) {
+                Diag::new(SqlState::OBJECT_STATE, format!("node {node} has no vote in group {group}"))
+                    .hint(format!("CLUSTER MOVE SHARD {group} TO {node} gives it one."))
+            } else {
+                no_node(node)
+            });
+        }
+        let is_there = standing.others.iter().any(|other| other.node == node && other.active);
+        if !is_there {
+            return Err(Diag::new(SqlState::OBJECT_STATE, format!("node {node} was not heard of lately"))
+                .hint("CLUSTER LIST shows which nodes are up."));
+        }
+        while self.env().now() < deadline {
+            self.order(group, Order::Transfer(NodeId(node)), deadline).await?;
+            let again = deadline.min(self.env().now().after_micros(TRANSFER_MICROS));
+            while self.env().now() < again {
+                if self.leader_of(group).await == Some(NodeId(node)) {
+                    return Ok(format!("Node {node} leads group {group}"));
+                }
+                self.env().sleep(POLL_MICROS).await;
+            }
+        }
+        Err(Diag::new(SqlState::TIMEOUT, format!("node {node} did not take the lead of group {group} in time"))
+            .hint("CLUSTER LIST GROUPS shows who leads; the lead may still move."))
+    }
+
+    /// A node votes in a group in the place of who votes in most groups, but for the leader.
+    async fn move_shard(&self, run: &Run, group: u32, node: u64) -> Result<String, Diag> {
+        self.known_group(group)?;
+        let deadline = run.errand.deadline;
+        let roll = self.newest_roll(deadline).await?;
+        staying(&roll, node)?;
+        let standings = self.groups_standing(run).await?;
+        let Some(standing) = standings.get(&group) else { return Err(no_group(group)) };
+        let voters = voters_of(standing);
+        if voters.contains(&node) && !roll.targets.contains_key(&group) {
+            return Ok(format!("Node {node} votes in group {group}"));
+        }
+        let all = standings.iter().map(|(group, standing)| (*group, voters_of(standing))).collect();
+        let votes = spread::votes(&all);
+        let mut after = plan::wanted_voters(&roll, group, standing, |node| votes.get(&node).copied().unwrap_or(0));
+        let mut instead = None;
+        if after.insert(node) && after.len() > super::REPLICATION_FACTOR {
+            let is_there = |other: u64| standing.others.iter().any(|one| one.node == other && one.active);
+            let rest = after.iter().copied().filter(|other| *other != node && *other != standing.leader);
+            instead = rest.max_by_key(|other| (!is_there(*other), votes.get(other).copied()));
+            if let Some(other) = instead {
+                after.remove(&other);
+            }
+        }
+        let place = instead.map_or_else(String::new, |other| format!(" in the place of node {other}"));
+        let message = format!(
+            "Node {node} votes in group {group}{place} as soon as it holds the group; CLUSTER LIST GROUPS shows how far it is"
+        );
+        let targets = BTreeMap::from([(group, after)]);
+        self.enroll(run.errand, RollCommand::Move { head: run.head.clone(), targets, message }).await
+    }
+
+    /// Votes are spread evenly over the nodes that stay.
+    async fn rebalance(&self, run: &Run) -> Result<String, Diag> {
+        let roll = self.newest_roll(run.errand.deadline).await?;
+        let standings = self.groups_standing(run).await?;
+        let voters = standings.iter().map(|(group, standing)| {
+            let under_way = roll.targets.get(group).cloned();
+            (*group, under_way.unwrap_or_else(|| voters_of(standing)))
+        });
+        let mut targets = spread::even(&voters.collect(), &roll.staying());
+        // A move under way is not turned round.
+        targets.retain(|group, _| !roll.targets.contains_key(group));
+        if targets.is_empty() {
+            return Ok("Votes are spread evenly; nothing is to be moved".to_owned());
+        }
+        let message = format!("{} groups are being moved; CLUSTER LIST GROUPS shows how far they are", targets.len());
+        self.enroll(run.errand, RollCommand::Move { head: run.head.clone(), targets, message }).await
+    }
+
+    /// How every group stands.
+    async fn groups_standing(&self, run: &Run) -> Result<BTreeMap<u32, GroupStanding>, Diag> {
+        let mut standings = BTreeMap::new();
+        for group in self.layout().groups() {
+            standings.insert(group, self.order(group, Order::Look, run.errand.deadline).await?);
+        }
+        Ok(standings)
+    }
+
+    fn known_group(&self, group: u32) -> Result<(), Diag> {
+        self.layout().role(group).map(|_| ()).ok_or_else(|| no_group(group))
+    }
+}
+
+fn voters_of(standing: &GroupStanding) -> BTreeSet<u64> {
+    standing.members().voters().iter().map(|node| node.0).collect()
+}
+
+fn staying(roll: &Roll, node: u64) -> Result<(), Diag> {
+    match roll.members.get(&node) {
+        None => Err(no_node(node)),
+        Some(member) if member.leaving => Err(Diag::new(SqlState::OBJECT_STATE, format!("node {node} is leaving"))
+            .hint(format!("CLUSTER JOIN {node} makes it stay."))),
+        Some(_) => Ok(()),
+    }
+}
+
+fn no_group(group: u32) -> Diag {
+    Diag::new(SqlState::UNDEFINED_OBJECT, format!("group {group} does not exist"))
+        .hint("CLUSTER LIST GROUPS shows the groups.")
+}
+
+fn no_node(node: u64) -> Diag {
+    Diag::new(SqlState::UNDEFINED_OBJECT, format!("node {node} does not exist")).hint("CLUSTER LIST shows the nodes.")
+}

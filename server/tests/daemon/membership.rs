@@ -1,0 +1,171 @@
+//! Nodes that come and go while the cluster runs: real processes.
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::running::run;
+use crate::trio::Trio;
+
+/// Nothing here takes as long as this.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) => assert!(Instant::now() < end, "{what}: {seen}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Voters and learners of every group, as a node knows them, without repetitions.
+fn members(trio: &Trio, at: usize) -> Vec<(Value, Value)> {
+    let rows = trio.rows(at, "SELECT voters, learners FROM system.cluster_groups");
+    let json = |text: &Value| serde_json::from_str::<Value>(text.as_str().unwrap_or_default()).unwrap_or(text.clone());
+    let mut found: Vec<(Value, Value)> =
+        rows.as_array().unwrap().iter().map(|row| (json(&row[0]), json(&row[1]))).collect();
+    found.dedup();
+    found
+}
+
+fn until_members(trio: &Trio, at: usize, voters: &Value, learners: &Value) {
+    until("every group's members", || {
+        let found = members(trio, at);
+        if found == [(voters.clone(), learners.clone())] { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+}
+
+/// Runs a statement until it is taken: while the lead moves it may time out.
+fn message(trio: &Trio, at: usize, sql: &str) -> String {
+    trio.run(at, sql)[0]["message"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_fourth_node_joins_takes_a_lost_ones_place_and_the_cluster_goes_on_with_it() {
+    let mut trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app");
+    trio.run(0, "CREATE TABLE app.n (id BIGINT PRIMARY KEY, body TEXT) PARTITION BY (id)");
+    for id in 0..20 {
+        trio.run(id % 3, &format!("INSERT INTO app.n VALUES ({id}, 'before')"));
+    }
+    let listed = trio.rows(1, "CLUSTER LIST");
+    assert_eq!(listed.as_array().unwrap().len(), 3, "{listed}");
+
+    // It joins: it has every group's state, answers reads and takes writes, and has no vote.
+    let fourth = trio.join(4);
+    assert_eq!(trio.rows(fourth, "SELECT COUNT(*) FROM app.n"), json!([["20"]]));
+    trio.run(fourth, "INSERT INTO app.n VALUES (20, 'by node 4')");
+    assert_eq!(trio.rows(0, "SELECT COUNT(*) FROM app.n"), json!([["21"]]));
+    for at in [0, fourth] {
+        until_members(&trio, at, &json!([1, 2, 3]), &json!([4]));
+    }
+    let listed = trio.rows(0, "CLUSTER LIST");
+    assert_eq!(listed.as_array().unwrap().len(), 4, "{listed}");
+    let role = trio.rows(0, "SELECT role, status FROM system.cluster WHERE node_id = 4");
+    assert_eq!(role, json!([["learner", "up"]]));
+    let refused = trio.ask(0, "CLUSTER TRANSFER LEADER 1 TO 4");
+    assert!(refused.message().contains("node 4 has no vote in group 1"), "{refused:?}");
+
+    // Node 3 loses its disk. It is not let in anew under its id, neither before nor after it was taken out.
+    trio.kill(2);
+    let empty = tempfile::tempdir().unwrap();
+    let anew = |trio: &Trio| {
+        let mut arguments = trio.joining("3", "127.0.0.1:1");
+        arguments
+            .extend(["--data-dir", empty.path().to_str().unwrap(), "--http-addr", "127.0.0.1:0"].map(str::to_owned));
+        arguments.extend(["--cores", "1"].map(str::to_owned));
+        let (code, _, said) = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(code, 78, "{said}");
+        said
+    };
+    assert!(anew(&trio).contains("may not vote under its old id"));
+    message(&trio, fourth, "CLUSTER LEAVE 3");
+    for at in [0, fourth] {
+        until_members(&trio, at, &json!([1, 2, 4]), &json!([]));
+        until("node 3 is struck off", || {
+            let listed = trio.rows(at, "SELECT node_id FROM system.cluster");
+            if listed.as_array().unwrap().len() == 3 { Ok(()) } else { Err(listed.to_string()) }
+        });
+    }
+    assert!(anew(&trio).contains("an id is never given twice"));
+
+    // The old node 3 with its old folder learns that it is out.
+    let arguments = trio.arguments_of(2);
+    let (code, _, said) = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_ne!(code, 0, "{said}");
+    assert!(said.contains("not a member of its cluster any more"), "{said}");
+
+    // The new node votes: with node 1 gone, nodes 2 and 4 go on, also after they were restarted.
+    trio.kill(0);
+    until("a write without node 1", || {
+        let answer = trio.ask(fourth, "INSERT INTO app.n VALUES (21, 'without node 1')");
+        if answer.status == 200 || answer.message().contains("exists") || answer.message().contains("duplicate") {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
+    });
+    trio.take(1).stop();
+    trio.take(fourth).stop();
+    trio.restart_together(&[1, fourth]);
+    until_members(&trio, fourth, &json!([1, 2, 4]), &json!([]));
+    assert_eq!(trio.rows(1, "SELECT COUNT(*) FROM app.n"), json!([["22"]]));
+    // Node 1 comes back with the list of nodes that it was first given.
+    trio.restart(0);
+    assert_eq!(trio.rows(0, "SELECT COUNT(*) FROM app.n"), json!([["22"]]));
+}
+
+#[test]
+fn leads_and_votes_go_where_they_are_told_to_on_any_node() {
+    let mut trio = Trio::start(&[]);
+    for (at, node) in [(0, 2), (2, 1), (1, 3)] {
+        let said = message(&trio, at, &format!("CLUSTER TRANSFER LEADER 1 TO {node}"));
+        assert_eq!(said, format!("Node {node} leads group 1"));
+    }
+    for (sql, said) in [
+        ("CLUSTER TRANSFER LEADER 99 TO 1", "group 99 does not exist"),
+        ("CLUSTER TRANSFER LEADER 1 TO 9", "node 9 does not exist"),
+        ("CLUSTER MOVE SHARD 1 TO 9", "node 9 does not exist"),
+        ("CLUSTER LEAVE 9", "node 9 does not exist"),
+        ("CLUSTER JOIN 9", "node 9 does not exist"),
+    ] {
+        let refused = trio.ask(1, sql);
+        assert!(refused.message().contains(said), "{sql}: {refused:?}");
+    }
+    assert_eq!(message(&trio, 0, "CLUSTER JOIN 2"), "Node 2 is a member");
+    assert_eq!(message(&trio, 0, "CLUSTER REBALANCE"), "Votes are spread evenly; nothing is to be moved");
+
+    let fourth = trio.join(4);
+    let said = message(&trio, 0, "CLUSTER MOVE SHARD 1 TO 4");
+    assert!(said.contains("Node 4 votes in group 1 in the place of node"), "{said}");
+    let voters = |trio: &Trio, group: u32| {
+        let sql = format!("SELECT voters, moving_to FROM system.cluster_groups WHERE group_id = {group}");
+        trio.rows(fourth, &sql)[0].clone()
+    };
+    until("group 1 has been moved", || {
+        let row = voters(&trio, 1);
+        let is_there = row[0].to_string().contains('4') && row[1] == Value::Null;
+        if is_there { Ok(()) } else { Err(row.to_string()) }
+    });
+    assert!(message(&trio, fourth, "CLUSTER REBALANCE").contains("groups are being moved"));
+    until("votes are even", || {
+        let mut votes = [0; 5];
+        for group in 0..5 {
+            let row = voters(&trio, group);
+            if row[1] != Value::Null {
+                return Err(format!("group {group}: {row}"));
+            }
+            (1..=4).filter(|node| row[0].to_string().contains(&node.to_string())).for_each(|node| votes[node] += 1);
+        }
+        if votes[1..].iter().all(|votes| (3..=4).contains(votes)) { Ok(()) } else { Err(format!("{votes:?}")) }
+    });
+    // A node that leaves while it is there: it hands over and goes, and says why it stops.
+    message(&trio, 1, "CLUSTER LEAVE 1");
+    until_members(&trio, 1, &json!([2, 3, 4]), &json!([]));
+    let mut gone = trio.take(0);
+    until("node 1 has stopped", || if gone.has_ended() { Ok(()) } else { Err("it runs".into()) });
+    let said = trio.run(1, "CREATE NAMESPACE afterwards");
+    assert!(!said.is_empty());
+}
