@@ -8,6 +8,7 @@
 mod adder;
 mod consumer;
 mod definer;
+mod lister;
 mod nemesis;
 mod report;
 mod session;
@@ -77,6 +78,9 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
         run.client(setter::set(Rc::clone(run), number));
     }
     run.client(definer::define(Rc::clone(run)));
+    for number in 0..if run.nodes() > 1 { lister::LISTERS } else { 0 } {
+        run.client(lister::append(Rc::clone(run), number));
+    }
     for number in 0..highwater_sim::plan::CONSUMERS {
         run.attendant(consumer::ack_by_hand(Rc::clone(run), number));
     }
@@ -95,4 +99,32 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
     run.last_crash();
     run.until(|run| run.crashes_are_over() && run.all_serve()).await;
     verify::everything(run, "after one more power cut").await
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_sim::report::html;
+    use highwater_sim::report::page::Texts;
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_a_seed_shows_every_node_every_crash_of_its_plan_and_who_led() {
+        let (report, trace) = run(Plan::draw(7, Some(3)), 0, false, true);
+        assert_eq!(report.violation, None);
+        let page = html(&Texts { title: "seed 7".to_owned(), ..Texts::default() }, &trace);
+        for node in ["node1", "node2", "node3"] {
+            assert!(page.contains(&format!("data-lane=\"{node}\"")), "{node} has no lane");
+            assert!(page.contains(&format!("{node} serves, ")), "{node} never serves");
+        }
+        for kind in ["Power", "Process"] {
+            let crashes = trace.iter().filter(|line| line.contains(&format!(" crashes: {kind}"))).count();
+            let shown = page.matches(&format!(" crashes: {kind}")).count();
+            // Each is a mark in its node's lane, and a line of what was said.
+            assert!(crashes > 0 && shown == 2 * crashes, "{kind}: {crashes} in the trace, {shown} on the page");
+        }
+        assert!(page.contains(" leads group 0 in term "), "nobody leads the meta group");
+        assert!(page.contains("data-lane=\"writer0\"") && page.contains("class=\"done\""));
+        assert!(page.contains("nothing passes from node"), "no partition is shown");
+    }
 }

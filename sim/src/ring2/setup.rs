@@ -6,6 +6,7 @@ use highwater_sim::model::{Counter, Rows};
 use highwater_sim::plan::{ADDERS, COUNTERS, PARTITIONS, REGISTERS, SETTERS, WRITERS};
 use serde_json::json;
 
+use super::lister;
 use super::session::{Reply, Session};
 use super::shared::Run;
 use super::world::ROOT_PASSWORD;
@@ -70,6 +71,10 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
                 run.rows.borrow_mut().insert(user, Rows::default());
             }
         }
+    }
+    if run.nodes() > 1 {
+        statements.push(lister::TABLE.to_owned());
+        statements.push(format!("CREATE USER {0} WITH PASSWORD '{1}' ROLE user", lister::USER, password(lister::USER)));
     }
     statements.push(format!("CREATE USER {READER} WITH PASSWORD '{}' ROLE service", password(READER)));
     for id in 0..COUNTERS {

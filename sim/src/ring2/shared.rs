@@ -11,6 +11,7 @@ use std::time::Duration;
 use highwater_runtime::disk::{Fault, Faults};
 use highwater_runtime::sim;
 use highwater_server::core_part::Stopper;
+use highwater_sim::append::Transaction;
 use highwater_sim::linear::{Act, Entry};
 use highwater_sim::model::{Counter, Rows};
 use highwater_sim::plan::Plan;
@@ -90,6 +91,8 @@ pub struct Run {
     pub chains: RefCell<BTreeMap<(u64, u64), String>>,
     /// Everything that was done with each shared counter and register, with what name.
     pub histories: RefCell<BTreeMap<(&'static str, i64), Vec<Entry>>>,
+    /// Everything that was done with the lists of one user.
+    pub transactions: RefCell<Vec<Transaction>>,
     /// Per group: who leads it as far as anybody has seen, and in which term.
     pub leaders: RefCell<BTreeMap<u64, (u64, usize)>>,
     /// Nothing befalls the cluster any more, since this time.
@@ -120,6 +123,7 @@ impl Run {
             delivered: RefCell::default(),
             chains: RefCell::default(),
             histories: RefCell::default(),
+            transactions: RefCell::default(),
             leaders: RefCell::default(),
             calm_since: Cell::new(None),
             quiet_until: Cell::new(0),

@@ -9,6 +9,7 @@ use highwater_sim::plan::{PARTITIONS, REGISTERS};
 use serde_json::{Value, json};
 
 use super::consumer;
+use super::lister;
 use super::session::{Reply, Session, number};
 use super::setter;
 use super::setup;
@@ -43,6 +44,9 @@ async fn look(run: &Rc<Run>) -> Result<(), String> {
         events(run, &mut root).await?;
         counts(run, &mut root).await?;
         watcher::look(run, &mut root).await?;
+        if run.nodes() > 1 {
+            lister::check(run, node).await?;
+        }
         if run.is_broken() {
             return Ok(());
         }
