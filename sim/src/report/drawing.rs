@@ -12,6 +12,8 @@ pub fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
+            // A plan has lines.
+            '\n' => out.push('\n'),
             control if control.is_control() => out.push(' '),
             other => out.push(other),
         }

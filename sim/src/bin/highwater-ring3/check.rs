@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use highwater_sim::linear::{self, Act, Verdict};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply, number};
 use crate::consumers::{AT_ONCE, BY_HAND, identity_of};
+use crate::patience::Patience;
 use crate::stage::{PARTITIONS, Stage};
 use crate::{Failure, lock};
 
@@ -38,18 +39,17 @@ pub struct Looked {
 /// Looks at everything and tells the history what is wrong.
 pub fn everything(stage: &Stage) -> Result<Looked, Failure> {
     let nodes = stage.site.0.len();
-    let started = Instant::now();
+    let mut patience = Patience::new(PATIENCE, Duration::from_millis(200));
     let contents = loop {
         let all: Vec<Contents> = (0..nodes).map(|node| contents(stage, node)).collect::<Result<_, _>>()?;
         let differ = all.windows(2).position(|pair| pair.first() != pair.last());
         let (Some(first), None) = (all.first(), differ) else {
             // A statement whose client has given up may be applied between two looks, but not for long.
-            if started.elapsed() > PATIENCE {
+            if !patience.waits() {
                 let at = differ.unwrap_or(0);
                 stage.history.violation(format!("nodes {} and {} show different contents", at + 1, at + 2));
                 return Ok(Looked::default());
             }
-            std::thread::sleep(Duration::from_millis(200));
             continue;
         };
         break Contents { rows: first.rows.clone(), registers: first.registers.clone(), topic: first.topic.clone() };
@@ -65,7 +65,7 @@ pub fn everything(stage: &Stage) -> Result<Looked, Failure> {
 
 /// Waits until both groups have been given everything that the topic has.
 pub fn drained(stage: &Stage) -> Result<(), Failure> {
-    let started = Instant::now();
+    let mut patience = Patience::new(PATIENCE, Duration::from_millis(20));
     let mut service = Client::new(&stage.site, "service", 0);
     for partition in 0..PARTITIONS {
         loop {
@@ -78,13 +78,12 @@ pub fn drained(stage: &Stage) -> Result<(), Failure> {
             if next == given && page(&mut service, partition, next)?.is_empty() {
                 break;
             }
-            if started.elapsed() > PATIENCE {
+            if !patience.waits() {
                 stage.history.violation(format!(
                     "partition {partition}: after {PATIENCE:?} without a fault its groups have not been given everything: '{BY_HAND}' has committed {committed:?}, '{AT_ONCE}' was given everything below {given}"
                 ));
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
     Ok(())
@@ -232,7 +231,7 @@ fn registers(stage: &Stage, contents: &Contents) {
 /// All nodes come to the same index of every group, with the same chain of hashes over all effects.
 fn same_chains(stage: &Stage) -> Result<(), Failure> {
     let sql = "SELECT group_id, last_applied, state_hash FROM system.cluster_groups ORDER BY group_id";
-    let started = Instant::now();
+    let mut patience = Patience::new(PATIENCE, Duration::from_millis(50));
     loop {
         let mut chains: BTreeMap<(i64, i64), BTreeSet<String>> = BTreeMap::new();
         let mut indexes: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
@@ -250,10 +249,9 @@ fn same_chains(stage: &Stage) -> Result<(), Failure> {
             return Ok(());
         }
         let Some((group, applied)) = indexes.iter().find(|(_, indexes)| indexes.len() > 1) else { return Ok(()) };
-        if started.elapsed() > PATIENCE {
+        if !patience.waits() {
             stage.history.violation(format!("group {group}: after {PATIENCE:?} nodes have applied up to {applied:?}"));
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::client::{Client, PASSWORD, Site, number};
 use crate::disk::SmallDisk;
 use crate::fault::Cut;
+use crate::patience::Patience;
 use crate::wires::Wire;
 use crate::{Args, Failure};
 
@@ -224,7 +225,7 @@ impl Cluster {
     pub fn until_healthy(&mut self) -> Result<Duration, Failure> {
         let started = Instant::now();
         let mut client = Client::new(&self.shape.site(), "root", 0);
-        let mut node = 0;
+        let (mut node, mut patience) = (0, Patience::new(PATIENCE, Duration::from_millis(20)));
         while node < self.shape.nodes {
             let is_healthy = client.at(node).is_healthy();
             // Looked at after the answer: another server on the port must not pass for this one.
@@ -233,11 +234,10 @@ impl Cluster {
             }
             if is_healthy {
                 node += 1;
-            } else if started.elapsed() > PATIENCE {
+            } else if !patience.waits() {
                 let log = self.shape.log(node);
                 return Err(format!("node {} is not well after {PATIENCE:?}; see {}", node + 1, log.display()).into());
             } else {
-                std::thread::sleep(Duration::from_millis(20));
                 node = 0;
             }
         }

@@ -1,9 +1,10 @@
 //! When clients work and when they rest: who checks needs everyone's last request answered first.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Failure;
+use crate::patience::Patience;
 
 /// Longer than any statement is tried again after everything was healed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,13 +69,12 @@ impl Gate {
     /// Lets these phases' crews work and waits until as many clients rest.
     pub fn enter(&self, phase: Phase, resting: usize) -> Result<(), Failure> {
         self.phase.store(phase as u8, Ordering::SeqCst);
-        let started = Instant::now();
+        let mut patience = Patience::new(PATIENCE, Duration::from_millis(2));
         while self.resting.load(Ordering::SeqCst) != resting {
-            if started.elapsed() > PATIENCE {
+            if !patience.waits() {
                 let rest = self.resting.load(Ordering::SeqCst);
                 return Err(format!("{rest} of {resting} clients rest: the others have had no answer for {PATIENCE:?} although everything is healed").into());
             }
-            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }

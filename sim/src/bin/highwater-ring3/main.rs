@@ -23,6 +23,7 @@ mod figures;
 mod flushes;
 mod gate;
 mod history;
+mod patience;
 mod probes;
 mod readers;
 mod registers;
