@@ -120,8 +120,7 @@ mod tests {
         for kind in ["Power", "Process"] {
             let crashes = trace.iter().filter(|line| line.contains(&format!(" crashes: {kind}"))).count();
             let shown = page.matches(&format!(" crashes: {kind}")).count();
-            // Each is a mark in its node's lane, and a line of what was said.
-            assert!(crashes > 0 && shown == 2 * crashes, "{kind}: {crashes} in the trace, {shown} on the page");
+            assert!(crashes > 0 && shown == crashes, "{kind}: {crashes} in the trace, {shown} on the page");
         }
         assert!(page.contains(" leads group 0 in term "), "nobody leads the meta group");
         assert!(page.contains("data-lane=\"writer0\"") && page.contains("class=\"done\""));
