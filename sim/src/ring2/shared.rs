@@ -250,7 +250,10 @@ impl Run {
 
     /// A new life is about to begin, which nobody has asked to stop.
     pub fn restarts(&self, node: usize) {
-        self.server(node, |server| (server.stopper, server.is_asked) = (None, false));
+        self.server(node, |server| {
+            // It may crash before it has said anything.
+            (server.serving, server.ended, server.stopper, server.is_asked) = (0, None, None, false);
+        });
     }
 
     /// Asks a server to stop: one that has hardly started, as soon as it can be asked.

@@ -15,6 +15,8 @@ pub async fn watch(run: Rc<Run>) {
     let mut session = setup::root(&run, "watcher");
     while run.phase() < Phase::Verify && !run.is_broken() {
         run.pause(run.plan.watch_pause).await;
+        // Whoever is cut off must not tell what was.
+        session.turn_away();
         if let Err(reason) = look(&run, &mut session).await {
             run.violation(reason);
         }
