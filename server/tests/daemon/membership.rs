@@ -169,3 +169,29 @@ fn leads_and_votes_go_where_they_are_told_to_on_any_node() {
     let said = trio.run(1, "CREATE NAMESPACE afterwards");
     assert!(!said.is_empty());
 }
+
+#[test]
+fn who_leads_the_meta_group_next_carries_moves_to_their_end() {
+    let mut trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app");
+    trio.run(0, "CREATE TABLE app.n (id BIGINT PRIMARY KEY) PARTITION BY (id)");
+    let fourth = trio.join(4);
+    let first = until("who leads the meta group", || trio.leader_of(0).ok_or_else(String::new));
+    assert!(message(&trio, fourth, "CLUSTER REBALANCE").contains("groups are being moved"));
+    trio.kill(first);
+    let votes = |trio: &Trio| {
+        let rows = trio.rows(fourth, "SELECT voters FROM system.cluster_groups WHERE moving_to IS NULL");
+        rows.as_array().unwrap().iter().filter(|row| row[0].to_string().contains('4')).count()
+    };
+    until("every move has ended", || {
+        let moving =
+            trio.rows(fourth, "SELECT group_id, moving_to FROM system.cluster_groups WHERE moving_to IS NOT NULL");
+        if moving == json!([]) && votes(&trio) >= 3 { Ok(()) } else { Err(format!("{moving}; {} votes", votes(&trio))) }
+    });
+    trio.run(fourth, "INSERT INTO app.n VALUES (1)");
+    // A write goes on in every group although one of four nodes is gone.
+    for id in 2..20 {
+        trio.run(fourth, &format!("INSERT INTO app.n VALUES ({id})"));
+    }
+    assert_eq!(trio.rows(fourth, "SELECT COUNT(*) FROM app.n"), json!([["19"]]));
+}
