@@ -151,6 +151,11 @@ impl<E: Env> Log<E> {
         Ref::filter_map(self.state.borrow(), |state| state.groups.get(&group)).ok()
     }
 
+    /// Groups that have a log here.
+    pub(crate) fn group_count(&self) -> usize {
+        self.state.borrow().groups.len()
+    }
+
     /// Runs `look` over all groups.
     pub(crate) fn with_groups<T>(&self, look: impl FnOnce(&BTreeMap<GroupId, GroupLog>) -> T) -> T {
         look(&self.state.borrow().groups)

@@ -63,6 +63,9 @@ use crate::tree::table::filter;
 use crate::tree::version::Version;
 use log_writer::{WAITED_AT, WRITTEN_AT};
 
+/// Releases of the log that share one look at all groups: one per so many groups.
+const GROUPS_PER_RELEASE: usize = 64;
+
 /// One engine of a node: a log and a tree, holding many groups. Lives on one core, as `Rc<Store>`.
 pub struct Store<E: Env> {
     env: E,
@@ -82,6 +85,8 @@ pub struct Store<E: Env> {
     next_table: Cell<u64>,
     /// The log's tail as the manifest has it.
     recorded_tail: Cell<u64>,
+    /// Releases of the log so far.
+    releases: Cell<usize>,
     /// The newest segment of which the manifest knows a block.
     recorded_head: Cell<u64>,
     flush_wake: Event,
@@ -293,7 +298,12 @@ impl<E: Env> Store<E> {
     /// Raft needs nothing at or below `upto` any more. The entries go when the tables contain their effects too.
     pub fn release_log(&self, group: GroupId, upto: LogIndex) {
         self.log.release(group, upto);
-        if self.log.needed_tail() > self.recorded_tail.get() {
+        // To look at all groups costs as much as there are: many share one look.
+        let releases = self.releases.get().wrapping_add(1);
+        self.releases.set(releases);
+        let recorded = self.recorded_tail.get();
+        let is_due = releases.is_multiple_of(self.log.group_count().div_ceil(GROUPS_PER_RELEASE).max(1));
+        if is_due && self.log.active_segment() > recorded && self.log.needed_tail() > recorded {
             self.flush_wake.notify();
         }
     }

@@ -116,6 +116,7 @@ impl<E: Env> Store<E> {
             applied: RefCell::new(applied),
             next_table: Cell::new(manifest.state().next_table.max(beyond)),
             recorded_tail: Cell::new(manifest.state().log_tail),
+            releases: Cell::new(0),
             recorded_head: Cell::new(0),
             manifest: Cell::new(Some(Box::new(manifest))),
             manifest_gate: Gate::default(),

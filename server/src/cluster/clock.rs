@@ -19,6 +19,12 @@ pub(crate) fn behind_most<K: Ord>(ahead: &BTreeMap<K, i64>, members: usize) -> O
     Some(if lower.unsigned_abs() <= upper.unsigned_abs() { lower } else { upper })
 }
 
+/// What is certain of a clock that was seen to be `ahead` by a question that took `round_trip` microseconds.
+pub(crate) const fn certain(ahead: i64, round_trip: u64) -> i64 {
+    let sure = ahead.unsigned_abs().saturating_sub(round_trip / 2);
+    ahead.signum().saturating_mul(sure.cast_signed())
+}
+
 /// Whether that is too far.
 pub(crate) fn is_wrong(behind_most: Option<i64>) -> bool {
     behind_most.is_some_and(|micros| micros.unsigned_abs() > MOST_SKEW_MICROS)
@@ -39,6 +45,11 @@ mod tests {
         assert!(!wrong(&[2_000_000, -2_000_000], 3), "this node is in the middle");
         assert!(wrong(&[-600_000, -700_000], 3));
         assert!(!wrong(&[-400_000, -500_000], 3));
+    }
+
+    #[test]
+    fn a_question_that_took_long_proves_little() {
+        assert_eq!([certain(700, 100), certain(-700, 100), certain(700, 1_500), certain(-3, 8)], [650, -650, 0, 0]);
     }
 
     #[test]

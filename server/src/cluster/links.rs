@@ -229,7 +229,7 @@ impl Links {
     /// How far this node's wall clock is behind most clocks of the cluster (ahead: negative), in microseconds, if that can be told.
     pub(crate) fn clock_behind_micros(&self) -> Option<i64> {
         let heard = self.ways().into_iter().filter(|way| way.is_up());
-        let ahead = heard.filter_map(|way| Some((way.node, way.status().clock_ahead_micros?))).collect();
+        let ahead = heard.filter_map(|way| Some((way.node, way.clock_ahead()?))).collect();
         clock::behind_most(&ahead, self.members().len())
     }
 

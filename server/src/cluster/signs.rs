@@ -17,7 +17,7 @@ impl Watch for Links {
 
     /// A node whose clock differs much from this one's hands over what it leads, or this one does.
     fn may_lead(&self, node: NodeId) -> bool {
-        let ahead = self.way(node).and_then(|way| way.status().clock_ahead_micros);
+        let ahead = self.way(node).and_then(|way| way.clock_ahead());
         !clock::is_wrong(ahead)
     }
 }

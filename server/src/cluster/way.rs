@@ -11,6 +11,7 @@ use highwater_net::rpc::{
 use highwater_raft::NodeId;
 use highwater_runtime::{CoreId, Env, Monotonic, Rt};
 
+use super::clock;
 use super::convert::wire_node;
 use super::introduction::Introduction;
 use super::setup::PeerAddress;
@@ -146,6 +147,12 @@ impl Way {
     /// Microseconds since it was last heard; of a node that was never heard, since it is tried to reach.
     pub(crate) fn silent_for(&self) -> u64 {
         self.heard_ago().unwrap_or_else(|| self.env.now().micros_since(self.started))
+    }
+
+    /// How far its wall clock is ahead of this node's at least, in microseconds (behind: negative). A ping that was long on its way proves little.
+    pub(crate) fn clock_ahead(&self) -> Option<i64> {
+        let status = self.first.status();
+        Some(clock::certain(status.clock_ahead_micros?, status.round_trip_micros.unwrap_or(0)))
     }
 
     /// How many of the connections there should be are up, and how many there should be.

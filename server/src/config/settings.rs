@@ -172,9 +172,9 @@ settings! {
     /// Stores (logs and trees) of a new data folder, spread over the cores; auto: one per core. Fixed once the folder exists.
     stores: AutoCount = "auto", "stores", "placement", 1..=256;
     /// Raft groups that hold users' rows. Fixed for a cluster's life.
-    user_shards: u32 = "16", "user_shards", "placement", 1..=4096;
+    user_shards: u32 = "16", "user_shards", "placement", 1..=16_384;
     /// Raft groups that hold shared tables and topic partitions. Fixed for a cluster's life.
-    shared_shards: u32 = "16", "shared_shards", "placement", 1..=4096;
+    shared_shards: u32 = "16", "shared_shards", "placement", 1..=16_384;
     /// Password of the user root, used on the first start only. Without it one is made, printed once and kept in the data folder.
     root_password: Secret = "", "root_password", "auth";
     /// How much is logged to standard error.

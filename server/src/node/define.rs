@@ -19,11 +19,14 @@ use super::answer::StatementResult;
 use super::execute::{Failure, Run};
 use super::forward::{Errand, Motion};
 use super::mesh::{Applied, NotApplied, Question};
+use super::portions::in_portions;
 use super::{Node, ask_port};
 use crate::auth;
 
 /// Longest password in bytes: deriving a verifier hashes all of it.
 const MAX_PASSWORD_BYTES: usize = 1024;
+/// Groups that are given a catalog at one time.
+const SPREAD_AT_ONCE: usize = 128;
 /// Pause before a group that has not taken a catalog is given it again, in microseconds.
 const SPREAD_AGAIN_MICROS: u64 = 200_000;
 /// Pause before definitions of an earlier leader are taken up again, in microseconds.
@@ -228,24 +231,26 @@ impl Node {
     /// # Errors
     /// This node does not lead the meta group any more, or shuts down: the next leader does it.
     async fn spread(&self, catalog: &Arc<Catalog>) -> Result<(), Diag> {
-        let mut answers = Vec::new();
-        for group in self.layout().groups().filter(|group| *group != META) {
-            let node = self.clone();
-            let catalog = Arc::clone(catalog);
-            let (slot, answer) = highwater_runtime::queue::reply();
-            self.env().spawn("spread", async move {
-                slot.fill(node.spread_to(group, catalog).await);
-            });
-            answers.push(answer);
+        let groups: Vec<u32> = self.layout().groups().filter(|group| *group != META).collect();
+        let (node, catalog, count) = (self.clone(), Arc::clone(catalog), groups.len());
+        let spread = move |group| {
+            let (node, catalog) = (node.clone(), Arc::clone(&catalog));
+            async move { node.spread_to(group, catalog).await }
+        };
+        let done = in_portions(self.env(), "spread", groups, SPREAD_AT_ONCE, spread).await;
+        if done.len() < count {
+            return Err(super::outcome_unknown());
         }
-        for answer in answers {
-            answer.await.map_err(|_| super::outcome_unknown())??;
-        }
-        Ok(())
+        done.into_iter().collect()
     }
 
     /// Tries until the group has taken the catalog: it may be without a leader for a while.
     async fn spread_to(&self, group: u32, catalog: Arc<Catalog>) -> Result<(), Diag> {
+        // What a replica has applied, its group has taken: it may sleep on.
+        let shown = self.host_of(group).and_then(|host| host.view(group));
+        if shown.is_some_and(|view| view.catalog().version >= catalog.version) {
+            return Ok(());
+        }
         loop {
             // A catalog entry goes in front of any command that was planned with a newer catalog; an empty Trim is the cheapest
             // command.

@@ -29,6 +29,8 @@ use super::signal::Changed;
 
 /// Turns after which the views of idle groups are renewed.
 const RENEW_VIEWS: u64 = 64;
+/// Views that are renewed at one time, at most; the next come after as many turns more.
+const RENEW_AT_ONCE: usize = 256;
 /// Pause before a log without disk space is tried again, in microseconds.
 const NO_SPACE_MICROS: u64 = 200_000;
 /// A tick of Raft's time, in microseconds.
@@ -62,6 +64,7 @@ pub(crate) async fn drive(
         sleep: Hibernation::of(&host),
         ticks: 0,
         renewed_at: 0,
+        renewed_to: 0,
     };
     if let Err(reason) = driver.run().await {
         env.fail_stop(&reason).await;
@@ -100,8 +103,10 @@ struct Driver<S> {
     /// Which groups are given Raft's time.
     sleep: Hibernation,
     ticks: u32,
-    /// The turn after which the views of all groups were renewed.
+    /// The turn after which views were last renewed.
     renewed_at: u64,
+    /// The group whose view is the next to be renewed.
+    renewed_to: u32,
 }
 
 /// One append, and who is told when it is durable.
@@ -306,6 +311,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
             tracing::debug!(group, role = state.role.name(), leader, "the replica's part has changed");
         }
         if soft_state.is_some() {
+            self.host.changed_leads.borrow_mut().insert(group);
             // Who leads decides who ships, and who carries definitions to their end.
             self.host.outbox.notify();
             self.host.definitions.notify();
@@ -378,10 +384,10 @@ impl<S: Fn(raft::Message)> Driver<S> {
         let mut runs: Vec<Run> = Vec::new();
         for (replica, committed) in std::mem::take(&mut self.committed) {
             let group = replica.group();
-            if let Some(run) = runs.iter_mut().find(|run| run.replica.group() == group) {
-                run.committed.push_back(committed);
-            } else if let Some(state) = self.states.remove(&group) {
+            if let Some(state) = self.states.remove(&group) {
                 runs.push(Run { replica, state, committed: VecDeque::from([committed]) });
+            } else if let Some(run) = runs.iter_mut().find(|run| run.replica.group() == group) {
+                run.committed.push_back(committed);
             }
         }
         Some(Box::pin(apply::apply(Rc::clone(&self.host), runs)))
@@ -427,8 +433,14 @@ impl<S: Fn(raft::Message)> Driver<S> {
         let turns = self.host.turns.get();
         if turns.wrapping_sub(self.renewed_at) >= RENEW_VIEWS {
             self.renewed_at = turns;
-            for (group, state) in &self.states {
+            let (after, mut count) = (self.renewed_to, 0);
+            for (group, state) in self.states.range(after..).take(RENEW_AT_ONCE) {
                 self.host.publish(*group, state.view());
+                self.renewed_to = group.saturating_add(1);
+                count += 1;
+            }
+            if count < RENEW_AT_ONCE {
+                self.renewed_to = 0;
             }
         }
     }

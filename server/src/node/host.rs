@@ -79,6 +79,8 @@ pub(crate) struct StoreHost {
     pub(crate) tick: Cell<bool>,
     /// The meta group's catalog has changed, or a group of this store has another leader.
     pub(crate) definitions: Signal,
+    /// Groups of which this node may have come to lead, or lead no more.
+    pub(crate) changed_leads: RefCell<BTreeSet<u32>>,
     /// Groups whose outbox has grown.
     pub(crate) dirty_sources: RefCell<BTreeSet<u32>>,
     /// An outbox has grown.
@@ -126,6 +128,7 @@ impl StoreHost {
             inbox_room: Signal::default(),
             tick: Cell::new(false),
             definitions: Signal::default(),
+            changed_leads: RefCell::default(),
             dirty_sources: RefCell::default(),
             outbox: Signal::default(),
             shipped: RefCell::default(),
@@ -228,11 +231,6 @@ impl StoreHost {
     /// Whether this node's replica of a group leads.
     pub(crate) fn leads(&self, group: u32) -> bool {
         self.replicas.borrow().get(&group).is_some_and(|replica| replica.leads())
-    }
-
-    /// The groups that this node's replicas lead.
-    pub(crate) fn led_groups(&self) -> BTreeSet<u32> {
-        self.replicas.borrow().iter().filter(|(_, replica)| replica.leads()).map(|(group, _)| *group).collect()
     }
 
     /// The term in which this node's replica leads a group, if it does.

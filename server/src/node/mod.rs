@@ -24,6 +24,7 @@ mod membership;
 #[cfg(test)]
 mod membership_tests;
 mod mesh;
+mod portions;
 mod query;
 mod reads;
 mod replica;

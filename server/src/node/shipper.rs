@@ -38,12 +38,17 @@ pub(crate) async fn ship(node: Node, host: Rc<StoreHost>) {
             return;
         }
         if host.ready.get() {
-            let leads = host.led_groups();
-            // A source that comes to be led here may have been shipped from elsewhere meanwhile: where it stands is found anew.
-            let new: Vec<u32> = leads.difference(&led).copied().collect();
-            let dirty = std::mem::take(&mut *host.dirty_sources.borrow_mut());
-            let sources: BTreeSet<u32> = dirty.intersection(&leads).copied().chain(new).collect();
-            led = leads;
+            let changed = std::mem::take(&mut *host.changed_leads.borrow_mut());
+            let mut sources = std::mem::take(&mut *host.dirty_sources.borrow_mut());
+            sources.retain(|source| host.leads(*source));
+            for group in changed {
+                // A source that comes to be led here may have been shipped from elsewhere meanwhile: where it stands is found anew.
+                if !host.leads(group) {
+                    led.remove(&group);
+                } else if led.insert(group) {
+                    sources.insert(group);
+                }
+            }
             for source in sources {
                 let Some(view) = host.view(source) else { continue };
                 for (destination, head) in view.outbox_heads() {

@@ -1,14 +1,14 @@
 //! Starting and stopping one core's part of the node.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_engine::{EngineError, GroupId, RecoveredGroup, Store, StoreOptions};
 use highwater_raft as raft;
-use highwater_runtime::queue::{self, Receiver};
+use highwater_runtime::queue::Receiver;
 use highwater_runtime::{Env, Monotonic, Rt};
 use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
@@ -20,6 +20,7 @@ use highwater_state::placement::{Layout, META};
 use super::forward::{ForwardFigures, Motion};
 use super::host::{Cast, MAX_PENDING, StoreHost};
 use super::mesh::{Admission, Ports, Proposal, Question};
+use super::portions::in_portions;
 use super::replica::Start;
 use super::shape::{self, Shape, ShapeError};
 use super::signal::Signal;
@@ -428,26 +429,18 @@ async fn take_in(node: Node, messages: Receiver<Vec<raft::Message>>) {
 /// A store is ready once each of its groups has passed a read barrier: it knows a leader and holds all that was acknowledged.
 /// So many groups are asked at one time, as groups that are asked wake up.
 async fn readiness(env: Rt, host: Rc<StoreHost>) {
-    let groups: Rc<RefCell<VecDeque<u32>>> = Rc::new(RefCell::new(host.groups().into()));
-    let askers = MOST_ASKED.min(groups.borrow().len());
-    let mut answers = Vec::new();
-    for _ in 0..askers {
-        let ((slot, answer), env, host, groups) = (queue::reply(), env.clone(), Rc::clone(&host), Rc::clone(&groups));
-        env.clone().spawn("barriers of a start", async move {
-            while let Some(group) = { groups.borrow_mut().pop_front() } {
-                while !host.closing.get() {
-                    if host.barrier(group, env.now().after_micros(BARRIER_MICROS)).await.is_ok() {
-                        break;
-                    }
+    let (asking, asked) = (env.clone(), Rc::clone(&host));
+    let ask = move |group| {
+        let (env, host) = (asking.clone(), Rc::clone(&asked));
+        async move {
+            while !host.closing.get() {
+                if host.barrier(group, env.now().after_micros(BARRIER_MICROS)).await.is_ok() {
+                    break;
                 }
             }
-            slot.fill(());
-        });
-        answers.push(answer);
-    }
-    for answer in answers {
-        let _ = answer.await;
-    }
+        }
+    };
+    in_portions(&env, "barrier of a start", host.groups(), MOST_ASKED, ask).await;
     host.ready.set(true);
     host.outbox.notify();
 }
