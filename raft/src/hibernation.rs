@@ -38,9 +38,25 @@ impl RawNode {
                 self.send(to, MessageKind::Hibernate { index });
             }
         }
-        self.sleep = Sleep(true);
+        self.fall_asleep();
         self.stepped("hibernate");
         true
+    }
+
+    /// Sleeps from now on, and keeps no memory for what it may have to do again.
+    fn fall_asleep(&mut self) {
+        self.sleep = Sleep(true);
+        self.votes = Vec::new();
+        self.peers.shrink_to_fit();
+        self.peers.iter_mut().for_each(|peer| peer.inflights.shrink());
+        self.in_flight.shrink_to_fit();
+        self.log.shrink();
+        self.reads.shrink();
+        self.outbox.shrink();
+        self.log_reads.shrink_to_fit();
+        self.read_states.shrink_to_fit();
+        self.failed_reads.shrink_to_fit();
+        self.snapshots_wanted.shrink_to_fit();
     }
 
     fn is_idle(&self, down: &[NodeId]) -> bool {
@@ -85,7 +101,7 @@ impl RawNode {
         // Who waits for an answer goes on counting, or a lost question would never be given up.
         if self.log.last() == index && !self.reads.has_forwarded() {
             self.commit_to(index);
-            self.sleep = Sleep(true);
+            self.fall_asleep();
         } else {
             // Something came between: the leader is to look again.
             self.wake();

@@ -77,6 +77,14 @@ impl RaftLog {
         }
     }
 
+    /// Keeps no more memory than it needs.
+    pub(crate) fn shrink(&mut self) {
+        self.tail.shrink_to_fit();
+        self.in_apply.shrink_to_fit();
+        self.changes.shrink_to_fit();
+        self.terms.shrink();
+    }
+
     pub(crate) fn first(&self) -> LogIndex {
         self.first
     }

@@ -27,6 +27,12 @@ impl Outbox {
         self.now.is_empty() && self.claims.is_empty()
     }
 
+    /// Keeps no more memory than it needs.
+    pub(crate) fn shrink(&mut self) {
+        self.now.shrink_to_fit();
+        self.claims.shrink_to_fit();
+    }
+
     /// A new term began: what was to be said in earlier ones is stale, and would be said without ever having been durable.
     pub(crate) fn forget_claims(&mut self) {
         self.claims.clear();

@@ -156,6 +156,11 @@ impl Inflights {
         self.sent.len()
     }
 
+    /// Keeps no more memory than it needs.
+    pub(crate) fn shrink(&mut self) {
+        self.sent.shrink_to_fit();
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -56,6 +56,13 @@ impl Reads {
         self.postponed.len().saturating_add(self.waiting.len()).saturating_add(self.forwarded.len())
     }
 
+    /// Keeps no more memory than it needs.
+    pub(crate) fn shrink(&mut self) {
+        self.postponed.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.forwarded.shrink_to_fit();
+    }
+
     pub(crate) fn round(&self) -> ReadRound {
         self.round
     }

@@ -29,6 +29,11 @@ impl TermRuns {
         }
     }
 
+    /// Keeps no more memory than it needs.
+    pub(crate) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     /// The newest run.
     pub(crate) fn last(&self) -> Option<TermRun> {
         self.0.last().copied()

@@ -192,7 +192,11 @@ fn fail_over(mut nodes: Vec<Node>, groups: u32) {
     nodes[0].sql(&token, "CREATE NAMESPACE app").unwrap();
     nodes[0].sql(&token, "CREATE TABLE app.t (id BIGINT PRIMARY KEY, v TEXT) WITH (TYPE = 'SHARED')").unwrap();
     until_asleep(&nodes);
-    let mut dead = nodes.pop().unwrap();
+    // The table's group is the last; the node that leads it dies.
+    let which = format!("SELECT node_id FROM system.cluster_groups WHERE group_id = {} AND state = 'leader'", groups - 1);
+    let leads = |node: &Node| node.sql(&token, &which).unwrap().contains("\"row_count\":1");
+    let at = nodes.iter().position(leads).unwrap();
+    let mut dead = nodes.remove(at);
     dead.child.kill().unwrap();
     let killed = Instant::now();
     let mut written = None;

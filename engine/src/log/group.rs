@@ -172,6 +172,10 @@ impl GroupLog {
             self.start = self.base;
             self.start_term = entry.term;
         }
+        if self.entries.is_empty() {
+            // Of thousands of idle groups each would keep room for a few entries.
+            self.entries = VecDeque::new();
+        }
     }
 
     /// The oldest segment that holds an entry of the group that is still needed.

@@ -218,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             refuse(Args { user_shards: Some("0".into()), ..Args::default() }),
-            "--user-shards: '0' is out of range; give 1 to 4096"
+            "--user-shards: '0' is out of range; give 1 to 16384"
         );
         assert_eq!(
             refuse(Args { set: vec!["http.max_body=5B".into()], ..Args::default() }),

@@ -62,6 +62,7 @@ impl Barriers {
     /// A question was answered; `published` is what the view shows.
     pub(super) fn answered(&mut self, read: raft::ReadState, published: u64) {
         let Some(waiting) = self.asked.remove(&read.context.0) else { return };
+        let_go(&mut self.asked);
         // Planted bug 24: what is committed is taken for what is applied.
         let due = if highwater_runtime::mutant(24) { read.index.0.min(published) } else { read.index.0 };
         self.indexed.entry(due).or_default().extend(waiting);
@@ -72,6 +73,7 @@ impl Barriers {
     pub(super) fn failed(&mut self, context: raft::ReadContext) {
         sometimes("reads_asked_for_again");
         self.new.extend(self.asked.remove(&context.0).unwrap_or_default());
+        let_go(&mut self.asked);
     }
 
     /// The view shows everything up to `index`: who waited for that passes.
@@ -83,6 +85,14 @@ impl Barriers {
                 slot.fill(());
             }
         }
+        let_go(&mut self.indexed);
+    }
+}
+
+/// An empty map keeps its memory, of which there may be thousands.
+fn let_go<V>(map: &mut BTreeMap<u64, V>) {
+    if map.is_empty() {
+        *map = BTreeMap::new();
     }
 }
 

@@ -18,6 +18,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::group::GroupState;
 
 use super::apply::{self, Run};
+use super::balance::Balance;
 use super::entries;
 use super::handover;
 use super::hibernation::Hibernation;
@@ -62,6 +63,7 @@ pub(crate) async fn drive(
         installs: VecDeque::new(),
         announced: Vec::new(),
         sleep: Hibernation::of(&host),
+        balance: Balance::default(),
         ticks: 0,
         renewed_at: 0,
         renewed_to: 0,
@@ -102,6 +104,8 @@ struct Driver<S> {
     announced: Vec<(Rc<Replica>, raft::LogIndex)>,
     /// Which groups are given Raft's time.
     sleep: Hibernation,
+    /// Whether leads lie evenly.
+    balance: Balance,
     ticks: u32,
     /// The turn after which views were last renewed.
     renewed_at: u64,
@@ -223,7 +227,8 @@ impl<S: Fn(raft::Message)> Driver<S> {
     }
 
     fn tick(&mut self) {
-        self.sleep.tick(&self.host);
+        let disturbed = self.sleep.tick(&self.host);
+        self.balance.tick(&self.host, disturbed);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(RELEASE_TICKS) {
             self.release_logs();

@@ -43,6 +43,12 @@ impl Node {
                 ),
                 Sample::gauge("driver_groups", "groups", replicas.len() as f64, "groups with a replica in the store"),
                 Sample::gauge("driver_groups_led", "groups", led, "groups that the store's replicas lead"),
+                Sample::counter(
+                    "driver_leads_given",
+                    "groups",
+                    host.leads_given.get() as f64,
+                    "leads handed to a node that led fewer groups",
+                ),
                 Sample::gauge(
                     "store_refuses_writes",
                     "flag",

@@ -186,8 +186,8 @@ impl Hibernation {
         });
     }
 
-    /// One tick of Raft's time.
-    pub(super) fn tick(&mut self, host: &StoreHost) {
+    /// One tick of Raft's time. Whether a node was lost, or is back.
+    pub(super) fn tick(&mut self, host: &StoreHost) -> bool {
         self.ticks = self.ticks.wrapping_add(1);
         let Changes { lost, found } = host.liveness.look();
         if !found.is_empty() {
@@ -200,6 +200,7 @@ impl Hibernation {
         self.pass(host);
         host.sleep.awake.set(self.awake.len());
         host.sleep.queued.set(self.queued.len());
+        !(lost.is_empty() && found.is_empty())
     }
 
     /// The replicas that are awake.

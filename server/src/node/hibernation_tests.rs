@@ -156,6 +156,29 @@ fn a_leader_that_sleeps_and_loses_its_quorum_leads_no_more() {
     });
 }
 
+#[test]
+fn after_the_loss_and_return_of_a_node_the_leads_lie_evenly_again() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start_groups(env, folder, 0, (0..9).collect()).await;
+        let led = |node: &NodeId| {
+            let host = trio.host(*node);
+            host.groups().into_iter().filter(|group| host.leads(*group)).count()
+        };
+        let spread = || {
+            let led: Vec<_> = trio.nodes().iter().map(led).collect();
+            (led.iter().sum::<usize>() == 9).then_some(led)
+        };
+        assert_eq!(trio.until("all are led", spread).await.len(), 3);
+        trio.until_asleep().await;
+        trio.stop_node(NodeId(2)).await;
+        let of_two = trio.until("two nodes lead all", spread).await;
+        assert!(of_two.iter().all(|led| *led >= 3), "the groups of the lost node go to both: {of_two:?}");
+        trio.start_node(NodeId(2)).await;
+        trio.until("the leads are even", || spread().filter(|led| led == &[3, 3, 3])).await;
+        assert!(trio.nodes().iter().map(|node| trio.host(*node).leads_given.get()).sum::<u64>() >= 3);
+    });
+}
+
 /// A store with replicas of many groups of three members, of which the others are as the test says.
 struct Lone {
     host: StoreHost,

@@ -93,6 +93,8 @@ pub(crate) struct StoreHost {
     pub(crate) disk_full: Cell<bool>,
     /// The node is shutting down: nothing may wait for long any more.
     pub(crate) draining: Cell<bool>,
+    /// Leads that were handed to a node that led fewer.
+    pub(crate) leads_given: Cell<u64>,
     /// Turns of the driver.
     pub(crate) turns: Cell<u64>,
     /// Client writes that were refused, by cause.
@@ -135,6 +137,7 @@ impl StoreHost {
             ready: Cell::new(false),
             disk_full: Cell::new(false),
             draining: Cell::new(false),
+            leads_given: Cell::new(0),
             turns: Cell::new(0),
             refused: RefCell::new(CAUSES.map(|cause| (cause, 0)).into()),
             held: Cell::new(0),

@@ -5,6 +5,7 @@
 
 mod answer;
 mod apply;
+mod balance;
 mod barrier;
 mod consume;
 mod define;

@@ -530,15 +530,29 @@ impl Replica {
         raft.peers().filter(follows).max_by_key(|peer| (peer.recently_active, peer.matched)).map(|peer| peer.id)
     }
 
-    /// Hands leadership over if there is somebody to take it. Whether something is to be done.
-    pub(super) fn hand_over(&self) -> bool {
-        let Some(heir) = self.heir() else { return false };
+    /// Whether it leads and could hand the lead to `node` at once: a voter that holds the whole log.
+    pub(super) fn could_lead_next(&self, node: raft::NodeId) -> bool {
+        let raft = self.raft.borrow();
+        let last = raft.status().last;
+        let holds_all = |peer: raft::PeerStatus| {
+            peer.id == node && peer.state == raft::ProgressState::Replicate && peer.matched == last
+        };
+        raft.is_leader() && raft.membership().is_voter(node) && raft.peers().any(holds_all)
+    }
+
+    /// Hands the lead to `node`. Whether something is to be done.
+    pub(super) fn give_lead(&self, node: raft::NodeId) -> bool {
         let mut raft = self.raft.borrow_mut();
-        let is_begun = raft.transferring_to().is_none() && raft.transfer_leader(heir).is_ok();
+        let is_begun = raft.transferring_to().is_none() && raft.transfer_leader(node).is_ok();
         if is_begun {
             highwater_runtime::sometimes("leads_handed_over");
         }
         is_begun
+    }
+
+    /// Hands leadership over if there is somebody to take it. Whether something is to be done.
+    pub(super) fn hand_over(&self) -> bool {
+        self.heir().is_some_and(|heir| self.give_lead(heir))
     }
 
     /// Up to where none of these members lacks an entry, as far as is known here: a leader knows. Who is given a snapshot needs what

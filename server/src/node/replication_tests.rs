@@ -27,8 +27,9 @@ use super::mesh::{Admission, Applied, NotApplied, Proposal};
 use super::replica::Start;
 use super::snapshots::folders;
 use super::snapshots::of_store::{Carry, StoreSnapshots};
+use super::start;
 
-const LAYOUT: Layout = Layout { user_shards: 1, shared_shards: 1, stores: 1 };
+const LAYOUT: Layout = Layout { user_shards: 7, shared_shards: 1, stores: 1 };
 pub(super) const TICK_MICROS: u64 = 4_000;
 /// Nothing here takes as long as this.
 const PATIENCE_MICROS: u64 = 20_000_000;
@@ -43,6 +44,8 @@ pub(super) struct Inner {
     pub(super) env: Rt,
     folder: PathBuf,
     pub(super) members: Vec<NodeId>,
+    /// Those of the layout's groups that there are.
+    groups: Vec<u32>,
     pub(super) hosts: RefCell<BTreeMap<NodeId, Rc<StoreHost>>>,
     /// Nodes that nothing reaches, and of which nothing is heard.
     pub(super) cut: RefCell<BTreeSet<NodeId>>,
@@ -76,10 +79,15 @@ impl Watch for Eyes {
 
 impl Trio {
     pub(super) async fn start(env: Rt, folder: PathBuf, faults: u64) -> Self {
+        Self::start_groups(env, folder, faults, vec![META]).await
+    }
+
+    pub(super) async fn start_groups(env: Rt, folder: PathBuf, faults: u64, groups: Vec<u32>) -> Self {
         let trio = Self(Rc::new(Inner {
             env,
             folder,
             members: (1..=3).map(NodeId).collect(),
+            groups,
             hosts: RefCell::default(),
             cut: RefCell::default(),
             faults: Cell::new(faults),
@@ -139,28 +147,32 @@ impl Trio {
         let options = StoreOptions { database_id: node.0, ..StoreOptions::small() };
         folders::remove_leftovers(env, &path).await.unwrap();
         let (store, recovery) = Store::open(env.clone(), &path, options).await.unwrap();
-        let state = GroupState::open(Rc::clone(&store), META, LAYOUT).await.unwrap();
         let cast = Cast { me: node, members: self.0.members.clone(), is_alone: false };
-        let start = Start {
-            group: META,
-            me: node,
-            members: &cast.members,
-            seed: env.random(),
-            max_entry: 1 << 15,
-            recovered: &recovery.groups.get(&GroupId(META)).cloned().unwrap_or_default(),
-            terms: store.term_runs(GroupId(META)),
-            state: &state,
-        };
-        let replica = start.start().unwrap();
+        let (mut states, mut replicas) = (BTreeMap::new(), Vec::new());
+        for group in self.0.groups.iter().copied() {
+            let state = GroupState::open(Rc::clone(&store), group, LAYOUT).await.unwrap();
+            let start = Start {
+                group,
+                me: node,
+                members: &cast.members,
+                seed: env.random(),
+                max_entry: 1 << 15,
+                recovered: &recovery.groups.get(&GroupId(group)).cloned().unwrap_or_default(),
+                terms: store.term_runs(GroupId(group)),
+                state: &state,
+            };
+            replicas.push(start.start().unwrap());
+            states.insert(group, state);
+        }
         let snapshots = StoreSnapshots::new(env, &store, Arc::default(), self.chunks_of(node), 0);
         let host = Rc::new(StoreHost::new(env.clone(), store, cast));
         assert!(host.snapshots.set(snapshots).is_ok());
         host.liveness.ask(Eyes(self.clone(), node));
-        host.add(replica);
+        replicas.into_iter().for_each(|replica| host.add(replica));
         let trio = self.clone();
-        let states = BTreeMap::from([(META, state)]);
         env.spawn("driver", driver::drive(env.clone(), Rc::clone(&host), states, move |message| trio.carry(message)));
         env.spawn("ticks", driver::tick(env.clone(), Rc::clone(&host), TICK_MICROS));
+        env.spawn("readiness", start::readiness(env.clone(), Rc::clone(&host)));
         self.0.hosts.borrow_mut().insert(node, host);
     }
 

@@ -428,7 +428,7 @@ async fn take_in(node: Node, messages: Receiver<Vec<raft::Message>>) {
 
 /// A store is ready once each of its groups has passed a read barrier: it knows a leader and holds all that was acknowledged.
 /// So many groups are asked at one time, as groups that are asked wake up.
-async fn readiness(env: Rt, host: Rc<StoreHost>) {
+pub(super) async fn readiness(env: Rt, host: Rc<StoreHost>) {
     let (asking, asked) = (env.clone(), Rc::clone(&host));
     let ask = move |group| {
         let (env, host) = (asking.clone(), Rc::clone(&asked));
