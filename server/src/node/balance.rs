@@ -4,7 +4,7 @@
 //! that leads fewest. Only members that hold the whole log are given a lead, and groups that sleep go before groups that work. Nothing
 //! is decided together: a part of the surplus is given at a time, so nodes that give to the same one at the same time do not overdo it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use highwater_raft::NodeId;
@@ -38,20 +38,18 @@ impl Balance {
         }
         self.round = 0;
         let replicas = host.replicas();
-        let mut led: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let (mut led, mut voters) = (BTreeMap::<NodeId, usize>::new(), BTreeSet::from([host.cast.me]));
         for replica in &replicas {
-            // Who votes in nothing that is led here can be given nothing.
             if replica.leads() {
-                replica.with_raft(|raft| {
-                    for voter in raft.membership().voters() {
-                        led.entry(*voter).or_default();
-                    }
-                });
+                replica.with_raft(|raft| voters.extend(raft.membership().voters()));
             }
             if let Some(leader) = replica.leader() {
                 *led.entry(leader).or_default() += 1;
             }
         }
+        // Who votes in nothing that is led here can be given nothing.
+        led.retain(|node, _| voters.contains(node));
+        voters.into_iter().for_each(|node| _ = led.entry(node).or_default());
         if let Some((to, count)) = to_give(host.cast.me, &led, |node| host.liveness.may_lead(node)) {
             give(host, replicas, to, count);
         }
