@@ -1,9 +1,12 @@
-//! Sending a snapshot: what the receiver says it wants, one chunk after the other, until it has handed all of it to its replica.
+//! Sending a snapshot: what the receiver says it wants, a few chunks at a time, until it has handed all of it to its replica.
 //!
 //! The receiver's answer ([`Standing`]) is the only state there is: after a lost answer or a new connection the descriptor is sent
 //! again, and the transfer goes on where the receiver stands. Gives up when nothing moves for [`PATIENCE_MICROS`].
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::Bytes;
 use highwater_net::rpc::{self, CallError, NotSent, RefusalCode, SnapshotChunk};
@@ -17,6 +20,8 @@ use crate::cluster::NOT_READY;
 
 /// Bytes of one chunk.
 pub(crate) const CHUNK_BYTES: u64 = 512 << 10;
+/// Chunks that are on their way at one time; all of one file.
+const AHEAD: usize = 4;
 /// How long nothing may move before the sender gives up, in microseconds.
 const PATIENCE_MICROS: u64 = 30_000_000;
 /// How long a receiver may read back what it has before the sender gives up, in microseconds.
@@ -68,12 +73,16 @@ impl<E: Env> Sending<'_, E> {
             if waited > patience {
                 return Err(SnapshotError::Stuck { seconds: waited / 1_000_000, last });
             }
-            let chunk = match wanted {
-                (0, _) => announcement.clone(),
-                (part, offset) => self.read(&mut open, part, offset).await?,
+            let chunks = match wanted {
+                (0, _) => vec![announcement.clone()],
+                (part, offset) => self.read_ahead(&mut open, part, offset).await?,
             };
-            self.env.sleep_until(self.admitted(chunk.data.len())).await;
-            let pause = match carry(chunk).await {
+            self.env.sleep_until(self.admitted(chunks.iter().map(|chunk| chunk.data.len()).sum())).await;
+            let mut on_their_way = Vec::with_capacity(chunks.len());
+            for chunk in chunks {
+                on_their_way.push(Box::pin(carry(chunk)));
+            }
+            let pause = match furthest(all(on_their_way).await) {
                 Ok(answer) => match Standing::decode(&answer).ok_or(SnapshotError::Answer)? {
                     Standing::Wants { part, offset } => {
                         let moves = part > 0 && wanted != (part, offset);
@@ -109,6 +118,24 @@ impl<E: Env> Sending<'_, E> {
                 self.env.sleep(PAUSE_MICROS).await;
             }
         }
+    }
+
+    /// The chunks of a part from `offset`, as many as are on their way at one time.
+    async fn read_ahead(
+        &self,
+        open: &mut Option<Open<E::File>>,
+        part: u32,
+        offset: u64,
+    ) -> Result<Vec<SnapshotChunk>, SnapshotError> {
+        let mut chunks = vec![self.read(open, part, offset).await?];
+        while chunks.len() < AHEAD {
+            let end = chunks.last().map_or(0, |last| last.offset + last.data.len() as u64);
+            if self.described.file(part).is_none_or(|file| end >= file.bytes) {
+                break;
+            }
+            chunks.push(self.read(open, part, end).await?);
+        }
+        Ok(chunks)
     }
 
     fn admitted(&self, bytes: usize) -> Monotonic {
@@ -157,6 +184,40 @@ impl<E: Env> Sending<'_, E> {
     }
 }
 
+/// What all of these came to, in their order.
+async fn all<T, F: Future<Output = T> + Unpin>(mut futures: Vec<F>) -> Vec<T> {
+    let mut done: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, done) in futures.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let Poll::Ready(outcome) = Pin::new(future).poll(context)
+            {
+                *done = Some(outcome);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+/// The answer that says most of how far the receiver is; a refusal that is final before any other.
+fn furthest(answers: Vec<Result<Bytes, CallError>>) -> Result<Bytes, CallError> {
+    let rank = |answer: &Result<Bytes, CallError>| match answer {
+        Err(error) if is_final(error) => (4, 0, 0),
+        Err(_) => (0, 0, 0),
+        Ok(bytes) => match Standing::decode(bytes) {
+            None => (4, 0, 0),
+            Some(Standing::HandedOver) => (3, 2, 0),
+            Some(Standing::Checking) => (3, 1, 0),
+            Some(Standing::Wants { part, offset }) => (2, part, offset),
+            Some(Standing::Busy) => (1, 0, 0),
+        },
+    };
+    let lost = Err(CallError::NotSent(NotSent::Unreachable));
+    answers.into_iter().max_by_key(rank).unwrap_or(lost)
+}
+
 /// Whether trying again would end the same way.
 fn is_final(error: &CallError) -> bool {
     match error {
@@ -170,5 +231,29 @@ fn refused(error: CallError) -> SnapshotError {
     match error {
         CallError::Refused(refusal) => SnapshotError::Refused(refusal.text),
         other => SnapshotError::Refused(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use highwater_net::rpc::{Refusal, Unknown};
+
+    use super::*;
+
+    #[test]
+    fn of_several_answers_the_furthest_counts_and_a_final_refusal_before_all() {
+        let wants = |part, offset| Ok(Bytes::from(Standing::Wants { part, offset }.encode()));
+        let found = |answers| Standing::decode(&furthest(answers).unwrap());
+        let late = || Err(CallError::Unknown(Unknown::Disconnected));
+        let answers = vec![wants(1, 512), wants(1, 1024), late(), wants(1, 0)];
+        assert_eq!(found(answers), Some(Standing::Wants { part: 1, offset: 1024 }));
+        let whole = Ok(Bytes::from(Standing::Checking.encode()));
+        assert_eq!(found(vec![wants(1, 512), whole, late()]), Some(Standing::Checking));
+        assert_eq!(found(vec![wants(0, 0), wants(0, 0)]), Some(Standing::Wants { part: 0, offset: 0 }));
+        let refused =
+            Err(CallError::Refused(Refusal::new(RefusalCode(RefusalCode::FIRST_OF_SERVER + 99), "it is damaged")));
+        assert!(furthest(vec![wants(1, 512), refused]).is_err());
+        assert!(furthest(vec![late(), late()]).is_err());
     }
 }

@@ -17,6 +17,7 @@ use highwater_net::rpc::{Refusal, RefusalCode, SnapshotChunk};
 use highwater_raft as raft;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, Monotonic, OpenOptions, queue};
 
+use super::super::signal::Signal;
 use super::cut::range_of;
 use super::descriptor::Described;
 use super::error::SnapshotError;
@@ -57,6 +58,8 @@ struct Incoming<E: Env> {
     described: Described,
     stage: RefCell<Stage<E::File>>,
     heard: Cell<Monotonic>,
+    /// The stage is another.
+    turned: Signal,
 }
 
 /// How far one is.
@@ -165,6 +168,7 @@ impl<E: Env> Staging<E> {
             described,
             stage: RefCell::new(Stage::Working),
             heard: Cell::new(self.env.now()),
+            turned: Signal::default(),
         });
         self.incoming.borrow_mut().insert(group, Rc::clone(&incoming));
         self.work(incoming, async |staging, incoming| staging.prepare(incoming).await).await
@@ -208,7 +212,18 @@ impl<E: Env> Staging<E> {
         let present = present.filter(|present| present.from == from && present.described.is_of(&chunk));
         let Some(incoming) = present else { return Ok(Standing::Wants { part: 0, offset: 0 }) };
         incoming.heard.set(self.env.now());
-        let standing = incoming.stage.borrow().standing();
+        // The sender is a few chunks ahead of the answers: this one's turn comes when the one before is written.
+        let standing = loop {
+            let seen = incoming.turned.seen();
+            if !matches!(&*incoming.stage.borrow(), Stage::Working) {
+                break incoming.stage.borrow().standing();
+            }
+            incoming.turned.changed_since(seen).await;
+            let is_present = |present: &Rc<Incoming<E>>| Rc::ptr_eq(present, &incoming);
+            if !self.incoming.borrow().get(&chunk.group.0).is_some_and(is_present) {
+                return Ok(Standing::Wants { part: 0, offset: 0 });
+            }
+        };
         if standing != (Standing::Wants { part: chunk.part, offset: chunk.offset }) {
             return Ok(standing);
         }
@@ -240,10 +255,12 @@ impl<E: Env> Staging<E> {
                 Ok(stage) => {
                     let standing = stage.standing();
                     incoming.stage.replace(stage);
+                    incoming.turned.notify();
                     Ok(standing)
                 }
                 Err(refusal) => {
                     staging.drop_files(&incoming).await;
+                    incoming.turned.notify();
                     Err(refusal)
                 }
             });
