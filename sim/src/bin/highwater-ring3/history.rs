@@ -53,6 +53,7 @@ pub struct History {
 pub struct Counts {
     pub writes: AtomicU64,
     pub retried: AtomicU64,
+    /// Requests whose answer was lost, or said nothing of the outcome.
     pub lost: AtomicU64,
     pub disk_full: AtomicU64,
     pub reads: AtomicU64,
@@ -74,7 +75,7 @@ impl Counts {
         [
             ("writes_acknowledged", &self.writes),
             ("writes_retried_under_their_id", &self.retried),
-            ("answers_lost", &self.lost),
+            ("outcomes_unknown", &self.lost),
             ("writes_refused_disk_full", &self.disk_full),
             ("reads", &self.reads),
             ("reads_with_a_token", &self.token_reads),
