@@ -15,9 +15,9 @@ impl Watch for Links {
         self.way(node).map_or(Sign::Lost, |way| Sign::of(way.status().link.is_some(), way.silent_for()))
     }
 
-    /// A node whose clock differs much from this one's hands over what it leads, or this one does.
+    /// A node whose clock differs much from this one's hands over what it leads, or this one does; one that is being taken out is given nothing.
     fn may_lead(&self, node: NodeId) -> bool {
         let ahead = self.way(node).and_then(|way| way.clock_ahead());
-        !clock::is_wrong(ahead)
+        !clock::is_wrong(ahead) && !self.leaving().contains(&node)
     }
 }
