@@ -123,8 +123,26 @@ fn load_is_verified(url: &str) {
     assert!(done(&consumed, "deliver") > 0, "{consumed:#}");
     assert!(facts["messages"].as_u64() >= facts["acknowledged"].as_u64(), "{consumed:#}");
 
+    for workload in ["put", "update --request-ids --threads 2", "update --rate 100"] {
+        assert!(done(&document(url, workload), workload.split(' ').next().unwrap()) > 0, "{workload}");
+    }
+    assert!(done(&document(url, "select --verify"), "select") > 0, "what was updated is as it was");
+    a_node_that_is_gone_is_survived(url);
+
     assert_eq!(load(url, PASSWORD, "--cleanup").0, 0);
     assert_eq!(load(url, PASSWORD, "select").0, 1, "the tables are gone");
+}
+
+/// Half of the connections begin at a node that nobody listens at.
+fn a_node_that_is_gone_is_survived(url: &str) {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let urls = format!("http://{gone},{url}");
+    let (code, out, err) = load(&urls, PASSWORD, "insert --verify --json");
+    assert!(code == 0 && err.contains(&format!("warning: no answer from http://{gone}")), "{out}\n{err}");
+    let inserts: Value = serde_json::from_str(&out).unwrap();
+    let facts = &inserts["verified"]["facts"];
+    assert!(done(&inserts, "insert") > 0 && facts["acknowledged"] == facts["rows_found"], "{inserts:#}");
+    assert!(err.contains("NO_CONNECTION 2"), "two of four connections find nobody, once: {err}");
 }
 
 fn errors_are_sentences() {

@@ -16,6 +16,7 @@ use super::file::GlommioFile;
 use super::net::{GlommioListener, GlommioStream};
 use super::pulse::note_activity;
 use super::slice::{LOOK_AT_RINGS, ReadUnderWay, Slice, TIME_SLICE};
+use super::timers::Timers;
 use crate::env::{CoreId, Env, Monotonic, OpenOptions, WallMicros};
 
 /// One core of this process.
@@ -31,6 +32,7 @@ struct Core {
     /// Made when it is first used.
     background: Cell<Option<glommio::TaskQueueHandle>>,
     slice: Slice,
+    timers: Rc<Timers>,
 }
 
 /// The background queue's share of a core, the queue of all other tasks having 1000: enough that compaction keeps up with a
@@ -86,6 +88,11 @@ fn start() -> Instant {
     *START.get_or_init(Instant::now)
 }
 
+/// This process's monotonic clock.
+fn now() -> Monotonic {
+    Monotonic(u64::try_from(start().elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
 impl GlommioEnv {
     pub(super) fn new(id: CoreId, count: u16, pool: BlockingPool) -> Self {
         Self(Rc::new(Core {
@@ -95,6 +102,7 @@ impl GlommioEnv {
             entropy: RefCell::new(Entropy::new()),
             background: Cell::new(None),
             slice: Slice::new(),
+            timers: Rc::default(),
         }))
     }
 
@@ -156,7 +164,7 @@ impl Env for GlommioEnv {
     }
 
     fn now(&self) -> Monotonic {
-        Monotonic(u64::try_from(start().elapsed().as_micros()).unwrap_or(u64::MAX))
+        now()
     }
 
     fn wall(&self) -> WallMicros {
@@ -165,14 +173,7 @@ impl Env for GlommioEnv {
     }
 
     async fn sleep_until(&self, at: Monotonic) {
-        // The timer may fire a little early against our clock.
-        loop {
-            let left = at.micros_since(self.now());
-            if left == 0 {
-                return;
-            }
-            glommio::timer::sleep(Duration::from_micros(left)).await;
-        }
+        self.0.timers.sleep_until(at, now).await;
     }
 
     async fn yield_if_needed(&self) {

@@ -1,7 +1,7 @@
 //! # The production backend: glommio on io_uring
 //!
 //! One executor per CPU, direct I/O, one small pool for what blocks. What is defective in glommio 0.10.15 is avoided here by
-//! construction; the list with the place of each is in `docs/crates/runtime.md` (G1 to G17).
+//! construction; the list with the place of each is in `docs/crates/runtime.md` (G1 to G18).
 
 mod blocking;
 mod env;
@@ -12,6 +12,7 @@ mod nudge;
 mod preflight;
 mod pulse;
 mod slice;
+mod timers;
 
 pub use env::GlommioEnv;
 pub use file::GlommioFile;

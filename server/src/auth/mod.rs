@@ -4,6 +4,7 @@
 //! `state`'s checks). A token is good while its user exists with the same role and the same epoch of rights.
 
 mod attempts;
+mod known;
 mod login;
 mod scram;
 mod token;
@@ -13,6 +14,7 @@ use highwater_runtime::{Env, WallMicros};
 use highwater_sql::catalog::User;
 use highwater_sql::diag::{Diag, SqlState};
 
+pub use known::KnownTokens;
 pub use login::{LoginError, Logins, ROOT};
 pub use scram::{MalformedVerifier, SALT_BYTES, Verifier};
 pub use token::{Claims, ISSUER, LEEWAY_SECONDS, TokenError, TokenType, role_word, sign, verify};

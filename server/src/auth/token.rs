@@ -98,6 +98,13 @@ pub fn sign(claims: &Claims, key: &[u8; 32]) -> Result<String, TokenError> {
 /// # Errors
 /// Why not.
 pub fn verify(token: &str, key: &[u8; 32], now: WallMicros, wanted: TokenType) -> Result<Claims, TokenError> {
+    let claims = signed(token, key)?;
+    check(&claims, now, wanted)?;
+    Ok(claims)
+}
+
+/// The claims of a token that this cluster signed, at whatever time.
+pub(super) fn signed(token: &str, key: &[u8; 32]) -> Result<Claims, TokenError> {
     install();
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_issuer(&[ISSUER]);
@@ -105,9 +112,13 @@ pub fn verify(token: &str, key: &[u8; 32], now: WallMicros, wanted: TokenType) -
     // The library would read the machine's clock.
     validation.validate_exp = false;
     validation.validate_aud = false;
-    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key), &validation)
-        .map_err(|_| TokenError::Invalid)?
-        .claims;
+    jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key), &validation)
+        .map(|token| token.claims)
+        .map_err(|_| TokenError::Invalid)
+}
+
+/// Whether signed claims are good now, and of the type asked for.
+pub(super) fn check(claims: &Claims, now: WallMicros, wanted: TokenType) -> Result<(), TokenError> {
     let seconds = now.0.div_euclid(1_000_000);
     if claims.exp.saturating_add(LEEWAY_SECONDS) <= seconds {
         return Err(TokenError::Expired);
@@ -118,7 +129,7 @@ pub fn verify(token: &str, key: &[u8; 32], now: WallMicros, wanted: TokenType) -
     if claims.token_type != wanted {
         return Err(TokenError::WrongType);
     }
-    Ok(claims)
+    Ok(())
 }
 
 /// Tells the library to use our HMAC, once per process.

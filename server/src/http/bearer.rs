@@ -1,5 +1,6 @@
 //! From a request's token to the identity that it stands for.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use highwater_net::api::{ApiError, ErrorCode};
@@ -7,18 +8,22 @@ use highwater_net::http::Request;
 use highwater_runtime::Env;
 use highwater_sql::catalog::User;
 
-use crate::auth::{self, Claims, TokenError, TokenType};
+use crate::auth::{self, Claims, KnownTokens, TokenError, TokenType};
 use crate::node::{Identity, Node};
 
 /// The identity behind `Authorization: Bearer`.
 ///
 /// # Errors
 /// 401 in the SQL envelope.
-pub(super) async fn identity(node: &Node, request: &Request) -> Result<Identity, ApiError> {
+pub(super) async fn identity(
+    known: &RefCell<KnownTokens>,
+    node: &Node,
+    request: &Request,
+) -> Result<Identity, ApiError> {
     let Some(token) = request.bearer() else {
         return Err(no_bearer(request));
     };
-    let (claims, user) = holder(node, token, TokenType::Access).await?;
+    let (claims, user) = holder(known, node, token, TokenType::Access).await?;
     Ok(Identity { user: user.name.clone(), role: user.role, auth_epoch: user.auth_epoch, token_id: claims.jti })
 }
 
@@ -26,8 +31,14 @@ pub(super) async fn identity(node: &Node, request: &Request) -> Result<Identity,
 ///
 /// # Errors
 /// 401 in the SQL envelope.
-pub(super) async fn holder(node: &Node, token: &str, wanted: TokenType) -> Result<(Claims, Arc<User>), ApiError> {
-    let claims = auth::verify(token, &node.token_key(), node.env().wall(), wanted).map_err(|error| match error {
+pub(super) async fn holder(
+    known: &RefCell<KnownTokens>,
+    node: &Node,
+    token: &str,
+    wanted: TokenType,
+) -> Result<(Claims, Arc<User>), ApiError> {
+    let verified = known.borrow_mut().verify(token, &node.token_key(), node.env().wall(), wanted);
+    let claims = verified.map_err(|error| match error {
         TokenError::Expired => ApiError::new(ErrorCode::TokenExpired, "the token has expired; log in again"),
         TokenError::Invalid => ApiError::new(ErrorCode::InvalidCredentials, "the token is not one of this cluster's"),
         TokenError::WrongType => ApiError::new(

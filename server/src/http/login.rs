@@ -59,7 +59,7 @@ impl Service {
                 "send the refresh token as 'Authorization: Bearer <token>' or in the cookie kalamdb_refresh",
             ));
         };
-        match bearer::holder(node, token, TokenType::Refresh).await {
+        match bearer::holder(self.known_tokens(), node, token, TokenType::Refresh).await {
             Ok((claims, user)) => Ok(self.tokens(node, &user, &claims.jti)),
             Err(error) if error.status() == 401 => Ok(unauthorized(&error.message)),
             Err(error) => Err(error),
@@ -73,7 +73,7 @@ impl Service {
                 "send the access token as 'Authorization: Bearer <token>' or in the cookie kalamdb_auth",
             ));
         };
-        match bearer::holder(node, token, TokenType::Access).await {
+        match bearer::holder(self.known_tokens(), node, token, TokenType::Access).await {
             Ok((_, user)) => {
                 Ok(Response::json(200, &MeAnswer { user: shown(&user), admin_ui_access: has_console(&user) }))
             }

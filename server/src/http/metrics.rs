@@ -22,7 +22,7 @@ impl Service {
             MetricsAccess::All => false,
         };
         if asks_for_login {
-            let identity = bearer::identity(node, request).await?;
+            let identity = bearer::identity(self.known_tokens(), node, request).await?;
             if identity.role < Role::Dba {
                 let message = "the metrics are read by the roles dba and system, from another machine as on this one";
                 return Err(ApiError::new(ErrorCode::PermissionDenied, message));

@@ -21,7 +21,7 @@ use highwater_net::api::{API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAn
 use highwater_net::http::{Limits, Method, Request, Response};
 use highwater_runtime::{Env, Monotonic, Rt};
 
-use crate::auth::{self, Logins};
+use crate::auth::{self, KnownTokens, Logins};
 use crate::cluster::Links;
 use crate::config::Config;
 use crate::gate::Gate;
@@ -41,6 +41,7 @@ struct Inner {
     env: Rt,
     config: Arc<Config>,
     logins: Logins,
+    tokens: RefCell<KnownTokens>,
     requests: Gate,
     stop: Stop,
     node: RefCell<Option<Node>>,
@@ -55,9 +56,10 @@ impl Service {
     #[must_use]
     pub fn new(env: Rt, config: Arc<Config>, stop: Stop) -> Self {
         let logins = Logins::new(&config, auth::random_salt(&env));
+        let tokens = RefCell::new(KnownTokens::new(env.random()));
         let requests = Gate::new(config.http_max_requests, 0);
         let (node, links, waits, traffic) = (RefCell::default(), RefCell::default(), RefCell::default(), Rc::default());
-        Self(Rc::new(Inner { env, config, logins, requests, stop, node, links, waits, traffic }))
+        Self(Rc::new(Inner { env, config, logins, tokens, requests, stop, node, links, waits, traffic }))
     }
 
     /// What the node waits for while it starts.
@@ -87,6 +89,11 @@ impl Service {
 
     fn logins(&self) -> &Logins {
         &self.0.logins
+    }
+
+    /// Tokens whose signatures were checked.
+    fn known_tokens(&self) -> &RefCell<KnownTokens> {
+        &self.0.tokens
     }
 
     fn sql_limits(&self) -> SqlLimits {
@@ -180,16 +187,16 @@ impl Service {
             Route::Me => self.me(&node, request).await,
             Route::AuthStatus => Ok(self.auth_status(&node, request)),
             Route::Sql => {
-                let identity = bearer::identity(&node, request).await?;
+                let identity = bearer::identity(self.known_tokens(), &node, request).await?;
                 self.sql(&node, identity, request, trace).await
             }
             Route::Consume => {
-                let identity = bearer::identity(&node, request).await?;
+                let identity = bearer::identity(self.known_tokens(), &node, request).await?;
                 let answer = self.consume(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }
             Route::Ack => {
-                let identity = bearer::identity(&node, request).await?;
+                let identity = bearer::identity(self.known_tokens(), &node, request).await?;
                 let answer = self.ack(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }

@@ -11,10 +11,11 @@ use highwater_sql::parse::{self, Statement};
 use highwater_sql::plan::{Bound, Plan, WriteKind};
 use highwater_sql::value::{Micros, Value};
 use highwater_state::command::{RequestHead, RequestId};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, StatementResult};
 use super::forward::{Errand, Unapplied};
+use super::plans::Asked;
 use super::token::ReadToken;
 use super::{Inner, Node, shutting_down};
 use crate::metrics::{StatementKind, Traffic};
@@ -144,6 +145,9 @@ impl Node {
     /// The first failure, with the statement's number when there are several.
     pub async fn execute(&self, request: ExecuteRequest) -> Result<Answer, ExecuteError> {
         let _in_flight = self.enter()?;
+        if self.known_plan(&self.catalog(), &request).is_some() {
+            return self.execute_known(&request).await;
+        }
         let statements = parse::parse(&request.sql).map_err(|diag| {
             self.count(|traffic| traffic.failed(diag.sqlstate));
             ExecuteError { diag, statement: None, kind: ErrorKind::Parse }
@@ -167,16 +171,13 @@ impl Node {
                 diag.hint("Send one statement, or write the values as literals."),
             ));
         }
-        let mut token = match &request.token {
-            Some(text) => ReadToken::decode(text, self.cluster_id())?,
-            None => ReadToken::default(),
-        };
+        let mut token = self.token_of(&request)?;
         let several = statements.len() > 1;
         let mut results = Vec::with_capacity(statements.len());
         let mut sums = Sums::default();
         for (at, statement) in statements.iter().enumerate() {
             let ordinal = u16::try_from(at).unwrap_or(u16::MAX);
-            match self.run_statement(&request, statement, ordinal, &mut token).await {
+            match self.run_statement(&request, Some(statement), ordinal, &mut token).await {
                 Ok((result, Some(kind))) if several => sums.add(kind, &result),
                 Ok((result, _)) => results.push(result),
                 Err(diag) => {
@@ -193,6 +194,25 @@ impl Node {
         Ok(Answer { results, token: token.encode(self.cluster_id()) })
     }
 
+    /// [`Self::execute`] for a text that is known to be one statement.
+    async fn execute_known(&self, request: &ExecuteRequest) -> Result<Answer, ExecuteError> {
+        let mut token = self.token_of(request)?;
+        match self.run_statement(request, None, 0, &mut token).await {
+            Ok((result, _)) => Ok(Answer { results: vec![result], token: token.encode(self.cluster_id()) }),
+            Err(diag) => {
+                self.count(|traffic| traffic.failed(diag.sqlstate));
+                Err(ExecuteError { diag, statement: None, kind: ErrorKind::Statement })
+            }
+        }
+    }
+
+    fn token_of(&self, request: &ExecuteRequest) -> Result<ReadToken, Diag> {
+        match &request.token {
+            Some(text) => ReadToken::decode(text, self.cluster_id()),
+            None => Ok(ReadToken::default()),
+        }
+    }
+
     fn count(&self, note: impl FnOnce(&Traffic)) {
         if let Some(traffic) = self.0.traffic.get() {
             note(traffic);
@@ -202,7 +222,7 @@ impl Node {
     async fn run_statement(
         &self,
         request: &ExecuteRequest,
-        statement: &Statement,
+        statement: Option<&Statement>,
         ordinal: u16,
         token: &mut ReadToken,
     ) -> Result<(StatementResult, Option<Dml>), Diag> {
@@ -216,7 +236,7 @@ impl Node {
         loop {
             let run = match self.plan(request, statement, ordinal, start, errand).await {
                 Ok(run) => run,
-                Err(why) if may_be_answered(request, statement, &why) => {
+                Err(why) if statement.is_some_and(|statement| may_be_answered(request, statement, &why)) => {
                     let head = head_of(request, ordinal);
                     return Ok((self.refuse_definition(errand, head, why).await?, None));
                 }
@@ -260,7 +280,7 @@ impl Node {
     async fn plan(
         &self,
         request: &ExecuteRequest,
-        statement: &Statement,
+        statement: Option<&Statement>,
         ordinal: u16,
         Start { now, began }: Start,
         errand: Errand,
@@ -294,7 +314,7 @@ impl Node {
         };
         Ok(Run {
             identity: request.identity.clone(),
-            bound: Arc::new(bound),
+            bound,
             catalog,
             user,
             role,
@@ -310,16 +330,41 @@ impl Node {
         &self,
         catalog: &Catalog,
         request: &ExecuteRequest,
-        statement: &Statement,
-    ) -> Result<(Bound, Vec<Value>), Diag> {
-        let identity = &request.identity;
-        let namespace = request.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-        let context = BindContext { catalog, namespace, user: &identity.user, role: identity.role };
-        let bound = bind::bind(statement, &context)?;
-        authorize(&bound, identity.role, &identity.user, catalog)?;
+        statement: Option<&Statement>,
+    ) -> Result<(Arc<Bound>, Vec<Value>), Diag> {
+        let bound = match self.known_plan(catalog, request) {
+            Some(bound) => bound,
+            None => self.bind(catalog, request, statement)?,
+        };
         let params: Vec<ParamValue> = request.params.clone();
         let params = bind::coerce_params(&bound, params)?;
         Ok((bound, params))
+    }
+
+    /// The plan of a text that was bound before.
+    fn known_plan(&self, catalog: &Catalog, request: &ExecuteRequest) -> Option<Arc<Bound>> {
+        if request.params.is_empty() { None } else { self.0.plans.borrow().find(catalog.version, &asked(request)) }
+    }
+
+    /// Binds and authorises; `None` for a text that is one statement, whose plan was known a moment ago.
+    fn bind(
+        &self,
+        catalog: &Catalog,
+        request: &ExecuteRequest,
+        statement: Option<&Statement>,
+    ) -> Result<Arc<Bound>, Diag> {
+        let parsed = if statement.is_none() { parse::parse(&request.sql)? } else { Vec::new() };
+        let Some(statement) = statement.or(parsed.first()) else {
+            return Err(Diag::new(SqlState::SYNTAX_ERROR, "the text holds no statement"));
+        };
+        let Asked { namespace, user, role, .. } = asked(request);
+        let bound = bind::bind(statement, &BindContext { catalog, namespace, user, role })?;
+        authorize(&bound, role, user, catalog)?;
+        let bound = Arc::new(bound);
+        if !request.params.is_empty() {
+            self.0.plans.borrow_mut().keep(catalog.version, &asked(request), &bound);
+        }
+        Ok(bound)
     }
 
     async fn run(&self, run: &Run, token: &mut ReadToken) -> Result<StatementResult, Failure> {
@@ -362,16 +407,41 @@ fn may_be_answered(request: &ExecuteRequest, statement: &Statement, why: &Diag) 
     request.request_id.is_some() && request.identity.role >= Role::Dba && is_definition && is_about_what_is_defined
 }
 
+/// What the plan of a request's text depends on.
+fn asked(request: &ExecuteRequest) -> Asked<'_> {
+    let Identity { user, role, .. } = &request.identity;
+    let namespace = request.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    Asked { sql: &request.sql, namespace, user, role: *role }
+}
+
 /// The identity of what is asked, so that one request id cannot stand for two things.
 fn statement_hash(request: &ExecuteRequest, ordinal: u16) -> u64 {
-    let mut bytes = request.sql.clone().into_bytes();
-    bytes.push(0);
-    bytes.extend_from_slice(&ordinal.to_le_bytes());
+    let mut hash = Xxh3::new();
+    hash.update(request.sql.as_bytes());
+    hash.update(&[0]);
+    hash.update(&ordinal.to_le_bytes());
     for param in &request.params {
-        bytes.extend_from_slice(format!("{param:?}").as_bytes());
-        bytes.push(0);
+        match param {
+            ParamValue::Null => hash.update(b"n"),
+            ParamValue::Boolean(value) => hash.update(if *value { b"t" } else { b"f" }),
+            ParamValue::Number(digits) => {
+                hash.update(b"d");
+                hash.update(&(digits.len() as u64).to_le_bytes());
+                hash.update(digits.as_bytes());
+            }
+            ParamValue::Text(text) => {
+                hash.update(b"s");
+                hash.update(&(text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
+            ParamValue::Typed(value) => {
+                hash.update(b"v");
+                hash.update(format!("{value:?}").as_bytes());
+                hash.update(&[0]);
+            }
+        }
     }
-    xxh3_64(&bytes)
+    hash.digest()
 }
 
 /// The verbs whose counts a batch sums.

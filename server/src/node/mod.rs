@@ -25,6 +25,7 @@ mod membership;
 #[cfg(test)]
 mod membership_tests;
 mod mesh;
+mod plans;
 mod portions;
 mod query;
 mod reads;
@@ -71,6 +72,7 @@ use crate::process::ProcessFigures;
 use forward::ForwardFigures;
 use host::StoreHost;
 use mesh::{Port, Question};
+use plans::Plans;
 use signal::Signal;
 use snapshots::pace::Pace;
 
@@ -118,6 +120,7 @@ struct Inner {
     layout: OnceCell<Layout>,
     cluster: OnceCell<Cluster>,
     catalog: RefCell<Arc<Catalog>>,
+    plans: RefCell<Plans>,
     catalog_changed: Signal,
     hosts: RefCell<BTreeMap<u32, Rc<StoreHost>>>,
     started: Monotonic,
@@ -236,7 +239,9 @@ impl Node {
             by_core.entry(self.core_of(message.group.0)).or_default().push(message);
         }
         for (core, messages) in by_core {
-            if let Some(port) = self.0.to.get(core) {
+            if core == usize::from(self.0.core.0) && !self.0.hosts.borrow().is_empty() {
+                start::bring(self, messages).await;
+            } else if let Some(port) = self.0.to.get(core) {
                 // A core that has stopped takes nothing any more.
                 let _ = port.messages.send(messages).await;
             }
@@ -249,6 +254,11 @@ impl Node {
             return host.leader_of(group);
         }
         self.ask(group, |reply| Question::Leader(group, reply)).await.ok().flatten()
+    }
+
+    /// Whether a group of this core is meant, and its store is open.
+    fn is_here(&self, group: u32) -> bool {
+        self.core_of(group) == usize::from(self.0.core.0) && self.host_of(group).is_some()
     }
 
     fn core_of(&self, group: u32) -> usize {

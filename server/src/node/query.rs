@@ -14,6 +14,7 @@ use super::Node;
 use super::answer::{ResultColumn, StatementResult};
 use super::execute::{Failure, Run};
 use super::mesh::{Question, ReadPart, ReadRefusal, TableRead, TableRows};
+use super::reads;
 use super::token::ReadToken;
 use super::write::groups_of_access;
 
@@ -54,7 +55,6 @@ impl Node {
         access: &TableAccess,
         token: &mut ReadToken,
     ) -> Result<Vec<Row>, Failure> {
-        let plan = Arc::new(plan.clone());
         let groups = match table.kind {
             TableKind::User | TableKind::Stream => vec![self.layout().user_group(&run.user)],
             TableKind::Shared if table.partition_columns == 0 => vec![self.layout().table_group(table.id)],
@@ -65,14 +65,14 @@ impl Node {
             }
         };
         if let [group] = groups.as_slice() {
-            let found = self.read_group(run, &plan, *group, ReadPart::Whole, token.mark(*group)).await?;
+            let found = self.read_group(run, *group, ReadPart::Whole, token.mark(*group)).await?;
             token.saw(*group, found.index);
             return Ok(found.rows);
         }
-        let part = ReadPart::Filtered { enough: enough(run, &plan)? };
+        let part = ReadPart::Filtered { enough: enough(run, plan)? };
         let mut gathered = Vec::new();
         for group in groups {
-            let found = self.read_group(run, &plan, group, part, token.mark(group)).await?;
+            let found = self.read_group(run, group, part, token.mark(group)).await?;
             token.saw(group, found.index);
             gathered.extend(found.rows);
             if gathered.len() > self.settings().pipeline.max_rows {
@@ -82,21 +82,14 @@ impl Node {
             }
         }
         // The groups have filtered; the rest is done here, over all of them.
-        let rest = QueryPlan { filter: None, ..plan.as_ref().clone() };
+        let rest = QueryPlan { filter: None, ..plan.clone() };
         Ok(self.pipe(run, &rest, gathered)?)
     }
 
-    async fn read_group(
-        &self,
-        run: &Run,
-        plan: &Arc<QueryPlan>,
-        group: u32,
-        part: ReadPart,
-        at_least: u64,
-    ) -> Result<TableRows, Failure> {
+    async fn read_group(&self, run: &Run, group: u32, part: ReadPart, at_least: u64) -> Result<TableRows, Failure> {
         let read = TableRead {
             group,
-            plan: Arc::clone(plan),
+            bound: Arc::clone(&run.bound),
             params: Arc::clone(&run.params),
             user: run.user.clone(),
             role: run.role,
@@ -106,7 +99,12 @@ impl Node {
             part,
             deadline: run.errand.deadline,
         };
-        match self.ask(group, |reply| Question::Table(Box::new(read), reply)).await? {
+        let answer = if self.is_here(group) {
+            reads::table(self, &read).await
+        } else {
+            self.ask(group, |reply| Question::Table(Box::new(read), reply)).await?
+        };
+        match answer {
             Ok(found) => Ok(found),
             Err(ReadRefusal::StaleCatalog) => Err(Failure::Stale),
             Err(ReadRefusal::Failed(diag)) => Err(Failure::Diag(diag)),

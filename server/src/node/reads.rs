@@ -151,14 +151,15 @@ fn storage(node: &Node, error: &StateError) -> Diag {
     )
 }
 
-async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> {
+/// Reads a table of a group of this core.
+pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> {
     let (_, view) = view_of(node, read.group, read.deadline).await.map_err(ReadRefusal::Failed)?;
     if view.applied().0 < read.at_least {
         let diag = Diag::new(SqlState::INVALID_PARAMETER, "the read token is ahead of this cluster's data")
             .hint("The data was restored from an older state; read again without the token.");
         return Err(ReadRefusal::Failed(diag));
     }
-    let From::Table { table, access } = &read.plan.from else {
+    let Some((plan, From::Table { table, access })) = read.plan().map(|plan| (plan, &plan.from)) else {
         return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
     };
     // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
@@ -175,7 +176,7 @@ async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> 
     let limits = node.settings().pipeline;
     let mut sink = match read.part {
         ReadPart::Whole => Sink::Whole(Box::new(
-            Pipeline::new(&read.plan, EvalContext::new(read.now, &read.user, read.role, &read.params, 0), limits)
+            Pipeline::new(plan, EvalContext::new(read.now, &read.user, read.role, &read.params, 0), limits)
                 .map_err(ReadRefusal::Failed)?,
         )),
         ReadPart::Filtered { enough } => Sink::Filtered { rows: Vec::new(), bytes: 0, enough, limits },
@@ -224,7 +225,7 @@ impl Sink {
         match self {
             Self::Whole(pipeline) => Ok(matches!(pipeline.push(&row)?, Flow::Done)),
             Self::Filtered { rows, bytes, enough, limits } => {
-                if let Some(filter) = &read.plan.filter
+                if let Some(filter) = read.plan().and_then(|plan| plan.filter.as_ref())
                     && !eval::is_true(filter, &row, context)?
                 {
                     return Ok(false);

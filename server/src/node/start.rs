@@ -164,6 +164,7 @@ impl Node {
             layout: OnceCell::new(),
             cluster: OnceCell::new(),
             catalog: RefCell::new(Arc::new(Catalog::default())),
+            plans: RefCell::default(),
             catalog_changed: Signal::default(),
             hosts: RefCell::new(BTreeMap::new()),
             started,
@@ -388,40 +389,47 @@ impl Node {
 /// Hands proposals to the drivers of this core's stores.
 async fn dispatch(node: Node, proposals: Receiver<Proposal>) {
     while let Some(proposal) = proposals.recv().await {
-        let Some(host) = node.host_of(proposal.group) else {
-            proposal.reply.fill(Err(super::shutting_down().into()));
-            continue;
-        };
-        if host.closing.get() {
-            proposal.reply.fill(Err(super::shutting_down().into()));
-            continue;
+        match node.host_of(proposal.group) {
+            Some(host) => put_before(&host, proposal),
+            None => proposal.reply.fill(Err(super::shutting_down().into())),
         }
-        if proposal.admission == Admission::Client {
-            if host.disk_full.get() {
-                driver::refuse(&host, &intake::no_space(), vec![proposal]);
-                continue;
-            }
-            if host.pending.borrow().len() >= MAX_PENDING {
-                driver::refuse(&host, &intake::full_queue(), vec![proposal]);
-                continue;
-            }
-        }
-        host.pending.borrow_mut().push_back(proposal);
-        host.work.notify();
     }
 }
 
-/// Puts other nodes' messages before the drivers of this core's stores, each as soon as its driver has room.
+/// Puts a proposal before a store's driver, or refuses it.
+pub(super) fn put_before(host: &StoreHost, proposal: Proposal) {
+    if host.closing.get() {
+        proposal.reply.fill(Err(super::shutting_down().into()));
+        return;
+    }
+    if proposal.admission == Admission::Client {
+        if host.disk_full.get() {
+            return driver::refuse(host, &intake::no_space(), vec![proposal]);
+        }
+        if host.pending.borrow().len() >= MAX_PENDING {
+            return driver::refuse(host, &intake::full_queue(), vec![proposal]);
+        }
+    }
+    host.pending.borrow_mut().push_back(proposal);
+    host.work.notify();
+}
+
+/// Puts other nodes' messages before the drivers of this core's stores.
 async fn take_in(node: Node, messages: Receiver<Vec<raft::Message>>) {
     while let Some(messages) = messages.recv().await {
-        for message in messages {
-            // A snapshot is announced by whoever has staged all of it, not by the message alone.
-            if matches!(message.kind, raft::MessageKind::Snapshot(_)) {
-                continue;
-            }
-            if let Some(host) = node.host_of(message.group.0) {
-                host.bring(message).await;
-            }
+        bring(&node, messages).await;
+    }
+}
+
+/// Puts messages before the drivers of this core's stores, each as soon as its driver has room.
+pub(super) async fn bring(node: &Node, messages: Vec<raft::Message>) {
+    for message in messages {
+        // A snapshot is announced by whoever has staged all of it, not by the message alone.
+        if matches!(message.kind, raft::MessageKind::Snapshot(_)) {
+            continue;
+        }
+        if let Some(host) = node.host_of(message.group.0) {
+            host.bring(message).await;
         }
     }
 }

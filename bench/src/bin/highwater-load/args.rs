@@ -13,6 +13,7 @@ Examples:
   highwater-load insert --connections 64              64 connections, each with one insert under way
   highwater-load insert --rate 5000 --connections 64  5,000 inserts per second by a schedule, whatever the server does
   highwater-load select --seconds 30                  rows by key, those that --setup made
+  highwater-load update --rows 100000                 the same rows written again; put: new ones, nothing around them
   highwater-load consume --producers 4                members of a group read what 4 other connections insert
   highwater-load insert --verify                      and read every row back: none lost, none doubled
   highwater-load consume --verify --json > run.json   and check the messages; the result as JSON
@@ -36,6 +37,10 @@ Exit codes: 0 done, and what was verified holds; 1 a violation, or nothing was d
 pub(crate) enum Workload {
     /// One row per statement, durable
     Insert,
+    /// One row per statement into a table that nothing follows, without a request id: as little as a write can be
+    Put,
+    /// One of --rows rows written again by its key, without a request id
+    Update,
     /// One row by its key
     Select,
     /// Messages of a topic, as a group, with acks
@@ -50,8 +55,14 @@ pub(crate) struct Args {
     #[arg(value_enum, required_unless_present_any = ["setup", "cleanup"])]
     pub(crate) workload: Option<Workload>,
 
-    /// Addresses of the nodes, with commas between
-    #[arg(long, env = "HIGHWATER_URL", value_delimiter = ',', default_value = "http://127.0.0.1:2900")]
+    /// Addresses of the nodes, with commas between or one by one; connections begin at them in turn
+    #[arg(
+        long,
+        visible_alias = "url",
+        env = "HIGHWATER_URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:2900"
+    )]
     pub(crate) nodes: Vec<String>,
 
     /// User to log in as
@@ -73,6 +84,14 @@ pub(crate) struct Args {
     /// Connections that work at a time (consumers, for consume), each kept alive
     #[arg(short, long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) connections: u32,
+
+    /// Threads of this program that drive them, where it needs no thread for each
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) threads: u32,
+
+    /// Put and update with request ids, so that they may be sent again after a lost answer
+    #[arg(long)]
+    pub(crate) request_ids: bool,
 
     /// Operations per second by a schedule (inserts, for consume); without it as fast as answers come
     #[arg(short, long)]
@@ -177,6 +196,11 @@ impl Args {
         }
         if self.verify && self.workload == Some(Workload::Consume) && self.producers == 0 {
             return Err(Failure::usage("a verified consume needs producers: it checks what this run inserts"));
+        }
+        if self.verify && matches!(self.workload, Some(Workload::Put | Workload::Update)) {
+            return Err(Failure::usage(
+                "--verify is for insert, select and consume: put and update keep no record of what they wrote",
+            ));
         }
         let is_name = self.namespace.starts_with(|c: char| c.is_ascii_lowercase())
             && self.namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');

@@ -3,6 +3,7 @@
 //! A request is sent again, with the same body and so with the same request id, after a lost answer, 429 and 503; a lost
 //! answer or 503 goes to the next node. That is what every client of Highwater may do.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +17,9 @@ use crate::measure::lock;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// First wait after a lost answer; doubled up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The code of an attempt that reached nobody.
+pub(crate) const NO_CONNECTION: &str = "NO_CONNECTION";
 /// Longest wait of our own, and the longest that a server may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// How often a waiting thread looks whether the run was ended.
@@ -54,12 +57,115 @@ pub(crate) enum Outcome {
 }
 
 /// One attempt.
-enum Attempt {
+#[derive(Debug)]
+pub(crate) enum Attempt {
     Reply { status: u16, retry_after: Option<Duration>, body: Value },
     Lost { code: &'static str, message: String },
 }
 
+/// What follows from an attempt.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// That was it: status 200.
+    Answered(Value),
+    /// The token was not taken: a new one, if that was not tried.
+    Renew { code: String, sqlstate: String, message: String },
+    /// That was it: nothing was done.
+    Refused { code: String, sqlstate: String, message: String },
+    /// That was it: the server says that it cannot tell, or failed in the middle.
+    Unknown { code: String, message: String },
+    /// Again after a pause (the client's own, if the server named none), at another node or the same. `is_lost`: it may have been done.
+    Again { code: String, message: String, wait: Option<Duration>, is_elsewhere: bool, is_lost: bool },
+}
+
+impl Attempt {
+    /// The body of an answer as JSON, or the start of it as text.
+    pub(crate) fn body_of(bytes: &[u8]) -> Value {
+        let text = || Value::String(String::from_utf8_lossy(bytes).chars().take(200).collect());
+        serde_json::from_slice(bytes).unwrap_or_else(|_| text())
+    }
+}
+
 impl Nodes {
+    /// The node at which connection number `home` begins.
+    pub(crate) fn home(&self, home: usize) -> usize {
+        home % self.urls.len().max(1)
+    }
+
+    /// The node that is asked after this one.
+    pub(crate) fn after(&self, at: usize) -> usize {
+        (at + 1) % self.urls.len().max(1)
+    }
+
+    /// Host and port of a node.
+    pub(crate) fn authority(&self, at: usize) -> &str {
+        self.urls.get(at).and_then(|url| url.strip_prefix("http://")).unwrap_or_default()
+    }
+
+    /// The address of a node.
+    pub(crate) fn address(&self, at: usize) -> std::io::Result<SocketAddr> {
+        let authority = self.authority(at);
+        let mut found = match authority.to_socket_addrs() {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => (authority, 80).to_socket_addrs()?,
+            found => found?,
+        };
+        found.next().ok_or_else(|| std::io::Error::other("there is no host of that name"))
+    }
+
+    /// For how long an operation is sent again.
+    pub(crate) fn give_up(&self) -> Duration {
+        self.give_up
+    }
+
+    /// Whether a token that is not taken can be replaced.
+    pub(crate) fn can_renew(&self) -> bool {
+        matches!(self.login, Login::Password { .. })
+    }
+
+    /// A node's token: kept from the login there, or from any other node's while there is none, as they are the cluster's; a new one when
+    /// that was refused.
+    pub(crate) fn token_at(&self, at: usize, stale: Option<&str>) -> Result<String, String> {
+        if let Login::Token(token) = &self.login {
+            return Ok(token.clone());
+        }
+        let fits = |token: &String| stale != Some(token.as_str());
+        if let Some(token) = self.tokens.get(at).and_then(|slot| lock(slot).clone()).filter(fits) {
+            return Ok(token);
+        }
+        if let Some(token) = self.tokens.iter().find_map(|slot| lock(slot).clone().filter(fits)) {
+            return Ok(token);
+        }
+        self.client(at).token(stale).map_err(|failure| failure.to_string())
+    }
+
+    /// What an attempt means for its request.
+    pub(crate) fn judge(&self, attempt: Attempt) -> Next {
+        match attempt {
+            Attempt::Reply { status: 200, body, .. } => Next::Answered(body),
+            Attempt::Reply { status: 401, body, .. } => {
+                let (code, message) = error_of(&body);
+                Next::Renew { code, sqlstate: sqlstate(&body).unwrap_or_default(), message }
+            }
+            Attempt::Reply { status: status @ (429 | 503), retry_after, body } => {
+                let (code, message) = error_of(&body);
+                Next::Again { code, message, wait: retry_after, is_elsewhere: status == 503, is_lost: false }
+            }
+            // The server tells that it cannot tell, or failed in the middle.
+            Attempt::Reply { status: status @ (408 | 409 | 500..), body, .. } => {
+                let (code, message) = error_of(&body);
+                if status == 409 && code != "REQUEST_EXPIRED" {
+                    return refused(&body);
+                }
+                Next::Unknown { code, message }
+            }
+            Attempt::Reply { body, .. } => refused(&body),
+            Attempt::Lost { code, message } => {
+                let is_lost = code != NO_CONNECTION;
+                Next::Again { code: code.to_owned(), message, wait: None, is_elsewhere: true, is_lost }
+            }
+        }
+    }
+
     /// At least one address.
     pub(crate) fn new(urls: Vec<String>, login: Login, timeout: Duration, give_up: Duration) -> Self {
         let tokens = urls.iter().map(|_| Mutex::new(None)).collect();
@@ -78,7 +184,7 @@ impl Nodes {
             .no_delay(true)
             .user_agent(concat!("highwater-load/", env!("CARGO_PKG_VERSION")))
             .build();
-        Client { nodes: self, agent: config.into(), at: home % self.urls.len().max(1) }
+        Client { nodes: self, agent: config.into(), at: self.home(home) }
     }
 
     /// How long an answer may take.
@@ -86,38 +192,43 @@ impl Nodes {
         self.timeout
     }
 
-    /// Looks whether every node is there and a Highwater, and logs in at each.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    /// Looks whether the nodes are there and Highwaters, and logs in at each. Of several, one that is there is enough: what is said of
+    /// the others is given back.
+    pub(crate) fn check(&self) -> Result<Vec<String>, Failure> {
+        let (mut failures, mut there) = (Vec::new(), 0);
         for number in 0..self.urls.len() {
-            let client = self.client(number);
-            let url = client.url();
-            match client.attempt("/health", None, None) {
-                Attempt::Lost { message, .. } => {
-                    return Err(Failure::Connection {
-                        message: format!("no answer from {url}: {message}"),
-                        hint: Some("is highwaterd running there? --nodes names others".into()),
-                    });
-                }
-                Attempt::Reply { body, .. } if body.get("api_version").is_none() => {
-                    return Err(Failure::Connection {
-                        message: format!("what answers at {url} is not a Highwater server"),
-                        hint: Some(
-                            "--nodes names the HTTP addresses of highwaterd, http://127.0.0.1:2900 unless configured"
-                                .into(),
-                        ),
-                    });
-                }
-                Attempt::Reply { status: 200, .. } => {}
-                Attempt::Reply { status, .. } => {
-                    return Err(Failure::Connection {
-                        message: format!("the node at {url} is not ready: it answers {status}"),
-                        hint: Some("it is starting or stopping; try again".into()),
-                    });
-                }
+            match self.check_one(number) {
+                Ok(()) => there += 1,
+                Err(failure @ Failure::Connection { .. }) => failures.push(failure),
+                Err(failure) => return Err(failure),
             }
-            client.token(None)?;
         }
-        Ok(())
+        if there > 0 {
+            return Ok(failures.into_iter().map(|failure| failure.to_string()).collect());
+        }
+        Err(failures.into_iter().next().unwrap_or_else(|| Failure::usage("--nodes names no node")))
+    }
+
+    fn check_one(&self, number: usize) -> Result<(), Failure> {
+        let client = self.client(number);
+        let url = client.url();
+        match client.attempt("/health", None, None) {
+            Attempt::Lost { message, .. } => Err(Failure::Connection {
+                message: format!("no answer from {url}: {message}"),
+                hint: Some("is highwaterd running there? --nodes names others".into()),
+            }),
+            Attempt::Reply { body, .. } if body.get("api_version").is_none() => Err(Failure::Connection {
+                message: format!("what answers at {url} is not a Highwater server"),
+                hint: Some(
+                    "--nodes names the HTTP addresses of highwaterd, http://127.0.0.1:2900 unless configured".into(),
+                ),
+            }),
+            Attempt::Reply { status: 200, .. } => client.token(None).map(drop),
+            Attempt::Reply { status, .. } => Err(Failure::Connection {
+                message: format!("the node at {url} is not ready: it answers {status}"),
+                hint: Some("it is starting or stopping; try again".into()),
+            }),
+        }
     }
 }
 
@@ -152,51 +263,33 @@ impl Client<'_> {
             let attempt = match &token {
                 Ok(token) => self.attempt(path, Some(&body), Some(token)),
                 Err(Failure::Connection { message, .. }) => {
-                    Attempt::Lost { code: "NO_CONNECTION", message: message.clone() }
+                    Attempt::Lost { code: NO_CONNECTION, message: message.clone() }
                 }
                 Err(failure) => return Outcome::Unknown { code: "LOGIN".into(), message: failure.to_string() },
             };
-            let (code, message, wait) = match attempt {
-                Attempt::Reply { status: 200, body, .. } => return Outcome::Answered(body),
-                Attempt::Reply { status: 401, body, .. } => {
+            let (code, message, wait) = match self.nodes.judge(attempt) {
+                Next::Answered(body) => return Outcome::Answered(body),
+                Next::Renew { code, sqlstate, message } => {
                     let is_first = stale.replace(token.unwrap_or_default()).is_none();
-                    if is_first && matches!(self.nodes.login, Login::Password { .. }) {
+                    if is_first && self.nodes.can_renew() {
                         continue;
                     }
-                    return refused(&body);
+                    return Outcome::Refused { code, sqlstate, message };
                 }
-                Attempt::Reply { status: status @ (429 | 503), retry_after, body } => {
-                    if status == 503 {
-                        self.go_on();
+                Next::Refused { code, sqlstate, message } => return Outcome::Refused { code, sqlstate, message },
+                Next::Unknown { code, message } => return Outcome::Unknown { code, message },
+                Next::Again { code, message, wait, is_elsewhere, .. } => {
+                    if is_elsewhere {
+                        self.at = self.nodes.after(self.at);
                     }
-                    let (code, message) = error_of(&body);
-                    (code, message, retry_after.unwrap_or(pause))
-                }
-                // The server tells that it cannot tell, or failed in the middle.
-                Attempt::Reply { status: status @ (408 | 409 | 500..), body, .. } => {
-                    let (code, message) = error_of(&body);
-                    if status == 409 && code != "REQUEST_EXPIRED" {
-                        return refused(&body);
-                    }
-                    return Outcome::Unknown { code, message };
-                }
-                Attempt::Reply { body, .. } => return refused(&body),
-                Attempt::Lost { code, message } => {
-                    self.go_on();
-                    (code.to_owned(), message, pause)
+                    (code, message, next_pause(&mut pause, wait))
                 }
             };
-            let wait = wait.min(MAX_PAUSE);
             if started.elapsed() + wait > self.nodes.give_up || !sleep(wait, stop) {
                 return Outcome::Unknown { code, message };
             }
-            pause = (pause * 2).min(MAX_PAUSE);
             on_retry(&code);
         }
-    }
-
-    fn go_on(&mut self) {
-        self.at = (self.at + 1) % self.nodes.urls.len().max(1);
     }
 
     /// The node's token; a new one when there is none, or the one that there is was refused.
@@ -247,10 +340,9 @@ impl Client<'_> {
             Ok((answer.status().as_u16(), retry_after.map(Duration::from_secs), text))
         });
         match read {
-            Ok((status, retry_after, text)) => match serde_json::from_str(&text) {
-                Ok(body) => Attempt::Reply { status, retry_after, body },
-                Err(_) => Attempt::Reply { status, retry_after, body: Value::String(text.chars().take(200).collect()) },
-            },
+            Ok((status, retry_after, text)) => {
+                Attempt::Reply { status, retry_after, body: Attempt::body_of(text.as_bytes()) }
+            }
             Err(error) => lost(&error),
         }
     }
@@ -271,9 +363,16 @@ pub(crate) fn sleep(wait: Duration, stop: &AtomicBool) -> bool {
     }
 }
 
-fn refused(body: &Value) -> Outcome {
+/// How long to wait before the next attempt; the pause after that is twice as long.
+pub(crate) fn next_pause(pause: &mut Duration, asked: Option<Duration>) -> Duration {
+    let wait = asked.unwrap_or(*pause).min(MAX_PAUSE);
+    *pause = (*pause * 2).min(MAX_PAUSE);
+    wait
+}
+
+fn refused(body: &Value) -> Next {
     let (code, message) = error_of(body);
-    Outcome::Refused { code, sqlstate: sqlstate(body).unwrap_or_default(), message }
+    Next::Refused { code, sqlstate: sqlstate(body).unwrap_or_default(), message }
 }
 
 /// The SQLSTATE of the SQL envelope.
@@ -295,12 +394,18 @@ fn error_of(body: &Value) -> (String, String) {
     )
 }
 
+/// A connection that broke, or was never there.
+pub(crate) fn lost_connection(error: &std::io::Error, was_there: bool) -> Attempt {
+    let code = if was_there { "LOST" } else { NO_CONNECTION };
+    Attempt::Lost { code, message: error.to_string() }
+}
+
 /// Whether nothing was sent, or an answer may have been lost.
 fn lost(error: &ureq::Error) -> Attempt {
     let code = match error {
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "NO_CONNECTION",
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => NO_CONNECTION,
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::Timeout(ureq::Timeout::Connect) => {
-            "NO_CONNECTION"
+            NO_CONNECTION
         }
         ureq::Error::Timeout(_) => "TIMEOUT",
         _ => "LOST",
@@ -326,7 +431,7 @@ mod tests {
         assert_eq!(code(json!({"error": "c", "message": "m"})), ("c".into(), "m".into()));
         assert_eq!(code(json!("<html>")).0, "STRANGE_ANSWER");
         let taken = json!({"error": {"code": "A", "message": "m", "details": "{\"sqlstate\":\"23505\"}"}});
-        assert!(matches!(refused(&taken), Outcome::Refused { sqlstate, .. } if sqlstate == "23505"));
+        assert!(matches!(refused(&taken), Next::Refused { sqlstate, .. } if sqlstate == "23505"));
     }
 
     #[test]

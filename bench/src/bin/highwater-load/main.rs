@@ -16,6 +16,7 @@ mod client;
 mod consumers;
 mod consumption;
 mod failure;
+mod lane;
 mod ledger;
 mod measure;
 mod plan;
@@ -25,6 +26,7 @@ mod run;
 mod schema;
 mod stage;
 mod violation;
+mod wire;
 mod writers;
 
 use std::process::ExitCode;

@@ -11,6 +11,10 @@ use hdrhistogram::Histogram;
 pub(crate) enum Kind {
     /// One row inserted.
     Insert,
+    /// One row inserted into a table with nothing around it.
+    Put,
+    /// One row written again by its key.
+    Update,
     /// One row read by its key.
     Select,
     /// A request for messages that returned some at once, with its ack.
@@ -24,6 +28,8 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Insert => "insert",
+            Self::Put => "put",
+            Self::Update => "update",
             Self::Select => "select",
             Self::Consume => "consume",
             Self::Deliver => "deliver",

@@ -37,7 +37,7 @@ pub(crate) fn second_lines(at: f64, seconds: f64, sheet: &Sheet, is_warmup: bool
             codes(&tally.errors),
             codes(&tally.retries),
         ));
-        if let Some(waiting) = waiting.filter(|_| matches!(kind, Kind::Insert | Kind::Select)) {
+        if let Some(waiting) = waiting.filter(|_| !matches!(kind, Kind::Consume | Kind::Deliver)) {
             lines.push_str(&format!("  waiting {waiting}"));
         }
         lines.push_str(if is_warmup { "  (warm-up)\n" } else { "\n" });

@@ -14,14 +14,16 @@ use crate::arrivals::Arrivals;
 use crate::client::{Login, Nodes};
 use crate::consumers::{Group, consume, partitions};
 use crate::failure::{Failure, exit};
+use crate::lane::Lane;
 use crate::ledger::Ledger;
 use crate::measure::{Recorder, Sheet, lock};
 use crate::plan::Plan;
+use crate::readback;
 use crate::report::{self, Facts};
 use crate::schema::Schema;
 use crate::stage::{Stage, Timing};
 use crate::violation::Verdict;
-use crate::{readback, writers};
+use crate::writers::{Inserts, Puts, Selects};
 
 /// How often the end of a consume is looked for.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -35,7 +37,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))?;
     signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
-    nodes.check()?;
+    for absent in nodes.check()? {
+        eprintln!("warning: {absent}");
+    }
     if args.setup {
         schema.set_up(&mut nodes.client(0), &plan, args.partitions, &random_hex()?, &stop)?;
     }
@@ -65,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
 /// Runs the load and the checks, and prints the report.
 fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<u8, Failure> {
     let group = match workload {
-        Workload::Insert | Workload::Select => None,
+        Workload::Insert | Workload::Put | Workload::Update | Workload::Select => None,
         Workload::Consume => Some(Group {
             name: args.group.clone().unwrap_or_else(|| format!("load-{}", stage.run)),
             partitions: partitions(stage, &mut stage.nodes.client(0))?,
@@ -76,37 +80,48 @@ fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<u8, Failure> {
         }),
     };
     let writers = if group.is_some() { args.producers } else { args.connections };
+    let lanes = args.threads.min(writers);
     let recorders: Vec<Recorder> =
-        (0..writers + group.as_ref().map_or(0, |group| group.members)).map(|_| Recorder::default()).collect();
+        (0..lanes + group.as_ref().map_or(0, |group| group.members)).map(|_| Recorder::default()).collect();
     let wrong = Mutex::new(Verdict::default());
     let mut progress = Progress { args, stage, recorders: &recorders, last: 0, seconds: Vec::new() };
     let (ledger, end) = std::thread::scope(|scope| -> Result<(Ledger, u64), Failure> {
         let mut producers = Vec::new();
-        let mut others = Vec::new();
+        let mut consumers = Vec::new();
         for (number, recorder) in (0_u32..).zip(&recorders) {
-            let client = stage.nodes.client(number as usize);
-            match &group {
-                Some(group) if number >= writers => {
-                    others.push(scope.spawn(move || consume(stage, client, recorder, group, number - writers)));
-                }
-                _ if workload == Workload::Select => {
-                    let wrong = &wrong;
-                    others.push(scope.spawn(move || writers::select(stage, client, recorder, wrong)));
-                }
-                Some(_) | None => producers.push(scope.spawn(move || writers::insert(stage, client, recorder))),
+            if let Some(group) = group.as_ref().filter(|_| number >= lanes) {
+                let (member, home) = (number - lanes, writers + number - lanes);
+                let client = stage.nodes.client(home as usize);
+                consumers.push(scope.spawn(move || consume(stage, client, recorder, group, member)));
+                continue;
             }
+            let homes = (number..writers).step_by(lanes as usize).map(|home| home as usize);
+            let wrong = &wrong;
+            producers.push(scope.spawn(move || match workload {
+                Workload::Insert | Workload::Consume => {
+                    Ok(Lane::new(stage, recorder, Inserts::new(stage), homes)?.run()?.ledger)
+                }
+                Workload::Put => idle(Lane::new(stage, recorder, Puts::new(stage, args.request_ids), homes)?.run()),
+                Workload::Update => {
+                    idle(Lane::new(stage, recorder, Puts::again(stage, args.request_ids), homes)?.run())
+                }
+                Workload::Select => idle(Lane::new(stage, recorder, Selects::new(stage, wrong), homes)?.run()),
+            }));
         }
         let shown = progress.show_until_end();
         let end = stage.now().min(stage.bounds().1);
         let ledger = join(producers);
+        if let (Some(group), Ok(ledger)) = (&group, &ledger)
+            && stage.has_ledger
+        {
+            drain(group, ledger, args.drain);
+        }
         if let Some(group) = &group {
-            if stage.has_ledger {
-                drain(group, &ledger, args.drain);
-            }
             group.is_over.store(true, Ordering::Relaxed);
         }
-        others.into_iter().for_each(|thread| drop(thread.join()));
-        shown.map(|()| (ledger, end))
+        consumers.into_iter().for_each(|thread| drop(thread.join()));
+        shown?;
+        Ok((ledger?, end))
     })?;
     let mut total = Sheet::default();
     recorders.iter().for_each(|recorder| recorder.add_total(&mut total));
@@ -136,16 +151,21 @@ fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<u8, Failure> {
     Ok(if is_broken || is_empty { exit::VIOLATION } else { exit::OK })
 }
 
+/// For work that leaves no ledger.
+fn idle<W>(ended: std::io::Result<W>) -> std::io::Result<Ledger> {
+    ended.map(|_| Ledger::default())
+}
+
 /// The producers' inserts in one ledger.
-fn join(producers: Vec<ScopedJoinHandle<'_, Ledger>>) -> Ledger {
+fn join(producers: Vec<ScopedJoinHandle<'_, std::io::Result<Ledger>>>) -> Result<Ledger, Failure> {
     let mut all = Ledger::default();
     for producer in producers {
         match producer.join() {
-            Ok(ledger) => all.merge(ledger),
+            Ok(ledger) => all.merge(ledger?),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-    all
+    Ok(all)
 }
 
 /// Waits until every acknowledged insert was consumed and committed, or for `patience` without one more.
@@ -224,7 +244,7 @@ fn settings(args: &Args, workload: Workload) -> Value {
         "workload": format!("{workload:?}").to_lowercase(), "nodes": args.nodes, "connections": args.connections,
         "rate": args.rate, "seconds": args.seconds.as_secs_f64(), "warmup": args.warmup.as_secs_f64(), "rows": args.rows,
         "payload_bytes": args.payload_bytes, "users": args.users, "seed": args.seed, "producers": args.producers,
-        "batch": args.batch, "verify": args.verify,
+        "batch": args.batch, "verify": args.verify, "threads": args.threads, "request_ids": args.request_ids,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the load works on: names, statements, and how they are made and dropped. Nothing outside is touched.
 //!
-//! `items` holds the rows that selects read. `rows` takes the inserts: its key ends in a column that the server fills, so that
+//! `items` holds the rows that selects read and updates write again, with the text that they have. `pairs` takes puts. `rows` takes the inserts: its key ends in a column that the server fills, so that
 //! an insert applied twice makes two rows. `changes` is the topic that inserts feed.
 
 use std::sync::atomic::AtomicBool;
@@ -66,6 +66,16 @@ impl Schema {
         self.acting(user, &statement)
     }
 
+    /// Inserts `id, body` where nothing else is kept of it.
+    pub(crate) fn put(&self, user: u32) -> String {
+        self.acting(user, &format!("INSERT INTO {}.pairs (id, body) VALUES ($1, $2)", self.namespace))
+    }
+
+    /// Gives the row with key `$1` the text `$2`.
+    pub(crate) fn update(&self, user: u32) -> String {
+        self.acting(user, &format!("UPDATE {}.items SET body = $2 WHERE id = $1", self.namespace))
+    }
+
     /// The text of the row with key `$1`.
     pub(crate) fn select(&self, user: u32) -> String {
         self.acting(user, &format!("SELECT body FROM {}.items WHERE id = $1", self.namespace))
@@ -105,6 +115,7 @@ impl Schema {
         let mut run = |sql: &str, allowed: &[&str]| run(client, sql, allowed, stop);
         run(&format!("CREATE NAMESPACE IF NOT EXISTS {name}"), &[])?;
         run(&format!("CREATE USER TABLE IF NOT EXISTS {name}.items (id BIGINT PRIMARY KEY, body TEXT NOT NULL)"), &[])?;
+        run(&format!("CREATE USER TABLE IF NOT EXISTS {name}.pairs (id BIGINT PRIMARY KEY, body TEXT NOT NULL)"), &[])?;
         run(
             &format!(
                 "CREATE USER TABLE IF NOT EXISTS {name}.rows (id BIGINT, copy BIGINT DEFAULT SNOWFLAKE_ID(), \
@@ -147,6 +158,7 @@ impl Schema {
         run(&format!("DROP TOPIC IF EXISTS {}", self.topic()), &["3F000"])?;
         run(&format!("DROP TABLE IF EXISTS {name}.rows"), &["3F000"])?;
         run(&format!("DROP TABLE IF EXISTS {name}.items"), &["3F000"])?;
+        run(&format!("DROP TABLE IF EXISTS {name}.pairs"), &["3F000"])?;
         run(&format!("DROP NAMESPACE IF EXISTS {name}"), &["2BP01"])?;
         let users: Vec<String> = (0..self.users).filter_map(|user| self.user(user)).collect();
         for users in users.chunks(SETUP_USERS) {

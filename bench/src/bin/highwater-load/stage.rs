@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::arrivals::Arrivals;
-use crate::client::{Nodes, sleep};
+use crate::client::Nodes;
 use crate::measure::{Event, Kind, Recorder};
 use crate::plan::Plan;
 use crate::schema::Schema;
@@ -124,21 +124,25 @@ impl Stage {
         Some(due.saturating_sub(self.next.load(Ordering::Relaxed)))
     }
 
-    /// The next operation, once it is due; none when the run is over. What was due by then and could not be sent is counted
-    /// with the time that it had waited.
-    pub(crate) fn take(&self, kind: Kind, recorder: &Recorder) -> Option<Turn> {
+    /// Whether the run was ended by hand.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The next operation, which of an open loop may start later; none when the run is over. What was due by then and could not be sent is
+    /// counted with the time that it had waited.
+    pub(crate) fn draw(&self, kind: Kind, recorder: &Recorder) -> Option<Turn> {
         let Some(arrivals) = &self.arrivals else {
             let number = self.is_running().then(|| self.next.fetch_add(1, Ordering::Relaxed))?;
             return Some(Turn { number, start: self.now() });
         };
         loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let start = arrivals.start(number)?;
-            let is_waiting = start > self.now();
-            if is_waiting && !sleep(Duration::from_nanos(start.saturating_sub(self.now())), &self.stop) {
+            if self.is_stopped() {
                 return None;
             }
-            if self.is_running() {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let start = arrivals.start(number)?;
+            if start > self.now() || self.is_running() {
                 return Some(Turn { number, start });
             }
             let waited = self.now().saturating_sub(start);

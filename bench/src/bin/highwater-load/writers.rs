@@ -1,81 +1,197 @@
-//! Threads that insert and threads that select: one connection each, one operation at a time.
+//! What the operations of inserts, puts, updates and selects are, and what their answers must say. Their connections are a lane's.
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use crate::client::{Client, Outcome};
+use crate::client::Outcome;
+use crate::lane::{End, Work};
 use crate::ledger::{Entry, Fate, Ledger};
 use crate::measure::{Event, Kind, Recorder, lock};
 use crate::plan::mix;
-use crate::stage::Stage;
+use crate::stage::{Stage, Turn};
 use crate::violation::Verdict;
 
 /// Stream of draws for request ids; the plan's are below.
 const STREAM: u64 = 200;
+/// Where statements go.
+const SQL: &str = "/v1/api/sql";
 
-/// Inserts until the run is over; gives what became of the inserts when somebody wants to know.
-pub(crate) fn insert(stage: &Stage, mut client: Client<'_>, recorder: &Recorder) -> Ledger {
-    let mut ledger = Ledger::default();
-    while let Some(turn) = stage.take(Kind::Insert, recorder) {
+/// A statement as it is sent.
+#[derive(Serialize)]
+struct Statement<'a, P> {
+    sql: &'a str,
+    params: P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+impl<P: Serialize> Statement<'_, P> {
+    fn write(&self, out: &mut Vec<u8>) {
+        // Into memory, of types that all have a JSON form.
+        let _ = serde_json::to_writer(out, self);
+    }
+}
+
+/// The statements of all users, made once.
+fn statements(stage: &Stage, of: impl Fn(u32) -> String) -> Vec<String> {
+    (0..stage.plan.users).map(of).collect()
+}
+
+fn of_user(statements: &[String], user: u32) -> &str {
+    statements.get(user as usize).map_or("", String::as_str)
+}
+
+/// Inserts, and what became of them when somebody wants to know.
+pub(crate) struct Inserts<'a> {
+    stage: &'a Stage,
+    statements: Vec<String>,
+    pub(crate) ledger: Ledger,
+}
+
+impl<'a> Inserts<'a> {
+    pub(crate) fn new(stage: &'a Stage) -> Self {
+        let statements = statements(stage, |user| stage.schema.insert(user));
+        Self { stage, statements, ledger: Ledger::default() }
+    }
+}
+
+impl Work for Inserts<'_> {
+    const PATH: &'static str = SQL;
+
+    fn kind(&self) -> Kind {
+        Kind::Insert
+    }
+
+    fn request(&mut self, turn: Turn, out: &mut Vec<u8>) {
+        let stage = self.stage;
         let place = stage.plan.insert(turn.number);
-        let body = json!({
-            "sql": stage.schema.insert(place.user),
-            "params": [place.id, stage.run, stage.unix(turn.start), stage.plan.body(place.id)],
-            "request_id": request_id(stage, turn.number),
-        });
-        let sent = stage.ticket();
-        let outcome = send(stage, &mut client, recorder, Kind::Insert, turn.start, &body);
-        count(stage, recorder, Kind::Insert, turn.start, &outcome);
-        if stage.has_ledger {
-            let fate = match outcome {
-                Outcome::Answered(_) => Fate::Acknowledged,
-                Outcome::Refused { .. } => Fate::Refused,
-                Outcome::Unknown { .. } => Fate::Unknown,
+        let params = (place.id, &stage.run, stage.unix(turn.start), stage.plan.body(place.id));
+        let request_id = Some(request_id(stage, turn.number));
+        Statement { sql: of_user(&self.statements, place.user), params, request_id }.write(out);
+    }
+
+    fn ended(&mut self, turn: Turn, sent: u64, end: End<'_>) -> Option<&'static str> {
+        if self.stage.has_ledger {
+            let fate = match end {
+                End::Answered(_) => Fate::Acknowledged,
+                End::Refused => Fate::Refused,
+                End::Unknown => Fate::Unknown,
             };
-            ledger.enter(place.id, Entry { user: place.user, fate, sent, answered: stage.ticket() });
+            let place = self.stage.plan.insert(turn.number);
+            let entry = Entry { user: place.user, fate, sent, answered: self.stage.ticket() };
+            self.ledger.enter(place.id, entry);
         }
-    }
-    ledger
-}
-
-/// Selects until the run is over; a row that is missing or wrong is an error, and a violation.
-pub(crate) fn select(stage: &Stage, mut client: Client<'_>, recorder: &Recorder, verdict: &Mutex<Verdict>) {
-    while let Some(turn) = stage.take(Kind::Select, recorder) {
-        let place = stage.plan.select(turn.number);
-        let body = json!({"sql": stage.schema.select(place.user), "params": [place.id]});
-        let started = turn.start;
-        let outcome = send(stage, &mut client, recorder, Kind::Select, started, &body);
-        let Outcome::Answered(answer) = &outcome else {
-            count(stage, recorder, Kind::Select, started, &outcome);
-            continue;
-        };
-        let rows = answer.pointer("/results/0/rows").and_then(Value::as_array);
-        let text = answer.pointer("/results/0/rows/0/0").and_then(Value::as_str);
-        let is_right = rows.is_some_and(|rows| rows.len() == 1) && text == Some(stage.plan.body(place.id).as_str());
-        if is_right {
-            count(stage, recorder, Kind::Select, started, &outcome);
-        } else {
-            recorder.count(Kind::Select, Event::Refused("WRONG_ROW"), stage.is_measured(started));
-            let found = rows.map_or(0, Vec::len);
-            lock(verdict).violation(|| {
-                format!("row {} of user {} was read as {found} rows, or with another text", place.id, place.user)
-            });
-        }
+        None
     }
 }
 
-/// Sends a statement and counts its retries.
-fn send(
-    stage: &Stage,
-    client: &mut Client<'_>,
-    recorder: &Recorder,
+/// Writes of one row with nothing around it: new rows of a table that no topic follows, or rows of `--setup` written again.
+pub(crate) struct Puts<'a> {
+    stage: &'a Stage,
     kind: Kind,
-    started: u64,
-    body: &Value,
-) -> Outcome {
-    let is_measured = stage.is_measured(started);
-    client.send("/v1/api/sql", body, &stage.stop, |code| recorder.count(kind, Event::Retry(code), is_measured))
+    statements: Vec<String>,
+    /// New keys differ from those of every other run.
+    keys: crate::plan::Plan,
+    has_request_ids: bool,
+}
+
+impl<'a> Puts<'a> {
+    /// New rows.
+    pub(crate) fn new(stage: &'a Stage, has_request_ids: bool) -> Self {
+        let statements = statements(stage, |user| stage.schema.put(user));
+        let keys = crate::plan::Plan { seed: mix(stage.plan.seed, STREAM, run_number(stage)), ..stage.plan };
+        Self { stage, kind: Kind::Put, statements, keys, has_request_ids }
+    }
+
+    /// Rows that are there.
+    pub(crate) fn again(stage: &'a Stage, has_request_ids: bool) -> Self {
+        let statements = statements(stage, |user| stage.schema.update(user));
+        Self { stage, kind: Kind::Update, statements, keys: stage.plan, has_request_ids }
+    }
+}
+
+impl Work for Puts<'_> {
+    const PATH: &'static str = SQL;
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn request(&mut self, turn: Turn, out: &mut Vec<u8>) {
+        let place = if self.kind == Kind::Put { self.keys.insert(turn.number) } else { self.keys.select(turn.number) };
+        let params = (place.id, self.stage.plan.body(place.id));
+        let request_id = self.has_request_ids.then(|| request_id(self.stage, turn.number));
+        Statement { sql: of_user(&self.statements, place.user), params, request_id }.write(out);
+    }
+
+    fn is_repeatable(&self) -> bool {
+        // The same text again makes no difference.
+        self.has_request_ids || self.kind == Kind::Update
+    }
+
+    fn ended(&mut self, _: Turn, _: u64, _: End<'_>) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Selects; a row that is missing or wrong is an error, and a violation.
+pub(crate) struct Selects<'a> {
+    stage: &'a Stage,
+    statements: Vec<String>,
+    verdict: &'a Mutex<Verdict>,
+}
+
+impl<'a> Selects<'a> {
+    pub(crate) fn new(stage: &'a Stage, verdict: &'a Mutex<Verdict>) -> Self {
+        Self { stage, statements: statements(stage, |user| stage.schema.select(user)), verdict }
+    }
+}
+
+/// The answer to a select.
+#[derive(Debug, Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    results: Vec<Rows<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rows<'a> {
+    #[serde(borrow, default)]
+    rows: Vec<Vec<Option<Cow<'a, str>>>>,
+}
+
+impl Work for Selects<'_> {
+    const PATH: &'static str = SQL;
+
+    fn kind(&self) -> Kind {
+        Kind::Select
+    }
+
+    fn request(&mut self, turn: Turn, out: &mut Vec<u8>) {
+        let place = self.stage.plan.select(turn.number);
+        Statement { sql: of_user(&self.statements, place.user), params: (place.id,), request_id: None }.write(out);
+    }
+
+    fn ended(&mut self, turn: Turn, _: u64, end: End<'_>) -> Option<&'static str> {
+        let End::Answered(body) = end else { return None };
+        let place = self.stage.plan.select(turn.number);
+        let answer = serde_json::from_slice::<Answer<'_>>(body).ok();
+        let rows = answer.as_ref().and_then(|answer| answer.results.first()).map_or(&[][..], |result| &result.rows);
+        let text = match rows {
+            [row] => row.first().and_then(Option::as_deref),
+            _ => None,
+        };
+        if text == Some(self.stage.plan.body(place.id).as_str()) {
+            return None;
+        }
+        let found = rows.len();
+        lock(self.verdict).violation(|| {
+            format!("row {} of user {} was read as {found} rows, or with another text", place.id, place.user)
+        });
+        Some("WRONG_ROW")
+    }
 }
 
 /// Counts how a request ended.
@@ -89,9 +205,13 @@ pub(crate) fn count(stage: &Stage, recorder: &Recorder, kind: Kind, started: u64
     recorder.count(kind, event, stage.is_measured(started));
 }
 
+/// The run's name as a number.
+fn run_number(stage: &Stage) -> u64 {
+    stage.run.bytes().fold(0, |hash, byte| mix(hash, STREAM, u64::from(byte)))
+}
+
 /// A ULID of this moment; the rest of it from the run's name and the operation's number, so that no two are the same.
 fn request_id(stage: &Stage, number: u64) -> String {
-    let run = stage.run.bytes().fold(0, |hash, byte| mix(hash, STREAM, u64::from(byte)));
-    let random = (u128::from(mix(run, STREAM, number)) << 16) | u128::from(number & 0xFFFF);
+    let random = (u128::from(mix(run_number(stage), STREAM, number)) << 16) | u128::from(number & 0xFFFF);
     ulid::Ulid::from_parts(stage.unix(stage.now()) / 1000, random).to_string()
 }

@@ -37,7 +37,7 @@ pub use payload::{ForwardedAnswer, ForwardedProposal, Unreadable};
 
 use super::membership::{MEMBERSHIP, Order};
 use super::mesh::{Admission, Applied, NotApplied, Proposal, Question};
-use super::{Node, outcome_unknown, shutting_down};
+use super::{Node, outcome_unknown, shutting_down, start};
 use crate::cluster::NOT_READY;
 use payload::ProposalHead;
 use route::{Route, Step};
@@ -304,7 +304,10 @@ impl Node {
         let Motion { errand, group, command, catalog, admission } = motion;
         let (slot, answer) = queue::reply();
         let proposal = Proposal { group, command, catalog, admission, reply: slot };
-        self.port_of(group)?.proposals.send(proposal).await.map_err(|_| shutting_down())?;
+        match self.host_of(group).filter(|_| self.is_here(group)) {
+            Some(host) => start::put_before(&host, proposal),
+            None => self.port_of(group)?.proposals.send(proposal).await.map_err(|_| shutting_down())?,
+        }
         if self.links().is_alone() {
             return answer.await.map_err(|_| outcome_unknown())?;
         }
