@@ -123,12 +123,7 @@ impl TableRead {
     pub(crate) fn plan(&self) -> Option<&QueryPlan> {
         match &self.bound.plan {
             Plan::Query(plan) => Some(plan),
-            Plan::Write(_)
-            | Plan::Ddl(_)
-            | Plan::User(_)
-            | Plan::Consume(_)
-            | Plan::Ack(_)
-            | Plan::Cluster(_) => None,
+            Plan::Write(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => None,
         }
     }
 }
