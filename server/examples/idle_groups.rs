@@ -100,8 +100,7 @@ impl Node {
 
     /// The sum of a metric over its labels; of those lines alone that have `label` in them.
     fn metric(&self, name: &str, label: &str) -> f64 {
-        let text =
-            ureq::get(format!("{}/metrics", self.url)).call().unwrap().body_mut().read_to_string().unwrap();
+        let text = ureq::get(format!("{}/metrics", self.url)).call().unwrap().body_mut().read_to_string().unwrap();
         let is_it = |line: &&str| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
         };
@@ -155,7 +154,11 @@ fn main() {
 
     let nodes = cluster(&server, folder.path(), args.groups);
     for (at, node) in (1..).zip(&nodes) {
-        println!("node {at}: ready after {:.1} s, {:.1} s of processor time", node.took.as_secs_f64(), node.processor());
+        println!(
+            "node {at}: ready after {:.1} s, {:.1} s of processor time",
+            node.took.as_secs_f64(),
+            node.processor()
+        );
     }
     until_asleep(&nodes);
     println!("all groups asleep {:.1} s after the start", nodes[0].started.elapsed().as_secs_f64());
@@ -193,7 +196,8 @@ fn fail_over(mut nodes: Vec<Node>, groups: u32) {
     nodes[0].sql(&token, "CREATE TABLE app.t (id BIGINT PRIMARY KEY, v TEXT) WITH (TYPE = 'SHARED')").unwrap();
     until_asleep(&nodes);
     // The table's group is the last; the node that leads it dies.
-    let which = format!("SELECT node_id FROM system.cluster_groups WHERE group_id = {} AND state = 'leader'", groups - 1);
+    let which =
+        format!("SELECT node_id FROM system.cluster_groups WHERE group_id = {} AND state = 'leader'", groups - 1);
     let leads = |node: &Node| node.sql(&token, &which).unwrap().contains("\"row_count\":1");
     let at = nodes.iter().position(leads).unwrap();
     let mut dead = nodes.remove(at);
@@ -209,7 +213,10 @@ fn fail_over(mut nodes: Vec<Node>, groups: u32) {
         if written.is_some() && led >= f64::from(groups) {
             break;
         }
-        assert!(killed.elapsed() < Duration::from_secs(120), "{led} of {groups} groups have a leader, written {written:?}");
+        assert!(
+            killed.elapsed() < Duration::from_secs(120),
+            "{led} of {groups} groups have a leader, written {written:?}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     let all = killed.elapsed();
