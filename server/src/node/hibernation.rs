@@ -31,7 +31,7 @@ const PORTION: usize = 128;
 const MOST_SEEKING: usize = 256;
 /// Ticks that a group may seek a leader while others wait in the queue.
 const SEEKING_TICKS: u32 = 80;
-/// Ticks between two looks for groups that sleep behind a lost leader though nobody said so; ten times as many while no node is lost.
+/// Ticks between two looks for groups that sleep behind a lost leader though nobody said so.
 const SEARCH_TICKS: u32 = 20;
 
 /// Why a replica woke up.
@@ -193,9 +193,7 @@ impl Hibernation {
         if !found.is_empty() {
             self.wake_for(host, &found);
         }
-        // To look at all groups is no tick's work: with all nodes there it would find nothing.
-        let pause = if host.liveness.lost().is_empty() { 10 * SEARCH_TICKS } else { SEARCH_TICKS };
-        if !lost.is_empty() || self.ticks.is_multiple_of(pause) {
+        if !lost.is_empty() || self.ticks.is_multiple_of(SEARCH_TICKS) {
             self.seek_orphans(host);
         }
         self.admit(host);
