@@ -363,24 +363,35 @@ pub fn minimize(seed: u64, nodes: Nodes, mutant: u32) -> Result<(), String> {
         Ok((!held).then_some(line))
     };
     let mut last = fails(&[])?.ok_or_else(|| format!("{case} breaks no promise"))?;
-    let parts = Plan::draw(seed, nodes.count()).parts();
+    let plan = Plan::draw(seed, nodes.count());
     let mut without: Vec<String> = Vec::new();
-    let mut size = parts.len();
     // Halves first, then ever smaller pieces, as delta debugging does.
-    while size > 0 {
-        for piece in parts.chunks(size) {
-            let fresh: Vec<String> = piece.iter().filter(|part| !without.contains(part)).cloned().collect();
-            if fresh.is_empty() {
-                continue;
+    let mut sweep = |parts: &[String], without: &mut Vec<String>| -> Result<(), String> {
+        let mut size = parts.len();
+        while size > 0 {
+            for piece in parts.chunks(size) {
+                let fresh: Vec<String> = piece.iter().filter(|part| !without.contains(part)).cloned().collect();
+                if fresh.is_empty() {
+                    continue;
+                }
+                let tried: Vec<String> = without.iter().chain(&fresh).cloned().collect();
+                if let Some(line) = fails(&tried)? {
+                    println!("not needed: {}", fresh.join(" "));
+                    (*without, last) = (tried, line);
+                }
             }
-            let tried: Vec<String> = without.iter().chain(&fresh).cloned().collect();
-            if let Some(line) = fails(&tried)? {
-                println!("not needed: {}", fresh.join(" "));
-                (without, last) = (tried, line);
-            }
+            size /= 2;
         }
-        size /= 2;
-    }
+        Ok(())
+    };
+    let mut parts = plan.parts();
+    sweep(&parts, &mut without)?;
+    parts.retain(|part| !without.contains(part));
+    // Of the clients that are needed, the operations.
+    let operations: Vec<String> = parts.iter().flat_map(|part| plan.operations_of(part)).collect();
+    sweep(&operations, &mut without)?;
+    parts.retain(|part| plan.operations_of(part).is_empty());
+    parts.extend(operations);
     let needed: Vec<String> = parts.into_iter().filter(|part| !without.contains(part)).collect();
     let flags: Vec<String> = without.iter().map(|part| format!("--without {part}")).collect();
     println!("needed: {}\n{last}", needed.join(" "));

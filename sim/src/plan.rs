@@ -72,6 +72,8 @@ pub struct Operation {
     pub action: Action,
     /// How.
     pub manner: Manner,
+    /// It was left out.
+    pub is_left_out: bool,
 }
 
 /// When a server's machine or process ends.
@@ -205,6 +207,30 @@ impl Plan {
         parts
     }
 
+    /// The operations of a client, as parts that may be left out: the client's name, a dot, a number. None of what is no client.
+    #[must_use]
+    pub fn operations_of(&self, client: &str) -> Vec<String> {
+        let count = self.clone().list(client).map_or(0, |list| list.len());
+        (0..count).map(|at| format!("{client}.{at}")).collect()
+    }
+
+    fn list(&mut self, client: &str) -> Option<&mut Vec<Operation>> {
+        let name = client.trim_end_matches(|digit: char| digit.is_ascii_digit());
+        let number = client.get(name.len()..)?.parse::<usize>().ok()?;
+        let lists = match name {
+            "writer" => &mut self.writers,
+            "adder" => &mut self.adders,
+            "setter" => &mut self.setters,
+            _ => return None,
+        };
+        lists.get_mut(number)
+    }
+
+    /// `client` with the dot behind it.
+    fn operation(&mut self, client: &str, at: usize) -> Option<&mut Operation> {
+        self.list(client.strip_suffix('.')?)?.get_mut(at)
+    }
+
     /// Leaves a part out. What is left keeps its number: an event that is left out comes never, a client has nothing to do.
     ///
     /// # Errors
@@ -232,6 +258,7 @@ impl Plan {
             ("writer", Some(at)) => self.writers.get_mut(at).ok_or(error)?.clear(),
             ("adder", Some(at)) => self.adders.get_mut(at).ok_or(error)?.clear(),
             ("setter", Some(at)) => self.setters.get_mut(at).ok_or(error)?.clear(),
+            (client, Some(at)) if client.contains('.') => self.operation(client, at).ok_or(error)?.is_left_out = true,
             _ => return Err(error),
         }
         self.is_partial = true;
@@ -339,7 +366,7 @@ fn draw_writer(rng: &mut Rng, manners: &mut Manners) -> Vec<Operation> {
                 Action::Scan(from, from + 1 + i64::try_from(rng.below(20)).unwrap_or(0))
             }
         };
-        operations.push(Operation { pause: manners.pause(rng), action, manner: manners.draw(rng) });
+        operations.push(Operation { pause: manners.pause(rng), action, manner: manners.draw(rng), is_left_out: false });
     }
     operations
 }
@@ -349,7 +376,7 @@ fn draw_adder(rng: &mut Rng, manners: &mut Manners) -> Vec<Operation> {
     for _ in 0..40 {
         let counter = i64::try_from(rng.below(COUNTERS.unsigned_abs())).unwrap_or(0);
         let action = if rng.chance(0.85) { Action::Add(counter) } else { Action::Look(counter) };
-        operations.push(Operation { pause: manners.pause(rng), action, manner: manners.draw(rng) });
+        operations.push(Operation { pause: manners.pause(rng), action, manner: manners.draw(rng), is_left_out: false });
     }
     operations
 }
@@ -359,7 +386,7 @@ fn draw_setter(rng: &mut Rng, manners: &mut Manners) -> Vec<Operation> {
     for _ in 0..40 {
         let register = i64::try_from(rng.below(REGISTERS.unsigned_abs())).unwrap_or(0);
         let action = if rng.chance(0.5) { Action::Set(register) } else { Action::Peek(register) };
-        operations.push(Operation { pause: manners.pause(rng), action, manner: manners.draw(rng) });
+        operations.push(Operation { pause: manners.pause(rng), action, manner: manners.draw(rng), is_left_out: false });
     }
     operations
 }
@@ -456,7 +483,11 @@ mod tests {
             plan.leave_out(&part).unwrap();
         }
         assert!(plan.is_partial && plan.writers.iter().all(Vec::is_empty) && plan.faults == Faults::none());
-        for unknown in ["crash", "crash99", "disk0", "", "7"] {
+        let mut plan = Plan::draw(5, Some(3));
+        assert!(plan.operations_of("disk").is_empty() && plan.operations_of("adder0").len() == 40);
+        plan.leave_out("writer1.3").unwrap();
+        assert!(plan.writers[1][3].is_left_out && !plan.writers[0][3].is_left_out);
+        for unknown in ["crash", "crash99", "disk0", "", "7", "writer1.99", "writer9.1", "crash0.1", ".1"] {
             assert!(plan.leave_out(unknown).is_err(), "{unknown}");
         }
     }

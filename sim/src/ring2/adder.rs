@@ -64,7 +64,7 @@ pub async fn add(run: Rc<Run>, number: usize) {
     let user = setup::adder(number);
     let mut session = setup::session(&run, &user);
     let mut follower = Follower::default();
-    for operation in run.plan.adders.get(number).into_iter().flatten() {
+    for operation in run.plan.adders.get(number).into_iter().flatten().filter(|operation| !operation.is_left_out) {
         run.pause(operation.pause).await;
         let outcome = match &operation.action {
             Action::Add(counter) => add_one(&run, &mut session, *counter, operation.manner, &mut follower).await,

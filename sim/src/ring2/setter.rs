@@ -18,6 +18,9 @@ pub async fn set(run: Rc<Run>, number: usize) {
     let user = setup::setter(number);
     let mut session = setup::session(&run, &user);
     for (place, operation) in run.plan.setters.get(number).into_iter().flatten().enumerate() {
+        if operation.is_left_out {
+            continue;
+        }
         run.pause(operation.pause).await;
         let outcome = match &operation.action {
             // Nobody else sets this value.

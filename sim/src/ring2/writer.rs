@@ -31,7 +31,7 @@ pub fn is_body(found: &str, user: &str, key: i64, version: i64) -> bool {
 pub async fn write(run: Rc<Run>, number: usize) {
     let user = setup::writer(number);
     let mut writer = Writer { session: setup::session(&run, &user), run: Rc::clone(&run), user, version: 0 };
-    for operation in run.plan.writers.get(number).into_iter().flatten() {
+    for operation in run.plan.writers.get(number).into_iter().flatten().filter(|operation| !operation.is_left_out) {
         run.pause(operation.pause).await;
         if let Err(reason) = writer.operate(operation).await {
             run.violation(format!("{}: {operation:?}: {reason}", writer.user));
