@@ -77,7 +77,7 @@ impl Entropy {
     }
 }
 
-fn die(reason: &str) -> ! {
+pub(super) fn die(reason: &str) -> ! {
     let _ = writeln!(io::stderr(), "highwater: stopping at once: {reason}");
     std::process::abort()
 }

@@ -12,7 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_lite::future;
+use glommio::TaskQueueHandle;
 
+use super::env::die;
 use crate::env::Monotonic;
 
 /// The sleeps of one core.
@@ -32,7 +34,11 @@ impl Timers {
     /// Ends at `at` by the clock `now`.
     pub fn sleep_until(self: &Rc<Self>, at: Monotonic, now: fn() -> Monotonic) -> Sleep {
         if !self.is_served.replace(true) {
-            glommio::spawn_local(serve(Rc::clone(self), now)).detach();
+            // In the queue of foreground work: the first sleep may be one of the background's.
+            match glommio::spawn_local_into(serve(Rc::clone(self), now), TaskQueueHandle::default()) {
+                Ok(server) => drop(server.detach()),
+                Err(error) => die(&format!("the first queue of this core is gone: {error}")),
+            }
         }
         Sleep { timers: Rc::clone(self), at, now, entry: None }
     }
