@@ -30,6 +30,12 @@ pub(crate) fn is_wrong(behind_most: Option<i64>) -> bool {
     behind_most.is_some_and(|micros| micros.unsigned_abs() > MOST_SKEW_MICROS)
 }
 
+/// Whether a clock that is `ahead` of this node's is near the middle of all, which this node's is `behind_most`. While the middle is not
+/// known every clock is.
+pub(crate) fn is_near_most(ahead: i64, behind_most: Option<i64>) -> bool {
+    behind_most.is_none_or(|middle| ahead.abs_diff(middle) <= MOST_SKEW_MICROS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +56,20 @@ mod tests {
     #[test]
     fn a_question_that_took_long_proves_little() {
         assert_eq!([certain(700, 100), certain(-700, 100), certain(700, 1_500), certain(-3, 8)], [650, -650, 0, 0]);
+    }
+
+    #[test]
+    fn of_clocks_that_all_differ_only_the_middle_one_is_right() {
+        let (early, middle, late) = (0_i64, 6_264_000_i64, 8_430_000_i64);
+        let seen = |me: i64| {
+            let ahead = [early, middle, late].map(|clock| clock - me);
+            let most = behind_most(&ahead.iter().copied().filter(|ahead| *ahead != 0).enumerate().collect(), 3);
+            (is_wrong(most), ahead.map(|ahead| is_near_most(ahead, most)))
+        };
+        assert_eq!(seen(early), (true, [false, true, false]));
+        assert_eq!(seen(middle), (false, [false, true, false]));
+        assert_eq!(seen(late), (true, [false, true, false]));
+        assert!(is_near_most(8_430_000, None));
     }
 
     #[test]

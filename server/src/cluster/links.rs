@@ -226,6 +226,12 @@ impl Links {
         clock::is_wrong(self.clock_behind_micros())
     }
 
+    /// Whether another node's wall clock is near most clocks of the cluster, as far as this one can tell.
+    pub(crate) fn is_clock_near_most(&self, node: NodeId) -> bool {
+        let ahead = self.way(node).and_then(|way| way.clock_ahead());
+        ahead.is_some_and(|ahead| clock::is_near_most(ahead, self.clock_behind_micros()))
+    }
+
     /// How far this node's wall clock is behind most clocks of the cluster (ahead: negative), in microseconds, if that can be told.
     pub(crate) fn clock_behind_micros(&self) -> Option<i64> {
         let heard = self.ways().into_iter().filter(|way| way.is_up());

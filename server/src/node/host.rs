@@ -246,10 +246,10 @@ impl StoreHost {
         self.replicas.borrow().get(&group).and_then(|replica| replica.leader())
     }
 
-    /// Hands over what this node leads here to members that are there, as far as there are any.
-    pub(crate) fn hand_over(&self) {
+    /// Hands over what this node leads here to members that are there, as far as there are any that `may_lead`.
+    pub(crate) fn hand_over(&self, may_lead: impl Fn(raft::NodeId) -> bool) {
         for replica in self.replicas() {
-            if replica.hand_over() {
+            if replica.hand_over(&may_lead) {
                 self.touch(&replica);
             }
         }
@@ -258,7 +258,7 @@ impl StoreHost {
 
     /// Whether this node leads a group here that another member could lead.
     pub(crate) fn leads_others(&self) -> bool {
-        !self.is_alone && self.replicas.borrow().values().any(|replica| replica.heir().is_some())
+        !self.is_alone && self.replicas.borrow().values().any(|replica| replica.heir(|_| true).is_some())
     }
 
     /// Waits until the published view of a group shows everything that was acknowledged, on any node, before the call. At once where this

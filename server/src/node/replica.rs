@@ -521,11 +521,12 @@ impl Replica {
         }
     }
 
-    /// Of a leader, the voter to lead after it: one that was heard of lately if there is one, and of these who has most of the log.
-    pub(super) fn heir(&self) -> Option<raft::NodeId> {
+    /// Of a leader, the voter to lead after it, of those that `may_lead`: one that was heard of lately if there is one, and of these who
+    /// has most of the log.
+    pub(super) fn heir(&self, may_lead: impl Fn(raft::NodeId) -> bool) -> Option<raft::NodeId> {
         let raft = self.raft.borrow();
         let follows = |peer: &raft::PeerStatus| {
-            peer.state == raft::ProgressState::Replicate && raft.membership().is_voter(peer.id)
+            peer.state == raft::ProgressState::Replicate && raft.membership().is_voter(peer.id) && may_lead(peer.id)
         };
         raft.peers().filter(follows).max_by_key(|peer| (peer.recently_active, peer.matched)).map(|peer| peer.id)
     }
@@ -550,9 +551,9 @@ impl Replica {
         is_begun
     }
 
-    /// Hands leadership over if there is somebody to take it. Whether something is to be done.
-    pub(super) fn hand_over(&self) -> bool {
-        self.heir().is_some_and(|heir| self.give_lead(heir))
+    /// Hands leadership over if there is somebody to take it who `may_lead`. Whether something is to be done.
+    pub(super) fn hand_over(&self, may_lead: impl Fn(raft::NodeId) -> bool) -> bool {
+        self.heir(may_lead).is_some_and(|heir| self.give_lead(heir))
     }
 
     /// Up to where none of these members lacks an entry, as far as is known here: a leader knows. Who is given a snapshot needs what

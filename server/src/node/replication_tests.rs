@@ -504,7 +504,7 @@ fn a_leader_that_hands_over_is_followed_at_once() {
         trio.write(bootstrap()).await;
         let old = trio.leader().await;
         trio.until("the others are there", || trio.host(old).leads_others().then_some(())).await;
-        trio.host(old).hand_over();
+        trio.host(old).hand_over(|_| true);
         trio.until("another leads", || (!trio.host(old).leads(META)).then_some(())).await;
         trio.write_user("after").await;
         assert_ne!(trio.leader().await, old);

@@ -356,7 +356,7 @@ impl Node {
         // Others need not find out by silence that this node leads no more.
         let late = self.0.env.now().after_micros(HAND_OVER_MICROS);
         while self.0.env.now() < late && self.hosts().iter().any(|host| host.leads_others()) {
-            self.hosts().iter().for_each(|host| host.hand_over());
+            self.hosts().iter().for_each(|host| host.hand_over(|_| true));
             self.0.env.sleep(POLL_MICROS).await;
         }
         for host in self.hosts() {
@@ -453,12 +453,13 @@ pub(super) async fn readiness(env: Rt, host: Rc<StoreHost>) {
     host.outbox.notify();
 }
 
-/// A node whose clock is wrong does not lead: the stamps of its entries would be wrong.
+/// A node whose clock is wrong does not lead: the stamps of its entries would be wrong. It hands over to those only whose clocks are
+/// right: two wrong ones would pass leads to and fro for ever. Until there is one it leads on.
 async fn step_aside(env: Rt, links: Links, host: Rc<StoreHost>) {
     while !host.closing.get() {
         env.sleep(CLOCK_MICROS).await;
         if links.clock_is_wrong() {
-            host.hand_over();
+            host.hand_over(|node| links.is_clock_near_most(node));
         }
     }
 }
