@@ -67,23 +67,12 @@ impl KnownTokens {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-    use super::super::{ISSUER, sign};
+    use super::super::sign;
+    use super::super::token::tests::KEY;
     use super::*;
 
-    const KEY: [u8; 32] = [7; 32];
-
     fn claims(number: usize) -> Claims {
-        Claims {
-            sub: "anna".into(),
-            iss: ISSUER.into(),
-            iat: 1_800_000_000,
-            exp: 1_800_086_400,
-            email: None,
-            role: "dba".into(),
-            token_type: TokenType::Access,
-            epoch: 3,
-            jti: number.to_string(),
-        }
+        Claims { jti: number.to_string(), ..super::super::token::tests::claims(TokenType::Access) }
     }
 
     #[test]

@@ -184,16 +184,17 @@ impl JwtVerifier for Hs256 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-    const KEY: [u8; 32] = [7; 32];
+    pub(in crate::auth) const KEY: [u8; 32] = [7; 32];
     const NOW: WallMicros = WallMicros(1_800_000_000_000_000);
 
-    fn claims(token_type: TokenType) -> Claims {
+    /// What a token of each test says.
+    pub(in crate::auth) fn claims(token_type: TokenType) -> Claims {
         Claims {
             sub: "anna".into(),
             iss: ISSUER.into(),
