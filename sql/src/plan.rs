@@ -2,14 +2,19 @@
 //!
 //! [`WritePlan`], [`TableAccess`] and [`Ddl`] are stored in commands: fields and variants are only appended.
 
+mod access;
+mod ddl;
+mod write;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{
-    AccessLevel, CatalogVersion, Check, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table,
-    TableKind, Topic,
-};
+pub use access::{KeyBounds, TableAccess};
+pub use ddl::{Ddl, TableSpec};
+pub use write::{WriteKind, WritePlan};
+
+use crate::catalog::{CatalogVersion, PayloadMode, Role, Table, Topic};
 use crate::expr::{AggregateCall, Expr};
 use crate::value::DataType;
 
@@ -80,27 +85,6 @@ pub enum From {
     System(SystemTable),
 }
 
-/// The part of a table's key space that a statement can touch. The filter still decides.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum TableAccess {
-    /// All keys.
-    Full,
-    /// These bounds, each a bounded scan (a full key is a lookup).
-    Bounds(Vec<KeyBounds>),
-}
-
-/// Leading key columns equal to constants, then perhaps a range on the next one. Expressions are constant (literals,
-/// parameters, NOW(), CURRENT_USER), already cast to the key columns' types.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KeyBounds {
-    /// Values of the leading key columns.
-    pub equal: Vec<Expr>,
-    /// Lower bound of the next key column; true: inclusive.
-    pub lower: Option<(Expr, bool)>,
-    /// Upper bound of the next key column; true: inclusive.
-    pub upper: Option<(Expr, bool)>,
-}
-
 /// GROUP BY and its aggregates.
 #[derive(Clone, Debug)]
 pub struct Aggregate {
@@ -153,152 +137,6 @@ pub enum SystemTable {
     Cluster,
     ClusterGroups,
     Stats,
-}
-
-/// INSERT, UPDATE or DELETE of one table, evaluated at apply.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WritePlan {
-    /// The table.
-    pub table: ObjectId,
-    /// Its version when this was bound; another at apply refuses the command.
-    pub table_version: u32,
-    /// What to do.
-    pub kind: WriteKind,
-}
-
-/// What a [`WritePlan`] does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WriteKind {
-    /// New rows. A missing column takes its default, else NULL. `None` in a row is the word DEFAULT.
-    Insert {
-        /// Columns given.
-        columns: Vec<ColumnId>,
-        /// Their values per row, over no input row, cast for assignment.
-        rows: Vec<Vec<Option<Expr>>>,
-    },
-    /// Changed rows.
-    Update {
-        /// New values over the old row, cast for assignment; `None` is the word DEFAULT.
-        assignments: Vec<(ColumnId, Option<Expr>)>,
-        /// Which keys.
-        access: TableAccess,
-        /// WHERE, over the table's row.
-        filter: Option<Expr>,
-    },
-    /// Removed rows.
-    Delete {
-        /// Which keys.
-        access: TableAccess,
-        /// WHERE, over the table's row.
-        filter: Option<Expr>,
-    },
-}
-
-/// A change of definitions, decided in the meta group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Ddl {
-    /// CREATE NAMESPACE.
-    CreateNamespace {
-        /// Name.
-        name: String,
-        /// An existing one is fine.
-        if_not_exists: bool,
-    },
-    /// DROP NAMESPACE: refused while it holds anything, unless CASCADE.
-    DropNamespace {
-        /// Name.
-        name: String,
-        /// A missing one is fine.
-        if_exists: bool,
-        /// Drop what it holds.
-        cascade: bool,
-    },
-    /// CREATE TABLE.
-    CreateTable {
-        /// What is asked for.
-        table: TableSpec,
-        /// An existing one is fine.
-        if_not_exists: bool,
-    },
-    /// DROP TABLE: refused while a topic has it as a source.
-    DropTable {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// A missing one is fine.
-        if_exists: bool,
-    },
-    /// CREATE TOPIC.
-    CreateTopic {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// An existing one is fine.
-        if_not_exists: bool,
-        /// Number of partitions.
-        partitions: u32,
-        /// Retention by age.
-        retention_seconds: Option<u64>,
-        /// Retention by size of a partition.
-        retention_bytes: Option<u64>,
-    },
-    /// ALTER TOPIC ... ADD SOURCE.
-    AddSource {
-        /// The topic.
-        topic: ObjectId,
-        /// The table's version when the source's expressions were bound.
-        table_version: u32,
-        /// The source.
-        source: Source,
-    },
-    /// ALTER TOPIC ... DROP SOURCE table [ON operation].
-    DropSource {
-        /// The topic.
-        topic: ObjectId,
-        /// The table.
-        table: ObjectId,
-        /// Only this operation's; all when absent.
-        operation: Option<Operation>,
-    },
-    /// CLEAR TOPIC.
-    ClearTopic {
-        /// The topic.
-        topic: ObjectId,
-    },
-    /// DROP TOPIC.
-    DropTopic {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// A missing one is fine.
-        if_exists: bool,
-    },
-}
-
-/// A table as CREATE TABLE describes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TableSpec {
-    /// Its namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Whose rows.
-    pub kind: TableKind,
-    /// Who reads.
-    pub access_level: AccessLevel,
-    /// Columns, ids counted from 1.
-    pub columns: Vec<Column>,
-    /// Key columns.
-    pub primary_key: Vec<u32>,
-    /// Leading key columns that spread the rows.
-    pub partition_columns: u32,
-    /// CHECK constraints.
-    pub checks: Vec<Check>,
-    /// STREAM: time to live.
-    pub ttl_seconds: Option<u64>,
 }
 
 /// CREATE, ALTER or DROP USER. Passwords are plain here: the edge derives the verifier before anything is logged.

@@ -1,0 +1,26 @@
+//! Which part of a table a statement can touch. Logged in commands: fields and variants are only appended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::expr::Expr;
+
+/// The part of a table's key space that a statement can touch. The filter still decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum TableAccess {
+    /// All keys.
+    Full,
+    /// These bounds, each a bounded scan (a full key is a lookup).
+    Bounds(Vec<KeyBounds>),
+}
+
+/// Leading key columns equal to constants, then perhaps a range on the next one. Expressions are constant (literals,
+/// parameters, NOW(), CURRENT_USER), already cast to the key columns' types.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyBounds {
+    /// Values of the leading key columns.
+    pub equal: Vec<Expr>,
+    /// Lower bound of the next key column; true: inclusive.
+    pub lower: Option<(Expr, bool)>,
+    /// Upper bound of the next key column; true: inclusive.
+    pub upper: Option<(Expr, bool)>,
+}
