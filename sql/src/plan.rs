@@ -4,6 +4,7 @@
 
 mod access;
 mod ddl;
+mod query;
 mod write;
 
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{KeyBounds, TableAccess};
 pub use ddl::{Ddl, TableSpec};
+pub use query::{Aggregate, From, OutputColumn, QueryPlan, SortKey, SystemTable};
 pub use write::{WriteKind, WritePlan};
 
-use crate::catalog::{CatalogVersion, PayloadMode, Role, Table, Topic};
-use crate::expr::{AggregateCall, Expr};
+use crate::catalog::{CatalogVersion, PayloadMode, Role, Topic};
+use crate::expr::Expr;
 use crate::value::DataType;
 
 /// A bound statement.
@@ -48,95 +50,6 @@ pub enum Plan {
     Ack(AckPlan),
     /// CLUSTER, but for its lists, which are queries.
     Cluster(ClusterPlan),
-}
-
-/// A SELECT over at most one table.
-#[derive(Clone, Debug)]
-pub struct QueryPlan {
-    /// Where rows come from.
-    pub from: From,
-    /// WHERE, over the source row.
-    pub filter: Option<Expr>,
-    /// GROUP BY and aggregates; the row of later steps is then the group's keys followed by the calls' results.
-    pub aggregate: Option<Aggregate>,
-    /// The result's columns, over the row of the step before.
-    pub projection: Vec<OutputColumn>,
-    /// ORDER BY, over the row of the step before the projection.
-    pub order_by: Vec<SortKey>,
-    /// LIMIT: a constant expression (literal or parameter) of type BIGINT.
-    pub limit: Option<Expr>,
-    /// OFFSET, likewise.
-    pub offset: Option<Expr>,
-}
-
-/// Where a query's rows come from.
-#[derive(Clone, Debug)]
-pub enum From {
-    /// One empty row (SELECT without FROM).
-    Nothing,
-    /// A table; the source row is its columns in order, followed by `_seq` (BIGINT).
-    Table {
-        /// The table.
-        table: Arc<Table>,
-        /// The part of the key space that can match.
-        access: TableAccess,
-    },
-    /// A system table; the source row is its columns in order.
-    System(SystemTable),
-}
-
-/// GROUP BY and its aggregates.
-#[derive(Clone, Debug)]
-pub struct Aggregate {
-    /// Group keys over the source row; empty: one group, present even without rows.
-    pub keys: Vec<Expr>,
-    /// Aggregates over the source row.
-    pub calls: Vec<AggregateCall>,
-}
-
-/// A column of a result.
-#[derive(Clone, Debug)]
-pub struct OutputColumn {
-    /// Name shown.
-    pub name: String,
-    /// Its value.
-    pub expr: Expr,
-    /// Its type.
-    pub data_type: DataType,
-    /// It is a key column of the table.
-    pub primary_key: bool,
-    /// It cannot be NULL.
-    pub not_null: bool,
-    /// It is unique by itself.
-    pub unique: bool,
-}
-
-/// One ORDER BY item.
-#[derive(Clone, Debug)]
-pub struct SortKey {
-    /// What to sort by.
-    pub expr: Expr,
-    /// DESC.
-    pub descending: bool,
-    /// NULLs first (the default for DESC, as PostgreSQL).
-    pub nulls_first: bool,
-}
-
-/// The system tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each variant is the system table of that name")]
-pub enum SystemTable {
-    Users,
-    Namespaces,
-    Tables,
-    Columns,
-    Topics,
-    TopicOffsets,
-    Jobs,
-    Settings,
-    Cluster,
-    ClusterGroups,
-    Stats,
 }
 
 /// CREATE, ALTER or DROP USER. Passwords are plain here: the edge derives the verifier before anything is logged.
