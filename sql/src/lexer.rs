@@ -154,13 +154,13 @@ fn token_span(span: Span) -> TokenSpan {
 }
 
 #[derive(Clone, Copy)]
-struct Here {
-    character: u32,
-    byte: usize,
+pub(crate) struct Here {
+    pub(crate) character: u32,
+    pub(crate) byte: usize,
 }
 
 /// Walks the text once, counting lines and columns as the tokenizer does.
-struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     rest: std::str::Chars<'a>,
     here: Here,
     line: u64,
@@ -168,11 +168,11 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { rest: text.chars(), here: Here { character: 0, byte: 0 }, line: 1, column: 1 }
     }
 
-    fn reach(&mut self, location: Location) -> Here {
+    pub(crate) fn reach(&mut self, location: Location) -> Here {
         while (self.line, self.column) < (location.line, location.column) && self.step() {}
         self.here
     }

@@ -19,6 +19,7 @@ pub mod json;
 pub mod key;
 mod lexer;
 pub mod limits;
+pub mod outline;
 pub mod parse;
 pub mod pipeline;
 pub mod plan;

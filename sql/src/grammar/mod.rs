@@ -99,6 +99,18 @@ pub(crate) fn statement(lexed: &Lexed<'_>, start: usize, end: usize) -> Result<S
     }
 }
 
+/// What the grammar would take after the tokens `start..end`: words in capitals, and phrases such as "a topic name". Empty
+/// inside of queries and expressions, and after what is wrong already.
+pub(crate) fn expected_after(lexed: &Lexed<'_>, start: usize, end: usize) -> Vec<&'static str> {
+    if start >= end {
+        return STATEMENTS.to_vec();
+    }
+    let furthest = RefCell::new(Furthest { index: start, ..Furthest::default() });
+    let _outcome = one(Tokens { lexed, first: start, start, end, furthest: &furthest });
+    let furthest = furthest.into_inner();
+    if furthest.index < end { Vec::new() } else { furthest.expected.into_iter().collect() }
+}
+
 /// The syntax error of the furthest failure.
 fn unexpected(lexed: &Lexed<'_>, end: usize, furthest: &Furthest) -> Diag {
     let expected: Vec<&str> = furthest.expected.iter().copied().collect();
