@@ -30,7 +30,7 @@ pub struct StoreOptions {
     pub memtable_bytes: usize,
     /// Frozen memtables that may wait for their flush.
     pub frozen_memtables: usize,
-    /// Bytes of one log segment; written with zeros once and then recycled.
+    /// Bytes of one log segment; made ready once and then recycled.
     pub segment_bytes: u64,
     /// Bytes of live log segments above which client writes are refused.
     pub log_limit_bytes: u64,

@@ -1,7 +1,8 @@
-//! Writing the log: batches into blocks, blocks into segments, segments into files that were filled with zeros beforehand.
+//! Writing the log: batches into blocks, blocks into segments, segments into files that were made ready beforehand.
 //!
 //! A synchronous write over blocks that were written before is the fastest durable write there is: one system call, no
-//! change of the file's metadata.
+//! change of the file's metadata. So a new file is filled with zeros, unless the log is written in blocks so large that the
+//! change of metadata does not count beside them: then its space is reserved only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,6 +24,9 @@ use crate::options::LOG_BLOCK_TARGET;
 
 /// Bytes written per call when a new segment is filled with zeros.
 const FILL_BYTES: usize = 1 << 20;
+/// The share of a segment that its mean block fills from which on the next segment is reserved without zeros: one in so many,
+/// 256 KiB of 64 MiB.
+const LARGE_BLOCKS: u64 = 256;
 /// A group whose log is at most this large is moved forward rather than let it hold an old segment.
 const RELOCATE_BYTES: u64 = 512 << 10;
 
@@ -355,7 +359,7 @@ impl<E: Env> Log<E> {
         Ok(())
     }
 
-    /// Creates and fills one more free segment.
+    /// Creates one more free segment.
     pub(crate) async fn prepare_spare(&self) -> Result<(), EngineError> {
         let _pass = self.spare_gate.enter().await;
         let slot = {
@@ -384,7 +388,9 @@ impl<E: Env> Log<E> {
         let bytes = self.options.segment_bytes;
         file.allocate(bytes).await.map_err(|e| failed("reserve space for", e))?;
         let mut buffer = AlignedBuf::zeroed(FILL_BYTES.min(bytes as usize));
-        let mut offset = 0;
+        // Reserved space reads as zeros.
+        let large = (bytes / LARGE_BLOCKS).max(2 * BLOCK as u64);
+        let mut offset = if self.state.borrow().mean_block_bytes() >= large { bytes } else { 0 };
         while offset < bytes {
             if bytes - offset < buffer.len() as u64 {
                 buffer = AlignedBuf::zeroed((bytes - offset) as usize);

@@ -52,6 +52,9 @@ pub struct LogEntry {
     pub data: Bytes,
 }
 
+/// The share of a segment that is used before the next one is made: one in so many.
+const SPARE_AFTER: u64 = 4;
+
 /// The log of one store.
 pub(crate) struct Log<E: Env> {
     env: E,
@@ -228,9 +231,11 @@ impl<E: Env> Log<E> {
         excess
     }
 
-    /// Whether a free segment is ready.
-    pub(crate) fn has_spare(&self) -> bool {
-        !self.state.borrow().free.is_empty()
+    /// Whether it is time to make a free segment: none is ready, and of the segment that is written so much is used that one can
+    /// tell how large its blocks are.
+    pub(crate) fn wants_spare(&self) -> bool {
+        let state = self.state.borrow();
+        state.free.is_empty() && state.active().is_none_or(|(_, segment)| segment.used >= segment.bytes / SPARE_AFTER)
     }
 
     /// Bytes in the segments that hold the log.

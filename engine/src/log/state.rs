@@ -183,6 +183,11 @@ impl<F> LogState<F> {
         self.segments.last_key_value().map(|(id, segment)| (*id, segment))
     }
 
+    /// Mean size of the blocks in the segment that is written; 0 before the first.
+    pub(crate) fn mean_block_bytes(&self) -> u64 {
+        self.active().map_or(0, |(_, segment)| segment.used / (self.sequence - segment.first).max(1))
+    }
+
     /// Id and salt of the segment behind the one that is written; `None` before the first.
     pub(crate) fn next_segment(&self) -> Option<(u64, u64)> {
         self.active().map(|(id, segment)| (id + 1, next_salt(segment.salt, self.previous, id + 1)))

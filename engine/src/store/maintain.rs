@@ -13,7 +13,7 @@ impl<E: Env> Store<E> {
         if self.log.live_bytes() * 2 > self.options.log_limit_bytes && self.free_the_tail().await? {
             self.advance_tail().await?;
         }
-        if !self.log.has_spare() {
+        if self.log.wants_spare() {
             self.log.prepare_spare().await?;
         }
         Ok(())

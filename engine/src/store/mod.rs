@@ -197,7 +197,7 @@ impl<E: Env> Store<E> {
         }
         let segment = self.log.active_segment();
         let outcome = self.log.append(batch).await;
-        if self.log.active_segment() != segment {
+        if self.log.active_segment() != segment || self.log.wants_spare() {
             self.flush_wake.notify();
         }
         self.seal_wake.notify();
@@ -244,7 +244,7 @@ impl<E: Env> Store<E> {
     pub async fn sync_log(&self) -> Result<(), EngineError> {
         let segment = self.log.active_segment();
         let outcome = self.log.sync().await;
-        if self.log.active_segment() != segment {
+        if self.log.active_segment() != segment || self.log.wants_spare() {
             self.flush_wake.notify();
         }
         outcome
