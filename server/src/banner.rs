@@ -62,6 +62,7 @@ impl std::fmt::Display for Banner<'_> {
                 row("root", &format!("password {password} (shown once, kept in {data_dir}/{PASSWORD_FILE})"))?;
             }
             RootPassword::Kept(_) => row("root", &format!("password in {data_dir}/{PASSWORD_FILE}"))?,
+            RootPassword::AtSetup => row("root", &format!("has no password yet: POST {url}/v1/api/auth/setup"))?,
             RootPassword::Given(_) | RootPassword::Shared(_) | RootPassword::Unneeded => {}
         }
         row("connect", &format!("highwater --url {url}"))?;

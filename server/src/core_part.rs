@@ -16,7 +16,7 @@ use highwater_state::placement::Layout;
 
 use crate::auth::{ROOT, Verifier};
 use crate::cluster::{ClusterError, ClusterSetup, Forming, Links};
-use crate::config::{AutoCount, Config, Origin};
+use crate::config::{AutoCount, Config, Origin, SetupAccess};
 use crate::http::Service;
 use crate::node::{self, Node, NodeSettings, NodeSetup, Ports, StartError};
 use crate::process::ProcessFigures;
@@ -203,6 +203,7 @@ fn node_settings(config: &Config) -> NodeSettings {
         snapshot_rate: config.cluster_snapshot_rate.0,
         kept_log: config.cluster_kept_log.0,
         scram_iterations: config.auth_scram_iterations,
+        awaits_setup: config.auth_setup != SetupAccess::Off,
         shown: shown.collect(),
         process: None,
     }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use crate::auth;
 use crate::banner::{self, Banner};
 use crate::cluster::{ClusterSetup, Lookup};
-use crate::config::{self, Args, Config, Cores, EXIT_CONFIG, HostPort, Origin, SettingValue as _};
+use crate::config::{self, Args, Config, Cores, EXIT_CONFIG, HostPort, Origin, SettingValue as _, SetupAccess};
 use crate::core_part::{self, CoreError, CorePart, Serving, advice, run_core};
 use crate::first_start::{self, RootPassword};
 use crate::http::VERSION;
@@ -105,7 +105,8 @@ fn run(args: &Args) -> Result<(), Refusal> {
         None => None,
     };
     let root_password =
-        first_start::root_password(&data_dir, config.root_password.0.as_deref(), shared).map_err(Refusal::other)?;
+        first_start::root_password(&data_dir, config.root_password.0.as_deref(), shared, config.auth_setup != SetupAccess::Off)
+            .map_err(Refusal::other)?;
     logging::start(&config);
 
     let (events, happened) = mpsc::channel();

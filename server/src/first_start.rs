@@ -53,6 +53,8 @@ pub enum RootPassword {
     Kept(String),
     /// The one that all nodes of a cluster derive from its secret; needed should the cluster not have its first entry yet.
     Shared(String),
+    /// Given by whoever sets the cluster up over HTTP.
+    AtSetup,
     /// The folder is not new and keeps none: it is not needed.
     Unneeded,
 }
@@ -63,7 +65,7 @@ impl RootPassword {
     pub fn text(&self) -> &str {
         match self {
             Self::Given(text) | Self::Made(text) | Self::Kept(text) | Self::Shared(text) => text,
-            Self::Unneeded => "",
+            Self::AtSetup | Self::Unneeded => "",
         }
     }
 }
@@ -89,7 +91,8 @@ pub fn create_folder(folder: &Path) -> Result<PathBuf, FolderError> {
 }
 
 /// Decides on root's password: the one given, the one kept, or for a new folder one that is made now. `shared` has the bytes that it
-/// is made from when several nodes must come to the same one; random ones otherwise.
+/// is made from when several nodes must come to the same one; random ones otherwise. `at_setup`: none is made, as the cluster is set up over
+/// HTTP.
 ///
 /// # Errors
 /// [`FolderError::File`].
@@ -97,6 +100,7 @@ pub fn root_password(
     folder: &Path,
     given: Option<&str>,
     shared: Option<[u8; 32]>,
+    at_setup: bool,
 ) -> Result<RootPassword, FolderError> {
     let file = folder.join(PASSWORD_FILE);
     let failed = |reason| FolderError::File { file: file.clone(), reason };
@@ -117,6 +121,9 @@ pub fn root_password(
     let shared = shared.map(|bytes| spelled(bytes.get(..LENGTH).unwrap_or_default()));
     if !is_new {
         return Ok(shared.map_or(RootPassword::Unneeded, RootPassword::Shared));
+    }
+    if at_setup {
+        return Ok(RootPassword::AtSetup);
     }
     let made = match shared {
         Some(shared) => shared,
@@ -209,12 +216,12 @@ mod tests {
     #[test]
     fn a_password_is_made_once_and_kept_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let RootPassword::Made(made) = root_password(folder.path(), None, None).unwrap() else { panic!("not made") };
+        let RootPassword::Made(made) = root_password(folder.path(), None, None, false).unwrap() else { panic!("not made") };
         assert_eq!(made.len(), LENGTH);
         assert_eq!(mode(&folder.path().join(PASSWORD_FILE)), 0o600);
-        assert_eq!(root_password(folder.path(), None, None).unwrap(), RootPassword::Kept(made.clone()));
+        assert_eq!(root_password(folder.path(), None, None, false).unwrap(), RootPassword::Kept(made.clone()));
         fs::create_dir(folder.path().join("store-0")).unwrap();
-        assert_eq!(root_password(folder.path(), None, None).unwrap(), RootPassword::Kept(made));
+        assert_eq!(root_password(folder.path(), None, None, false).unwrap(), RootPassword::Kept(made));
     }
 
     #[test]
@@ -236,26 +243,34 @@ mod tests {
     fn nodes_of_a_cluster_make_the_same_password() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let shared = Some([9; 32]);
-        let made = root_password(one.path(), None, shared).unwrap();
+        let made = root_password(one.path(), None, shared, false).unwrap();
         assert_eq!(made.text().len(), LENGTH);
-        assert_eq!(root_password(two.path(), None, shared).unwrap(), made);
+        assert_eq!(root_password(two.path(), None, shared, false).unwrap(), made);
         fs::write(two.path().join("shape"), "").unwrap();
         fs::remove_file(two.path().join(PASSWORD_FILE)).unwrap();
-        assert_eq!(root_password(two.path(), None, shared).unwrap(), RootPassword::Shared(made.text().into()));
+        assert_eq!(root_password(two.path(), None, shared, false).unwrap(), RootPassword::Shared(made.text().into()));
     }
 
     #[test]
     fn a_given_password_is_not_written_down() {
         let folder = tempfile::tempdir().unwrap();
-        root_password(folder.path(), None, None).unwrap();
-        assert_eq!(root_password(folder.path(), Some("p"), None).unwrap(), RootPassword::Given("p".into()));
+        root_password(folder.path(), None, None, false).unwrap();
+        assert_eq!(root_password(folder.path(), Some("p"), None, false).unwrap(), RootPassword::Given("p".into()));
         assert!(!folder.path().join(PASSWORD_FILE).exists());
+    }
+
+    #[test]
+    fn a_cluster_that_is_set_up_over_http_is_made_no_password() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(root_password(folder.path(), None, None, true).unwrap(), RootPassword::AtSetup);
+        assert!(!folder.path().join(PASSWORD_FILE).exists());
+        assert_eq!(root_password(folder.path(), Some("p"), None, true).unwrap(), RootPassword::Given("p".into()));
     }
 
     #[test]
     fn a_folder_with_data_and_no_kept_password_needs_none() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("shape"), "").unwrap();
-        assert_eq!(root_password(folder.path(), None, None).unwrap(), RootPassword::Unneeded);
+        assert_eq!(root_password(folder.path(), None, None, false).unwrap(), RootPassword::Unneeded);
     }
 }

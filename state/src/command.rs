@@ -179,7 +179,7 @@ pub enum MetaCommand {
         layout: Layout,
         /// Key that signs tokens.
         token_key: [u8; 32],
-        /// Root's SCRAM verifier.
+        /// Root's SCRAM verifier; empty: none yet, until `Setup`.
         root_verifier: String,
     },
     /// A change of definitions.
@@ -243,4 +243,22 @@ pub enum MetaCommand {
     },
     /// A change of the roll of members.
     Roll(RollCommand),
+    /// The first user of role dba, and root's first password; refused once root has one.
+    Setup {
+        /// The user's name.
+        user: String,
+        /// Its SCRAM verifier.
+        verifier: String,
+        /// Its address.
+        email: Option<String>,
+        /// Root's SCRAM verifier.
+        root_verifier: String,
+    },
+    /// A login is over: its tokens count no more, not even those that were refreshed since.
+    EndLogin {
+        /// The login's identity, as its tokens carry it.
+        login: u128,
+        /// When the last of its tokens expires by itself: until then this is kept.
+        until: Micros,
+    },
 }

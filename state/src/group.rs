@@ -435,7 +435,12 @@ fn head_of(command: &Command) -> Option<Cow<'_, RequestHead>> {
             | MetaCommand::Refuse { head, .. },
         ) => Some(Cow::Borrowed(head)),
         Command::Meta(MetaCommand::Roll(command)) => command.head().map(Cow::Borrowed),
-        Command::Meta(MetaCommand::Bootstrap { .. } | MetaCommand::FinishJob { .. })
+        Command::Meta(
+            MetaCommand::Bootstrap { .. }
+            | MetaCommand::FinishJob { .. }
+            | MetaCommand::Setup { .. }
+            | MetaCommand::EndLogin { .. },
+        )
         | Command::Catalog { .. }
         | Command::Deltas(_)
         | Command::Trim { .. } => None,

@@ -19,6 +19,7 @@
 //! 0x42     destination u32 BE                            outbox position  crate::exchange
 //! 0x50     job id bytes                                  job              version u8 | postcard
 //! 0x51     name u8                                       meta scalar      per name (crate::definitions)
+//! 0x52     login u128 BE                                 ended login      version u8 | postcard
 //!
 //! text     := bytes with 0x00 written as 0x00 0xFF, then 0x00 0x01: byte order is value order, no text is another's prefix
 //! i64      := two's complement with the sign bit flipped, BE: byte order is value order
@@ -90,10 +91,12 @@ pub enum Space {
     Job = 0x50,
     /// Single values of the cluster (meta).
     Cluster = 0x51,
+    /// Logins that were ended (meta).
+    Login = 0x52,
 }
 
 /// Every space, in key order.
-pub const SPACES: [Space; 15] = [
+pub const SPACES: [Space; 16] = [
     Space::Scalar,
     Space::Catalog,
     Space::Row,
@@ -109,6 +112,7 @@ pub const SPACES: [Space; 15] = [
     Space::OutboxPosition,
     Space::Job,
     Space::Cluster,
+    Space::Login,
 ];
 
 /// Kinds of catalog objects, the byte after [`Space::Catalog`].
@@ -421,6 +425,12 @@ impl Keys {
     pub fn cluster(self, name: u8) -> Vec<u8> {
         self.key(Space::Cluster).byte(name).0
     }
+
+    /// A login that was ended.
+    #[must_use]
+    pub fn login(self, login: u128) -> Vec<u8> {
+        self.key(Space::Login).u128(login).0
+    }
 }
 
 /// Bytes of group and space.
@@ -553,6 +563,7 @@ mod tests {
             (Space::OutboxPosition, keys.outbox_position(s.small)),
             (Space::Job, keys.job(&s.text)),
             (Space::Cluster, keys.cluster(2)),
+            (Space::Login, keys.login(u128::from(s.number))),
         ]
     }
 

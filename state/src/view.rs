@@ -14,7 +14,7 @@ use highwater_sql::catalog::{Catalog, Table};
 use highwater_sql::key::KeyRange;
 use highwater_sql::value::{Micros, Row};
 
-use crate::definitions::Identity;
+use crate::definitions::{Identity, logins};
 use crate::error::StateError;
 use crate::exchange::positions::Positions;
 use crate::jobs::Job;
@@ -135,6 +135,14 @@ impl<E: Env> GroupView<E> {
     /// must be disjoint, and of keys within each. STREAM rows that have ended at the view's log time are not among them.
     pub async fn rows(&self, table: &Arc<Table>, user: Option<&str>, ranges: &[KeyRange]) -> RowCursor<E> {
         RowCursor::new(self.clone(), Arc::clone(table), user, ranges)
+    }
+
+    /// Whether a login was ended before its tokens expire. Of the meta group.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn login_is_ended(&self, login: u128) -> Result<bool, StateError> {
+        logins::is_ended(self.reader(), self.keys(), login).await
     }
 
     /// All jobs, in order of id.

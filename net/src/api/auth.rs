@@ -1,4 +1,4 @@
-//! POST /v1/api/auth/login, and the errors of all authentication paths.
+//! The authentication paths: what they are asked, what they answer, and their errors.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ impl LoginRequest {
     /// 400 for a body that is no login.
     pub fn decode(body: &[u8]) -> Result<Self, AuthError> {
         let invalid = |message: String| AuthError { error: AuthCode::InvalidRequest, message };
-        let request: Self = decode_json(body).map_err(invalid)?;
+        let request: Self = decode_json(body, r#"{"user": "...", "password": "..."}"#).map_err(invalid)?;
         if request.user.is_empty()
             || request.user.len() > MAX_CREDENTIAL_BYTES
             || request.password.len() > MAX_CREDENTIAL_BYTES
@@ -77,6 +77,78 @@ pub struct LoginAnswer {
     /// RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_expires_at: Option<String>,
+}
+
+/// The first setup. Unknown fields are refused.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupRequest {
+    /// Name of the first user of role dba.
+    pub user: String,
+    /// Its password, plain.
+    pub password: String,
+    /// Root's password, plain.
+    pub root_password: String,
+    /// The user's address.
+    #[serde(default)]
+    pub email: Option<String>,
+}
+
+impl std::fmt::Debug for SetupRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetupRequest").field("user", &self.user).field("email", &self.email).finish_non_exhaustive()
+    }
+}
+
+impl SetupRequest {
+    /// A setup from a body.
+    ///
+    /// # Errors
+    /// 400 for a body that is no setup.
+    pub fn decode(body: &[u8]) -> Result<Self, AuthError> {
+        let wanted = r#"{"user": "...", "password": "...", "root_password": "...", "email": "..."}"#;
+        decode_json(body, wanted).map_err(|message| AuthError { error: AuthCode::InvalidRequest, message })
+    }
+}
+
+/// A setup's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupAnswer {
+    /// Who was made.
+    pub user: Option<LoggedInUser>,
+    /// What was done.
+    pub message: String,
+}
+
+/// The answer of /v1/api/auth/status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// Root has no password yet.
+    pub needs_setup: bool,
+    /// The same for people.
+    pub message: String,
+}
+
+/// The answer of /v1/api/auth/me.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeAnswer {
+    /// Who asks.
+    pub user: LoggedInUser,
+    /// Whether the web console lets this role in.
+    pub admin_ui_access: bool,
+}
+
+/// The answer of /v1/api/auth/logout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogoutAnswer {
+    /// That it is done.
+    pub message: String,
+}
+
+/// The two `Set-Cookie` values that take a login's cookies away.
+#[must_use]
+pub fn cleared_cookies() -> [String; 2] {
+    ["kalamdb_auth", "kalamdb_refresh"].map(|name| format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
 /// The two `Set-Cookie` values of a login: access and refresh token. Tokens are base64url and dots, so need no quoting.

@@ -11,7 +11,10 @@ mod params;
 mod sql;
 mod topics;
 
-pub use auth::{AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, MAX_CREDENTIAL_BYTES, session_cookies};
+pub use auth::{
+    AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, LogoutAnswer, MAX_CREDENTIAL_BYTES, MeAnswer,
+    SetupAnswer, SetupRequest, StatusAnswer, cleared_cookies, session_cookies,
+};
 pub use cells::{Cell, TypeName, decode_cell};
 pub use errors::{ApiError, ErrorBody, ErrorCode, ErrorDetails, refusal_response};
 pub use health::{API_VERSION, ClusterHealthAnswer, ClusterNode, HealthAnswer, ReadyAnswer};
@@ -23,9 +26,17 @@ pub use topics::{AckAnswer, AckRequest, ConsumeAnswer, ConsumeRequest, Start, To
 
 use serde::de::DeserializeOwned;
 
-/// A body as JSON of one shape, or a sentence that says where it is not.
-fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+/// A body as JSON of one shape, or a sentence that says where it is not; `wanted` is an example of the shape.
+fn decode_json<T: DeserializeOwned>(body: &[u8], wanted: &str) -> Result<T, String> {
+    if body.is_empty() {
+        return Err(empty(wanted));
+    }
     serde_json::from_slice(body).map_err(|error| describe(&error))
+}
+
+/// A request without a body where one is needed; `wanted` is what it looks like.
+fn empty(wanted: &str) -> String {
+    format!("the request has no body; send JSON: {wanted}")
 }
 
 /// serde_json's error as a sentence.

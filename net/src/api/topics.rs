@@ -57,7 +57,7 @@ impl ConsumeRequest {
     /// # Errors
     /// 400 for a body that is no consume.
     pub fn decode(body: &[u8]) -> Result<Self, TopicError> {
-        decode_json(body).map_err(TopicError::invalid)
+        decode_json(body, r#"{"topic_id": "namespace.topic", "group_id": "..."}"#).map_err(TopicError::invalid)
     }
 }
 
@@ -127,7 +127,8 @@ impl AckRequest {
     /// # Errors
     /// 400 for a body that is no ack.
     pub fn decode(body: &[u8]) -> Result<Self, TopicError> {
-        decode_json(body).map_err(TopicError::invalid)
+        let wanted = r#"{"topic_id": "namespace.topic", "group_id": "...", "upto_offset": 0}"#;
+        decode_json(body, wanted).map_err(TopicError::invalid)
     }
 }
 

@@ -40,6 +40,14 @@ impl Request {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
+    /// Whether the request comes from this machine, and not through a proxy on it: a proxy names whom it asks for.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let is_forwarded =
+            ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| self.headers.contains_key(*name));
+        self.peer.ip().to_canonical().is_loopback() && !is_forwarded
+    }
+
     /// A cookie's value.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {

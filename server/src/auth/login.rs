@@ -19,7 +19,7 @@ pub enum LoginError {
     #[error("wrong user or password")]
     Wrong,
     /// Root has no password yet.
-    #[error("the user root has no password yet; start highwaterd with --root-password")]
+    #[error("the server is not set up: root has no password yet; POST user, password and root_password to /v1/api/auth/setup")]
     SetupRequired,
     /// Too many failures of this account.
     #[error("this account is locked after too many failed logins; try again in {seconds} seconds")]
@@ -86,9 +86,6 @@ impl Logins {
         address: IpAddr,
     ) -> Result<(), LoginError> {
         self.permitted(env, name, address)?;
-        if name == ROOT && user.is_none_or(|user| user.verifier.is_none()) {
-            return Err(LoginError::SetupRequired);
-        }
         let verifier = match user.and_then(|user| user.verifier.as_deref()) {
             Some(text) => Verifier::parse(text).map_err(|_| LoginError::Damaged)?,
             None => (*self.decoy).clone(),

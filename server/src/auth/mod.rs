@@ -4,6 +4,7 @@
 //! `state`'s checks). A token is good while its user exists with the same role and the same epoch of rights.
 
 mod attempts;
+mod ended;
 mod known;
 mod login;
 mod scram;
@@ -14,6 +15,7 @@ use highwater_runtime::{Env, WallMicros};
 use highwater_sql::catalog::User;
 use highwater_sql::diag::{Diag, SqlState};
 
+pub use ended::EndedLogins;
 pub use known::KnownTokens;
 pub use login::{LoginError, Logins, ROOT};
 pub use scram::{MalformedVerifier, SALT_BYTES, Verifier};
@@ -49,6 +51,24 @@ pub fn check_new_password(password: &str) -> Result<(), Diag> {
 /// A random salt.
 pub fn random_salt<E: Env>(env: &E) -> [u8; SALT_BYTES] {
     random_id(env).to_be_bytes()
+}
+
+/// Shortest password that the first setup takes, in characters.
+pub const MIN_SETUP_PASSWORD: usize = 8;
+
+/// Whether a password is good enough for the first users of a cluster.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub fn check_setup_password(user: &str, password: &str) -> Result<(), String> {
+    check_new_password(password).map_err(|diag| diag.message)?;
+    if password.chars().count() < MIN_SETUP_PASSWORD {
+        return Err(format!("the password of user '{user}' must have at least {MIN_SETUP_PASSWORD} characters"));
+    }
+    if password.eq_ignore_ascii_case(user) {
+        return Err(format!("the password of user '{user}' must not be the user's name"));
+    }
+    Ok(())
 }
 
 /// 128 random bits.
@@ -135,6 +155,14 @@ mod tests {
         assert!(check_new_password(&"é".repeat(512)).is_ok());
         for bad in ["", "a\0b", "line\n", &"x".repeat(1025)] {
             assert!(check_new_password(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_passwords_are_not_short_and_not_the_name() {
+        assert!(check_setup_password("anna", "correct horse").is_ok());
+        for bad in ["", "seven77", "ANNABELLE"] {
+            assert!(check_setup_password("annabelle", bad).is_err(), "{bad}");
         }
     }
 

@@ -58,6 +58,14 @@ pub struct Claims {
     pub jti: String,
 }
 
+impl Claims {
+    /// The login that the token belongs to; `None` for a token that this release did not make.
+    #[must_use]
+    pub fn login(&self) -> Option<u128> {
+        u128::from_str_radix(&self.jti, 16).ok()
+    }
+}
+
 /// Why a token is refused before its user is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {

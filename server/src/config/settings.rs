@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::peers::{Peers, Seeds};
 use super::sources::{Given, Merged, Origin};
-use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, Text};
+use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, SetupAccess, Text};
 
 /// What is known about a setting before anyone gives it a value.
 #[derive(Clone, Debug)]
@@ -271,6 +271,9 @@ settings! {
     auth_lockout_duration: Period = "15min", "auth.lockout_duration", "auth", SECOND..=DAY;
     /// Failed logins from one address within the lockout window after which the address is answered 429.
     auth_address_failures: u32 = "100", "auth.address_failures", "auth", 1..=1_000_000;
+    /// Whether a new cluster waits for POST /v1/api/auth/setup to give root a password: off (one is given or made at the first start),
+    /// loopback (from this machine), all (from anywhere).
+    auth_setup: SetupAccess = "off", "auth.setup", "auth";
     /// Logins whose password one core checks at a time; further ones wait.
     auth_max_derivations: u32 = "4", "auth.max_derivations", "auth", 1..=1024;
     /// Logins of one core that may wait for their password to be checked; further ones are answered 429.

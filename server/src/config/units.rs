@@ -65,6 +65,17 @@ pub enum MetricsAccess {
     All,
 }
 
+/// Who may set up a new cluster over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupAccess {
+    /// Nobody: root has a password from the first start on.
+    Off,
+    /// Anyone on this machine, as long as root has no password.
+    Loopback,
+    /// Anyone who reaches the port, as long as root has no password.
+    All,
+}
+
 /// Which CPUs run an executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cores {
@@ -359,6 +370,26 @@ impl SettingValue for MetricsAccess {
             Self::Off => "off",
             Self::Loopback => "loopback",
             Self::Login => "login",
+            Self::All => "all",
+        }
+        .into()
+    }
+}
+
+impl SettingValue for SetupAccess {
+    const KIND: &'static str = "access";
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "off" => Ok(Self::Off),
+            "loopback" => Ok(Self::Loopback),
+            "all" => Ok(Self::All),
+            _ => Err("says not who may set up; give off, loopback or all".into()),
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Off => "off",
+            Self::Loopback => "loopback",
             Self::All => "all",
         }
         .into()

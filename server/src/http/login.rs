@@ -1,30 +1,18 @@
-//! The authentication paths: login, refresh, me, status.
+//! Logins: login, refresh, logout, me.
 
 use std::sync::Arc;
 
-use highwater_net::api::{ApiError, AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, session_cookies};
+use highwater_net::api::{
+    ApiError, AuthCode, AuthError, LoggedInUser, LoginAnswer, LoginRequest, LogoutAnswer, MeAnswer, cleared_cookies,
+    session_cookies,
+};
 use highwater_net::http::{Request, Response};
 use highwater_runtime::Env;
-use highwater_sql::catalog::{Role, User};
-use serde::Serialize;
+use highwater_sql::catalog::{Catalog, Role, User};
 
-use super::{Service, bearer};
+use super::Service;
 use crate::auth::{self, Lifetimes, LoginError, ROOT, TokenType};
 use crate::node::Node;
-
-/// The answer of /v1/api/auth/me.
-#[derive(Serialize)]
-struct MeAnswer {
-    user: LoggedInUser,
-    admin_ui_access: bool,
-}
-
-/// The answer of /v1/api/auth/status.
-#[derive(Serialize)]
-struct StatusAnswer {
-    needs_setup: bool,
-    message: &'static str,
-}
 
 impl Service {
     /// A password for tokens.
@@ -34,7 +22,11 @@ impl Service {
             Err(error) => return Ok(error.response()),
         };
         // Known and unknown names take the same way.
-        let user = node.newest_catalog().await?.users.get(&asked.user).cloned();
+        let catalog = node.newest_catalog().await?;
+        if needs_setup(&catalog) {
+            return Ok(refused(LoginError::SetupRequired));
+        }
+        let user = catalog.users.get(&asked.user).cloned();
         let checked =
             self.logins().check(self.env(), &asked.user, user.as_deref(), asked.password, request.peer.ip()).await;
         match (checked, user) {
@@ -59,7 +51,7 @@ impl Service {
                 "send the refresh token as 'Authorization: Bearer <token>' or in the cookie kalamdb_refresh",
             ));
         };
-        match bearer::holder(self.known_tokens(), node, token, TokenType::Refresh).await {
+        match self.holder(node, token, TokenType::Refresh).await {
             Ok((claims, user)) => Ok(self.tokens(node, &user, &claims.jti)),
             Err(error) if error.status() == 401 => Ok(unauthorized(&error.message)),
             Err(error) => Err(error),
@@ -73,7 +65,7 @@ impl Service {
                 "send the access token as 'Authorization: Bearer <token>' or in the cookie kalamdb_auth",
             ));
         };
-        match bearer::holder(self.known_tokens(), node, token, TokenType::Access).await {
+        match self.holder(node, token, TokenType::Access).await {
             Ok((_, user)) => {
                 Ok(Response::json(200, &MeAnswer { user: shown(&user), admin_ui_access: has_console(&user) }))
             }
@@ -82,18 +74,26 @@ impl Service {
         }
     }
 
-    /// Whether root still needs a password; told to this machine only.
-    pub(super) fn auth_status(&self, node: &Node, request: &Request) -> Response {
-        if !request.peer.ip().is_loopback() {
-            return AuthError {
-                error: AuthCode::Forbidden,
-                message: "this path answers requests from the same machine only".into(),
-            }
-            .response();
+    /// Ends the login that the request's token belongs to, and takes its cookies away. Without a token there is nothing to end.
+    pub(super) async fn logout(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
+        let tokens = [request.bearer(), request.cookie("kalamdb_refresh"), request.cookie("kalamdb_auth")];
+        let now = self.env().wall();
+        for token in tokens.into_iter().flatten() {
+            let claims = [TokenType::Refresh, TokenType::Access].into_iter().find_map(|wanted| {
+                self.known_tokens().borrow_mut().verify(token, &node.token_key(), now, wanted).ok()
+            });
+            let Some((claims, login)) = claims.and_then(|claims| claims.login().map(|login| (claims, login))) else {
+                continue;
+            };
+            // Tokens that are refreshed at this moment live longest.
+            let longest = self.config().auth_refresh_lifetime.max(self.config().auth_access_lifetime);
+            let life = i64::try_from(longest.micros()).unwrap_or(i64::MAX);
+            let expires = claims.exp.saturating_add(auth::LEEWAY_SECONDS).saturating_mul(1_000_000);
+            node.end_login(login, expires.max(now.0.saturating_add(life))).await?;
+            self.ended_logins().borrow_mut().note(login, self.env().now(), true);
         }
-        let needs_setup = node.catalog().users.get(ROOT).is_none_or(|root| root.verifier.is_none());
-        let message = if needs_setup { "root has no password yet" } else { "root has a password" };
-        Response::json(200, &StatusAnswer { needs_setup, message })
+        let response = Response::json(200, &LogoutAnswer { message: "logged out".into() });
+        Ok(cleared_cookies().into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie)))
     }
 
     fn tokens(&self, node: &Node, user: &Arc<User>, id: &str) -> Response {
@@ -125,6 +125,11 @@ impl Service {
     }
 }
 
+/// Whether root still needs a password: nobody logs in before that.
+pub(super) fn needs_setup(catalog: &Catalog) -> bool {
+    catalog.users.get(ROOT).is_none_or(|root| root.verifier.is_none())
+}
+
 fn unauthorized(message: &str) -> Response {
     AuthError { error: AuthCode::Unauthorized, message: message.to_owned() }
         .response()
@@ -148,7 +153,7 @@ fn refused(error: LoginError) -> Response {
     }
 }
 
-fn shown(user: &User) -> LoggedInUser {
+pub(super) fn shown(user: &User) -> LoggedInUser {
     LoggedInUser {
         id: user.name.clone(),
         role: auth::role_word(user.role).to_owned(),

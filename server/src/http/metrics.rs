@@ -4,7 +4,7 @@ use highwater_net::api::{ApiError, ErrorCode};
 use highwater_net::http::{Request, Response};
 use highwater_sql::catalog::Role;
 
-use super::{Service, bearer};
+use super::Service;
 use crate::config::MetricsAccess;
 use crate::metrics;
 use crate::node::Node;
@@ -17,12 +17,12 @@ impl Service {
                 let message = "the metrics are switched off (http.metrics)";
                 return Err(ApiError::new(ErrorCode::NotFound, message));
             }
-            MetricsAccess::Loopback => !request.peer.ip().is_loopback(),
+            MetricsAccess::Loopback => !request.is_local(),
             MetricsAccess::Login => true,
             MetricsAccess::All => false,
         };
         if asks_for_login {
-            let identity = bearer::identity(self.known_tokens(), node, request).await?;
+            let identity = self.identity(node, request).await?;
             if identity.role < Role::Dba {
                 let message = "the metrics are read by the roles dba and system, from another machine as on this one";
                 return Err(ApiError::new(ErrorCode::PermissionDenied, message));

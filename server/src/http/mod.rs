@@ -10,6 +10,7 @@ mod login;
 mod metrics;
 mod request_id;
 mod routes;
+mod setup;
 mod sql;
 mod topics;
 
@@ -21,7 +22,7 @@ use highwater_net::api::{API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAn
 use highwater_net::http::{Limits, Method, Request, Response};
 use highwater_runtime::{Env, Monotonic, Rt};
 
-use crate::auth::{self, KnownTokens, Logins};
+use crate::auth::{self, EndedLogins, KnownTokens, Logins};
 use crate::cluster::Links;
 use crate::config::Config;
 use crate::gate::Gate;
@@ -42,6 +43,7 @@ struct Inner {
     config: Arc<Config>,
     logins: Logins,
     tokens: RefCell<KnownTokens>,
+    ended: RefCell<EndedLogins>,
     requests: Gate,
     stop: Stop,
     node: RefCell<Option<Node>>,
@@ -59,7 +61,8 @@ impl Service {
         let tokens = RefCell::new(KnownTokens::new(env.random()));
         let requests = Gate::new(config.http_max_requests, 0);
         let (node, links, waits, traffic) = (RefCell::default(), RefCell::default(), RefCell::default(), Rc::default());
-        Self(Rc::new(Inner { env, config, logins, tokens, requests, stop, node, links, waits, traffic }))
+        let ended = RefCell::default();
+        Self(Rc::new(Inner { env, config, logins, tokens, ended, requests, stop, node, links, waits, traffic }))
     }
 
     /// What the node waits for while it starts.
@@ -94,6 +97,11 @@ impl Service {
     /// Tokens whose signatures were checked.
     fn known_tokens(&self) -> &RefCell<KnownTokens> {
         &self.0.tokens
+    }
+
+    /// Logins that were looked up.
+    fn ended_logins(&self) -> &RefCell<EndedLogins> {
+        &self.0.ended
     }
 
     fn sql_limits(&self) -> SqlLimits {
@@ -162,7 +170,9 @@ impl Service {
             | Route::Login
             | Route::Refresh
             | Route::Me
+            | Route::Logout
             | Route::AuthStatus
+            | Route::Setup
             | Route::Sql
             | Route::Consume
             | Route::Ack => {}
@@ -185,18 +195,20 @@ impl Service {
             Route::Login => self.login(&node, request).await,
             Route::Refresh => self.refresh(&node, request).await,
             Route::Me => self.me(&node, request).await,
+            Route::Logout => self.logout(&node, request).await,
             Route::AuthStatus => Ok(self.auth_status(&node, request)),
+            Route::Setup => self.setup(&node, request, trace).await,
             Route::Sql => {
-                let identity = bearer::identity(self.known_tokens(), &node, request).await?;
+                let identity = self.identity(&node, request).await?;
                 self.sql(&node, identity, request, trace).await
             }
             Route::Consume => {
-                let identity = bearer::identity(self.known_tokens(), &node, request).await?;
+                let identity = self.identity(&node, request).await?;
                 let answer = self.consume(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }
             Route::Ack => {
-                let identity = bearer::identity(self.known_tokens(), &node, request).await?;
+                let identity = self.identity(&node, request).await?;
                 let answer = self.ack(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }

@@ -17,10 +17,14 @@ pub(super) enum Route {
     Login,
     /// Refresh token for tokens.
     Refresh,
+    /// No more of this login.
+    Logout,
     /// Who am I?
     Me,
     /// Is there a root password?
     AuthStatus,
+    /// The first passwords.
+    Setup,
     /// Statements.
     Sql,
     /// Messages.
@@ -38,7 +42,7 @@ pub(super) enum Unrouted {
     Method(&'static str),
 }
 
-const ROUTES: [(&str, &str, Route); 12] = [
+const ROUTES: [(&str, &str, Route); 14] = [
     ("/health", "GET", Route::Health),
     ("/v1/api/healthcheck", "GET", Route::Health),
     ("/ready", "GET", Route::Ready),
@@ -46,8 +50,10 @@ const ROUTES: [(&str, &str, Route); 12] = [
     ("/metrics", "GET", Route::Metrics),
     ("/v1/api/auth/login", "POST", Route::Login),
     ("/v1/api/auth/refresh", "POST", Route::Refresh),
+    ("/v1/api/auth/logout", "POST", Route::Logout),
     ("/v1/api/auth/me", "GET", Route::Me),
     ("/v1/api/auth/status", "GET", Route::AuthStatus),
+    ("/v1/api/auth/setup", "POST", Route::Setup),
     ("/v1/api/sql", "POST", Route::Sql),
     ("/v1/api/topics/consume", "POST", Route::Consume),
     ("/v1/api/topics/ack", "POST", Route::Ack),

@@ -81,7 +81,7 @@ impl Node {
     }
 
     /// The verifier of a new password, derived off the shard cores.
-    async fn verifier_of(&self, password: String) -> Result<String, Diag> {
+    pub(super) async fn verifier_of(&self, password: String) -> Result<String, Diag> {
         if password.is_empty() || password.len() > MAX_PASSWORD_BYTES {
             return Err(Diag::new(
                 SqlState::INVALID_PARAMETER,
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// Decides a definition where the meta group is led, which carries it to its end, and learns of it here.
-    async fn define_meta(&self, errand: Errand, user: &str, command: MetaCommand) -> Result<StatementResult, Failure> {
+    pub(super) async fn define_meta(&self, errand: Errand, user: &str, command: MetaCommand) -> Result<StatementResult, Failure> {
         let applied = self.propose(Motion::of_client(errand, META, Command::Meta(command), None)).await?;
         let (version, message) = match applied.outcome {
             Outcome::Defined { version, message, .. } => (version, message),

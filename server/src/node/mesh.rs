@@ -165,6 +165,8 @@ pub(crate) enum Question {
     Order(u32, Order, ReplySlot<OrderAnswer>),
     /// Jobs, from the meta group; and when to give up.
     Jobs(Monotonic, ReplySlot<Result<Vec<Job>, Diag>>),
+    /// Whether a login was ended: by everything that was acknowledged, or without a time to wait, as this node knows.
+    LoginIsEnded(u128, Option<Monotonic>, ReplySlot<Result<bool, Diag>>),
     /// Take this catalog if it is newer.
     Publish(Arc<Catalog>, ReplySlot<()>),
     /// Messages of a partition, for a consume without a group.

@@ -20,6 +20,7 @@ mod hibernation;
 mod hibernation_tests;
 mod host;
 mod intake;
+mod logins;
 mod liveness;
 mod membership;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use answer::{
 };
 pub use forward::{ForwardedAnswer, ForwardedProposal, TraceId, Unreadable};
 pub(crate) use liveness::{Sign, Watch};
+pub(crate) use logins::FirstSetup;
 pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
 pub(crate) use shape::{Shape, read_or_make as read_or_make_shape};
@@ -97,6 +99,8 @@ pub struct NodeSettings {
     pub kept_log: u64,
     /// SCRAM iterations of new passwords.
     pub scram_iterations: u32,
+    /// A new cluster may be without a root password until it is set up.
+    pub awaits_setup: bool,
     /// Rows of `system.settings`: name, value, description, category.
     pub shown: Vec<[String; 4]>,
     /// What the operating system says of the process; none in simulation.

@@ -61,6 +61,7 @@ async fn answer(node: &Node, question: Question) {
         }
         Question::Order(group, order, reply) => reply.fill(membership::obey(node, group, &order)),
         Question::Jobs(deadline, reply) => reply.fill(jobs(node, deadline).await),
+        Question::LoginIsEnded(login, deadline, reply) => reply.fill(login_is_ended(node, login, deadline).await),
         Question::Publish(catalog, reply) => {
             node.take_catalog(catalog);
             reply.fill(());
@@ -104,6 +105,15 @@ async fn view_of(
         host.barrier(group, deadline).await?;
     }
     published(node, group)
+}
+
+/// Whether a login was ended, by the meta group's newest state or without `deadline` by the one that is here.
+async fn login_is_ended(node: &Node, login: u128, deadline: Option<Monotonic>) -> Result<bool, Diag> {
+    let (_, view) = match deadline {
+        Some(deadline) => view_of(node, META, deadline).await?,
+        None => published(node, META)?,
+    };
+    view.login_is_ended(login).await.map_err(|error| storage(node, &error))
 }
 
 /// The published view of a group of this core.

@@ -288,7 +288,8 @@ impl Node {
             let leads = self.leader_of(META).await == Some(self.0.links.me());
             // A leader that was given no password waits for another node's.
             let mine = self.0.core.0 == 0 && (leads || self.0.env.now() >= late);
-            if mine && !setup.root_password.is_empty() {
+            let may = !setup.root_password.is_empty() || setup.settings.awaits_setup;
+            if mine && may {
                 let command = self.bootstrap_command(shape, setup).await;
                 let done = self.propose(Motion::of_system(self.own_errand(), META, command, None)).await;
                 match done.map_err(Diag::from) {
@@ -322,7 +323,11 @@ impl Node {
         }
         let salt = auth::random_salt(env);
         let (password, iterations) = (setup.root_password.clone(), setup.settings.scram_iterations);
-        let root_verifier = env.blocking(move || auth::derive_verifier(&password, salt, iterations)).await;
+        let root_verifier = if password.is_empty() {
+            String::new()
+        } else {
+            env.blocking(move || auth::derive_verifier(&password, salt, iterations)).await
+        };
         Command::Meta(MetaCommand::Bootstrap {
             cluster_id: self.0.links.cluster_id().unwrap_or_else(|| auth::random_id(env)),
             layout: shape.layout,

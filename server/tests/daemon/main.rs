@@ -9,6 +9,7 @@
     reason = "tests of a real process on a real folder"
 )]
 
+mod authentication;
 mod catching_up;
 mod cluster;
 mod forwarding;

@@ -10,6 +10,7 @@
 //! cluster scalar 2 := the roll of members, drawn in `roll.rs`
 //! ```
 
+pub(crate) mod logins;
 mod names;
 mod namespaces;
 mod tables;
@@ -115,6 +116,16 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &MetaComman
         }
         MetaCommand::Refuse { why, .. } => Err(Abort::Refused(why.clone())),
         MetaCommand::Roll(command) => enroll(entry, command),
+        MetaCommand::Setup { user, verifier, email, root_verifier } => {
+            let wanted = users::NewUser {
+                name: user,
+                verifier: Some(verifier),
+                role: Role::Dba,
+                email: email.as_deref(),
+            };
+            set_up(entry, &wanted, root_verifier).await
+        }
+        MetaCommand::EndLogin { login, until } => logins::end(entry, *login, *until).await,
         MetaCommand::Ddl { head, ddl } => define(entry, head, |deciding| decide_ddl(deciding, ddl)).await,
         MetaCommand::CreateUser { head, name, verifier, role, email, if_not_exists } => {
             let wanted = users::NewUser { name, verifier: verifier.as_deref(), role: *role, email: email.as_deref() };
@@ -156,7 +167,7 @@ async fn bootstrap<E: Env>(
         name: ROOT.to_owned(),
         role: Role::System,
         email: None,
-        verifier: Some(root_verifier.to_owned()),
+        verifier: Some(root_verifier.to_owned()).filter(|verifier| !verifier.is_empty()),
         auth_epoch: to.0,
         created_at: now,
         updated_at: now,
@@ -168,6 +179,20 @@ async fn bootstrap<E: Env>(
     entry.identity = Some(Rc::new(identity));
     redefine(entry, to, deltas).await?;
     Ok(Outcome::Defined { version: to, message: "Cluster bootstrapped".to_owned(), job: None })
+}
+
+/// The first dba and root's first password.
+async fn set_up<E: Env>(
+    entry: &mut Entry<'_, E>,
+    wanted: &users::NewUser<'_>,
+    root_verifier: &str,
+) -> Result<Outcome, Abort> {
+    let catalog = Arc::clone(&entry.catalog);
+    let to = CatalogVersion(catalog.version.0 + 1);
+    let deltas = users::set_up(&catalog, to, entry.now(), wanted, root_verifier)?;
+    redefine(entry, to, deltas).await?;
+    let message = format!("User '{}' created successfully; root has a password now", wanted.name);
+    Ok(Outcome::Defined { version: to, message, job: None })
 }
 
 /// Decides a change of the roll and stores it.

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use highwater_sql::access::role_name;
-use highwater_sql::catalog::{CatalogDelta, Role, User};
+use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Role, User};
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::value::Micros;
 
 use super::{Deciding, Decision, ROOT, names};
 
@@ -48,6 +49,40 @@ pub(super) fn create(deciding: &Deciding<'_>, wanted: &NewUser<'_>, if_not_exist
         updated_at: deciding.now,
     };
     Ok(Decision::change(CatalogDelta::PutUser(Arc::new(user)), format!("User '{name}' created successfully")))
+}
+
+/// Who comes first: the one moment at which nobody needs to be logged in to make a user.
+pub(super) fn set_up(
+    catalog: &Catalog,
+    to: CatalogVersion,
+    now: Micros,
+    wanted: &NewUser<'_>,
+    root_verifier: &str,
+) -> Result<Vec<CatalogDelta>, Diag> {
+    let Some(root) = catalog.users.get(ROOT).filter(|root| root.verifier.is_none()) else {
+        return Err(Diag::new(SqlState::OBJECT_STATE, "the server is set up already: root has a password")
+            .hint("Log in, and make users with CREATE USER."));
+    };
+    names::check("a user's name", wanted.name)?;
+    if catalog.users.contains_key(wanted.name) {
+        return Err(Diag::new(SqlState::DUPLICATE_OBJECT, format!("user \"{}\" already exists", wanted.name)));
+    }
+    let user = User {
+        name: wanted.name.to_owned(),
+        role: wanted.role,
+        email: wanted.email.map(str::to_owned),
+        verifier: wanted.verifier.map(str::to_owned),
+        auth_epoch: to.0,
+        created_at: now,
+        updated_at: now,
+    };
+    let root = User {
+        verifier: Some(root_verifier.to_owned()),
+        auth_epoch: to.0,
+        updated_at: now,
+        ..User::clone(root)
+    };
+    Ok(vec![CatalogDelta::PutUser(Arc::new(root)), CatalogDelta::PutUser(Arc::new(user))])
 }
 
 pub(super) fn alter(deciding: &Deciding<'_>, name: &str, change: &Change<'_>) -> Result<Decision, Diag> {

@@ -5,6 +5,7 @@
 mod catalog;
 mod cluster;
 mod definitions;
+mod logins;
 mod replay;
 mod requests;
 mod streams;

@@ -131,8 +131,8 @@ fn is_repeatable(command: &Command) -> bool {
         | Command::Deltas(_)
         | Command::Trim { .. }
         // Each change of the roll changes nothing the second time.
-        | Command::Meta(MetaCommand::FinishJob { .. } | MetaCommand::Roll(_)) => true,
-        Command::Meta(MetaCommand::Bootstrap { .. }) => false,
+        | Command::Meta(MetaCommand::FinishJob { .. } | MetaCommand::Roll(_) | MetaCommand::EndLogin { .. }) => true,
+        Command::Meta(MetaCommand::Bootstrap { .. } | MetaCommand::Setup { .. }) => false,
     }
 }
 
@@ -559,6 +559,7 @@ fn is_definition(command: &Command) -> bool {
                 | MetaCommand::AlterUser { .. }
                 | MetaCommand::DropUser { .. }
                 | MetaCommand::Refuse { .. }
+                | MetaCommand::Setup { .. }
         )
     )
 }
