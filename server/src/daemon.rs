@@ -104,9 +104,13 @@ fn run(args: &Args) -> Result<(), Refusal> {
         Some(setup) => Some(setup.secret().map_err(Refusal::config)?.derive("highwater root password")),
         None => None,
     };
-    let root_password =
-        first_start::root_password(&data_dir, config.root_password.0.as_deref(), shared, config.auth_setup != SetupAccess::Off)
-            .map_err(Refusal::other)?;
+    let root_password = first_start::root_password(
+        &data_dir,
+        config.root_password.0.as_deref(),
+        shared,
+        config.auth_setup != SetupAccess::Off,
+    )
+    .map_err(Refusal::other)?;
     logging::start(&config);
 
     let (events, happened) = mpsc::channel();

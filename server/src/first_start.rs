@@ -216,7 +216,9 @@ mod tests {
     #[test]
     fn a_password_is_made_once_and_kept_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let RootPassword::Made(made) = root_password(folder.path(), None, None, false).unwrap() else { panic!("not made") };
+        let RootPassword::Made(made) = root_password(folder.path(), None, None, false).unwrap() else {
+            panic!("not made")
+        };
         assert_eq!(made.len(), LENGTH);
         assert_eq!(mode(&folder.path().join(PASSWORD_FILE)), 0o600);
         assert_eq!(root_password(folder.path(), None, None, false).unwrap(), RootPassword::Kept(made.clone()));

@@ -19,7 +19,9 @@ pub enum LoginError {
     #[error("wrong user or password")]
     Wrong,
     /// Root has no password yet.
-    #[error("the server is not set up: root has no password yet; POST user, password and root_password to /v1/api/auth/setup")]
+    #[error(
+        "the server is not set up: root has no password yet; POST user, password and root_password to /v1/api/auth/setup"
+    )]
     SetupRequired,
     /// Too many failures of this account.
     #[error("this account is locked after too many failed logins; try again in {seconds} seconds")]

@@ -15,7 +15,9 @@ pub use args::{Args, Command};
 pub use peers::{HostPort, Peers, Seeds};
 pub use settings::{Config, DEFINITIONS, Definition, Setting};
 pub use sources::Origin;
-pub use units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, SetupAccess, Text};
+pub use units::{
+    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, SetupAccess, Text,
+};
 
 use sources::Merged;
 

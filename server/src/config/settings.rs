@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::peers::{Peers, Seeds};
 use super::sources::{Given, Merged, Origin};
-use super::units::{AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, SetupAccess, Text};
+use super::units::{
+    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, SetupAccess, Text,
+};
 
 /// What is known about a setting before anyone gives it a value.
 #[derive(Clone, Debug)]

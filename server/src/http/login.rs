@@ -79,9 +79,9 @@ impl Service {
         let tokens = [request.bearer(), request.cookie("kalamdb_refresh"), request.cookie("kalamdb_auth")];
         let now = self.env().wall();
         for token in tokens.into_iter().flatten() {
-            let claims = [TokenType::Refresh, TokenType::Access].into_iter().find_map(|wanted| {
-                self.known_tokens().borrow_mut().verify(token, &node.token_key(), now, wanted).ok()
-            });
+            let claims = [TokenType::Refresh, TokenType::Access]
+                .into_iter()
+                .find_map(|wanted| self.known_tokens().borrow_mut().verify(token, &node.token_key(), now, wanted).ok());
             let Some((claims, login)) = claims.and_then(|claims| claims.login().map(|login| (claims, login))) else {
                 continue;
             };

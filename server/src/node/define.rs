@@ -95,7 +95,12 @@ impl Node {
     }
 
     /// Decides a definition where the meta group is led, which carries it to its end, and learns of it here.
-    pub(super) async fn define_meta(&self, errand: Errand, user: &str, command: MetaCommand) -> Result<StatementResult, Failure> {
+    pub(super) async fn define_meta(
+        &self,
+        errand: Errand,
+        user: &str,
+        command: MetaCommand,
+    ) -> Result<StatementResult, Failure> {
         let applied = self.propose(Motion::of_client(errand, META, Command::Meta(command), None)).await?;
         let (version, message) = match applied.outcome {
             Outcome::Defined { version, message, .. } => (version, message),

@@ -20,8 +20,8 @@ mod hibernation;
 mod hibernation_tests;
 mod host;
 mod intake;
-mod logins;
 mod liveness;
+mod logins;
 mod membership;
 #[cfg(test)]
 mod membership_tests;

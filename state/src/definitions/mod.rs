@@ -117,12 +117,8 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &MetaComman
         MetaCommand::Refuse { why, .. } => Err(Abort::Refused(why.clone())),
         MetaCommand::Roll(command) => enroll(entry, command),
         MetaCommand::Setup { user, verifier, email, root_verifier } => {
-            let wanted = users::NewUser {
-                name: user,
-                verifier: Some(verifier),
-                role: Role::Dba,
-                email: email.as_deref(),
-            };
+            let wanted =
+                users::NewUser { name: user, verifier: Some(verifier), role: Role::Dba, email: email.as_deref() };
             set_up(entry, &wanted, root_verifier).await
         }
         MetaCommand::EndLogin { login, until } => logins::end(entry, *login, *until).await,

@@ -76,12 +76,8 @@ pub(super) fn set_up(
         created_at: now,
         updated_at: now,
     };
-    let root = User {
-        verifier: Some(root_verifier.to_owned()),
-        auth_epoch: to.0,
-        updated_at: now,
-        ..User::clone(root)
-    };
+    let root =
+        User { verifier: Some(root_verifier.to_owned()), auth_epoch: to.0, updated_at: now, ..User::clone(root) };
     Ok(vec![CatalogDelta::PutUser(Arc::new(root)), CatalogDelta::PutUser(Arc::new(user))])
 }
 

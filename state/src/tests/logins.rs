@@ -34,9 +34,8 @@ fn a_cluster_without_a_root_password_is_set_up_exactly_once() {
 fn an_ended_login_stays_ended_until_its_tokens_expire_by_themselves() {
     with_cluster(async |mut cluster| {
         let end = |login: u128, until| MetaCommand::EndLogin { login, until };
-        let is_ended = async |cluster: &Cluster, login| {
-            cluster.groups[&META].view().login_is_ended(login).await.unwrap()
-        };
+        let is_ended =
+            async |cluster: &Cluster, login| cluster.groups[&META].view().login_is_ended(login).await.unwrap();
         assert!(!is_ended(&cluster, 7).await);
         cluster.meta(end(7, START + 1_000_000_000)).await;
         cluster.meta(end(8, 0)).await;
