@@ -8,7 +8,7 @@ use highwater_sql::eval::{EvalContext, is_true};
 use highwater_sql::expr::{AggregateCall, AggregateFunction, BinaryOp, Expr};
 use highwater_sql::key::{decode_key, encode_key};
 use highwater_sql::pipeline::{Pipeline, PipelineLimits};
-use highwater_sql::plan::{Aggregate, From, OutputColumn, QueryPlan};
+use highwater_sql::plan::{Aggregate, Distinct, From, OutputColumn, QueryPlan};
 use highwater_sql::row::{decode_row, encode_row};
 use highwater_sql::value::{DataType, Row, Value};
 
@@ -87,6 +87,8 @@ fn grouped() -> QueryPlan {
         from: From::Nothing,
         filter: None,
         aggregate: Some(Aggregate { keys: vec![Expr::Column(1, DataType::BigInt)], calls: vec![call] }),
+        having: None,
+        distinct: Distinct::No,
         projection: vec![column(0), column(1)],
         order_by: Vec::new(),
         limit: None,

@@ -51,6 +51,16 @@ sqlstates! {
     INVALID_NAME = b"42602";
     /// A column name that fits several.
     AMBIGUOUS_COLUMN = b"42702";
+    /// ORDER BY or DISTINCT ON names what it may not.
+    INVALID_COLUMN_REFERENCE = b"42P10";
+    /// One name for two relations of FROM.
+    DUPLICATE_ALIAS = b"42712";
+    /// A window or its frame contradicts itself, or stands where it cannot.
+    WINDOWING_ERROR = b"42P20";
+    /// A subquery that stands for one value gave several rows.
+    CARDINALITY_VIOLATION = b"21000";
+    /// A recursive query.
+    INVALID_RECURSION = b"42P19";
     /// The type of a parameter cannot be inferred.
     INDETERMINATE_DATATYPE = b"42P18";
     /// A type cannot be cast to another.

@@ -2,6 +2,8 @@
 //!
 //! Part of commands' stored format: variants are only ever appended, never reordered or removed.
 
+mod walk;
+
 use serde::{Deserialize, Serialize};
 
 use crate::value::{DataType, Value};

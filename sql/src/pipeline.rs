@@ -1,4 +1,4 @@
-//! The steps of a read after its rows are found: filter, aggregate or project, order, limit.
+//! The steps of a read after its rows are found: filter, aggregate and HAVING or project, DISTINCT, order, limit.
 //!
 //! Rows are pushed in; the result comes out at the end. A pipeline owns all that it needs, so it can wait for rows between
 //! two pushes. What it holds is bounded: beyond [`PipelineLimits`] it refuses, it never cuts. Results are deterministic: rows
@@ -101,6 +101,7 @@ pub struct Pipeline {
     context: OwnedContext,
     filter: Option<Expr>,
     aggregate: Option<(Aggregate, BTreeMap<GroupKey, Vec<Accumulator>>)>,
+    having: Option<Expr>,
     collector: Collector,
     budget: Budget,
 }
@@ -126,6 +127,7 @@ impl Pipeline {
             context,
             filter: plan.filter.clone(),
             aggregate,
+            having: plan.having.clone(),
             collector: Collector::new(plan, limit, offset),
             budget: Budget { limits, rows: 0, bytes: 0 },
         })
@@ -145,7 +147,7 @@ impl Pipeline {
         if self.is_done() {
             return Ok(Flow::Done);
         }
-        let Self { context, filter, aggregate, collector, budget } = self;
+        let Self { context, filter, aggregate, collector, budget, .. } = self;
         context.with(|context| {
             if let Some(filter) = filter
                 && !is_true(filter, row, context)?
@@ -165,7 +167,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::push`]: groups are projected and ordered here.
     pub fn finish(self) -> Result<Vec<Row>, Diag> {
-        let Self { mut context, aggregate, mut collector, mut budget, .. } = self;
+        let Self { mut context, aggregate, having, mut collector, mut budget, .. } = self;
         let Some((aggregate, mut groups)) = aggregate else { return Ok(collector.finish()) };
         if groups.is_empty() && aggregate.keys.is_empty() {
             groups.insert(Vec::new(), aggregate.calls.iter().map(Accumulator::new).collect());
@@ -181,7 +183,9 @@ impl Pipeline {
                 for accumulator in accumulators {
                     row.push(accumulator.finish()?);
                 }
-                collector.take(&row, context, &mut budget)?;
+                if having.as_ref().map_or(Ok(true), |having| is_true(having, &row, context))? {
+                    collector.take(&row, context, &mut budget)?;
+                }
             }
             Ok(())
         })?;

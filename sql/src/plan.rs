@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{KeyBounds, TableAccess};
 pub use ddl::{Ddl, TableSpec};
-pub use query::{Aggregate, From, OutputColumn, QueryPlan, SortKey, SystemTable};
+pub use query::{Aggregate, Distinct, From, OutputColumn, QueryPlan, SortKey, SystemTable};
 pub use write::{WriteKind, WritePlan};
 
 use crate::catalog::{CatalogVersion, PayloadMode, Role, Topic};

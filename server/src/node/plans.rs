@@ -98,14 +98,16 @@ impl Plans {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-    use highwater_sql::plan::{From, Plan, QueryPlan};
+    use highwater_sql::plan::{Distinct, From, Plan, QueryPlan};
 
     use super::*;
 
     fn bound() -> Arc<Bound> {
         let (projection, order_by) = (Vec::new(), Vec::new());
         let (filter, aggregate, limit, offset) = (None, None, None, None);
-        let plan = QueryPlan { from: From::Nothing, filter, aggregate, projection, order_by, limit, offset };
+        let (having, distinct) = (None, Distinct::No);
+        let from = From::Nothing;
+        let plan = QueryPlan { from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
         let (catalog_version, execute_as) = (CatalogVersion(1), None);
         Arc::new(Bound { catalog_version, execute_as, parameters: Vec::new(), plan: Plan::Query(plan) })
     }

@@ -116,9 +116,33 @@ fn aggregate(
     if binder.inside_aggregate {
         return Err(at(Diag::new(SqlState::GROUPING_ERROR, "an aggregate cannot stand inside an aggregate"), span));
     }
-    if !matches!(binder.clause, Clause::Select | Clause::OrderBy) {
+    if !matches!(binder.clause, Clause::Select | Clause::Having | Clause::OrderBy) {
         return Err(at(binder.no_aggregates(name), span));
     }
+    binder.inside_aggregate = true;
+    let bound = aggregate_call(binder, name, function, list, span);
+    binder.inside_aggregate = false;
+    let (call, depth) = bound?;
+    let data_type = call.data_type;
+    let index = match binder.aggregates.iter().position(|known| *known == call) {
+        Some(index) => index,
+        None => {
+            binder.aggregates.push(call);
+            binder.aggregates.len() - 1
+        }
+    };
+    let column = u32::try_from(index).unwrap_or(u32::MAX - AGGREGATE_BASE).saturating_add(AGGREGATE_BASE);
+    made(Expr::Column(column, data_type), Some(data_type), depth, span)
+}
+
+/// An aggregate's call over the row that its arguments see, and the depth of the deepest of them.
+pub(super) fn aggregate_call(
+    binder: &mut Binder<'_, '_>,
+    name: &str,
+    function: &ast::Function,
+    list: Option<&ast::FunctionArgumentList>,
+    span: Option<Span>,
+) -> Result<(AggregateCall, u32), Diag> {
     let given = list.map(|list| list.args.as_slice()).unwrap_or_default();
     let distinct = list.is_some_and(|list| list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
     let star = matches!(given, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
@@ -137,13 +161,11 @@ fn aggregate(
     if star && distinct {
         return Err(at(Diag::new(SqlState::SYNTAX_ERROR, "DISTINCT needs an expression, not \"*\""), span));
     }
-    binder.inside_aggregate = true;
     let mut args = Vec::new();
     for argument in if star { &[] } else { given } {
         args.push(binder.open(plain(argument, span)?)?);
     }
     let filter = function.filter.as_deref().map(|filter| binder.filter(filter)).transpose()?;
-    binder.inside_aggregate = false;
     let types: Vec<Option<DataType>> = args.iter().map(|arg| arg.data_type).collect();
     let (mut call, wanted, data_type) =
         eval::resolve_aggregate(name, &types).map_err(|error| at(error.into(), span))?;
@@ -169,15 +191,7 @@ fn aggregate(
         }
     }
     let call = AggregateCall { function: call, args: exprs.into_iter().map(eval::fold).collect(), distinct, data_type };
-    let index = match binder.aggregates.iter().position(|known| *known == call) {
-        Some(index) => index,
-        None => {
-            binder.aggregates.push(call);
-            binder.aggregates.len() - 1
-        }
-    };
-    let column = u32::try_from(index).unwrap_or(u32::MAX - AGGREGATE_BASE).saturating_add(AGGREGATE_BASE);
-    made(Expr::Column(column, data_type), Some(data_type), depth, span)
+    Ok((call, depth))
 }
 
 impl Binder<'_, '_> {

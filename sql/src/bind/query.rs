@@ -6,7 +6,7 @@ use sqlparser::ast::{
 
 use super::BindContext;
 use super::bounds;
-use super::expr::{AGGREGATE_BASE, Binder, Clause, Typed, refused};
+use super::expr::{AGGREGATE_BASE, Binder, Clause, Typed};
 use super::names::{Relation, name_of, object_of, relation};
 use super::params::Params;
 use super::scope::{Scope, Source, Visible};
@@ -16,7 +16,7 @@ use crate::eval;
 use crate::expr::{AggregateCall, AggregateFunction, Expr};
 use crate::lexer::char_span;
 use crate::limits;
-use crate::plan::{Aggregate, From, OutputColumn, QueryPlan, SortKey};
+use crate::plan::{Aggregate, Distinct, From, OutputColumn, QueryPlan, SortKey};
 use crate::suggest;
 use crate::value::{DataType, Value};
 
@@ -52,9 +52,14 @@ pub(super) fn bind(query: &ast::Query, context: &BindContext<'_>, params: &mut P
     };
     let mut items = select_list(select, &scope, params, &mut calls)?;
     let keys = group_by(&select.group_by, &items, &scope, params)?;
+    let mut having = match &select.having {
+        Some(condition) => Some(Binder::new(&scope, params, Clause::Having, &mut calls).condition(condition)?),
+        None => None,
+    };
     let mut order = order_by(query, &items, &scope, params, &mut calls)?;
+    let distinct = distinct(select, &items, &mut order, &scope, params, &mut calls)?;
     let (limit, offset) = limit(query, params)?;
-    let aggregate = if keys.is_empty() && calls.is_empty() {
+    let aggregate = if keys.is_empty() && calls.is_empty() && having.is_none() {
         None
     } else {
         let rows = Grouped { keys: &keys, scope: &scope };
@@ -63,6 +68,11 @@ pub(super) fn bind(query: &ast::Query, context: &BindContext<'_>, params: &mut P
         }
         for (key, span) in &mut order {
             key.expr = rows.over_groups(&key.expr).map_err(|diag| placed(diag, *span))?;
+        }
+        if let (Some(condition), Some(written)) = (&mut having, &select.having) {
+            *condition = eval::fold(
+                rows.over_groups(condition).map_err(|diag| placed(diag, char_span(Spanned::span(written))))?,
+            );
         }
         let keys = keys.into_iter().map(eval::fold).collect();
         Some(Aggregate { keys, calls })
@@ -76,7 +86,7 @@ pub(super) fn bind(query: &ast::Query, context: &BindContext<'_>, params: &mut P
     };
     let projection = items.into_iter().map(|item| output(item, &scope, aggregate.as_ref())).collect();
     let order_by = order.into_iter().map(|(key, _)| SortKey { expr: eval::fold(key.expr), ..key }).collect();
-    Ok(QueryPlan { from: source, filter, aggregate, projection, order_by, limit, offset })
+    Ok(QueryPlan { from: source, filter, aggregate, having, projection, distinct, order_by, limit, offset })
 }
 
 fn placed(diag: Diag, span: Option<Span>) -> Diag {
@@ -113,7 +123,6 @@ fn plain_select(query: &ast::Query) -> Result<&ast::Select, Diag> {
     };
     let place = select.select_token.0.span;
     for (present, what) in [
-        (select.distinct.is_some(), "DISTINCT"),
         (select.select_modifiers.is_some(), "a modifier of SELECT"),
         (select.top.is_some(), "TOP"),
         (select.exclude.is_some(), "EXCLUDE"),
@@ -132,9 +141,6 @@ fn plain_select(query: &ast::Query) -> Result<&ast::Select, Diag> {
         if present {
             return Err(refuse_at(what, place));
         }
-    }
-    if let Some(having) = &select.having {
-        return Err(refused("HAVING", having));
     }
     Ok(select)
 }
@@ -421,7 +427,7 @@ fn with_aliases<'i>(mut diag: Diag, expr: &ast::Expr, aliases: impl Iterator<Ite
 
 fn has_aggregate(expr: &Expr) -> bool {
     let mut found = false;
-    visit(expr, &mut |part| found |= matches!(part, Expr::Column(index, _) if *index >= AGGREGATE_BASE));
+    expr.visit(&mut |part| found |= matches!(part, Expr::Column(index, _) if *index >= AGGREGATE_BASE));
     found
 }
 
@@ -456,6 +462,66 @@ fn order_by(
         keys.push((SortKey { expr: value.expr, descending, nulls_first }, value.span));
     }
     Ok(keys)
+}
+
+/// DISTINCT. What it sorts by must be in the result, or which of the repeated rows stands for the others would decide the order.
+fn distinct(
+    select: &ast::Select,
+    items: &[Item],
+    order: &mut Vec<(SortKey, Option<Span>)>,
+    scope: &Scope<'_>,
+    params: &mut Params,
+    calls: &mut Vec<AggregateCall>,
+) -> Result<Distinct, Diag> {
+    let on = match &select.distinct {
+        None | Some(ast::Distinct::All) => return Ok(Distinct::No),
+        Some(ast::Distinct::Distinct) => {
+            for item in items {
+                ordered(&item.value, "SELECT DISTINCT")?;
+            }
+            return match order.iter().find(|(key, _)| !items.iter().any(|item| item.value.expr == key.expr)) {
+                Some((_, span)) => Err(placed(
+                    Diag::new(
+                        SqlState::INVALID_COLUMN_REFERENCE,
+                        "with SELECT DISTINCT, ORDER BY takes only what is in the SELECT list",
+                    ),
+                    *span,
+                )),
+                None => Ok(Distinct::Rows),
+            };
+        }
+        Some(ast::Distinct::On(on)) => on,
+    };
+    let mut wanted: Vec<SortKey> = Vec::with_capacity(on.len());
+    for expr in on {
+        let value = sort_value(expr, items, scope, params, calls)?;
+        ordered(&value, "DISTINCT ON")?;
+        if !wanted.iter().any(|known| known.expr == value.expr) {
+            wanted.push(SortKey { expr: value.expr, descending: false, nulls_first: false });
+        }
+    }
+    for (at, (key, span)) in order.iter().enumerate().take(wanted.len()) {
+        let repeated = order.iter().take(at).any(|(earlier, _)| earlier.expr == key.expr);
+        if !repeated && !wanted.iter().any(|known| known.expr == key.expr) {
+            let diag = Diag::new(
+                SqlState::INVALID_COLUMN_REFERENCE,
+                "ORDER BY must begin with the expressions of DISTINCT ON",
+            );
+            return Err(placed(diag, *span));
+        }
+    }
+    let mut seen: Vec<Expr> = Vec::new();
+    order.retain(|(key, _)| {
+        let is_new = !seen.contains(&key.expr);
+        seen.push(key.expr.clone());
+        is_new
+    });
+    let behind = wanted.len().min(order.len());
+    let missing = wanted.iter().filter(|key| !order.iter().any(|(known, _)| known.expr == key.expr));
+    let missing: Vec<(SortKey, Option<Span>)> = missing.map(|key| (key.clone(), None)).collect();
+    let leading = wanted.len();
+    order.splice(behind..behind, missing);
+    Ok(Distinct::On(leading))
 }
 
 /// An output column first, then a column of the table, as PostgreSQL.
@@ -532,92 +598,22 @@ impl Grouped<'_> {
         if let Some(key) = self.keys.iter().position(|key| key == expr) {
             return Ok(Expr::Column(u32::try_from(key).unwrap_or(u32::MAX), eval::data_type(expr)));
         }
-        let boxed = |expr: &Expr| self.over_groups(expr).map(Box::new);
-        Ok(match expr {
-            Expr::Literal(..) | Expr::Param(..) => expr.clone(),
+        match expr {
             Expr::Column(index, data_type) => match index.checked_sub(AGGREGATE_BASE) {
-                Some(call) => {
-                    Expr::Column(u32::try_from(self.keys.len()).unwrap_or(u32::MAX).saturating_add(call), *data_type)
-                }
-                None => return Err(self.outside(*index)),
+                Some(call) => Ok(Expr::Column(
+                    u32::try_from(self.keys.len()).unwrap_or(u32::MAX).saturating_add(call),
+                    *data_type,
+                )),
+                None => Err(self.outside(*index)),
             },
-            Expr::Unary { op, expr } => Expr::Unary { op: *op, expr: boxed(expr)? },
-            Expr::Binary { op, left, right, data_type } => {
-                Expr::Binary { op: *op, left: boxed(left)?, right: boxed(right)?, data_type: *data_type }
-            }
-            Expr::IsNull { expr, negated } => Expr::IsNull { expr: boxed(expr)?, negated: *negated },
-            Expr::InList { expr, list, negated } => Expr::InList {
-                expr: boxed(expr)?,
-                list: list.iter().map(|item| self.over_groups(item)).collect::<Result<_, _>>()?,
-                negated: *negated,
-            },
-            Expr::Like { expr, pattern, escape, case_insensitive, negated } => Expr::Like {
-                expr: boxed(expr)?,
-                pattern: boxed(pattern)?,
-                escape: *escape,
-                case_insensitive: *case_insensitive,
-                negated: *negated,
-            },
-            Expr::Case { branches, otherwise, data_type } => Expr::Case {
-                branches: branches
-                    .iter()
-                    .map(|(condition, result)| Ok((self.over_groups(condition)?, self.over_groups(result)?)))
-                    .collect::<Result<_, Diag>>()?,
-                otherwise: otherwise.as_deref().map(boxed).transpose()?,
-                data_type: *data_type,
-            },
-            Expr::Cast { expr, to, assignment } => Expr::Cast { expr: boxed(expr)?, to: *to, assignment: *assignment },
-            Expr::Function { function, args, data_type } => Expr::Function {
-                function: *function,
-                args: args.iter().map(|arg| self.over_groups(arg)).collect::<Result<_, _>>()?,
-                data_type: *data_type,
-            },
-            Expr::IsDistinct { left, right, negated } => {
-                Expr::IsDistinct { left: boxed(left)?, right: boxed(right)?, negated: *negated }
-            }
-            Expr::IsBool { expr, value, negated } => {
-                Expr::IsBool { expr: boxed(expr)?, value: *value, negated: *negated }
-            }
-        })
+            other => other.with_children(&mut |part| self.over_groups(part)),
+        }
     }
 
     fn outside(&self, index: u32) -> Diag {
         let column = usize::try_from(index).ok().and_then(|index| self.scope.columns.get(index));
         let name = column.map_or(super::scope::SEQ, |column| column.name.as_str());
         Diag::new(SqlState::GROUPING_ERROR, format!("column \"{name}\" must be in GROUP BY or inside an aggregate"))
-    }
-}
-
-/// Every part of an expression.
-fn visit(expr: &Expr, see: &mut dyn FnMut(&Expr)) {
-    see(expr);
-    match expr {
-        Expr::Literal(..) | Expr::Column(..) | Expr::Param(..) => {}
-        Expr::Unary { expr, .. } | Expr::IsNull { expr, .. } | Expr::Cast { expr, .. } | Expr::IsBool { expr, .. } => {
-            visit(expr, see)
-        }
-        Expr::Binary { left, right, .. } | Expr::IsDistinct { left, right, .. } => {
-            visit(left, see);
-            visit(right, see);
-        }
-        Expr::InList { expr, list, .. } => {
-            visit(expr, see);
-            list.iter().for_each(|item| visit(item, see));
-        }
-        Expr::Like { expr, pattern, .. } => {
-            visit(expr, see);
-            visit(pattern, see);
-        }
-        Expr::Case { branches, otherwise, .. } => {
-            for (condition, result) in branches {
-                visit(condition, see);
-                visit(result, see);
-            }
-            if let Some(otherwise) = otherwise {
-                visit(otherwise, see);
-            }
-        }
-        Expr::Function { args, .. } => args.iter().for_each(|arg| visit(arg, see)),
     }
 }
 

@@ -1,21 +1,24 @@
 //! The end of a pipeline: projection, order, limit.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use super::Budget;
 use crate::diag::Diag;
 use crate::eval::{EvalContext, evaluate};
 use crate::expr::Expr;
-use crate::plan::{QueryPlan, SortKey};
-use crate::value::{Row, Value, sort_compare};
+use crate::plan::{Distinct, QueryPlan, SortKey};
+use crate::value::{Row, SortValue, Value, sort_compare};
 
 /// Collects result rows.
 #[derive(Debug)]
 pub(super) struct Collector {
     projection: Vec<Expr>,
     order_by: Arc<Vec<SortKey>>,
+    distinct: Distinct,
+    /// With [`Distinct::Rows`]: what is in the result, or was beaten by what is.
+    seen: BTreeSet<Vec<SortValue>>,
     limit: Option<usize>,
     offset: usize,
     /// Rows left out so far because of OFFSET (without ORDER BY).
@@ -91,6 +94,8 @@ impl Collector {
         Self {
             projection: plan.projection.iter().map(|column| column.expr.clone()).collect(),
             order_by: Arc::new(plan.order_by.clone()),
+            distinct: plan.distinct,
+            seen: BTreeSet::new(),
             limit,
             offset,
             skipped: 0,
@@ -111,12 +116,22 @@ impl Collector {
 
     /// Takes one row of the step before the projection.
     pub(super) fn take(&mut self, row: &[Value], context: &EvalContext<'_>, budget: &mut Budget) -> Result<(), Diag> {
+        let early = match self.distinct {
+            Distinct::Rows => {
+                let projected = self.project(row, context)?;
+                if !self.is_new(&projected, budget)? {
+                    return Ok(());
+                }
+                Some(projected)
+            }
+            Distinct::No | Distinct::On(_) => None,
+        };
         if self.order_by.is_empty() {
             if self.skipped < self.offset {
                 self.skipped += 1;
                 return Ok(());
             }
-            let projected = self.project(row, context)?;
+            let projected = early.map_or_else(|| self.project(row, context), Ok)?;
             budget.add("rows", 1, row_size(&projected))?;
             self.rows.push(projected);
             return Ok(());
@@ -124,7 +139,11 @@ impl Collector {
         let keys = self.order_by.iter().map(|key| evaluate(&key.expr, row, context)).collect::<Result<Vec<_>, _>>()?;
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let kept = self.limit.map(|limit| limit.saturating_add(self.offset));
+        let kept = match self.distinct {
+            // Which rows are repeated is known in their order only.
+            Distinct::On(_) => None,
+            Distinct::No | Distinct::Rows => self.limit.map(|limit| limit.saturating_add(self.offset)),
+        };
         if kept.is_some_and(|kept| self.heap.len() >= kept) {
             // A row that equals the worst one came later, so it stands behind it.
             let beaten = self.heap.peek().is_none_or(|worst| compare_keys(&self.order_by, &keys, &worst.keys).is_ge());
@@ -135,11 +154,21 @@ impl Collector {
                 budget.release(1, worst.size());
             }
         }
-        let row = self.project(row, context)?;
+        let row = early.map_or_else(|| self.project(row, context), Ok)?;
         let ranked = Ranked { keys, arrival, row, order_by: Arc::clone(&self.order_by) };
         budget.add("rows", 1, ranked.size())?;
         self.heap.push(ranked);
         Ok(())
+    }
+
+    /// Whether no row before had these columns.
+    fn is_new(&mut self, row: &[Value], budget: &mut Budget) -> Result<bool, Diag> {
+        let columns: Vec<SortValue> = row.iter().cloned().map(SortValue).collect();
+        let is_new = self.seen.insert(columns);
+        if is_new {
+            budget.add("distinct rows", 0, row_size(row))?;
+        }
+        Ok(is_new)
     }
 
     fn project(&self, row: &[Value], context: &EvalContext<'_>) -> Result<Row, Diag> {
@@ -151,6 +180,17 @@ impl Collector {
         if self.order_by.is_empty() {
             return self.rows;
         }
-        self.heap.into_sorted_vec().into_iter().skip(self.offset).map(|ranked| ranked.row).collect()
+        let sorted = self.heap.into_sorted_vec();
+        let Distinct::On(leading) = self.distinct else {
+            return sorted.into_iter().skip(self.offset).map(|ranked| ranked.row).collect();
+        };
+        let mut before: Option<Vec<Value>> = None;
+        let firsts = sorted.into_iter().filter_map(|ranked| {
+            let on: Vec<Value> = ranked.keys.into_iter().take(leading).collect();
+            let repeated = before.as_ref().is_some_and(|before| compare_keys(&ranked.order_by, before, &on).is_eq());
+            before = Some(on);
+            (!repeated).then_some(ranked.row)
+        });
+        firsts.skip(self.offset).take(self.limit.unwrap_or(usize::MAX)).collect()
     }
 }

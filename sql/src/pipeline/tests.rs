@@ -4,7 +4,7 @@ use quickcheck::quickcheck;
 
 use super::*;
 use crate::expr::{AggregateCall, AggregateFunction, BinaryOp};
-use crate::plan::{From, OutputColumn, SortKey};
+use crate::plan::{Distinct, From, OutputColumn, SortKey};
 use crate::value::{DataType, sort_compare};
 
 const LIMITS: PipelineLimits = PipelineLimits { max_rows: 1_000, max_bytes: 1 << 20 };
@@ -33,6 +33,8 @@ fn plan(projection: Vec<Expr>) -> QueryPlan {
         from: From::Nothing,
         filter: None,
         aggregate: None,
+        having: None,
+        distinct: Distinct::No,
         projection: projection.into_iter().map(output).collect(),
         order_by: Vec::new(),
         limit: None,

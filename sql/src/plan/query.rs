@@ -16,8 +16,12 @@ pub struct QueryPlan {
     pub filter: Option<Expr>,
     /// GROUP BY and aggregates; the row of later steps is then the group's keys followed by the calls' results.
     pub aggregate: Option<Aggregate>,
+    /// HAVING, over the row of groups.
+    pub having: Option<Expr>,
     /// The result's columns, over the row of the step before.
     pub projection: Vec<OutputColumn>,
+    /// SELECT DISTINCT.
+    pub distinct: Distinct,
     /// ORDER BY, over the row of the step before the projection.
     pub order_by: Vec<SortKey>,
     /// LIMIT: a constant expression (literal or parameter) of type BIGINT.
@@ -40,6 +44,17 @@ pub enum From {
     },
     /// A system table; the source row is its columns in order.
     System(SystemTable),
+}
+
+/// Which rows of a result are left out as repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distinct {
+    /// None.
+    No,
+    /// Rows whose columns are all equal, NULLs being equal to each other.
+    Rows,
+    /// DISTINCT ON: rows that equal an earlier one in this many leading keys of `order_by`.
+    On(usize),
 }
 
 /// GROUP BY and its aggregates.

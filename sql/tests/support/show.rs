@@ -2,8 +2,8 @@
 
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
-    Bound, ConsumePlan, Ddl, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess, TableSpec, WriteKind,
-    WritePlan,
+    Bound, ConsumePlan, Ddl, Distinct, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess, TableSpec,
+    WriteKind, WritePlan,
 };
 use highwater_sql::value::Value;
 
@@ -68,7 +68,15 @@ fn query(plan: &QueryPlan) -> String {
             aggregate.calls.iter().map(call).collect::<Vec<_>>().join(", ")
         ));
     }
-    lines.push(format!("output {}", plan.projection.iter().map(output).collect::<Vec<_>>().join(", ")));
+    if let Some(having) = &plan.having {
+        lines.push(format!("having {}", expr(having)));
+    }
+    let distinct = match plan.distinct {
+        Distinct::No => String::new(),
+        Distinct::Rows => " distinct".to_owned(),
+        Distinct::On(leading) => format!(" distinct on {leading}"),
+    };
+    lines.push(format!("output{distinct} {}", plan.projection.iter().map(output).collect::<Vec<_>>().join(", ")));
     if !plan.order_by.is_empty() {
         let keys: Vec<String> = plan
             .order_by
