@@ -21,7 +21,7 @@ impl RawNode {
             self.send(from, MessageKind::SnapshotWanted);
             return Ok(());
         }
-        let malformed = |index| Err(StepError::MalformedAppend { group: self.config.group, from, index });
+        let malformed = |index| Err(StepError::MalformedAppend { group: self.group, from, index });
         let mut before = (prev_index, prev_term);
         for entry in &entries {
             if entry.index != before.0.next() || entry.term < before.1 || entry.term > self.term {
@@ -60,7 +60,7 @@ impl RawNode {
             let (at, first) = new;
             if first <= self.log.last() {
                 if first <= known {
-                    return Err(StepError::CommittedConflict { group: self.config.group, from, index: first });
+                    return Err(StepError::CommittedConflict { group: self.group, from, index: first });
                 }
                 self.truncate_after(first.prev());
             }
@@ -83,9 +83,9 @@ impl RawNode {
     /// nobody may claim those that were never given.
     pub(crate) fn truncate_after(&mut self, index: LogIndex) {
         self.log.truncate_after(index);
-        self.outbox.forget_claims_above(index);
+        self.work.outbox.forget_claims_above(index);
         if !self.mutant(65) {
-            for write in &mut self.in_flight {
+            for write in &mut self.work.in_flight {
                 write.last = write.last.min(index);
             }
         }

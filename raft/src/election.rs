@@ -25,7 +25,7 @@ impl RawNode {
 
     /// Whether this replica is a voter that holds what its membership came with.
     pub(crate) fn may_campaign(&self) -> bool {
-        self.membership.is_voter(self.config.id) && self.log.installing().is_none()
+        self.membership.is_voter(self.id) && self.log.installing().is_none()
     }
 
     /// Begins an election, or notes that it is due.
@@ -35,10 +35,10 @@ impl RawNode {
         }
         if self.log.change_may_be_unapplied() && !self.mutant(67) {
             self.election_elapsed = 0;
-            self.campaign_due = Some(why);
+            self.work.campaign_due = Some(why);
             return;
         }
-        self.campaign_due = None;
+        self.work.campaign_due = None;
         match why {
             Campaign::Ordinary if self.mutant(38) => self.become_candidate(why),
             Campaign::Ordinary => self.become_pre_candidate(),
@@ -48,7 +48,7 @@ impl RawNode {
 
     /// Begins the election that waited for something to be applied.
     pub(crate) fn hup_when_applied(&mut self) {
-        if let Some(why) = self.campaign_due
+        if let Some(why) = self.work.campaign_due
             && self.role == Role::Follower
             && !self.log.change_may_be_unapplied()
         {
@@ -58,7 +58,7 @@ impl RawNode {
 
     fn become_pre_candidate(&mut self) {
         self.begin_votes(Role::PreCandidate);
-        self.votes.push((self.config.id, true));
+        self.work.votes.push((self.id, true));
         if self.vote_count() == VoteCount::Won {
             // A sole voter need not ask.
             self.become_candidate(Campaign::Ordinary);
@@ -73,8 +73,8 @@ impl RawNode {
 
     fn become_candidate(&mut self, why: Campaign) {
         self.term = self.term.next();
-        self.vote = Some(self.config.id);
-        self.outbox.forget_claims();
+        self.vote = Some(self.id);
+        self.work.outbox.forget_claims();
         self.begin_votes(Role::Candidate);
         let (last_index, last_term) = (self.log.last(), self.log.last_term());
         let transfer = why == Campaign::Transfer;
@@ -88,14 +88,14 @@ impl RawNode {
         self.fail_reads();
         self.role = role;
         self.leader = None;
-        self.votes.clear();
+        self.work.votes.clear();
         self.election_elapsed = 0;
         self.draw_election_timeout();
     }
 
     fn other_voters(&self) -> Vec<NodeId> {
         let mut voters = self.membership.members();
-        voters.retain(|node| *node != self.config.id && self.membership.is_voter(*node));
+        voters.retain(|node| *node != self.id && self.membership.is_voter(*node));
         voters
     }
 
@@ -105,19 +105,19 @@ impl RawNode {
         if term > self.term {
             self.term = term;
             self.vote = None;
-            self.outbox.forget_claims();
+            self.work.outbox.forget_claims();
         }
         self.role = Role::Follower;
         self.leader = leader;
-        self.votes.clear();
+        self.work.votes.clear();
         self.peers.clear();
         self.log.keep_from(LogIndex(u64::MAX));
         self.appends_due = false;
         self.term_start = LogIndex(0);
-        self.transfer = None;
-        self.campaign_due = None;
-        self.log_reads.clear();
-        self.snapshots_wanted.clear();
+        self.work.transfer = None;
+        self.work.campaign_due = None;
+        self.work.log_reads.clear();
+        self.work.snapshots_wanted.clear();
         self.election_elapsed = 0;
         self.heartbeat_elapsed = 0;
         self.draw_election_timeout();
@@ -125,8 +125,8 @@ impl RawNode {
 
     fn become_leader(&mut self) {
         self.role = Role::Leader;
-        self.leader = Some(self.config.id);
-        self.votes.clear();
+        self.leader = Some(self.id);
+        self.work.votes.clear();
         self.election_elapsed = 0;
         self.heartbeat_elapsed = 0;
         // Whatever is in the log might hold a change that is not applied yet.
@@ -141,7 +141,7 @@ impl RawNode {
 
     pub(crate) fn other_members(&self) -> Vec<NodeId> {
         let mut members = self.membership.members();
-        members.retain(|node| *node != self.config.id);
+        members.retain(|node| *node != self.id);
         members
     }
 
@@ -206,16 +206,16 @@ impl RawNode {
         self.commit_to(index);
         if self.role != Role::Follower && self.log.change_may_be_unapplied() {
             self.become_follower(self.term, None);
-            self.campaign_due = Some(Campaign::Ordinary);
+            self.work.campaign_due = Some(Campaign::Ordinary);
         }
     }
 
     /// The answer to a (pre-)vote of this replica.
     pub(crate) fn take_vote(&mut self, from: NodeId, role: Role, granted: bool) {
-        if self.role != role || self.votes.iter().any(|(node, _)| *node == from) {
+        if self.role != role || self.work.votes.iter().any(|(node, _)| *node == from) {
             return;
         }
-        self.votes.push((from, granted));
+        self.work.votes.push((from, granted));
         if !granted {
             self.tell_commit(from);
         }
@@ -224,7 +224,7 @@ impl RawNode {
 
     /// Term and vote became durable: counts the own vote, if it is for this very candidacy.
     pub(crate) fn count_own_vote(&mut self) {
-        let id = self.config.id;
+        let id = self.id;
         if self.role == Role::Candidate && self.durable_vote == (self.term, Some(id)) {
             self.take_vote(id, Role::Candidate, true);
         }
@@ -241,9 +241,10 @@ impl RawNode {
     }
 
     fn vote_count(&self) -> VoteCount {
-        let answer = |node: NodeId| self.votes.iter().find(|(voter, _)| *voter == node).map(|(_, granted)| *granted);
+        let answer =
+            |node: NodeId| self.work.votes.iter().find(|(voter, _)| *voter == node).map(|(_, granted)| *granted);
         if self.mutant(36) && self.membership.is_joint() {
-            let mut new = self.membership.clone();
+            let mut new = crate::membership::Membership::clone(&self.membership);
             new.outgoing.clear();
             return new.count(answer);
         }

@@ -43,34 +43,27 @@ impl RawNode {
         true
     }
 
-    /// Sleeps from now on, and keeps no memory for what it may have to do again.
+    /// Sleeps from now on. What it has memory for and does not need goes when the call ends.
     fn fall_asleep(&mut self) {
         self.sleep = Sleep(true);
-        self.votes = Vec::new();
+        self.work.votes.clear();
         self.peers.shrink_to_fit();
         self.peers.iter_mut().for_each(|peer| peer.inflights.shrink());
-        self.in_flight.shrink_to_fit();
         self.log.shrink();
-        self.reads.shrink();
-        self.outbox.shrink();
-        self.log_reads.shrink_to_fit();
-        self.read_states.shrink_to_fit();
-        self.failed_reads.shrink_to_fit();
-        self.snapshots_wanted.shrink_to_fit();
     }
 
     fn is_idle(&self, down: &[NodeId]) -> bool {
         let log = &self.log;
         let last = log.last();
         let at_rest = [log.commit(), log.persisted(), log.applied()].iter().all(|mark| *mark == last);
-        let nothing_waits = self.in_flight.is_empty()
+        let nothing_waits = self.work.in_flight.is_empty()
             && !self.has_ready()
-            && self.reads.waiting() == 0
-            && self.transfer.is_none()
+            && self.work.reads.waiting() == 0
+            && self.work.transfer.is_none()
             && !self.membership.is_joint();
         let down = if self.mutant(48) { &[] } else { down };
         let holds_all = |node: NodeId| {
-            node == self.config.id
+            node == self.id
                 || self.peer(node).is_some_and(|peer| peer.matched == last && peer.state == ProgressState::Replicate)
         };
         let all = self.peers.iter().all(|peer| holds_all(peer.id) || down.contains(&peer.id));
@@ -93,13 +86,13 @@ impl RawNode {
     /// the group.
     #[must_use]
     pub fn read_round(&self) -> ReadRound {
-        self.reads.round()
+        self.read_round
     }
 
     /// The leader sleeps, and had this replica's word that it holds everything up to `index`, all of it committed.
     pub(crate) fn take_hibernate(&mut self, from: NodeId, index: LogIndex) {
         // Who waits for an answer goes on counting, or a lost question would never be given up.
-        if self.log.last() == index && !self.reads.has_forwarded() {
+        if self.log.last() == index && !self.work.reads.has_forwarded() {
             self.commit_to(index);
             self.fall_asleep();
         } else {

@@ -46,7 +46,7 @@ impl RawNode {
             format!("handed over {} is above persisted {}", log.handed_over(), log.persisted())
         })?;
         holds(log.commit() <= last, || format!("commit {} is above last {last}", log.commit()))?;
-        let alone = self.role == Role::Leader && self.membership.voters() == [self.config.id];
+        let alone = self.role == Role::Leader && self.membership.voters() == [self.id];
         holds(!alone || self.membership.is_joint() || log.commit() <= log.persisted(), || {
             format!("a sole voter's commit {} is above its persisted {}", log.commit(), log.persisted())
         })?;
@@ -63,8 +63,8 @@ impl RawNode {
     }
 
     fn role_invariants(&self) -> Result<(), InvariantViolation> {
-        let own_vote = self.vote == Some(self.config.id);
-        let may_lead = self.membership.is_voter(self.config.id);
+        let own_vote = self.vote == Some(self.id);
+        let may_lead = self.membership.is_voter(self.id);
         holds(self.durable_vote.0 <= self.term, || {
             format!("durable term {} is above {}", self.durable_vote.0, self.term)
         })?;
@@ -73,7 +73,7 @@ impl RawNode {
                 "a pre-candidate is a voter and knows no leader".to_owned()
             })?,
             Role::Follower => {
-                holds(self.leader != Some(self.config.id), || "a follower takes itself for the leader".to_owned())?;
+                holds(self.leader != Some(self.id), || "a follower takes itself for the leader".to_owned())?;
             }
             Role::Candidate => {
                 holds(own_vote && self.leader.is_none(), || {
@@ -81,9 +81,7 @@ impl RawNode {
                 })?;
             }
             Role::Leader => {
-                holds(self.leader == Some(self.config.id) && own_vote, || {
-                    "a leader knows and voted for itself".to_owned()
-                })?;
+                holds(self.leader == Some(self.id) && own_vote, || "a leader knows and voted for itself".to_owned())?;
                 holds(self.durable_vote == (self.term, self.vote), || "a leader's vote is not durable".to_owned())?;
                 holds(self.log.last() >= self.term_start && self.term_start > LogIndex(0), || {
                     format!("a leader's term starts at {}, its log ends at {}", self.term_start, self.log.last())
@@ -96,18 +94,19 @@ impl RawNode {
         self.read_invariants()?;
         self.peer_invariants()?;
         let in_order = self
+            .work
             .in_flight
             .iter()
-            .zip(self.in_flight.iter().skip(1))
+            .zip(self.work.in_flight.iter().skip(1))
             .all(|(a, b)| a.number < b.number && a.last <= b.last);
         holds(in_order, || "readies in flight are out of order".to_owned())?;
-        holds(self.in_flight.back().is_none_or(|newest| newest.last <= self.log.given()), || {
+        holds(self.work.in_flight.back().is_none_or(|newest| newest.last <= self.log.given()), || {
             "a ready in flight holds what was not given".to_owned()
         })
     }
 
     fn read_invariants(&self) -> Result<(), InvariantViolation> {
-        let reads = &self.reads;
+        let reads = &self.work.reads;
         let leads = self.role == Role::Leader;
         holds(!reads.has_postponed() || (leads && !self.committed_in_own_term()), || {
             "reads are put off although they could be begun".to_owned()
@@ -120,11 +119,11 @@ impl RawNode {
 
     fn peer_invariants(&self) -> Result<(), InvariantViolation> {
         if self.role != Role::Leader {
-            return holds(self.peers.is_empty() && self.transfer.is_none(), || {
+            return holds(self.peers.is_empty() && self.work.transfer.is_none(), || {
                 "who does not lead keeps the progress of others".to_owned()
             });
         }
-        let (last, limits) = (self.log.last(), self.limits());
+        let (last, limits) = (self.log.last(), self.window());
         for peer in &self.peers {
             let window = &peer.inflights;
             holds(peer.matched < peer.next && peer.matched <= last && peer.next <= last.next(), || {
@@ -145,7 +144,7 @@ impl RawNode {
 
     /// Bytes of one message at most: an entry that is alone may be larger than the limit.
     fn largest_message(&self) -> usize {
-        self.config.max_message_bytes.max(self.config.max_uncommitted_bytes).saturating_add(1)
+        self.limits.max_message_bytes.max(self.limits.max_uncommitted_bytes).saturating_add(1)
     }
 
     fn tail_invariants(&self) -> Result<(), InvariantViolation> {

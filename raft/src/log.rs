@@ -13,8 +13,37 @@ use bytes::Bytes;
 use crate::bounds::LogBounds;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{LogIndex, Term};
+use crate::on_demand::{Empty, OnDemand};
 use crate::ready::Committed;
 use crate::terms::{TermRun, TermRuns};
+
+/// The part of a log that is in memory.
+#[derive(Clone, Debug)]
+struct Held {
+    tail: VecDeque<Entry>,
+    /// Hand-overs that are not wholly applied: their last index and the budget that they hold.
+    in_apply: VecDeque<(LogIndex, usize)>,
+    /// Changes of membership above the applied index, of this life.
+    changes: VecDeque<LogIndex>,
+}
+
+impl Held {
+    const fn new() -> Self {
+        Self { tail: VecDeque::new(), in_apply: VecDeque::new(), changes: VecDeque::new() }
+    }
+}
+
+impl Empty for Held {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn new_empty() -> Self {
+        Self::new()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tail.is_empty() && self.in_apply.is_empty() && self.changes.is_empty()
+    }
+}
 
 /// The log in memory.
 #[derive(Clone, Debug)]
@@ -22,7 +51,8 @@ pub(crate) struct RaftLog {
     first: LogIndex,
     last: LogIndex,
     terms: TermRuns,
-    tail: VecDeque<Entry>,
+    /// What is in memory of it.
+    held: OnDemand<Held>,
     /// Last index given to the driver to persist.
     given: LogIndex,
     persisted: LogIndex,
@@ -31,9 +61,7 @@ pub(crate) struct RaftLog {
     applied: LogIndex,
     /// Bytes of the tail's entries above `commit`.
     uncommitted_bytes: usize,
-    /// Hand-overs that are not wholly applied: their last index and the budget that they hold.
-    in_apply: VecDeque<(LogIndex, usize)>,
-    /// Sum of those budgets.
+    /// Sum of the budgets of what is being applied.
     in_apply_bytes: usize,
     /// A snapshot that is being installed ends here.
     installing: Option<LogIndex>,
@@ -45,8 +73,6 @@ pub(crate) struct RaftLog {
     max_retained: usize,
     /// Entries of earlier lives end here: which of them are changes of membership is not known.
     stored_before: LogIndex,
-    /// Changes of membership above the applied index, of this life.
-    changes: VecDeque<LogIndex>,
     /// See [`Self::skip_one`].
     skips: bool,
 }
@@ -59,30 +85,30 @@ impl RaftLog {
             first: bounds.first,
             last: bounds.last,
             terms: bounds.terms,
-            tail: VecDeque::new(),
+            held: OnDemand::default(),
             given: bounds.last,
             persisted: bounds.last,
             commit,
             handed_over: applied,
             applied,
             uncommitted_bytes: 0,
-            in_apply: VecDeque::new(),
             in_apply_bytes: 0,
             installing: None,
             tail_bytes: 0,
             wanted_from: LogIndex(u64::MAX),
             max_retained,
-            changes: VecDeque::new(),
             skips: false,
         }
     }
 
     /// Keeps no more memory than it needs.
     pub(crate) fn shrink(&mut self) {
-        self.tail.shrink_to_fit();
-        self.in_apply.shrink_to_fit();
-        self.changes.shrink_to_fit();
         self.terms.shrink();
+    }
+
+    /// Lets go of memory in which nothing is.
+    pub(crate) fn tidy(&mut self) {
+        self.held.tidy();
     }
 
     pub(crate) fn first(&self) -> LogIndex {
@@ -122,7 +148,7 @@ impl RaftLog {
     }
 
     pub(crate) fn tail(&self) -> &VecDeque<Entry> {
-        &self.tail
+        &self.held.tail
     }
 
     pub(crate) fn terms(&self) -> &TermRuns {
@@ -142,12 +168,12 @@ impl RaftLog {
     /// Whether a committed entry that is not applied here might change the membership.
     pub(crate) fn change_may_be_unapplied(&self) -> bool {
         self.applied < self.commit.min(self.stored_before)
-            || self.changes.front().is_some_and(|change| *change <= self.commit)
+            || self.held.changes.front().is_some_and(|change| *change <= self.commit)
     }
 
     /// The first change of membership that is not applied, of this life.
     pub(crate) fn next_change(&self) -> Option<LogIndex> {
-        self.changes.front().copied()
+        self.held.changes.front().copied()
     }
 
     /// Whether a log that ends at `last`, of `last_term`, holds at least as much as this one (section 5.4.1).
@@ -173,22 +199,22 @@ impl RaftLog {
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(entry.size());
         self.tail_bytes = self.tail_bytes.saturating_add(entry.size().max(1));
         if entry.kind == EntryKind::ConfChange {
-            self.changes.push_back(entry.index);
+            self.held.changes.push_back(entry.index);
         }
         self.last = entry.index;
-        self.tail.push_back(entry);
+        self.held.tail.push_back(entry);
     }
 
     /// Drops the entries above `index`, which is not below the commit index. What was given of them to persist counts as
     /// not given: the same indexes come again.
     pub(crate) fn truncate_after(&mut self, index: LogIndex) {
-        while let Some(entry) = self.tail.pop_back_if(|entry| entry.index > index) {
+        while let Some(entry) = self.held.tail.pop_back_if(|entry| entry.index > index) {
             self.tail_bytes = self.tail_bytes.saturating_sub(entry.size().max(1));
             if entry.index > self.commit {
                 self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(entry.size());
             }
         }
-        while self.changes.pop_back_if(|change| *change > index).is_some() {}
+        while self.held.changes.pop_back_if(|change| *change > index).is_some() {}
         self.terms.truncate_after(index);
         self.last = index;
         self.given = self.given.min(index);
@@ -199,9 +225,9 @@ impl RaftLog {
     /// Replaces everything by a snapshot that ends at `index`, of `term`, above the commit index. It counts as persisted and
     /// applied when it is [installed](Self::installed).
     pub(crate) fn replace_by_snapshot(&mut self, index: LogIndex, term: Term) {
-        self.tail.clear();
-        self.changes.clear();
-        self.in_apply.clear();
+        self.held.tail.clear();
+        self.held.changes.clear();
+        self.held.in_apply.clear();
         self.terms = TermRuns::new(vec![TermRun { first: index, term }]).unwrap_or_default();
         (self.tail_bytes, self.uncommitted_bytes, self.in_apply_bytes) = (0, 0, 0);
         self.first = index.next();
@@ -229,7 +255,7 @@ impl RaftLog {
         if next > self.last {
             return Some(Vec::new());
         }
-        if self.tail.front().is_none_or(|entry| entry.index > next) {
+        if self.held.tail.front().is_none_or(|entry| entry.index > next) {
             return None;
         }
         let mut bytes = 0_usize;
@@ -300,7 +326,7 @@ impl RaftLog {
         }
         let first = self.handed_over.next();
         let end = self.commit.min(self.persisted);
-        let in_memory = self.tail.front().map_or(end.next(), |entry| entry.index);
+        let in_memory = self.held.tail.front().map_or(end.next(), |entry| entry.index);
         let stored = first < in_memory;
         let mut bytes = 0_usize;
         let entries: Vec<Entry> = self
@@ -314,7 +340,7 @@ impl RaftLog {
             .collect();
         let last = entries.last().map_or(end.min(in_memory.prev()), |entry| entry.index);
         let budget = if stored { max_bytes } else { entries.iter().map(|entry| entry.size().max(1)).sum() };
-        self.in_apply.push_back((last, budget));
+        self.held.in_apply.push_back((last, budget));
         self.in_apply_bytes = self.in_apply_bytes.saturating_add(budget);
         self.handed_over = last;
         self.trim();
@@ -324,8 +350,8 @@ impl RaftLog {
     /// Everything up to `index` is applied; it was handed over.
     pub(crate) fn applied_up_to(&mut self, index: LogIndex) {
         self.applied = index;
-        while self.changes.pop_front_if(|change| *change <= index).is_some() {}
-        while let Some((_, budget)) = self.in_apply.pop_front_if(|(last, _)| *last <= index) {
+        while self.held.changes.pop_front_if(|change| *change <= index).is_some() {}
+        while let Some((_, budget)) = self.held.in_apply.pop_front_if(|(last, _)| *last <= index) {
             self.in_apply_bytes = self.in_apply_bytes.saturating_sub(budget);
         }
     }
@@ -335,7 +361,7 @@ impl RaftLog {
         if first > self.first {
             self.first = first;
             self.terms.forget_before(first.prev());
-            while let Some(entry) = self.tail.pop_front_if(|entry| entry.index < first) {
+            while let Some(entry) = self.held.tail.pop_front_if(|entry| entry.index < first) {
                 self.tail_bytes = self.tail_bytes.saturating_sub(entry.size().max(1));
             }
         }
@@ -343,20 +369,20 @@ impl RaftLog {
 
     /// The entries in memory above `index`.
     fn tail_after(&self, index: LogIndex) -> impl Iterator<Item = &Entry> {
-        let skipped = self.tail.front().map_or(0, |entry| index.next().0.saturating_sub(entry.index.0));
-        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.tail.len());
-        self.tail.range(skipped..)
+        let skipped = self.held.tail.front().map_or(0, |entry| index.next().0.saturating_sub(entry.index.0));
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.held.tail.len());
+        self.held.tail.range(skipped..)
     }
 
     fn trim(&mut self) {
         let done = self.persisted.min(self.handed_over);
-        while let Some(entry) = self.tail.front() {
+        while let Some(entry) = self.held.tail.front() {
             let wanted = entry.index >= self.wanted_from && self.tail_bytes <= self.max_retained;
             if entry.index > done || wanted {
                 return;
             }
             self.tail_bytes = self.tail_bytes.saturating_sub(entry.size().max(1));
-            self.tail.pop_front();
+            self.held.tail.pop_front();
         }
     }
 }

@@ -1,23 +1,20 @@
 //! One replica of one group: its state, how it starts, and what it shows. What it does is in the files by concern, one per
 //! section of the protocol.
 
-use std::collections::VecDeque;
+use std::rc::Rc;
 
 use crate::bounds::LogBounds;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::entry::{HardState, Role, SoftState};
 use crate::error::RaftError;
 use crate::hibernation::Sleep;
-use crate::ids::{GroupId, LogIndex, NodeId, ReadContext, ReadyNumber, Term};
+use crate::ids::{GroupId, LogIndex, NodeId, ReadContext, ReadRound, ReadyNumber, Term};
 use crate::log::RaftLog;
 use crate::membership::Membership;
-use crate::message::SnapshotMeta;
-use crate::outbox::Outbox;
+use crate::on_demand::OnDemand;
 use crate::progress::{Peer, PeerStatus};
-use crate::read::Reads;
-use crate::ready::{InFlight, LogRead, ReadState};
 use crate::trace::Trace;
-use crate::transfer::Transfer;
+use crate::work::Work;
 
 /// Terms above this are damage, not history: at one election per microsecond it takes 292,000 years to get there.
 const MAX_PLAUSIBLE_TERM: Term = Term(u64::MAX / 2);
@@ -25,22 +22,25 @@ const MAX_PLAUSIBLE_TERM: Term = Term(u64::MAX / 2);
 /// One replica of one group. See the crate's page for how it is driven.
 #[derive(Debug)]
 pub struct RawNode {
-    pub(crate) config: Config,
+    pub(crate) id: NodeId,
+    pub(crate) group: GroupId,
+    pub(crate) seed: u64,
+    pub(crate) limits: Rc<Limits>,
+    #[cfg(feature = "mutants")]
+    planted: u32,
     pub(crate) term: Term,
     pub(crate) vote: Option<NodeId>,
     pub(crate) role: Role,
     pub(crate) leader: Option<NodeId>,
     pub(crate) log: RaftLog,
     /// Who belongs to the group as of the last change that was applied or snapshot that was installed.
-    pub(crate) membership: Membership,
+    pub(crate) membership: Rc<Membership>,
     /// The last change of membership that was told applied; what the log still counts as unapplied may be older.
     pub(crate) changed_at: LogIndex,
     /// Leader: no change of membership is proposed before this is applied.
     pub(crate) pending_change: LogIndex,
     /// Index of the no-op that opened this replica's own term as leader; 0 when it does not lead.
     pub(crate) term_start: LogIndex,
-    /// Answers to this (pre-)candidate.
-    pub(crate) votes: Vec<(NodeId, bool)>,
     /// Leader: the other members, ascending.
     pub(crate) peers: Vec<Peer>,
     /// Leader: some peer may be due for an append.
@@ -50,25 +50,17 @@ pub struct RawNode {
     pub(crate) election_timeout: u32,
     pub(crate) timeouts_drawn: u64,
     pub(crate) heartbeat_elapsed: u32,
-    /// Campaign as soon as what is known to be committed is applied.
-    pub(crate) campaign_due: Option<Campaign>,
-    pub(crate) transfer: Option<Transfer>,
     pub(crate) sleep: Sleep,
-    pub(crate) outbox: Outbox,
-    pub(crate) reads: Reads,
+    /// What is under way; nothing while it sleeps.
+    pub(crate) work: OnDemand<Work>,
+    /// The newest round of reads that was begun.
+    pub(crate) read_round: ReadRound,
     /// What the last ready told.
     pub(crate) told_hard_state: HardState,
     pub(crate) told_soft_state: SoftState,
     /// Term and vote that are durable.
     pub(crate) durable_vote: (Term, Option<NodeId>),
     pub(crate) last_ready: ReadyNumber,
-    pub(crate) in_flight: VecDeque<InFlight>,
-    /// A snapshot to install, not given to the driver yet.
-    pub(crate) snapshot: Option<SnapshotMeta>,
-    pub(crate) snapshots_wanted: Vec<NodeId>,
-    pub(crate) log_reads: Vec<LogRead>,
-    pub(crate) read_states: Vec<ReadState>,
-    pub(crate) failed_reads: Vec<ReadContext>,
     pub(crate) last_read: Option<ReadContext>,
     pub(crate) trace: Trace,
 }
@@ -129,7 +121,7 @@ impl RawNode {
     /// [`RaftError::InvalidConfig`], and [`RaftError::InconsistentStorage`] when log,
     /// hard state and applied index contradict each other: a log that was lost or cut must not be continued.
     pub fn restart(
-        mut config: Config,
+        config: Config,
         hard_state: HardState,
         bounds: LogBounds,
         applied: LogIndex,
@@ -168,36 +160,32 @@ impl RawNode {
             vote: hard_state.vote,
             role: Role::Follower,
             leader: None,
-            log: RaftLog::restored(bounds, commit, applied, config.max_retained_bytes),
-            membership: std::mem::take(&mut config.membership),
+            log: RaftLog::restored(bounds, commit, applied, config.limits.max_retained_bytes),
+            id: config.id,
+            group: config.group,
+            seed: config.random_seed,
+            limits: config.limits,
+            #[cfg(feature = "mutants")]
+            planted: config.mutant,
+            membership: config.membership,
             changed_at: LogIndex(0),
             pending_change: LogIndex(0),
             term_start: LogIndex(0),
-            votes: Vec::new(),
             peers: Vec::new(),
             appends_due: false,
             election_elapsed: 0,
             election_timeout: 0,
             timeouts_drawn: 0,
             heartbeat_elapsed: 0,
-            campaign_due: None,
-            transfer: None,
             sleep: Sleep::default(),
-            outbox: Outbox::default(),
-            reads: Reads::default(),
+            work: OnDemand::default(),
+            read_round: ReadRound(0),
             told_hard_state: HardState { commit, ..hard_state },
             told_soft_state: SoftState { role: Role::Follower, leader: None },
             durable_vote: (hard_state.term, hard_state.vote),
             last_ready: ReadyNumber(0),
-            in_flight: VecDeque::new(),
-            snapshot: None,
-            snapshots_wanted: Vec::new(),
-            log_reads: Vec::new(),
-            read_states: Vec::new(),
-            failed_reads: Vec::new(),
             last_read: None,
             trace: Trace::default(),
-            config,
         };
         node.draw_election_timeout();
         node.stepped("restart");
@@ -240,8 +228,8 @@ impl RawNode {
     #[must_use]
     pub fn status(&self) -> Status {
         Status {
-            id: self.config.id,
-            group: self.config.group,
+            id: self.id,
+            group: self.group,
             role: self.role,
             leader: self.leader,
             term: self.term,
@@ -254,7 +242,7 @@ impl RawNode {
             applied: self.log.applied(),
             uncommitted_bytes: self.log.uncommitted_bytes(),
             hibernating: self.sleep.is_asleep(),
-            waiting_reads: self.reads.waiting(),
+            waiting_reads: self.work.reads.waiting(),
         }
     }
 
@@ -279,7 +267,7 @@ impl RawNode {
     /// The node to which this leader is handing its leadership.
     #[must_use]
     pub fn transferring_to(&self) -> Option<NodeId> {
-        self.transfer.map(|transfer| transfer.to)
+        self.work.transfer.map(|transfer| transfer.to)
     }
 
     /// Sends one line of JSON per transition to `hook`, from now on. For traces and simulation; costs nothing unset.
@@ -290,7 +278,7 @@ impl RawNode {
     /// Whether planted bug `number` is switched on.
     #[cfg(feature = "mutants")]
     pub(crate) fn mutant(&self, number: u32) -> bool {
-        self.config.mutant == number
+        self.planted == number
     }
 
     /// Whether planted bug `number` is switched on: never in this build.
@@ -308,9 +296,13 @@ impl RawNode {
         }
     }
 
-    /// Ends every entry point that changed something: traces it and, in debug builds and simulation, checks the invariants.
+    /// Ends every entry point that changed something: traces it, lets go of memory that a sleeper need not have and, in debug builds and simulation, checks the invariants.
     pub(crate) fn stepped(&mut self, event: &'static str) {
         self.traced(event);
+        if self.sleep.is_asleep() {
+            self.work.tidy();
+            self.log.tidy();
+        }
         #[cfg(debug_assertions)]
         {
             let checked = self.step_invariants();

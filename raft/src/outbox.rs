@@ -16,21 +16,19 @@ struct Claim {
 }
 
 /// The queues.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     now: Vec<Message>,
     claims: Vec<Claim>,
 }
 
 impl Outbox {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.now.is_empty() && self.claims.is_empty()
+    pub(crate) const fn new() -> Self {
+        Self { now: Vec::new(), claims: Vec::new() }
     }
 
-    /// Keeps no more memory than it needs.
-    pub(crate) fn shrink(&mut self) {
-        self.now.shrink_to_fit();
-        self.claims.shrink_to_fit();
+    pub(crate) fn is_empty(&self) -> bool {
+        self.now.is_empty() && self.claims.is_empty()
     }
 
     /// A new term began: what was to be said in earlier ones is stale, and would be said without ever having been durable.
@@ -51,7 +49,7 @@ impl RawNode {
         if self.durable_vote.0 == self.term {
             self.post(message);
         } else {
-            self.outbox.claims.push(Claim { last: LogIndex(0), message });
+            self.work.outbox.claims.push(Claim { last: LogIndex(0), message });
         }
     }
 
@@ -69,7 +67,7 @@ impl RawNode {
         if durable || self.mutant(4) {
             self.post(message);
         } else {
-            self.outbox.claims.push(Claim { last, message });
+            self.work.outbox.claims.push(Claim { last, message });
         }
     }
 
@@ -83,17 +81,17 @@ impl RawNode {
         if durable || (self.mutant(2) && granted) || (self.mutant(61) && !granted) {
             self.post(message);
         } else {
-            self.outbox.claims.push(Claim { last, message });
+            self.work.outbox.claims.push(Claim { last, message });
         }
     }
 
     fn message(&self, to: NodeId, term: Term, kind: MessageKind) -> Message {
-        Message { group: self.config.group, from: self.config.id, to, term, kind }
+        Message { group: self.group, from: self.id, to, term, kind }
     }
 
     fn post(&mut self, message: Message) {
         self.trace.message("send", &message);
-        self.outbox.now.push(message);
+        self.work.outbox.now.push(message);
     }
 
     /// What a ready takes along: messages to send at once, and those to send after its write
@@ -101,17 +99,17 @@ impl RawNode {
     pub(crate) fn take_messages(&mut self, writes: bool) -> (Vec<Message>, Vec<Message>) {
         let given = self.log.given();
         let mut after = Vec::new();
-        if !self.outbox.claims.is_empty() {
+        if !self.work.outbox.claims.is_empty() {
             let (due, later) =
-                std::mem::take(&mut self.outbox.claims).into_iter().partition(|claim| claim.last <= given);
-            self.outbox.claims = later;
+                std::mem::take(&mut self.work.outbox.claims).into_iter().partition(|claim| claim.last <= given);
+            self.work.outbox.claims = later;
             after = Vec::from_iter(due.into_iter().map(|claim: Claim| claim.message));
             for message in &after {
                 self.trace.message("send", message);
             }
         }
-        let mut now = std::mem::take(&mut self.outbox.now);
-        if !writes && self.in_flight.is_empty() {
+        let mut now = std::mem::take(&mut self.work.outbox.now);
+        if !writes && self.work.in_flight.is_empty() {
             now.append(&mut after);
         }
         (now, after)

@@ -109,7 +109,7 @@ impl Peer {
     }
 
     /// Whether a leader whose log ends at `last`, with commit index `commit`, has something for it now.
-    pub(crate) fn is_due(&self, last: LogIndex, commit: LogIndex, limits: Limits) -> bool {
+    pub(crate) fn is_due(&self, last: LogIndex, commit: LogIndex, limits: Window) -> bool {
         match self.state {
             ProgressState::Probe => !self.probe_sent && self.reading.is_none(),
             ProgressState::Snapshot(_) => false,
@@ -135,7 +135,7 @@ impl Peer {
 
 /// The limits of a window.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Window {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
@@ -148,7 +148,7 @@ pub(crate) struct Inflights {
 }
 
 impl Inflights {
-    pub(crate) fn is_full(&self, limits: Limits) -> bool {
+    pub(crate) fn is_full(&self, limits: Window) -> bool {
         self.sent.len() >= limits.messages || self.bytes >= limits.bytes
     }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_window_is_full_by_messages_or_by_bytes_and_takes_one_message_always() {
-        let limits = Limits { messages: 2, bytes: 10 };
+        let limits = Window { messages: 2, bytes: 10 };
         let mut window = Inflights::default();
         assert!(!window.is_full(limits));
         window.add(LogIndex(3), 100);

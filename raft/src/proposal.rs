@@ -17,7 +17,7 @@ impl RawNode {
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader { leader: self.leader });
         }
-        if let Some(transfer) = self.transfer {
+        if let Some(transfer) = self.work.transfer {
             return Err(ProposeError::Transferring { to: transfer.to });
         }
         self.check_room(data.len())?;
@@ -29,7 +29,7 @@ impl RawNode {
     }
 
     pub(crate) fn check_room(&self, size: usize) -> Result<(), ProposeError> {
-        let limit = self.config.max_uncommitted_bytes;
+        let limit = self.limits.max_uncommitted_bytes;
         if size > limit {
             return Err(ProposeError::EntryTooLarge { size, limit });
         }
@@ -46,7 +46,7 @@ impl RawNode {
         if self.role != Role::Leader {
             return;
         }
-        let id = self.config.id;
+        let id = self.id;
         let own = if self.mutant(11) { self.log.last() } else { self.log.persisted() };
         let held = |node: NodeId| {
             if node == id { own } else { self.peer(node).map_or(LogIndex(0), |peer| peer.matched) }
@@ -60,7 +60,7 @@ impl RawNode {
 
     fn quorum_index(&self, held: impl Fn(NodeId) -> LogIndex) -> LogIndex {
         let planted = self.mutant(10) || self.mutant(36) || self.mutant(60);
-        let mut membership = planted.then(|| self.membership.clone());
+        let mut membership = planted.then(|| crate::membership::Membership::clone(&self.membership));
         let Some(changed) = &mut membership else { return self.membership.reached(held) };
         if self.mutant(36) {
             changed.outgoing.clear();

@@ -15,6 +15,7 @@ use crate::ids::{LogIndex, NodeId, ReadContext, ReadRound};
 use crate::message::MessageKind;
 use crate::node::RawNode;
 use crate::ready::ReadState;
+use crate::work::Work;
 
 /// Who asked.
 #[derive(Clone, Copy, Debug)]
@@ -40,31 +41,27 @@ struct Forwarded {
 }
 
 /// The reads of one replica that have no answer yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reads {
     postponed: VecDeque<Request>,
     waiting: VecDeque<Waiting>,
-    /// The newest round that was begun.
-    round: ReadRound,
-    /// A read waits for the round after it.
+    /// A read waits for the round after the newest that was begun.
     unsent: bool,
     forwarded: VecDeque<Forwarded>,
 }
 
 impl Reads {
+    pub(crate) const fn new() -> Self {
+        Self { postponed: VecDeque::new(), waiting: VecDeque::new(), unsent: false, forwarded: VecDeque::new() }
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.postponed.len().saturating_add(self.waiting.len()).saturating_add(self.forwarded.len())
     }
 
-    /// Keeps no more memory than it needs.
-    pub(crate) fn shrink(&mut self) {
-        self.postponed.shrink_to_fit();
-        self.waiting.shrink_to_fit();
-        self.forwarded.shrink_to_fit();
-    }
-
-    pub(crate) fn round(&self) -> ReadRound {
-        self.round
+    /// Whether nobody waits, and no round is to be begun.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting() == 0 && !self.unsent
     }
 
     pub(crate) fn has_unsent_round(&self) -> bool {
@@ -102,18 +99,18 @@ impl RawNode {
         if let Some(last) = self.last_read.filter(|last| context <= *last) {
             return Err(ReadError::StaleContext { context, last });
         }
-        let limit = self.config.max_pending_reads;
-        if self.reads.waiting().saturating_add(self.read_states.len()) >= limit {
+        let limit = self.limits.max_pending_reads;
+        if self.work.reads.waiting().saturating_add(self.work.read_states.len()) >= limit {
             return Err(ReadError::TooManyPending { limit });
         }
         self.wake();
         self.last_read = Some(context);
-        let life = self.config.random_seed;
+        let life = self.seed;
         if let Some(leader) = leader {
-            self.reads.forwarded.push_back(Forwarded { context, ticks_left: self.config.election_ticks });
+            self.work.reads.forwarded.push_back(Forwarded { context, ticks_left: self.limits.election_ticks });
             self.send(leader, MessageKind::ReadIndex { life, context });
         } else {
-            self.reads.postponed.push_back(Request { from: self.config.id, life, context });
+            self.work.reads.postponed.push_back(Request { from: self.id, life, context });
             self.release_reads();
         }
         self.stepped("read_index");
@@ -121,26 +118,27 @@ impl RawNode {
     }
 
     pub(crate) fn take_read_index(&mut self, from: NodeId, life: u64, context: ReadContext) {
-        let full = self.reads.waiting().saturating_add(self.read_states.len()) >= self.config.max_pending_reads;
+        let full =
+            self.work.reads.waiting().saturating_add(self.work.read_states.len()) >= self.limits.max_pending_reads;
         if self.role != Role::Leader || full {
             self.send(from, MessageKind::ReadIndexResponse { life, context, index: None });
             return;
         }
-        self.reads.postponed.push_back(Request { from, life, context });
+        self.work.reads.postponed.push_back(Request { from, life, context });
         self.release_reads();
     }
 
     pub(crate) fn take_read_index_response(&mut self, life: u64, context: ReadContext, index: Option<LogIndex>) {
         let reused = self.mutant(21);
         let asked = |forwarded: &Forwarded| reused || forwarded.context == context;
-        if life != self.config.random_seed && !reused && !self.mutant(74) {
+        if life != self.seed && !reused && !self.mutant(74) {
             return;
         }
-        let Some(at) = self.reads.forwarded.iter().position(asked) else { return };
-        let context = self.reads.forwarded.remove(at).map_or(context, |forwarded| forwarded.context);
+        let Some(at) = self.work.reads.forwarded.iter().position(asked) else { return };
+        let context = self.work.reads.forwarded.remove(at).map_or(context, |forwarded| forwarded.context);
         match index {
-            Some(index) => self.read_states.push(ReadState { context, index }),
-            None => self.failed_reads.push(context),
+            Some(index) => self.work.read_states.push(ReadState { context, index }),
+            None => self.work.failed_reads.push(context),
         }
     }
 
@@ -149,20 +147,20 @@ impl RawNode {
         if !(self.committed_in_own_term() || (self.role == Role::Leader && self.mutant(20))) {
             return;
         }
-        let (index, round) = (self.log.commit(), ReadRound(self.reads.round.0.saturating_add(1)));
-        if !self.reads.postponed.is_empty() {
-            self.reads.unsent = true;
+        let (index, round) = (self.log.commit(), ReadRound(self.read_round.0.saturating_add(1)));
+        if !self.work.reads.postponed.is_empty() {
+            self.work.reads.unsent = true;
         }
-        while let Some(request) = self.reads.postponed.pop_front() {
-            self.reads.waiting.push_back(Waiting { request, index, round });
+        while let Some(request) = self.work.reads.postponed.pop_front() {
+            self.work.reads.waiting.push_back(Waiting { request, index, round });
         }
         self.confirm_reads();
     }
 
     /// Begins the round that reads wait for.
     pub(crate) fn begin_read_round(&mut self) {
-        if std::mem::take(&mut self.reads.unsent) {
-            self.reads.round = ReadRound(self.reads.round.0.saturating_add(1));
+        if std::mem::take(&mut self.work.reads.unsent) {
+            self.read_round = ReadRound(self.read_round.0.saturating_add(1));
             self.heartbeat_elapsed = 0;
             self.send_heartbeats();
         }
@@ -170,46 +168,46 @@ impl RawNode {
 
     /// Answers the reads whose round a quorum has confirmed. This leader confirms every round by itself.
     pub(crate) fn confirm_reads(&mut self) {
-        if self.reads.waiting.is_empty() {
+        if self.work.reads.waiting.is_empty() {
             return;
         }
-        let id = self.config.id;
+        let id = self.id;
         let every = ReadRound(u64::MAX);
         let confirmed = |node: NodeId| {
             if node == id { every } else { self.peer(node).map_or(ReadRound(0), |peer| peer.round) }
         };
         let reached = if self.mutant(19) { every } else { self.membership.reached(confirmed) };
-        while let Some(read) = self.reads.waiting.pop_front_if(|read| read.round <= reached) {
+        while let Some(read) = self.work.reads.waiting.pop_front_if(|read| read.round <= reached) {
             let Request { from, life, context } = read.request;
             if from == id {
-                self.read_states.push(ReadState { context, index: read.index });
+                self.work.read_states.push(ReadState { context, index: read.index });
             } else {
                 self.send(from, MessageKind::ReadIndexResponse { life, context, index: Some(read.index) });
             }
         }
-        if self.reads.waiting.is_empty() {
-            self.reads.unsent = false;
+        if self.work.reads.waiting.is_empty() {
+            self.work.reads.unsent = false;
         }
     }
 
     /// The leader changed: what this node asked for is to be asked again.
     pub(crate) fn fail_reads(&mut self) {
-        let id = self.config.id;
-        let reads = &mut self.reads;
+        let id = self.id;
+        let Work { reads, failed_reads, .. } = &mut *self.work;
         let requests = reads.postponed.drain(..).chain(reads.waiting.drain(..).map(|read| read.request));
         let own = requests.filter(|request| request.from == id).map(|request| request.context);
-        self.failed_reads.extend(own);
-        self.failed_reads.extend(reads.forwarded.drain(..).map(|forwarded| forwarded.context));
+        failed_reads.extend(own);
+        failed_reads.extend(reads.forwarded.drain(..).map(|forwarded| forwarded.context));
         reads.unsent = false;
     }
 
     /// One tick of waiting for the leader's answer.
     pub(crate) fn give_up_forwarded_reads(&mut self) {
-        for forwarded in &mut self.reads.forwarded {
+        for forwarded in &mut self.work.reads.forwarded {
             forwarded.ticks_left = forwarded.ticks_left.saturating_sub(1);
         }
-        while let Some(given_up) = self.reads.forwarded.pop_front_if(|forwarded| forwarded.ticks_left == 0) {
-            self.failed_reads.push(given_up.context);
+        while let Some(given_up) = self.work.reads.forwarded.pop_front_if(|forwarded| forwarded.ticks_left == 0) {
+            self.work.failed_reads.push(given_up.context);
         }
     }
 }

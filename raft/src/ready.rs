@@ -113,16 +113,16 @@ impl RawNode {
     pub fn has_ready(&self) -> bool {
         self.log.given() < self.log.last()
             || self.vote_is_untold()
-            || self.snapshot.is_some()
-            || !self.outbox.is_empty()
+            || self.work.snapshot.is_some()
+            || !self.work.outbox.is_empty()
             || self.has_appends()
-            || self.reads.has_unsent_round()
+            || self.work.reads.has_unsent_round()
             || self.soft_state() != self.told_soft_state
-            || self.log.can_hand_over(self.config.max_ready_bytes)
-            || !self.read_states.is_empty()
-            || !self.failed_reads.is_empty()
-            || !self.log_reads.is_empty()
-            || !self.snapshots_wanted.is_empty()
+            || self.log.can_hand_over(self.limits.max_ready_bytes)
+            || !self.work.read_states.is_empty()
+            || !self.work.failed_reads.is_empty()
+            || !self.work.log_reads.is_empty()
+            || !self.work.snapshots_wanted.is_empty()
     }
 
     /// Takes the work that is due. What it gives is not given again: the driver does it, or the node restarts.
@@ -133,8 +133,8 @@ impl RawNode {
         let number = self.last_ready;
 
         let vote_changed = self.vote_is_untold();
-        let snapshot = self.snapshot.take();
-        let entries = if snapshot.is_some() { Vec::new() } else { self.log.give_entries(self.config.max_ready_bytes) };
+        let snapshot = self.work.snapshot.take();
+        let entries = if snapshot.is_some() { Vec::new() } else { self.log.give_entries(self.limits.max_ready_bytes) };
         let must_sync = vote_changed || !entries.is_empty() || snapshot.is_some();
         // What is stored as committed must be stored: the rest of the entries comes with the next ready.
         let stored = if self.mutant(73) { self.log.last() } else { self.log.given() };
@@ -146,7 +146,7 @@ impl RawNode {
         }
         let (messages, persisted_messages) = self.take_messages(must_sync);
         if must_sync || !persisted_messages.is_empty() {
-            self.in_flight.push_back(InFlight {
+            self.work.in_flight.push_back(InFlight {
                 number,
                 last: self.log.given(),
                 vote: (self.term, self.vote),
@@ -162,13 +162,13 @@ impl RawNode {
             hard_state,
             entries,
             must_sync,
-            committed: self.log.hand_over(self.config.max_ready_bytes),
+            committed: self.log.hand_over(self.limits.max_ready_bytes),
             messages,
             persisted_messages,
-            read_states: std::mem::take(&mut self.read_states),
-            log_reads: std::mem::take(&mut self.log_reads),
-            snapshots_wanted: std::mem::take(&mut self.snapshots_wanted),
-            failed_reads: std::mem::take(&mut self.failed_reads),
+            read_states: std::mem::take(&mut self.work.read_states),
+            log_reads: std::mem::take(&mut self.work.log_reads),
+            snapshots_wanted: std::mem::take(&mut self.work.snapshots_wanted),
+            failed_reads: std::mem::take(&mut self.work.failed_reads),
             soft_state,
         };
         self.stepped("ready");
@@ -183,7 +183,7 @@ impl RawNode {
         if number > self.last_ready {
             return Err(RaftError::UnknownReady { number, last: self.last_ready });
         }
-        while let Some(done) = self.in_flight.pop_front_if(|in_flight| in_flight.number <= number) {
+        while let Some(done) = self.work.in_flight.pop_front_if(|in_flight| in_flight.number <= number) {
             self.log.persisted_up_to(done.last);
             if let Some(meta) = done.snapshot {
                 self.installed(&meta);

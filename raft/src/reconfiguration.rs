@@ -2,6 +2,8 @@
 //! entry; at most one is in the log unapplied, and a replica that may have one to apply does not campaign, so that two
 //! replicas never differ by more than one change.
 
+use std::rc::Rc;
+
 use crate::change::{ConfChange, MembershipChange};
 use crate::entry::{Entry, EntryKind, Role};
 use crate::error::{ProposeError, RaftError};
@@ -30,7 +32,7 @@ impl RawNode {
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader { leader: self.leader });
         }
-        if let Some(transfer) = self.transfer {
+        if let Some(transfer) = self.work.transfer {
             return Err(ProposeError::Transferring { to: transfer.to });
         }
         let index = self.pending_change.max(self.term_start);
@@ -79,16 +81,16 @@ impl RawNode {
         self.changed_at = entry.index;
         let after = MembershipChange::decode(&entry.data).and_then(|change| change.apply(&self.membership).ok());
         if let Some(after) = after {
-            self.membership = after;
+            self.membership = Rc::new(after);
             self.take_membership();
         }
-        self.trace.membership(self.config.group, self.config.id, entry.index, &self.membership);
+        self.trace.membership(self.group, self.id, entry.index, &self.membership);
         self.stepped("membership");
-        Ok(self.membership.clone())
+        Ok(Membership::clone(&self.membership))
     }
 
     fn take_membership(&mut self) {
-        let votes = self.membership.is_voter(self.config.id);
+        let votes = self.membership.is_voter(self.id);
         match self.role {
             Role::Follower => {}
             Role::PreCandidate | Role::Candidate => {
@@ -126,7 +128,7 @@ impl RawNode {
             })
             .collect();
         let gone = |node| !self.membership.is_voter(node);
-        if self.transfer.is_some_and(|transfer| gone(transfer.to)) {
+        if self.work.transfer.is_some_and(|transfer| gone(transfer.to)) {
             self.abort_transfer();
         }
         self.appends_due = true;

@@ -9,7 +9,7 @@ use crate::error::RaftError;
 use crate::ids::{LogIndex, NodeId, ReadRound, Term};
 use crate::message::MessageKind;
 use crate::node::RawNode;
-use crate::progress::{Limits, Peer, ProgressState};
+use crate::progress::{Peer, ProgressState, Window};
 use crate::ready::LogRead;
 
 /// What is to be done for a member that is due.
@@ -28,13 +28,13 @@ impl RawNode {
         self.peers.iter_mut().find(|peer| peer.id == node)
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        Limits { messages: self.config.max_inflight_messages, bytes: self.config.max_inflight_bytes }
+    pub(crate) fn window(&self) -> Window {
+        Window { messages: self.limits.max_inflight_messages, bytes: self.limits.max_inflight_bytes }
     }
 
     /// Whether a ready would send an append.
     pub(crate) fn has_appends(&self) -> bool {
-        let (last, commit, limits) = (self.log.last(), self.log.commit(), self.limits());
+        let (last, commit, limits) = (self.log.last(), self.log.commit(), self.window());
         self.appends_due && self.peers.iter().any(|peer| peer.is_due(last, commit, limits))
     }
 
@@ -43,7 +43,7 @@ impl RawNode {
         if !std::mem::take(&mut self.appends_due) {
             return;
         }
-        let (last, commit, limits) = (self.log.last(), self.log.commit(), self.limits());
+        let (last, commit, limits) = (self.log.last(), self.log.commit(), self.window());
         for at in 0..self.peers.len() {
             while let Some(peer) = self.peers.get(at).filter(|peer| peer.is_due(last, commit, limits)) {
                 let (to, next) = (peer.id, self.next_for(peer));
@@ -65,19 +65,19 @@ impl RawNode {
         if peer.next < self.log.first() {
             return Next::Snapshot;
         }
-        let full = peer.state == ProgressState::Replicate && (peer.nudge || peer.inflights.is_full(self.limits()));
+        let full = peer.state == ProgressState::Replicate && (peer.nudge || peer.inflights.is_full(self.window()));
         if full {
             return Next::Send(prev, prev_term, Vec::new());
         }
-        match self.log.entries_from(peer.next, self.config.max_message_bytes) {
+        match self.log.entries_from(peer.next, self.limits.max_message_bytes) {
             Some(entries) => Next::Send(prev, prev_term, entries),
             None => Next::Read(peer.next),
         }
     }
 
     fn send_next(&mut self, at: usize, to: NodeId, next: Next, commit: LogIndex) {
-        let max_bytes = self.config.max_message_bytes;
-        let (last, log_reads) = (self.log.persisted(), &mut self.log_reads);
+        let max_bytes = self.limits.max_message_bytes;
+        let (last, log_reads) = (self.log.persisted(), &mut self.work.log_reads);
         let Some(peer) = self.peers.get_mut(at) else { return };
         match next {
             Next::Send(prev_index, prev_term, entries) => self.send_append(to, prev_index, prev_term, entries, commit),
@@ -157,7 +157,7 @@ impl RawNode {
 
     /// Shows every member that the leader is there, and with it the newest round of reads.
     pub(crate) fn send_heartbeats(&mut self) {
-        let (commit, round) = (self.log.commit(), self.reads.round());
+        let (commit, round) = (self.log.commit(), self.read_round);
         for at in 0..self.peers.len() {
             let Some(peer) = self.peers.get(at) else { return };
             let (to, told) = (peer.id, if self.mutant(68) { commit } else { commit.min(peer.matched) });
@@ -167,8 +167,8 @@ impl RawNode {
 
     pub(crate) fn take_heartbeat_response(&mut self, from: NodeId, round: ReadRound) {
         let (last, stuck) = (self.log.last(), self.mutant(49));
-        let newest = if self.mutant(22) { self.reads.round() } else { round };
-        let limits = self.limits();
+        let newest = if self.mutant(22) { self.read_round } else { round };
+        let limits = self.window();
         let Some(peer) = self.peer_mut(from) else { return };
         peer.recent_active = true;
         peer.probe_sent = false;

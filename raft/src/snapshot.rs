@@ -15,6 +15,8 @@
 //! 5. The follower's acceptance, sent when the installation is durable, ends the leader's `Snapshot` state. The leader's driver
 //!    reports [`RawNode::snapshot_sent`] when the last chunk was accepted, [`RawNode::snapshot_failed`] when it gave up.
 
+use std::rc::Rc;
+
 use crate::entry::Role;
 use crate::error::{RaftError, StepError};
 use crate::ids::{LogIndex, NodeId};
@@ -27,7 +29,7 @@ impl RawNode {
     pub(crate) fn want_snapshot(&mut self, to: NodeId) {
         let Some(peer) = self.peer_mut(to) else { return };
         peer.become_snapshot();
-        self.snapshots_wanted.push(to);
+        self.work.snapshots_wanted.push(to);
     }
 
     pub(crate) fn take_snapshot_wanted(&mut self, from: NodeId) {
@@ -51,7 +53,7 @@ impl RawNode {
             && self.log.term(meta.index).is_none_or(|term| term == meta.term)
             && meta.index.next() >= self.log.first()
             && !meta.membership.is_empty();
-        let (group, from, term) = (self.config.group, self.config.id, self.term);
+        let (group, from, term) = (self.group, self.id, self.term);
         let wanted = self.peer_mut(to).filter(|peer| peer.state == ProgressState::Snapshot(None) && fits);
         let Some(peer) = wanted else { return Err(RaftError::SnapshotNotWanted { to, index: meta.index }) };
         peer.state = ProgressState::Snapshot(Some(meta.index));
@@ -84,7 +86,7 @@ impl RawNode {
     /// A whole snapshot of the leader's is staged here.
     pub(crate) fn take_snapshot(&mut self, from: NodeId, meta: SnapshotMeta) -> Result<(), StepError> {
         if meta.membership.check().is_err() || meta.membership.is_empty() {
-            return Err(StepError::MalformedSnapshot { group: self.config.group, from, index: meta.index });
+            return Err(StepError::MalformedSnapshot { group: self.group, from, index: meta.index });
         }
         let commit = self.log.commit();
         if meta.index <= commit && !self.mutant(17) {
@@ -102,11 +104,11 @@ impl RawNode {
         if self.mutant(14) {
             self.log.skip_one();
         }
-        for write in &mut self.in_flight {
+        for write in &mut self.work.in_flight {
             write.last = LogIndex(0);
         }
-        self.outbox.forget_claims_above(LogIndex(0));
-        self.snapshot = Some(meta);
+        self.work.outbox.forget_claims_above(LogIndex(0));
+        self.work.snapshot = Some(meta);
         self.send_when_held(from, index, MessageKind::AppendResponse { index, reject_hint: None });
         self.traced("snapshot");
         Ok(())
@@ -117,8 +119,8 @@ impl RawNode {
         self.log.installed(meta.index);
         if meta.index > self.changed_at && !self.mutant(69) {
             self.changed_at = meta.index;
-            self.membership.clone_from(&meta.membership);
-            self.trace.membership(self.config.group, self.config.id, meta.index, &self.membership);
+            self.membership = Rc::new(meta.membership.clone());
+            self.trace.membership(self.group, self.id, meta.index, &self.membership);
         }
     }
 }

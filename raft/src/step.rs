@@ -14,14 +14,14 @@ impl RawNode {
     /// [`StepError`]. [`StepError::WrongGroup`], [`StepError::WrongNode`] and [`StepError::WrongSender`] are for a message that
     /// was led astray; after any other the node must stop: somebody broke the protocol.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        if message.group != self.config.group {
-            return Err(StepError::WrongGroup { group: self.config.group, got: message.group });
+        if message.group != self.group {
+            return Err(StepError::WrongGroup { group: self.group, got: message.group });
         }
-        if message.to != self.config.id {
-            return Err(StepError::WrongNode { id: self.config.id, got: message.to });
+        if message.to != self.id {
+            return Err(StepError::WrongNode { id: self.id, got: message.to });
         }
-        if message.from == self.config.id || message.from == NodeId(0) {
-            return Err(StepError::WrongSender { group: self.config.group, from: message.from });
+        if message.from == self.id || message.from == NodeId(0) {
+            return Err(StepError::WrongSender { group: self.group, from: message.from });
         }
         self.trace.message("receive", &message);
         let asks = matches!(message.kind, MessageKind::PreVote { .. } | MessageKind::Vote { .. } | MessageKind::Wake);
@@ -160,13 +160,13 @@ impl RawNode {
     /// `from` leads the present term.
     fn follow(&mut self, from: NodeId) -> Result<(), StepError> {
         if self.role == Role::Leader || self.leader.is_some_and(|leader| leader != from) {
-            return Err(StepError::TwoLeaders { group: self.config.group, term: self.term, from });
+            return Err(StepError::TwoLeaders { group: self.group, term: self.term, from });
         }
         if self.role != Role::Follower || self.leader.is_none() {
             self.become_follower(self.term, Some(from));
         }
         self.election_elapsed = 0;
-        self.campaign_due = None;
+        self.work.campaign_due = None;
         Ok(())
     }
 }

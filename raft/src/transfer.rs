@@ -28,18 +28,18 @@ impl RawNode {
         if self.role != Role::Leader {
             return Err(RaftError::NotLeader { leader: self.leader });
         }
-        if to == self.config.id {
+        if to == self.id {
             self.abort_transfer();
             return Ok(());
         }
         if !self.membership.is_voter(to) || self.peer(to).is_none() {
             return Err(RaftError::TransferTarget { to });
         }
-        if self.transfer.is_some_and(|transfer| transfer.to == to) {
+        if self.work.transfer.is_some_and(|transfer| transfer.to == to) {
             return Ok(());
         }
         self.wake();
-        self.transfer = Some(Transfer { to, told: false });
+        self.work.transfer = Some(Transfer { to, told: false });
         // One whole election timeout for it.
         self.election_elapsed = 0;
         self.appends_due = true;
@@ -50,7 +50,7 @@ impl RawNode {
 
     /// Gives a transfer up: this leader takes proposals again. A target that was told already may still campaign.
     pub fn abort_transfer(&mut self) {
-        if self.transfer.take().is_some() {
+        if self.work.transfer.take().is_some() {
             self.stepped("transfer_aborted");
         }
     }
@@ -58,7 +58,8 @@ impl RawNode {
     /// Tells the target of the transfer to campaign, once it holds everything.
     pub(crate) fn transfer_to_who_caught_up(&mut self, node: NodeId) {
         let caught_up = self.peer(node).is_some_and(|peer| peer.matched == self.log.last());
-        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.to == node && !transfer.told) else {
+        let Some(transfer) = self.work.transfer.as_mut().filter(|transfer| transfer.to == node && !transfer.told)
+        else {
             return;
         };
         if caught_up {

@@ -33,6 +33,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use highwater_raft::{
@@ -92,7 +93,7 @@ impl Group {
         }
         let mut config = self.config.clone();
         config.id = NodeId(node);
-        config.membership = machine.membership.clone();
+        config.membership = Rc::new(machine.membership.clone());
         // The seed is chosen so that the first timeout of node N is 10 + N ticks, and the scripts can be read.
         config.random_seed = (0..).find(|seed| timeout_of(&config, *seed) == 10 + node as u32).unwrap();
         machine.raft = Some(RawNode::restart(config, machine.hard_state, bounds, machine.applied).unwrap());
@@ -458,7 +459,7 @@ impl Group {
 fn timeout_of(config: &Config, seed: u64) -> u32 {
     let mut config = config.clone();
     config.random_seed = seed;
-    config.membership = Membership::new(&[config.id, NodeId(1000)], &[]);
+    config.membership = Rc::new(Membership::new(&[config.id, NodeId(1000)], &[]));
     let mut raft = RawNode::restart(config, HardState::default(), LogBounds::empty(), LogIndex(0)).unwrap();
     (1..)
         .find(|_| {
@@ -534,12 +535,13 @@ fn start(line: &str) -> Group {
     let voters = nodes(options["voters"]);
     let membership = Membership::new(&voters, &nodes(options.get("learners").copied().unwrap_or("")));
     let mut config = Config::member(NodeId(1), GroupId(7), membership.clone());
-    config.heartbeat_ticks = number("heartbeat", 3) as u32;
-    config.max_inflight_messages = number("window", 64);
-    config.max_inflight_bytes = number("window_bytes", 1000);
-    config.max_message_bytes = number("message_bytes", 1000);
-    config.max_retained_bytes = number("retained", 1000);
-    config.max_uncommitted_bytes = number("uncommitted", 1000);
+    let limits = Rc::make_mut(&mut config.limits);
+    limits.heartbeat_ticks = number("heartbeat", 3) as u32;
+    limits.max_inflight_messages = number("window", 64);
+    limits.max_inflight_bytes = number("window_bytes", 1000);
+    limits.max_message_bytes = number("message_bytes", 1000);
+    limits.max_retained_bytes = number("retained", 1000);
+    limits.max_uncommitted_bytes = number("uncommitted", 1000);
     let mut group = Group::new(config);
     for node in membership.members() {
         group.add(node.0, membership.clone());

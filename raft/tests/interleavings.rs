@@ -76,8 +76,9 @@ impl World {
             bounds.push(entry.index, entry.term).unwrap();
         }
         let mut config = Config::sole_voter(NodeId(1), GroupId(1));
-        config.max_uncommitted_bytes = 600;
-        config.max_ready_bytes = max_ready_bytes;
+        let limits = Rc::make_mut(&mut config.limits);
+        limits.max_uncommitted_bytes = 600;
+        limits.max_ready_bytes = max_ready_bytes;
         let mut node = RawNode::restart(config, self.hard_state, bounds, self.flushed).unwrap();
         node.campaign();
         Life { node, writes: VecDeque::new(), to_apply: VecDeque::new(), applied: self.flushed, asked: BTreeMap::new() }

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use highwater_raft::{
@@ -83,11 +84,12 @@ fn run(node: &mut Option<RawNode>, line: &str) -> String {
         let mut config = Config::sole_voter(NodeId(number("id", 1)), GroupId(7));
         if let Some(voters) = options.get("voters") {
             let voters: Vec<NodeId> = voters.split(',').map(|voter| NodeId(voter.parse().unwrap())).collect();
-            config.membership = Membership::new(&voters, &[]);
+            config.membership = Rc::new(Membership::new(&voters, &[]));
         }
-        config.max_uncommitted_bytes = usize::try_from(number("max_uncommitted", 1000)).unwrap();
-        config.max_ready_bytes = usize::try_from(number("max_ready", 1000)).unwrap();
-        config.max_pending_reads = usize::try_from(number("max_reads", 10)).unwrap();
+        let limits = Rc::make_mut(&mut config.limits);
+        limits.max_uncommitted_bytes = usize::try_from(number("max_uncommitted", 1000)).unwrap();
+        limits.max_ready_bytes = usize::try_from(number("max_ready", 1000)).unwrap();
+        limits.max_pending_reads = usize::try_from(number("max_reads", 10)).unwrap();
         let hard_state = HardState {
             term: Term(number("term", 0)),
             vote: options.get("vote").map(|vote| NodeId(vote.parse().unwrap())),

@@ -1,6 +1,7 @@
 //! One group on several machines, and the steps that happen to it. Every step ends with the checks of what it touched.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use highwater_raft::{Config, GroupId, Membership, NodeId, RawNode};
 
@@ -58,7 +59,7 @@ impl Cluster {
         let (voters, rest) = ids.split_at(swarm.voters);
         let membership = Membership::new(voters, rest.get(..swarm.learners).unwrap_or_default());
         let mut config = Config::member(NodeId(1), GroupId(7), membership.clone());
-        Swarm::limit(&mut dice, &mut config);
+        Swarm::limit(&mut dice, Rc::make_mut(&mut config.limits));
         #[cfg(feature = "mutants")]
         {
             config.mutant = mutant;

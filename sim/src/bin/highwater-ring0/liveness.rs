@@ -22,7 +22,7 @@ impl Cluster {
             self.drive(slot)?;
         }
         let dead = self.choose_dead()?;
-        let election = u64::from(self.config.election_ticks);
+        let election = u64::from(self.config.limits.election_ticks);
         let mut rested = 0;
         let mut term = None;
         for round in 0.. {

@@ -1,6 +1,7 @@
 //! One machine: a disk, and while it is up a replica with what its driver has in hand.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use highwater_raft::{
     Config, Entry, LogIndex, LogRead, Membership, NodeId, RawNode, ReadContext, Role, SnapshotMeta, Term,
@@ -100,7 +101,7 @@ impl Replica {
         let mut config = template.clone();
         config.id = self.id;
         config.random_seed = random_seed;
-        config.membership = self.disk.flushed.membership.clone();
+        config.membership = Rc::new(self.disk.flushed.membership.clone());
         let raft = RawNode::restart(config, self.disk.hard_state, self.disk.bounds()?, self.disk.flushed.index);
         let raft = raft.map_err(|error| format!("node {} cannot start: {error}", self.id))?;
         let status = raft.status();

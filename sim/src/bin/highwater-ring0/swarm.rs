@@ -1,7 +1,7 @@
 //! What a seed draws before it runs: sizes, limits, and how often each thing happens. Every seed is another world: in some
 //! nothing is lost and nodes crash all the time, in others a slow disk meets a network that repeats itself.
 
-use highwater_raft::Config;
+use highwater_raft::Limits;
 
 use crate::dice::Dice;
 
@@ -172,16 +172,16 @@ impl Swarm {
     }
 
     /// Draws the limits of the group's replicas into `config`.
-    pub fn limit(dice: &mut Dice, config: &mut Config) {
-        config.heartbeat_ticks = dice.between(1, 3) as u32;
-        config.election_ticks = dice.between(5, 12) as u32;
-        config.max_uncommitted_bytes = dice.pick(&[64, 500, 10_000]);
-        config.max_ready_bytes = dice.pick(&[1, 50, 10_000]);
-        config.max_message_bytes = dice.pick(&[1, 30, 100, 10_000]);
-        config.max_inflight_messages = dice.pick(&[1, 2, 5, 64]);
-        config.max_inflight_bytes = dice.pick(&[10, 200, 100_000]);
-        config.max_retained_bytes = dice.pick(&[1, 100, 100_000]);
-        config.max_pending_reads = dice.pick(&[2, 20]);
+    pub fn limit(dice: &mut Dice, limits: &mut Limits) {
+        limits.heartbeat_ticks = dice.between(1, 3) as u32;
+        limits.election_ticks = dice.between(5, 12) as u32;
+        limits.max_uncommitted_bytes = dice.pick(&[64, 500, 10_000]);
+        limits.max_ready_bytes = dice.pick(&[1, 50, 10_000]);
+        limits.max_message_bytes = dice.pick(&[1, 30, 100, 10_000]);
+        limits.max_inflight_messages = dice.pick(&[1, 2, 5, 64]);
+        limits.max_inflight_bytes = dice.pick(&[10, 200, 100_000]);
+        limits.max_retained_bytes = dice.pick(&[1, 100, 100_000]);
+        limits.max_pending_reads = dice.pick(&[2, 20]);
     }
 
     /// Draws the next step.

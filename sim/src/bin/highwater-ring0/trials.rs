@@ -11,7 +11,7 @@ use crate::oracle::Members;
 impl Cluster {
     /// The group sleeps: nothing is sent. Then one of its members starts again, and is led; and the group works.
     pub fn sleep(&mut self, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
+        let election = u64::from(self.config.limits.election_ticks);
         let Some(leader) = self.leader() else { return Err("I35: nobody leads".to_owned()) };
         let Some(membership) = self.node(leader).raft.as_ref().map(|raft| raft.membership().clone()) else {
             return Ok(());
@@ -37,7 +37,7 @@ impl Cluster {
     }
 
     fn comes_back(&mut self, leader: usize, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
+        let election = u64::from(self.config.limits.election_ticks);
         let up: Vec<usize> =
             (0..self.nodes.len()).filter(|slot| *slot != leader && self.node(*slot).raft.is_some()).collect();
         if up.is_empty() {
@@ -67,7 +67,7 @@ impl Cluster {
 
     /// The leader is cut off from everybody: clients must not wait for it for ever.
     fn cut_off(&mut self, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
+        let election = u64::from(self.config.limits.election_ticks);
         let Some(leader) = self.leader() else { return Err("I35: nobody leads".to_owned()) };
         let id = self.node(leader).id;
         let members = self.node(leader).raft.as_ref().map(|raft| Members::of(raft.membership())).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Cluster {
     /// others go on without it. When it moves again, it is asked for a read before it has ticked once, and then gets the old
     /// answers: they confirm nothing.
     fn read_of_a_cut_off_leader(&mut self, leader: usize, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
+        let election = u64::from(self.config.limits.election_ticks);
         let id = self.node(leader).id;
         let long = LogIndex(self.checker.committed().0 + 12);
         self.read(leader)?;
@@ -141,7 +141,7 @@ impl Cluster {
 
     /// Leadership goes to a member that is cut off when it has begun its election, and comes back with a higher term.
     fn heir_lost(&mut self, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
+        let election = u64::from(self.config.limits.election_ticks);
         let Some(leader) = self.leader() else { return Err("I35: nobody leads".to_owned()) };
         let leads = |slot: &usize| *slot == leader;
         let up: Vec<usize> =
@@ -177,7 +177,7 @@ impl Cluster {
     /// The leader leaves by a change of membership, applies that, and crashes, before anybody else knows that it is committed
     /// and with an entry that nobody else has. Who is left must elect a leader.
     fn leader_leaves(&mut self, dead: &[NodeId]) -> Check {
-        let election = u64::from(self.config.election_ticks);
+        let election = u64::from(self.config.limits.election_ticks);
         let Some(leader) = self.leader() else { return Err("I35: nobody leads".to_owned()) };
         let change = MembershipChange::from(ConfChange::Remove(self.node(leader).id));
         let id = self.node(leader).id;
