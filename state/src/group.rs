@@ -138,6 +138,19 @@ impl<E: Env> GroupState<E> {
         })
     }
 
+    /// The group's catalog.
+    #[must_use]
+    pub const fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Lets go of its own catalog for an equal one that others hold too; keeps it if they differ.
+    pub fn share_catalog(&mut self, other: &Arc<Catalog>) {
+        if self.catalog.version == other.version && !Arc::ptr_eq(&self.catalog, other) && self.catalog == *other {
+            self.catalog = Arc::clone(other);
+        }
+    }
+
     /// The last applied entry; 0 before the first.
     #[must_use]
     pub const fn applied(&self) -> LogIndex {

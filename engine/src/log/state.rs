@@ -12,6 +12,9 @@ use super::record::{HardState, Located, Record};
 use super::segment::next_salt;
 use crate::ids::{GroupId, Incarnation, LogIndex, Term};
 
+/// What keeping an entry in memory costs beside its bytes, about.
+const RECENT_BYTES: usize = 64;
+
 /// A segment that holds part of the log.
 pub(crate) struct Segment<F> {
     pub(crate) slot: u64,
@@ -160,7 +163,7 @@ impl<F> LogState<F> {
             let cached = len <= cache_bytes;
             if cached {
                 self.recent.push_back((group, index, term, len));
-                self.recent_bytes += len;
+                self.recent_bytes += len + RECENT_BYTES;
             }
             indexed.push(Indexed { term, place, cached: cached.then_some(data) });
             index = index.next();
@@ -171,7 +174,7 @@ impl<F> LogState<F> {
     fn evict(&mut self, cache_bytes: usize) {
         while self.recent_bytes > cache_bytes {
             let Some((group, index, term, len)) = self.recent.pop_front() else { break };
-            self.recent_bytes -= len;
+            self.recent_bytes -= len + RECENT_BYTES;
             if let Some(log) = self.groups.get_mut(&group) {
                 log.uncache(index, term);
             }

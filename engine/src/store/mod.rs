@@ -446,6 +446,11 @@ impl<E: Env> Store<E> {
         Ok(report)
     }
 
+    /// What it was opened with.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -3,9 +3,14 @@
 //! A wire message names neither sender nor addressee: the connection's ends are meant, which have proven who they are. It names
 //! no entry's index either: entries follow the previous index one by one.
 
+use bytes::Bytes;
 use highwater_net::rpc::{self, GroupMessage, MessageBody, WireEntry};
 use highwater_raft::{Entry, EntryKind, Membership, Message, MessageKind, SnapshotMeta};
 use highwater_raft::{GroupId, LogIndex, NodeId, ReadContext, ReadRound, Term};
+
+/// Entries up to this many bytes are copied out of the buffer that they arrived in. The log keeps recent entries in memory, and a few bytes
+/// must not keep the whole buffer there.
+const COPIED: usize = 4096;
 
 /// A Raft node as `net` names it.
 pub(crate) const fn wire_node(node: NodeId) -> rpc::NodeId {
@@ -160,6 +165,7 @@ fn from_entries(prev_index: u64, entries: Vec<WireEntry>) -> Option<Vec<Entry>> 
     let mut converted = Vec::with_capacity(entries.len());
     for WireEntry { term, kind, data } in entries {
         index = index.checked_add(1)?;
+        let data = if data.len() <= COPIED { Bytes::copy_from_slice(&data) } else { data };
         converted.push(Entry { index: LogIndex(index), term: raft_term(term), kind: raft_kind(kind), data });
     }
     Some(converted)
@@ -169,7 +175,7 @@ fn from_entries(prev_index: u64, entries: Vec<WireEntry>) -> Option<Vec<Entry>> 
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
-    use bytes::{Bytes, BytesMut};
+    use bytes::BytesMut;
     use highwater_net::rpc::{BATCH_HEADER_BYTES, decode_messages, encode_messages};
     use quickcheck::{Arbitrary, Gen, quickcheck};
 

@@ -121,12 +121,11 @@ impl Run {
     }
 
     /// Shows what was applied, tells Raft and the store, wakes who waits, then answers.
-    fn publish(&self, host: &StoreHost, upto: raft::LogIndex, effects: Effects) -> Result<(), String> {
+    fn publish(&mut self, host: &StoreHost, upto: raft::LogIndex, effects: Effects) -> Result<(), String> {
         let group = self.replica.group();
-        let view = self.state.view();
-        let catalog = std::sync::Arc::clone(view.catalog());
-        host.publish(group, view);
-        self.replica.applied(upto, &catalog)?;
+        host.share_catalog(&mut self.state);
+        host.publish(group, self.state.view());
+        self.replica.applied(upto)?;
         host.store.advance_clock(GroupId(group), self.state.log_time());
         host.release_log(&self.replica, upto, effects.bytes);
         host.touch(&self.replica);

@@ -16,6 +16,13 @@ const MAX_WAITING: usize = 65_536;
 #[derive(Default)]
 pub(super) struct Barriers {
     last_context: u64,
+    /// Nothing while nobody waits: of thousands of replicas, few are read at one time.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Those who wait.
+#[derive(Default)]
+struct Waiting {
     count: usize,
     /// Not asked yet.
     new: Vec<ReplySlot<()>>,
@@ -28,71 +35,67 @@ pub(super) struct Barriers {
 impl Barriers {
     /// One more waits; `None` when too many do.
     pub(super) fn arrive(&mut self) -> Option<Reply<()>> {
-        if self.count >= MAX_WAITING {
+        let waiting = self.waiting.get_or_insert_default();
+        if waiting.count >= MAX_WAITING {
             return None;
         }
-        self.count += 1;
+        waiting.count += 1;
         let (slot, passed) = queue::reply();
-        self.new.push(slot);
+        waiting.new.push(slot);
         Some(passed)
     }
 
     /// Whether somebody waits to be asked for.
     pub(super) fn has_new(&self) -> bool {
-        !self.new.is_empty()
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.new.is_empty())
     }
 
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.waiting.is_none()
     }
 
     /// Asks for all that are new; they stay so when nobody can be asked.
     pub(super) fn ask(&mut self, raft: &mut raft::RawNode) {
-        if self.new.is_empty() {
-            return;
-        }
+        let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.new.is_empty()) else { return };
         let context = self.last_context + 1;
         if raft.read_index(raft::ReadContext(context)).is_ok() {
             self.last_context = context;
-            self.asked.insert(context, std::mem::take(&mut self.new));
+            waiting.asked.insert(context, std::mem::take(&mut waiting.new));
         }
     }
 
     /// A question was answered; `published` is what the view shows.
     pub(super) fn answered(&mut self, read: raft::ReadState, published: u64) {
-        let Some(waiting) = self.asked.remove(&read.context.0) else { return };
-        let_go(&mut self.asked);
+        let Some(all) = &mut self.waiting else { return };
+        let Some(waiting) = all.asked.remove(&read.context.0) else { return };
         // Planted bug 24: what is committed is taken for what is applied.
         let due = if highwater_runtime::mutant(24) { read.index.0.min(published) } else { read.index.0 };
-        self.indexed.entry(due).or_default().extend(waiting);
+        all.indexed.entry(due).or_default().extend(waiting);
         self.published(published);
     }
 
     /// A question failed.
     pub(super) fn failed(&mut self, context: raft::ReadContext) {
         sometimes("reads_asked_for_again");
-        self.new.extend(self.asked.remove(&context.0).unwrap_or_default());
-        let_go(&mut self.asked);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.new.extend(waiting.asked.remove(&context.0).unwrap_or_default());
+        }
     }
 
     /// The view shows everything up to `index`: who waited for that passes.
     pub(super) fn published(&mut self, index: u64) {
-        while let Some(entry) = self.indexed.first_entry().filter(|entry| *entry.key() <= index) {
-            let waiting = entry.remove();
-            self.count = self.count.saturating_sub(waiting.len());
-            for slot in waiting {
+        let Some(waiting) = &mut self.waiting else { return };
+        while let Some(entry) = waiting.indexed.first_entry().filter(|entry| *entry.key() <= index) {
+            let slots = entry.remove();
+            waiting.count = waiting.count.saturating_sub(slots.len());
+            for slot in slots {
                 slot.fill(());
             }
         }
-        let_go(&mut self.indexed);
-    }
-}
-
-/// An empty map keeps its memory, of which there may be thousands.
-fn let_go<V>(map: &mut BTreeMap<u64, V>) {
-    if map.is_empty() {
-        *map = BTreeMap::new();
+        if waiting.count == 0 {
+            self.waiting = None;
+        }
     }
 }
 
@@ -135,7 +138,7 @@ mod tests {
         barriers.answered(states[0], 0);
         barriers.published(states[0].index.0);
         assert!(passed(first) && passed(second));
-        assert_eq!(barriers.count, 0);
+        assert!(barriers.is_empty());
     }
 
     #[test]

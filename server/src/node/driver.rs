@@ -26,6 +26,7 @@ use super::host::StoreHost;
 use super::intake::{cause, clients_of, no_space, refusal, sort_proposals};
 use super::mesh::Proposal;
 use super::replica::Replica;
+use super::rest::Rest;
 use super::signal::Changed;
 
 /// Turns after which the views of idle groups are renewed.
@@ -64,6 +65,7 @@ pub(crate) async fn drive(
         announced: Vec::new(),
         sleep: Hibernation::of(&host),
         balance: Balance::default(),
+        rest: Rest::default(),
         ticks: 0,
         renewed_at: 0,
         renewed_to: 0,
@@ -106,6 +108,8 @@ struct Driver<S> {
     sleep: Hibernation,
     /// Whether leads lie evenly.
     balance: Balance,
+    /// What is done when all groups sleep.
+    rest: Rest,
     ticks: u32,
     /// The turn after which views were last renewed.
     renewed_at: u64,
@@ -220,8 +224,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
                 continue;
             };
             let seed = (u128::from(self.env.random()) << 64) | u128::from(self.env.random());
-            replica.propose(proposal, now, seed);
-            self.host.touch(&replica);
+            self.host.propose(&replica, proposal, now, seed);
         }
         Ok(())
     }
@@ -229,6 +232,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
     fn tick(&mut self) {
         let disturbed = self.sleep.tick(&self.host);
         self.balance.tick(&self.host, disturbed);
+        self.rest.tick(&self.host, self.sleep.all_asleep());
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(RELEASE_TICKS) {
             self.release_logs();
@@ -403,14 +407,12 @@ impl<S: Fn(raft::Message)> Driver<S> {
             Durable::Written(reports) => reports,
             Durable::Installed(state, Install { report, meta, .. }) => {
                 let (replica, group) = (&report.replica, report.replica.group());
-                let view = state.view();
-                let catalog = std::sync::Arc::clone(view.catalog());
-                self.host.publish(group, view);
-                replica
-                    .installed(report.number, meta.index, &catalog)
-                    .map_err(|error| format!("group {group}: {error}"))?;
+                let mut state = *state;
+                self.host.share_catalog(&mut state);
+                self.host.publish(group, state.view());
+                replica.installed(report.number, meta.index).map_err(|error| format!("group {group}: {error}"))?;
                 replica.is_installing.set(false);
-                self.states.insert(group, *state);
+                self.states.insert(group, state);
                 self.host.taken_over(group);
                 vec![report]
             }
@@ -576,7 +578,7 @@ mod tests {
 
     use super::super::host::Cast;
     use super::super::mesh::{Admission, Applied, NotApplied};
-    use super::super::replica::Start;
+    use super::super::replica::{Shared, Start};
     use super::*;
 
     /// A turn with ten writes of clients and one of the system.
@@ -619,7 +621,7 @@ mod tests {
                 me: cast.me,
                 members: &cast.members,
                 seed: 1,
-                max_entry: 1 << 15,
+                shared: &mut Shared::default(),
                 recovered: &RecoveredGroup::default(),
                 terms: Vec::new(),
                 state: &state,

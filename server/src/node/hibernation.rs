@@ -226,6 +226,11 @@ impl Hibernation {
         self.line_up(host, orphans, Waking::Lost);
     }
 
+    /// Whether no group is given time, or waits for it.
+    pub(super) fn all_asleep(&self) -> bool {
+        self.awake.is_empty() && self.queued.is_empty()
+    }
+
     fn is_known(&self, group: u32) -> bool {
         self.awake.contains_key(&group) || self.queued.contains(&group)
     }
@@ -272,8 +277,11 @@ impl Hibernation {
                 host.touch(replica);
             }
             match passed.now {
+                // What it still has to apply of its log is let go of with the rest.
+                Footing::Asleep if !replica.is_at_rest() => true,
                 Footing::Asleep => {
-                    host.release_log(replica, replica.status().applied, 0);
+                    replica.rest();
+                    host.release_at_rest(replica, down.is_empty());
                     false
                 }
                 Footing::Led => {

@@ -16,7 +16,7 @@ use super::hibernation::Hibernation;
 use super::host::{Cast, StoreHost};
 use super::liveness::{Sign, Watch};
 use super::mesh::NotApplied;
-use super::replica::Start;
+use super::replica::{Shared, Start};
 use super::replication_tests::{TICK_MICROS, Trio, bootstrap, names, on_a_core, user};
 
 impl Trio {
@@ -211,6 +211,7 @@ impl Lone {
             Rc::clone(&store),
             Cast { me: NodeId(1), members: members.clone(), is_alone: false },
         );
+        let mut shared = Shared::default();
         for group in layout.groups() {
             let state = GroupState::open(Rc::clone(&store), group, layout).await.unwrap();
             let start = Start {
@@ -218,7 +219,7 @@ impl Lone {
                 me: NodeId(1),
                 members: &members,
                 seed: env.random(),
-                max_entry: 1 << 15,
+                shared: &mut shared,
                 recovered: &RecoveredGroup::default(),
                 terms: Vec::new(),
                 state: &state,

@@ -3,19 +3,23 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_lite::future;
 use highwater_engine::{GroupId, LogIndex, Store};
 use highwater_raft as raft;
 use highwater_runtime::{Env, Monotonic, Rt};
+use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::value::Micros;
+use highwater_state::group::GroupState;
 use highwater_state::view::GroupView;
 
 use super::hibernation::SleepFigures;
 use super::intake::CAUSES;
 use super::liveness::Liveness;
 use super::mesh::Proposal;
-use super::replica::Replica;
+use super::replica::{Occasion, Replica};
 use super::signal::Signal;
 use super::snapshots::of_store::StoreSnapshots;
 use super::snapshots::retention::Retention;
@@ -69,6 +73,8 @@ pub(crate) struct StoreHost {
     views: RefCell<BTreeMap<u32, GroupView<Rt>>>,
     /// A view was published.
     pub(crate) published: Signal,
+    /// The newest catalog of any group here: groups that have the same one share its memory.
+    newest_catalog: RefCell<Arc<Catalog>>,
     /// The replicas of the groups.
     replicas: RefCell<BTreeMap<u32, Rc<Replica>>>,
     /// Replicas of which Raft may want something.
@@ -95,6 +101,8 @@ pub(crate) struct StoreHost {
     pub(crate) draining: Cell<bool>,
     /// Leads that were handed to a node that led fewer.
     pub(crate) leads_given: Cell<u64>,
+    /// Bytes of entries that were applied since the store last rested.
+    pub(super) unflushed: Cell<u64>,
     /// Turns of the driver.
     pub(crate) turns: Cell<u64>,
     /// Client writes that were refused, by cause.
@@ -125,6 +133,7 @@ impl StoreHost {
             work: Signal::default(),
             views: RefCell::default(),
             published: Signal::default(),
+            newest_catalog: RefCell::default(),
             replicas: RefCell::default(),
             touched: RefCell::default(),
             inbox_room: Signal::default(),
@@ -138,6 +147,7 @@ impl StoreHost {
             disk_full: Cell::new(false),
             draining: Cell::new(false),
             leads_given: Cell::new(0),
+            unflushed: Cell::new(0),
             turns: Cell::new(0),
             refused: RefCell::new(CAUSES.map(|cause| (cause, 0)).into()),
             held: Cell::new(0),
@@ -159,6 +169,28 @@ impl StoreHost {
     /// Publishes a group's newest state.
     pub(crate) fn publish(&self, group: u32, view: GroupView<Rt>) {
         self.views.borrow_mut().insert(group, view);
+    }
+
+    /// A group's catalog takes the place in memory of the others' if they have the same one.
+    pub(super) fn share_catalog(&self, state: &mut GroupState<Rt>) {
+        let mut newest = self.newest_catalog.borrow_mut();
+        if state.catalog().version > newest.version {
+            *newest = Arc::clone(state.catalog());
+        } else {
+            state.share_catalog(&newest);
+        }
+    }
+
+    /// Puts a proposal before a group's replica, stamped with this time.
+    pub(super) fn propose(&self, replica: &Rc<Replica>, proposal: Proposal, now: Micros, seed: u128) {
+        let Some(view) = self.view(replica.group()) else {
+            let diag = Diag::new(SqlState::INTERNAL, format!("group {} has no state yet", replica.group()));
+            proposal.reply.fill(Err(diag.into()));
+            return;
+        };
+        let max_entry = self.store.options().max_entry_bytes();
+        replica.propose(proposal, &Occasion { catalog: view.catalog(), max_entry, now, seed });
+        self.touch(replica);
     }
 
     /// Client writes that were refused for a cause.
@@ -297,6 +329,7 @@ impl StoreHost {
     /// A group has applied entries up to `applied`, of so many bytes. Its log goes as far as nobody needs it: what every member has, and
     /// what is too much to keep; of a sole voter all that is applied.
     pub(super) fn release_log(&self, replica: &Replica, applied: raft::LogIndex, bytes: u64) {
+        self.unflushed.set(self.unflushed.get().saturating_add(bytes));
         if self.is_alone {
             self.release_log_to(replica, applied);
             return;
@@ -307,6 +340,18 @@ impl StoreHost {
             retention.release(replica.group(), replica.held_by(|_| true).min(applied).0)
         };
         self.release_log_to(replica, raft::LogIndex(upto));
+    }
+
+    /// A group has fallen asleep. Everybody who was there then held all of its log, a follower's word for that is the leader's; if
+    /// nobody is lost (`all_there`), a follower keeps none of it either.
+    pub(super) fn release_at_rest(&self, replica: &Replica, all_there: bool) {
+        let applied = replica.status().applied;
+        if replica.leads() || !all_there {
+            self.release_log(replica, applied, 0);
+            return;
+        }
+        self.retention.borrow_mut().replaced(replica.group());
+        self.release_log_to(replica, applied);
     }
 
     /// Groups that keep too much of their logs, together, let go of the oldest, asleep or not.

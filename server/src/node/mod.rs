@@ -33,6 +33,7 @@ mod reads;
 mod replica;
 #[cfg(test)]
 mod replication_tests;
+mod rest;
 mod shape;
 mod shipper;
 mod signal;

@@ -5,6 +5,7 @@
 //! or what Raft wants done stays undone.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,11 +30,10 @@ use super::waiting::{AnswerSlot, Waiting};
 /// A group's replica on this core.
 pub(crate) struct Replica {
     group: u32,
-    /// Bytes of the largest entry that the store's log takes.
-    max_entry: usize,
-    incarnation: Cell<Incarnation>,
+    incarnation: Incarnation,
     raft: RefCell<raft::RawNode>,
-    proposals: RefCell<Proposals>,
+    /// None while nothing is proposed, as in most of thousands of groups.
+    proposals: RefCell<Option<Box<Proposals>>>,
     barriers: RefCell<Barriers>,
     compacted: Cell<raft::LogIndex>,
     /// The last change of membership that was applied in this life.
@@ -68,15 +68,45 @@ pub(super) enum Footing {
 }
 
 /// What a leader remembers of what it proposed.
+#[derive(Default)]
 struct Proposals {
     waiting: Waiting,
     /// The term that the rest belongs to.
     term: raft::Term,
-    /// The newest catalog that is in the log, applied or not: what the next catalog entry starts from.
-    logged_catalog: Arc<Catalog>,
-    /// The newest catalog that is applied.
-    applied_catalog: Arc<Catalog>,
+    /// The newest catalog that is in the log and not applied: what the next catalog entry starts from.
+    logged_catalog: Option<Arc<Catalog>>,
     last_stamp: Micros,
+}
+
+/// What a proposal meets in its group.
+pub(super) struct Occasion<'a> {
+    /// The catalog that is applied.
+    pub(super) catalog: &'a Arc<Catalog>,
+    /// Bytes of the largest entry that the store's log takes.
+    pub(super) max_entry: usize,
+    /// The time to stamp it with.
+    pub(super) now: Micros,
+    /// Randomness of its own.
+    pub(super) seed: u128,
+}
+
+/// What the replicas of a store share: thousands of groups have the same limits, and nearly all the same members.
+#[derive(Default)]
+pub(crate) struct Shared {
+    limits: Rc<raft::Limits>,
+    memberships: Vec<Rc<raft::Membership>>,
+}
+
+impl Shared {
+    /// The membership, in memory once.
+    fn membership(&mut self, wanted: raft::Membership) -> Rc<raft::Membership> {
+        if let Some(known) = self.memberships.iter().find(|known| ***known == wanted) {
+            return Rc::clone(known);
+        }
+        let membership = Rc::new(wanted);
+        self.memberships.push(Rc::clone(&membership));
+        membership
+    }
 }
 
 /// What a replica starts from.
@@ -87,10 +117,10 @@ pub(crate) struct Start<'a> {
     pub(crate) me: raft::NodeId,
     /// Who belongs to the group as long as no change of that is applied.
     pub(crate) members: &'a [raft::NodeId],
+    /// What it shares with the other groups of its store.
+    pub(crate) shared: &'a mut Shared,
     /// Randomness, new at every start.
     pub(crate) seed: u64,
-    /// Bytes of the largest entry that the store's log takes.
-    pub(crate) max_entry: usize,
     /// What the store recovered of the group.
     pub(crate) recovered: &'a RecoveredGroup,
     /// The terms of its log, as the store tells them.
@@ -104,7 +134,7 @@ impl Start<'_> {
     /// The parts contradict each other: the group must not go on.
     pub(crate) fn start(self) -> Result<Replica, Diag> {
         let corrupted = |what: String| Diag::new(SqlState::DATA_CORRUPTED, what);
-        let Self { group, me, members, seed, max_entry, recovered, terms, state } = self;
+        let Self { group, me, members, shared, seed, recovered, terms, state } = self;
         let membership = match state.membership() {
             // A replica that was only just placed here learns from a snapshot who belongs to the group, and until then has no vote.
             None if state.applied().0 == 0 && !members.contains(&me) => raft::Membership::default(),
@@ -113,7 +143,8 @@ impl Start<'_> {
                 .ok_or_else(|| corrupted(format!("the stored membership of group {group} cannot be read")))?,
         };
         let alone = membership.voters() == [me] && !membership.is_joint();
-        let mut config = raft::Config::member(me, raft::GroupId(group), membership);
+        let mut config = raft::Config::member(me, raft::GroupId(group), shared.membership(membership));
+        config.limits = Rc::clone(&shared.limits);
         config.random_seed = seed;
         #[cfg(feature = "mutants")]
         {
@@ -140,19 +171,11 @@ impl Start<'_> {
         if alone {
             raft.campaign();
         }
-        let catalog = Arc::clone(state.view().catalog());
         Ok(Replica {
             group,
-            max_entry,
-            incarnation: Cell::new(recovered.incarnation),
+            incarnation: recovered.incarnation,
             raft: RefCell::new(raft),
-            proposals: RefCell::new(Proposals {
-                waiting: Waiting::default(),
-                term: raft::Term(0),
-                logged_catalog: Arc::clone(&catalog),
-                applied_catalog: catalog,
-                last_stamp: 0,
-            }),
+            proposals: RefCell::default(),
             barriers: RefCell::default(),
             compacted: Cell::new(raft::LogIndex(0)),
             changed: Cell::new(raft::LogIndex(0)),
@@ -176,8 +199,8 @@ impl Replica {
     }
 
     /// The replica's life.
-    pub(crate) fn incarnation(&self) -> Incarnation {
-        self.incarnation.get()
+    pub(crate) const fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Calls Raft. Who changes something says so with [`super::host::StoreHost::touch`].
@@ -230,6 +253,12 @@ impl Replica {
     /// Whether Raft sleeps.
     pub(super) fn is_asleep(&self) -> bool {
         self.raft.borrow().is_hibernating()
+    }
+
+    /// Whether everything in its log is applied.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let status = self.status();
+        status.applied == status.last
     }
 
     /// What changes with every event in the group.
@@ -320,7 +349,7 @@ impl Replica {
     }
 
     /// Puts a proposal into the log, behind the catalog that it was planned with.
-    pub(super) fn propose(&self, proposal: Proposal, now: Micros, seed: u128) {
+    pub(super) fn propose(&self, proposal: Proposal, at: &Occasion<'_>) {
         let mut raft = self.raft.borrow_mut();
         if !raft.is_leader() {
             self.is_missed.set(true);
@@ -329,26 +358,28 @@ impl Replica {
         }
         self.stir.set(Some(Waking::Proposal));
         let mut proposals = self.proposals.borrow_mut();
-        let Proposals { waiting, term, logged_catalog, applied_catalog, last_stamp } = &mut *proposals;
+        let Proposals { waiting, term, logged_catalog, last_stamp } = &mut **proposals.get_or_insert_default();
         if *term != raft.term() {
             // What an earlier term of this leader logged may be gone; what others logged is not known.
             *term = raft.term();
-            *logged_catalog = Arc::clone(applied_catalog);
+            *logged_catalog = None;
         }
-        *last_stamp = now.max(*last_stamp);
-        let mut append = |command| self.append(&mut raft, Envelope { stamp: *last_stamp, seed, command });
+        *last_stamp = at.now.max(*last_stamp);
+        let stamp = *last_stamp;
+        let mut append = |command| self.append(&mut raft, Envelope { stamp, seed: at.seed, command }, at.max_entry);
+        let logged = logged_catalog.as_ref().filter(|logged| logged.version > at.catalog.version).unwrap_or(at.catalog);
         if let Some(planned) = &proposal.catalog
             && self.group != META
-            && planned.version > logged_catalog.version
+            && planned.version > logged.version
         {
-            let deltas = logged_catalog.changes_to(planned);
-            let command = Command::Catalog { from: logged_catalog.version, to: planned.version, deltas };
+            let deltas = logged.changes_to(planned);
+            let command = Command::Catalog { from: logged.version, to: planned.version, deltas };
             if let Err(error) = append(command) {
                 proposal.reply.fill(Err(error));
                 return;
             }
             // Apply would take stored forms; keeping the planned Arc shares definitions between groups.
-            *logged_catalog = Arc::clone(planned);
+            *logged_catalog = Some(Arc::clone(planned));
         }
         match append(proposal.command) {
             Ok(index) => waiting.insert(index, *term, proposal.reply),
@@ -356,7 +387,12 @@ impl Replica {
         }
     }
 
-    fn append(&self, raft: &mut raft::RawNode, envelope: Envelope) -> Result<raft::LogIndex, NotApplied> {
+    fn append(
+        &self,
+        raft: &mut raft::RawNode,
+        envelope: Envelope,
+        max_entry: usize,
+    ) -> Result<raft::LogIndex, NotApplied> {
         let data = envelope.encode();
         let size = data.len();
         let too_large = |limit: usize| {
@@ -372,8 +408,8 @@ impl Replica {
                 .hint("This is a defect of Highwater; nothing was changed.")
                 .into());
         }
-        if size > self.max_entry {
-            return Err(too_large(self.max_entry).into());
+        if size > max_entry {
+            return Err(too_large(max_entry).into());
         }
         raft.propose(Bytes::from(data)).map_err(|error| match error {
             raft::ProposeError::EntryTooLarge { limit, .. } => too_large(limit).into(),
@@ -411,7 +447,7 @@ impl Replica {
         if let Some(first) = entries.first() {
             batch.push_entries(
                 group,
-                self.incarnation.get(),
+                self.incarnation,
                 engine::LogIndex(first.index.0),
                 entries.iter().map(|entry| (engine::Term(entry.term.0), entries::to_log(entry))),
             );
@@ -482,11 +518,17 @@ impl Replica {
         outcome: Outcome,
     ) -> Option<(AnswerSlot, Applied)> {
         let mut proposals = self.proposals.borrow_mut();
-        match proposals.waiting.settle(index, term, outcome) {
+        let settled = match &mut *proposals {
+            Some(proposals) => proposals.waiting.settle(index, term, outcome),
+            None => Err(outcome),
+        };
+        match settled {
             Ok(answer) => return Some(answer),
             Err(Outcome::StaleCatalog { .. }) => {
                 // A catalog that did not follow: what was logged behind it is refused too, and the next starts from what is.
-                proposals.logged_catalog = Arc::clone(&proposals.applied_catalog);
+                if let Some(proposals) = &mut *proposals {
+                    proposals.logged_catalog = None;
+                }
             }
             Err(Outcome::Refused(diag)) => {
                 tracing::debug!(group = self.group, index = index.0, %diag, "an entry without a waiting client was refused");
@@ -503,21 +545,18 @@ impl Replica {
         None
     }
 
-    /// Everything up to `index` is applied and published, with this catalog.
-    pub(super) fn applied(&self, index: raft::LogIndex, catalog: &Arc<Catalog>) -> Result<(), String> {
+    /// Everything up to `index` is applied and published.
+    pub(super) fn applied(&self, index: raft::LogIndex) -> Result<(), String> {
         self.raft.borrow_mut().advance_apply(index).map_err(|error| error.to_string())?;
-        self.take_catalog(catalog);
         self.barriers.borrow_mut().published(index.0);
         Ok(())
     }
 
-    fn take_catalog(&self, catalog: &Arc<Catalog>) {
+    /// The group sleeps: what is remembered of proposals that are all answered goes.
+    pub(super) fn rest(&self) {
         let mut proposals = self.proposals.borrow_mut();
-        if catalog.version > proposals.applied_catalog.version {
-            proposals.applied_catalog = Arc::clone(catalog);
-        }
-        if catalog.version > proposals.logged_catalog.version {
-            proposals.logged_catalog = Arc::clone(catalog);
+        if proposals.as_ref().is_some_and(|proposals| proposals.waiting.is_empty()) {
+            *proposals = None;
         }
     }
 
@@ -582,15 +621,11 @@ impl Replica {
     }
 
     /// A snapshot is in place: the group goes on from it.
-    pub(super) fn installed(
-        &self,
-        number: raft::ReadyNumber,
-        index: raft::LogIndex,
-        catalog: &Arc<Catalog>,
-    ) -> Result<(), String> {
-        self.proposals.borrow_mut().waiting.covered(index);
+    pub(super) fn installed(&self, number: raft::ReadyNumber, index: raft::LogIndex) -> Result<(), String> {
+        if let Some(proposals) = &mut *self.proposals.borrow_mut() {
+            proposals.waiting.covered(index);
+        }
         self.persisted(number)?;
-        self.take_catalog(catalog);
         self.barriers.borrow_mut().published(index.0);
         Ok(())
     }

@@ -24,7 +24,7 @@ use super::driver;
 use super::host::{Cast, StoreHost};
 use super::liveness::{Sign, Watch};
 use super::mesh::{Admission, Applied, NotApplied, Proposal};
-use super::replica::Start;
+use super::replica::{Shared, Start};
 use super::snapshots::folders;
 use super::snapshots::of_store::{Carry, StoreSnapshots};
 use super::start;
@@ -148,7 +148,7 @@ impl Trio {
         folders::remove_leftovers(env, &path).await.unwrap();
         let (store, recovery) = Store::open(env.clone(), &path, options).await.unwrap();
         let cast = Cast { me: node, members: self.0.members.clone(), is_alone: false };
-        let (mut states, mut replicas) = (BTreeMap::new(), Vec::new());
+        let (mut states, mut replicas, mut shared) = (BTreeMap::new(), Vec::new(), Shared::default());
         for group in self.0.groups.iter().copied() {
             let state = GroupState::open(Rc::clone(&store), group, LAYOUT).await.unwrap();
             let start = Start {
@@ -156,7 +156,7 @@ impl Trio {
                 me: node,
                 members: &cast.members,
                 seed: env.random(),
-                max_entry: 1 << 15,
+                shared: &mut shared,
                 recovered: &recovery.groups.get(&GroupId(group)).cloned().unwrap_or_default(),
                 terms: store.term_runs(GroupId(group)),
                 state: &state,
@@ -392,7 +392,8 @@ fn what_a_leader_proposed_before_it_handed_over_gets_its_result() {
         let replica = host.replica(META).unwrap();
         // Between two turns of the driver: it leads no more when its entry is committed.
         let command = user("handed over");
-        replica.propose(Proposal { group: META, command, catalog: None, admission: Admission::System, reply }, 1, 1);
+        let proposal = Proposal { group: META, command, catalog: None, admission: Admission::System, reply };
+        host.propose(&replica, proposal, 1, 1);
         replica.with_raft(|raft| raft.transfer_leader(heir)).unwrap();
         host.touch(&replica);
         host.work.notify();

@@ -21,7 +21,7 @@ use super::forward::{ForwardFigures, Motion};
 use super::host::{Cast, MAX_PENDING, StoreHost};
 use super::mesh::{Admission, Ports, Proposal, Question};
 use super::portions::in_portions;
-use super::replica::Start;
+use super::replica::{Shared, Start};
 use super::shape::{self, Shape, ShapeError};
 use super::signal::Signal;
 use super::snapshots::folders;
@@ -203,7 +203,6 @@ impl Node {
     async fn open_store(&self, store: u32, shape: &Shape, setup: &NodeSetup) -> Result<(), StartError> {
         let folder = setup.data_dir.join(format!("store-{store}"));
         let options = StoreOptions { database_id: shape.database_id, store_id: store, ..setup.store.clone() };
-        let max_entry = options.max_entry_bytes();
         folders::remove_leftovers(&self.0.env, &folder)
             .await
             .map_err(|error| StartError::Leftovers { store, why: error.to_string() })?;
@@ -217,19 +216,20 @@ impl Node {
         host.store_number.set(store);
         let _ = host.snapshots.set(self.store_snapshots(&opened));
         host.keep_at_most(setup.settings.kept_log);
-        let mut states = BTreeMap::new();
+        let (mut states, mut shared) = (BTreeMap::new(), Shared::default());
         for group in shape.layout.groups().filter(|group| shape.layout.store_of(*group) == store) {
-            let state = GroupState::open(Rc::clone(&opened), group, shape.layout)
+            let mut state = GroupState::open(Rc::clone(&opened), group, shape.layout)
                 .await
                 .map_err(|source| StartError::Group { group, source })?;
+            host.share_catalog(&mut state);
             opened.advance_clock(GroupId(group), state.log_time());
             let new = RecoveredGroup::default();
             let replica = Start {
                 group,
                 me: host.cast.me,
                 members: &host.cast.members,
+                shared: &mut shared,
                 seed: self.0.env.random(),
-                max_entry,
                 recovered: recovery.groups.get(&GroupId(group)).unwrap_or(&new),
                 terms: opened.term_runs(GroupId(group)),
                 state: &state,

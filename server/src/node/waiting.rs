@@ -22,6 +22,11 @@ pub(super) type AnswerSlot = ReplySlot<Result<Applied, NotApplied>>;
 pub(super) struct Waiting(BTreeMap<u64, (raft::Term, AnswerSlot)>);
 
 impl Waiting {
+    /// Whether every proposal has its answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Waits for the entry at `index`, of `term`. Who waited for an earlier term's entry there is told that it is gone: this leader has
     /// everything that was committed before, and it was not among that.
     pub(super) fn insert(&mut self, index: raft::LogIndex, term: raft::Term, slot: AnswerSlot) {

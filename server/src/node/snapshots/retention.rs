@@ -63,6 +63,9 @@ impl Retention {
             kept.bytes -= bytes;
             self.bytes -= bytes;
         }
+        if kept.marks.is_empty() {
+            self.groups.remove(&group);
+        }
         upto
     }
 
@@ -72,7 +75,7 @@ impl Retention {
         (self.bytes > self.share).then(most)?
     }
 
-    /// The group begins anew behind a snapshot that it took in: it keeps nothing.
+    /// The group begins anew behind a snapshot that it took in, or nobody can lack anything of it: it keeps nothing.
     pub(crate) fn replaced(&mut self, group: u32) {
         if let Some(kept) = self.groups.remove(&group) {
             self.bytes -= kept.bytes;
