@@ -108,6 +108,12 @@ impl Column {
         }
     }
 
+    /// A column of an array's elements; `None` when this is no array.
+    pub(crate) fn element(&self) -> Option<Self> {
+        let data_type = self.data_type.get("Array")?.clone();
+        Some(Self { data_type, ..self.clone() })
+    }
+
     /// Whether its cells stand at the right.
     pub(crate) fn is_number(&self) -> bool {
         matches!(self.type_name(), "SmallInt" | "Int" | "BigInt" | "Float" | "Double" | "Decimal")

@@ -1,10 +1,10 @@
 //! Shared set-up of the fuzz targets.
 
 use highwater_sql::catalog::{AccessLevel, Column, ColumnId, ObjectId, Table, TableKind};
-use highwater_sql::value::DataType;
+use highwater_sql::value::{DataType, Element};
 
 /// Every type.
-pub const TYPES: [DataType; 10] = [
+pub const TYPES: [DataType; 20] = [
     DataType::Boolean,
     DataType::SmallInt,
     DataType::Int,
@@ -15,6 +15,16 @@ pub const TYPES: [DataType; 10] = [
     DataType::Bytes,
     DataType::Json,
     DataType::Timestamp,
+    DataType::Float,
+    DataType::Date,
+    DataType::Time,
+    DataType::DateTime,
+    DataType::Interval,
+    DataType::Uuid,
+    DataType::Embedding(2),
+    DataType::Array(Element::Int),
+    DataType::Array(Element::Text),
+    DataType::Array(Element::Decimal { precision: 0, scale: 0 }),
 ];
 
 /// A table with a column of every type, ids from 1.

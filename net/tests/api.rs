@@ -5,7 +5,8 @@ use std::str::FromStr as _;
 
 use highwater_net::api::*;
 use highwater_sql::diag::{Diag, Span, SqlState};
-use highwater_sql::value::{DataType, Value};
+use highwater_sql::interval::Interval;
+use highwater_sql::value::{Array, DataType, Element, Value};
 use quickcheck::{Arbitrary, Gen};
 use rust_decimal::Decimal;
 
@@ -19,7 +20,7 @@ struct Typed(DataType, Value);
 impl Arbitrary for Typed {
     fn arbitrary(g: &mut Gen) -> Self {
         let typed = |data_type, value| Self(data_type, value);
-        match u8::arbitrary(g) % 11 {
+        match u8::arbitrary(g) % 20 {
             0 => typed(DataType::Int, Value::Null),
             1 => typed(DataType::Boolean, Value::Boolean(bool::arbitrary(g))),
             2 => typed(DataType::SmallInt, Value::SmallInt(i16::arbitrary(g))),
@@ -34,6 +35,21 @@ impl Arbitrary for Typed {
             7 => typed(DataType::Text, Value::Text(String::arbitrary(g))),
             8 => typed(DataType::Bytes, Value::Bytes(Vec::arbitrary(g))),
             9 => typed(DataType::Json, Value::Json(json(&String::arbitrary(g)))),
+            10 => typed(DataType::Float, Value::Float(f32::arbitrary(g))),
+            11 => typed(DataType::Date, Value::Date(i32::arbitrary(g))),
+            12 => typed(DataType::Time, Value::Time(i64::from(u32::arbitrary(g)))),
+            13 => typed(DataType::DateTime, Value::DateTime(i64::arbitrary(g))),
+            14 => {
+                let (months, days, micros) = (i32::arbitrary(g), i32::arbitrary(g), i64::arbitrary(g));
+                typed(DataType::Interval, Value::Interval(Interval { months, days, micros }))
+            }
+            15 => typed(DataType::Uuid, Value::Uuid(u128::arbitrary(g))),
+            16 => typed(DataType::Embedding(2), Value::Embedding(vec![f32::from(i8::arbitrary(g)), 0.1])),
+            17 => typed(
+                DataType::Array(Element::Int),
+                array(Element::Int, vec![Value::Int(i32::arbitrary(g)), Value::Null]),
+            ),
+            18 => typed(DataType::Array(Element::Text), array(Element::Text, vec![Value::Text(String::arbitrary(g))])),
             _ => typed(DataType::Timestamp, Value::Timestamp(i64::arbitrary(g))),
         }
     }
@@ -125,6 +141,28 @@ fn a_querys_answer_is_written_as_the_interface_says() {
     assert_eq!(json(&read), json(&answer));
 }
 
+fn array(element: Element, items: Vec<Value>) -> Value {
+    Value::Array(Box::new(Array::new(element, items)))
+}
+
+#[test]
+fn the_names_of_types_carry_what_belongs_to_them() {
+    for (data_type, expected) in [
+        (DataType::Float, r#""Float""#),
+        (DataType::DateTime, r#""DateTime""#),
+        (DataType::Embedding(384), r#"{"Embedding":384}"#),
+        (DataType::Array(Element::Int), r#"{"Array":"Int"}"#),
+        (DataType::Decimal { precision: 10, scale: 2 }, r#"{"Decimal":{"precision":10,"scale":2}}"#),
+    ] {
+        let name = TypeName::from(data_type);
+        assert_eq!(json(&name), expected);
+        assert_eq!(json(&data_type.wire_json()), expected);
+        assert_eq!(serde_json::from_str::<TypeName>(expected).unwrap(), name);
+        assert_eq!(DataType::from(name), data_type);
+    }
+    assert!(serde_json::from_str::<TypeName>(r#"{"Array":{"Array":"Int"}}"#).is_err());
+}
+
 #[test]
 fn every_type_has_its_cell() {
     let cells = [
@@ -141,6 +179,15 @@ fn every_type_has_its_cell() {
         (Value::Bytes(vec![0, 255]), "[0,255]"),
         (Value::Json("{\"a\":1}".into()), r#""{\"a\":1}""#),
         (Value::Timestamp(1_700_000_000_000_000), "1700000000000000"),
+        (Value::DateTime(1_700_000_000_000_000), "1700000000000000"),
+        (Value::Float(0.1), "0.1"),
+        (Value::Float(f32::NEG_INFINITY), "\"-Infinity\""),
+        (Value::Date(19_000), "19000"),
+        (Value::Time(1), "1"),
+        (Value::Interval(Interval { months: 1, days: -2, micros: 1_500_000 }), "\"1 mon -2 days +00:00:01.5\""),
+        (Value::Uuid(1), "\"00000000-0000-0000-0000-000000000001\""),
+        (Value::Embedding(vec![1.0, 0.5]), "[1.0,0.5]"),
+        (array(Element::BigInt, vec![Value::BigInt(1), Value::Null]), "[\"1\",null]"),
     ];
     for (value, expected) in cells {
         assert_eq!(json(&Cell(value)), expected);

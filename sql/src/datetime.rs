@@ -84,30 +84,83 @@ pub fn days_of_month(year: i64, month: i64) -> i64 {
     days_from_date(year, month + 1, 1) - days_from_date(year, month, 1)
 }
 
-/// Writes an instant as `2026-01-02 03:04:05.123456`: the fraction without trailing zeros, ` BC` for years before 1.
+/// Writes an instant as `2026-01-02 03:04:05.123456`, `zone` behind it: the fraction without trailing zeros, ` BC` for years
+/// before 1.
 ///
 /// # Errors
 /// Only the writer's own.
-pub fn write(at: Micros, between: char, f: &mut impl fmt::Write) -> fmt::Result {
+pub fn write(at: Micros, between: char, zone: &str, f: &mut impl fmt::Write) -> fmt::Result {
     let Civil { year, month, day, micros } = civil(at);
     let shown = if year > 0 { year } else { 1 - year };
-    let (hour, minute, second) = (micros / HOUR, micros % HOUR / MINUTE, micros % MINUTE / SECOND);
-    write!(f, "{shown:04}-{month:02}-{day:02}{between}{hour:02}:{minute:02}:{second:02}")?;
-    let fraction = micros % SECOND;
-    if fraction != 0 {
-        let digits = format!("{fraction:06}");
-        write!(f, ".{}", digits.trim_end_matches('0'))?;
-    }
+    write!(f, "{shown:04}-{month:02}-{day:02}{between}")?;
+    write_time(micros, f)?;
+    f.write_str(zone)?;
     if year > 0 { Ok(()) } else { f.write_str(" BC") }
 }
 
-/// Reads `2026-01-02`, `2026-01-02 03:04`, `2026-01-02T03:04:05.123456Z`, `... +02:00` and the like; without an offset it
-/// is UTC. A fraction beyond microseconds is rounded.
+/// Writes a day counted from 1970 as `2026-01-02`.
+///
+/// # Errors
+/// Only the writer's own.
+pub fn write_date(days: i64, f: &mut impl fmt::Write) -> fmt::Result {
+    let (year, month, day) = date_from_days(days);
+    let shown = if year > 0 { year } else { 1 - year };
+    write!(f, "{shown:04}-{month:02}-{day:02}")?;
+    if year > 0 { Ok(()) } else { f.write_str(" BC") }
+}
+
+/// Writes microseconds since midnight as `03:04:05.123456`.
+///
+/// # Errors
+/// Only the writer's own.
+pub fn write_time(micros: i64, f: &mut impl fmt::Write) -> fmt::Result {
+    let (hour, minute, second) = (micros / HOUR, micros % HOUR / MINUTE, micros % MINUTE / SECOND);
+    write!(f, "{hour:02}:{minute:02}:{second:02}")?;
+    match micros % SECOND {
+        0 => Ok(()),
+        fraction => write!(f, ".{}", format!("{fraction:06}").trim_end_matches('0')),
+    }
+}
+
+/// Reads a date as [`parse`] does, or `20260102`; a time behind it is read and left out, as PostgreSQL's DATE does.
+///
+/// # Errors
+/// See [`TimestampError`].
+pub fn parse_date(text: &str) -> Result<i32, TimestampError> {
+    let local = parse_fields(text)?.0;
+    i32::try_from(local.div_euclid(DAY)).map_err(|_| TimestampError::OutOfRange)
+}
+
+/// Reads a time of day: `03:04`, `03:04:05.5`, `3:04 PM`, `030405`, or the time of a timestamp. An offset is left out.
+///
+/// # Errors
+/// See [`TimestampError`].
+pub fn parse_time(text: &str) -> Result<i64, TimestampError> {
+    let trimmed = text.trim_ascii();
+    if trimmed.bytes().filter(|byte| *byte == b'-').count() > 1 {
+        return Ok(parse_fields(text)?.0.rem_euclid(DAY));
+    }
+    let mut reader = Reader { rest: trimmed.as_bytes() };
+    let micros = reader.clock()?.0;
+    Ok(micros)
+}
+
+/// Reads `2026-01-02`, `2026-01-02 03:04`, `2026-01-02T03:04:05.123456Z`, `... +02:00`, `20260102`, `... BC` and the like;
+/// without an offset it is UTC. A fraction beyond microseconds is rounded.
 ///
 /// # Errors
 /// See [`TimestampError`].
 pub fn parse(text: &str) -> Result<Micros, TimestampError> {
+    let (local, offset) = parse_fields(text)?;
+    local.checked_sub(offset).ok_or(TimestampError::OutOfRange)
+}
+
+/// Microseconds of what is written, and the offset written behind it.
+fn parse_fields(text: &str) -> Result<(Micros, i64), TimestampError> {
     let mut text = text.trim_ascii();
+    if text.eq_ignore_ascii_case("epoch") {
+        return Ok((0, 0));
+    }
     let before_christ = match text.len().checked_sub(3).and_then(|at| text.split_at_checked(at)) {
         Some((rest, suffix)) if suffix.eq_ignore_ascii_case(" bc") => {
             text = rest.trim_ascii_end();
@@ -116,14 +169,21 @@ pub fn parse(text: &str) -> Result<Micros, TimestampError> {
         _ => false,
     };
     let mut reader = Reader { rest: text.as_bytes() };
-    let (year, year_digits) = reader.number(6)?;
-    reader.expect(b'-')?;
-    let (month, _) = reader.number(2)?;
-    reader.expect(b'-')?;
-    let (day, _) = reader.number(2)?;
-    if year_digits < 4 {
-        return Err(TimestampError::Malformed);
-    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (year, month, day) = if digits == 8 {
+        let (number, _) = reader.number(8)?;
+        (number / 10_000, number / 100 % 100, number % 100)
+    } else {
+        let (year, year_digits) = reader.number(7)?;
+        reader.expect(b'-')?;
+        let (month, _) = reader.number(2)?;
+        reader.expect(b'-')?;
+        let (day, _) = reader.number(2)?;
+        if year_digits < 4 {
+            return Err(TimestampError::Malformed);
+        }
+        (year, month, day)
+    };
     if year == 0 || !(1..=12).contains(&month) {
         return Err(TimestampError::OutOfRange);
     }
@@ -131,8 +191,8 @@ pub fn parse(text: &str) -> Result<Micros, TimestampError> {
     if day < 1 || day > days_of_month(year, month) {
         return Err(TimestampError::OutOfRange);
     }
-    let micros = if reader.rest.is_empty() { 0 } else { reader.time()? };
-    instant(year, month, day, micros).ok_or(TimestampError::OutOfRange)
+    let (micros, offset) = if reader.rest.is_empty() { (0, 0) } else { reader.time()? };
+    Ok((instant(year, month, day, micros).ok_or(TimestampError::OutOfRange)?, offset))
 }
 
 struct Reader<'t> {
@@ -183,29 +243,59 @@ impl Reader<'_> {
         while self.take(b' ') {}
     }
 
-    /// Separator, time of day, offset, end: microseconds from midnight UTC of the written date (perhaps negative).
-    fn time(&mut self) -> Result<i64, TimestampError> {
+    /// Separator, time of day, offset, end: microseconds since midnight, and the offset.
+    fn time(&mut self) -> Result<(i64, i64), TimestampError> {
         if !self.take(b'T') {
             self.expect(b' ')?;
             self.spaces();
         }
-        let (hour, _) = self.number(2)?;
-        self.expect(b':')?;
-        let (minute, _) = self.number(2)?;
-        let (mut second, mut fraction) = (0, 0);
-        if self.take(b':') {
-            second = self.number(2)?.0;
-            if self.take(b'.') {
-                fraction = self.fraction()?;
+        self.clock()
+    }
+
+    /// Time of day, AM or PM, offset, end.
+    fn clock(&mut self) -> Result<(i64, i64), TimestampError> {
+        let (mut hour, digits) = self.number(6)?;
+        let (mut minute, mut second, mut fraction) = (0_i64, 0, 0);
+        match digits {
+            1 | 2 => {
+                self.expect(b':')?;
+                minute = self.number(2)?.0;
+                if self.take(b':') {
+                    second = self.number(2)?.0;
+                    if self.take(b'.') {
+                        fraction = self.fraction()?;
+                    }
+                }
             }
-        }
-        let micros = hour * HOUR + minute * MINUTE + second * SECOND + fraction;
-        if minute > 59 || second > 59 || micros > DAY {
-            return Err(TimestampError::OutOfRange);
+            4 => (hour, minute) = (hour / 100, hour % 100),
+            6 => {
+                (hour, minute, second) = (hour / 10_000, hour / 100 % 100, hour % 100);
+                if self.take(b'.') {
+                    fraction = self.fraction()?;
+                }
+            }
+            _ => return Err(TimestampError::Malformed),
         }
         self.spaces();
+        let half = match (self.peek(), self.rest.get(1)) {
+            (Some(b'a' | b'A'), Some(b'm' | b'M')) => Some(0),
+            (Some(b'p' | b'P'), Some(b'm' | b'M')) => Some(12),
+            _ => None,
+        };
+        if let Some(half) = half {
+            if !(1..=12).contains(&hour) {
+                return Err(TimestampError::OutOfRange);
+            }
+            hour = hour % 12 + half;
+            self.rest = self.rest.get(2..).unwrap_or_default();
+            self.spaces();
+        }
+        let micros = hour * HOUR + minute * MINUTE + second * SECOND + fraction;
+        if minute > 59 || second > 60 || micros > DAY {
+            return Err(TimestampError::OutOfRange);
+        }
         let offset = self.offset()?;
-        if self.rest.is_empty() { Ok(micros - offset) } else { Err(TimestampError::Malformed) }
+        if self.rest.is_empty() { Ok((micros, offset)) } else { Err(TimestampError::Malformed) }
     }
 
     fn fraction(&mut self) -> Result<i64, TimestampError> {

@@ -160,11 +160,14 @@ pub fn whole(value: Decimal, up: bool) -> Decimal {
     padded(value.round_dp_with_strategy(0, strategy), 0)
 }
 
-/// The value as DECIMAL(precision, scale): rounded half away from zero to exactly `scale` digits.
+/// The value as DECIMAL(precision, scale): rounded half away from zero to exactly `scale` digits. A precision of 0 keeps it.
 ///
 /// # Errors
 /// 22003 when more than `precision - scale` digits stand before the point.
 pub fn fit(value: Decimal, precision: u8, scale: u8) -> Result<Decimal, Diag> {
+    if precision == 0 {
+        return Ok(value);
+    }
     let rounded = round_at(value, i32::from(scale), true)?;
     let limit = 10_u128.checked_pow(u32::from(precision)).unwrap_or(u128::MAX);
     if rounded.scale() != u32::from(scale) || rounded.mantissa().unsigned_abs() >= limit {
@@ -286,4 +289,13 @@ pub fn from_double(value: f64) -> Option<Decimal> {
         return None;
     }
     parse(&format!("{value:.14e}")).ok().map(|parsed| parsed.normalize())
+}
+
+/// A REAL as its 6 significant digits, as PostgreSQL converts; `None` for what no DECIMAL holds.
+#[must_use]
+pub fn from_float(value: f32) -> Option<Decimal> {
+    if !value.is_finite() {
+        return None;
+    }
+    parse(&format!("{value:.5e}")).ok().map(|parsed| parsed.normalize())
 }

@@ -164,23 +164,45 @@ pub fn push_string(text: &str, out: &mut String) {
 }
 
 /// Appends a value as PostgreSQL's `to_json` has it: numbers bare with all their digits, NaN and infinities as strings,
-/// timestamps as ISO 8601, bytes as `\x` hex.
+/// timestamps as ISO 8601, bytes as `\x` hex, arrays and embeddings as arrays, everything else as its text.
 pub fn push_value(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Boolean(v) => out.push_str(if *v { "true" } else { "false" }),
-        Value::SmallInt(_) | Value::Int(_) | Value::BigInt(_) | Value::Decimal(_) => out.push_str(&value.to_string()),
+        Value::SmallInt(_) | Value::Int(_) | Value::BigInt(_) | Value::Decimal(_) | Value::Embedding(_) => {
+            out.push_str(&value.to_string());
+        }
         Value::Double(v) if v.is_finite() => out.push_str(&value.to_string()),
-        Value::Double(_) | Value::Bytes(_) => push_string(&value.to_string(), out),
+        Value::Float(v) if v.is_finite() => out.push_str(&value.to_string()),
+        Value::Double(_)
+        | Value::Float(_)
+        | Value::Bytes(_)
+        | Value::Date(_)
+        | Value::Time(_)
+        | Value::Interval(_)
+        | Value::Uuid(_) => push_string(&value.to_string(), out),
         Value::Text(v) => push_string(v, out),
         Value::Json(v) => out.push_str(v),
-        Value::Timestamp(v) => {
-            out.push('"');
-            // Writing to a String cannot fail.
-            let _ = datetime::write(*v, 'T', out);
-            out.push('"');
+        Value::Timestamp(v) => push_instant(*v, "", out),
+        Value::DateTime(v) => push_instant(*v, "+00:00", out),
+        Value::Array(array) => {
+            out.push('[');
+            for (at, item) in array.items().iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                push_value(item, out);
+            }
+            out.push(']');
         }
     }
+}
+
+fn push_instant(at: i64, zone: &str, out: &mut String) {
+    out.push('"');
+    // Writing to a String cannot fail.
+    let _ = datetime::write(at, 'T', zone, out);
+    out.push('"');
 }
 
 struct Scanner<'t> {

@@ -3,24 +3,33 @@
 //! ```text
 //! BOOLEAN            0x00 | 0x01
 //! SMALLINT, INT,     2, 4, 8, 8 bytes big endian, sign bit flipped
-//! BIGINT, TIMESTAMP
+//! BIGINT, TIMESTAMP,
+//! TIMESTAMPTZ, TIME
+//! DATE               4 bytes big endian, sign bit flipped
+//! REAL               4 bytes, as DOUBLE
 //! DOUBLE             8 bytes big endian: sign bit flipped when positive, all bits when negative; -0 is 0, every NaN one NaN
+//! INTERVAL           its length with months of 30 days, 16 bytes big endian, sign bit flipped: equal intervals have equal
+//!                    bytes, and read back as the one with most months and days
+//! UUID               16 bytes
 //! DECIMAL            zero: 0x80
 //!                    positive: 0x80 + (e + 32), then two decimal digits per byte (01..64 hex: pair + 1), then 0x00
 //!                    negative: 0x80 - (e + 32), then the complement of those bytes, then 0xFF
 //!                    the value is 0.d1d2d3... * 10^e without leading or trailing zeros, so equal values have equal bytes
 //! TEXT, BYTES        the bytes, 0x00 as 0x00 0xFF; then 0x00 0x01
+//! arrays             per element 0x01 and its encoding, or 0x02 for NULL; then 0x00
 //! ```
 //!
-//! A composite key is its columns' encodings one after the other; no encoding is a prefix of another of its type. NULL and
-//! JSON are refused. This is a stored format: a change needs another function beside these, never another meaning of them.
+//! A composite key is its columns' encodings one after the other; no encoding is a prefix of another of its type. NULL,
+//! JSON and EMBEDDING are refused. This is a stored format: a change needs another function beside these, never another meaning of them.
 
 mod access;
 mod decimal;
 
 pub use self::access::{KeyRange, resolve_access};
 
-use crate::value::{DataType, Value};
+use crate::datetime;
+use crate::interval::Interval;
+use crate::value::{Array, DataType, Value};
 
 /// Longest key in bytes that [`encode_key`] makes.
 pub const MAX_KEY_BYTES: usize = 8 << 10;
@@ -54,7 +63,7 @@ pub enum KeyError {
 /// Appends one value.
 ///
 /// # Errors
-/// NULL and JSON.
+/// NULL, JSON and EMBEDDING.
 pub fn encode_value(value: &Value, out: &mut Vec<u8>) -> Result<(), KeyError> {
     match value {
         Value::Null => return Err(KeyError::Null),
@@ -62,11 +71,27 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) -> Result<(), KeyError> {
         Value::Boolean(v) => out.push(u8::from(*v)),
         Value::SmallInt(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 15).to_be_bytes()),
         Value::Int(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 31).to_be_bytes()),
-        Value::BigInt(v) | Value::Timestamp(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 63).to_be_bytes()),
+        Value::BigInt(v) | Value::Timestamp(v) | Value::DateTime(v) | Value::Time(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 63).to_be_bytes()),
         Value::Double(v) => out.extend_from_slice(&double_bits(*v).to_be_bytes()),
         Value::Decimal(v) => decimal::encode(*v, out),
         Value::Text(v) => encode_bytes(v.as_bytes(), out),
         Value::Bytes(v) => encode_bytes(v, out),
+        Value::Float(v) => out.extend_from_slice(&float_bits(*v).to_be_bytes()),
+        Value::Date(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 31).to_be_bytes()),
+        Value::Interval(v) => out.extend_from_slice(&(v.total().cast_unsigned() ^ 1 << 127).to_be_bytes()),
+        Value::Uuid(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Embedding(_) => return Err(KeyError::Unordered(DataType::Embedding(0))),
+        Value::Array(array) => {
+            for item in array.items() {
+                if item.is_null() {
+                    out.push(2);
+                } else {
+                    out.push(1);
+                    encode_value(item, out)?;
+                }
+            }
+            out.push(0);
+        }
     }
     Ok(())
 }
@@ -74,7 +99,7 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) -> Result<(), KeyError> {
 /// The key of these values.
 ///
 /// # Errors
-/// NULL, JSON, and keys longer than [`MAX_KEY_BYTES`].
+/// NULL, JSON, EMBEDDING, and keys longer than [`MAX_KEY_BYTES`].
 pub fn encode_key(values: &[Value]) -> Result<Vec<u8>, KeyError> {
     let mut out = Vec::with_capacity(values.len() * 12);
     values.iter().try_for_each(|value| encode_value(value, &mut out))?;
@@ -122,7 +147,38 @@ fn decode_value(data_type: DataType, rest: &mut &[u8]) -> Result<Value, KeyError
             Value::Text(String::from_utf8(bytes).map_err(|_| KeyError::Invalid(data_type))?)
         }
         DataType::Bytes => Value::Bytes(decode_bytes(rest).ok_or(truncated)?),
-        DataType::Json => return Err(KeyError::Unordered(data_type)),
+        DataType::Float => {
+            let bits = u32::from_be_bytes(take(rest).ok_or(truncated)?);
+            let value = f32::from_bits(if bits >> 31 == 1 { bits ^ 1 << 31 } else { !bits });
+            if float_bits(value) != bits {
+                return Err(KeyError::Invalid(data_type));
+            }
+            Value::Float(value)
+        }
+        DataType::Date => Value::Date((u32::from_be_bytes(take(rest).ok_or(truncated)?) ^ 1 << 31).cast_signed()),
+        DataType::DateTime => Value::DateTime(decode_i64(take(rest).ok_or(truncated)?)),
+        DataType::Time => match decode_i64(take(rest).ok_or(truncated)?) {
+            micros @ 0..=datetime::DAY => Value::Time(micros),
+            _ => return Err(KeyError::Invalid(data_type)),
+        },
+        DataType::Interval => {
+            let total = (u128::from_be_bytes(take(rest).ok_or(truncated)?) ^ 1 << 127).cast_signed();
+            Value::Interval(Interval::of_total(total).ok_or(KeyError::Invalid(data_type))?)
+        }
+        DataType::Uuid => Value::Uuid(u128::from_be_bytes(take(rest).ok_or(truncated)?)),
+        DataType::Array(element) => {
+            let mut items = Vec::new();
+            loop {
+                items.push(match take::<1>(rest).ok_or(KeyError::Truncated(data_type))? {
+                    [0] => break,
+                    [1] => decode_value(element.data_type(), rest)?,
+                    [2] => Value::Null,
+                    _ => return Err(KeyError::Invalid(data_type)),
+                });
+            }
+            Value::Array(Box::new(Array::new(element, items)))
+        }
+        DataType::Json | DataType::Embedding(_) => return Err(KeyError::Unordered(data_type)),
     })
 }
 
@@ -142,6 +198,13 @@ fn double_bits(value: f64) -> u64 {
     let value = if value == 0.0 { 0.0 } else { value };
     let bits = if value.is_nan() { 0x7ff8_0000_0000_0000 } else { value.to_bits() };
     if bits >> 63 == 0 { bits ^ 1 << 63 } else { !bits }
+}
+
+/// Bits whose unsigned order is the order of REAL.
+fn float_bits(value: f32) -> u32 {
+    let value = if value == 0.0 { 0.0 } else { value };
+    let bits = if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() };
+    if bits >> 31 == 0 { bits ^ 1 << 31 } else { !bits }
 }
 
 fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {

@@ -12,9 +12,11 @@ pub mod catalog;
 pub mod datetime;
 pub mod decimal;
 pub mod diag;
+pub mod embedding;
 pub mod eval;
 pub mod expr;
 mod grammar;
+pub mod interval;
 pub mod json;
 pub mod key;
 mod lexer;
@@ -29,4 +31,5 @@ pub mod suggest;
 pub mod system;
 #[cfg(test)]
 mod testing;
+pub mod uuid;
 pub mod value;

@@ -12,6 +12,11 @@
 //!  3   INT        zigzag varint                   8   BYTES      length (varint), bytes
 //!  4   BIGINT     zigzag varint                   9   JSON       length (varint), UTF-8, compact
 //!  5   DOUBLE     8 bytes, little                10   TIMESTAMP  zigzag varint, microseconds
+//! 11   REAL       4 bytes, little                15   INTERVAL   months, days, microseconds (zigzag varints)
+//! 12   DATE       zigzag varint, days            16   UUID       16 bytes, big
+//! 13   TIME       zigzag varint, microseconds    17   EMBEDDING  numbers (varint), 4 bytes each, little
+//! 14   TIMESTAMPTZ  as TIMESTAMP                 18   arrays     tag of the elements, their number (varint), and for each
+//!                                                                0 (NULL) or tag and value
 //! ```
 //!
 //! Version 1. A varint has 7 bits per byte, the lowest first, the top bit set on all but the last byte. The bytes carry no
@@ -20,8 +25,11 @@
 use rust_decimal::Decimal;
 
 use crate::catalog::{ColumnId, Table};
+use crate::datetime;
 use crate::diag::{Diag, SqlState};
-use crate::value::{DataType, Row, Value};
+use crate::embedding;
+use crate::interval::Interval;
+use crate::value::{Array, DataType, Element, Row, Value};
 
 /// The version that [`encode_row`] writes.
 pub const ROW_VERSION: u8 = 1;
@@ -178,7 +186,63 @@ fn push_value(value: &Value, out: &mut Vec<u8>) {
         Value::Bytes(v) => push_bytes(8, v, out),
         Value::Json(v) => push_bytes(9, v.as_bytes(), out),
         Value::Timestamp(v) => push_integer(10, i128::from(*v), out),
+        Value::Float(v) => {
+            out.push(11);
+            out.extend_from_slice(&v.to_bits().to_le_bytes());
+        }
+        Value::Date(v) => push_integer(12, i128::from(*v), out),
+        Value::Time(v) => push_integer(13, i128::from(*v), out),
+        Value::DateTime(v) => push_integer(14, i128::from(*v), out),
+        Value::Interval(v) => {
+            push_integer(15, i128::from(v.months), out);
+            push_varint(zigzag(i128::from(v.days)), out);
+            push_varint(zigzag(i128::from(v.micros)), out);
+        }
+        Value::Uuid(v) => {
+            out.push(16);
+            out.extend_from_slice(&v.to_be_bytes());
+        }
+        Value::Embedding(v) => {
+            out.push(17);
+            push_varint(u128::try_from(v.len()).unwrap_or(0), out);
+            v.iter().for_each(|number| out.extend_from_slice(&number.to_bits().to_le_bytes()));
+        }
+        Value::Array(v) => {
+            out.extend_from_slice(&[18, element_tag(v.element())]);
+            push_varint(u128::try_from(v.items().len()).unwrap_or(0), out);
+            for item in v.items() {
+                if item.is_null() {
+                    out.push(0);
+                } else {
+                    push_value(item, out);
+                }
+            }
+        }
     }
+}
+
+/// Elements by their tags.
+const ELEMENTS: [(u8, Element); 16] = [
+    (1, Element::Boolean),
+    (2, Element::SmallInt),
+    (3, Element::Int),
+    (4, Element::BigInt),
+    (5, Element::Double),
+    (6, Element::Decimal { precision: 0, scale: 0 }),
+    (7, Element::Text),
+    (8, Element::Bytes),
+    (9, Element::Json),
+    (10, Element::Timestamp),
+    (11, Element::Float),
+    (12, Element::Date),
+    (13, Element::Time),
+    (14, Element::DateTime),
+    (15, Element::Interval),
+    (16, Element::Uuid),
+];
+
+fn element_tag(element: Element) -> u8 {
+    ELEMENTS.iter().find(|(_, known)| *known == element.plain()).map_or(0, |(tag, _)| *tag)
 }
 
 struct Reader<'b> {
@@ -199,9 +263,9 @@ impl<'b> Reader<'b> {
         self.take(1)?.first().copied().ok_or(RowError::Truncated { at: self.at })
     }
 
-    fn fixed(&mut self) -> Result<[u8; 8], RowError> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], RowError> {
         let at = self.at;
-        self.take(8)?.try_into().map_err(|_| RowError::Truncated { at })
+        self.take(N)?.try_into().map_err(|_| RowError::Truncated { at })
     }
 
     fn header(&mut self) -> Result<u64, RowError> {
@@ -242,9 +306,42 @@ impl<'b> Reader<'b> {
         Ok(text.to_owned())
     }
 
+    /// An embedding's or array's number of items, of at least `size` bytes each.
+    fn count(&mut self, size: usize) -> Result<usize, RowError> {
+        let at = self.at;
+        let count = usize::try_from(self.varint()?).map_err(|_| RowError::Invalid { at })?;
+        if count.saturating_mul(size) > self.bytes.len().saturating_sub(self.at) {
+            return Err(RowError::Truncated { at: self.bytes.len() });
+        }
+        Ok(count)
+    }
+
+    fn array(&mut self) -> Result<Value, RowError> {
+        let at = self.at;
+        let wanted = self.byte()?;
+        let (_, element) = ELEMENTS.iter().find(|(tag, _)| *tag == wanted).ok_or(RowError::Invalid { at })?;
+        let count = self.count(1)?;
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            let at = self.at;
+            items.push(match self.byte()? {
+                0 => Value::Null,
+                tag if tag == wanted => self.tagged(tag, at)?,
+                _ => return Err(RowError::Invalid { at }),
+            });
+        }
+        Ok(Value::Array(Box::new(Array::new(*element, items))))
+    }
+
     fn value(&mut self) -> Result<Value, RowError> {
         let at = self.at;
-        Ok(match self.byte()? {
+        let tag = self.byte()?;
+        self.tagged(tag, at)
+    }
+
+    /// The value behind its tag, which stands at `at`.
+    fn tagged(&mut self, tag: u8, at: usize) -> Result<Value, RowError> {
+        Ok(match tag {
             1 => match self.byte()? {
                 0 => Value::Boolean(false),
                 1 => Value::Boolean(true),
@@ -265,6 +362,28 @@ impl<'b> Reader<'b> {
             8 => Value::Bytes(self.content()?.to_vec()),
             9 => Value::Json(self.text()?),
             10 => Value::Timestamp(self.integer()?),
+            11 => Value::Float(f32::from_bits(u32::from_le_bytes(self.fixed()?))),
+            12 => Value::Date(self.integer()?),
+            13 => match self.integer()? {
+                micros @ 0..=datetime::DAY => Value::Time(micros),
+                _ => return Err(RowError::Invalid { at }),
+            },
+            14 => Value::DateTime(self.integer()?),
+            15 => Value::Interval(Interval {
+                months: self.integer()?,
+                days: self.integer()?,
+                micros: self.integer()?,
+            }),
+            16 => Value::Uuid(u128::from_be_bytes(self.fixed()?)),
+            17 => {
+                let count = self.count(4)?;
+                if !embedding::fits(count) {
+                    return Err(RowError::Invalid { at });
+                }
+                let number = |_| Ok(f32::from_bits(u32::from_le_bytes(self.fixed()?)));
+                Value::Embedding((0..count).map(number).collect::<Result<_, RowError>>()?)
+            }
+            18 => self.array()?,
             _ => return Err(RowError::Invalid { at }),
         })
     }

@@ -6,10 +6,12 @@ use quickcheck::{Arbitrary, Gen};
 use rust_decimal::Decimal;
 
 use crate::catalog::{AccessLevel, Column, ColumnId, ObjectId, Table, TableKind};
-use crate::value::{DataType, Value};
+use crate::datetime::DAY;
+use crate::interval::Interval;
+use crate::value::{Array, DataType, Element, Value};
 
 /// Every type, DECIMAL with a scale in the middle.
-pub(crate) const TYPES: [DataType; 10] = [
+pub(crate) const TYPES: [DataType; 20] = [
     DataType::Boolean,
     DataType::SmallInt,
     DataType::Int,
@@ -20,6 +22,16 @@ pub(crate) const TYPES: [DataType; 10] = [
     DataType::Bytes,
     DataType::Json,
     DataType::Timestamp,
+    DataType::Float,
+    DataType::Date,
+    DataType::Time,
+    DataType::DateTime,
+    DataType::Interval,
+    DataType::Uuid,
+    DataType::Embedding(2),
+    DataType::Array(Element::Int),
+    DataType::Array(Element::Text),
+    DataType::Array(Element::Decimal { precision: 0, scale: 0 }),
 ];
 
 /// A table with columns of these types, ids 1, 2 ..., and these positions as its key.
@@ -61,7 +73,7 @@ pub(crate) fn arbitrary_value(data_type: DataType, g: &mut Gen) -> Value {
         DataType::BigInt => Value::BigInt(integer),
         DataType::Double => Value::Double(if small { integer as f64 / 2.0 } else { f64::arbitrary(g) }),
         DataType::Decimal { scale, .. } => {
-            let scale = u32::from(u8::arbitrary(g) % (scale + 1));
+            let scale = u32::from(u8::arbitrary(g) % (scale + 1).max(4));
             let wide = i128::from(integer) * if small { 1 } else { i128::from(i32::arbitrary(g)) % 1_000_000_000 };
             Value::Decimal(Decimal::try_from_i128_with_scale(wide, scale).unwrap())
         }
@@ -69,6 +81,28 @@ pub(crate) fn arbitrary_value(data_type: DataType, g: &mut Gen) -> Value {
         DataType::Bytes => Value::Bytes(arbitrary_bytes(g)),
         DataType::Json => Value::Json(integer.to_string()),
         DataType::Timestamp => Value::Timestamp(integer),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "any number will do")]
+        DataType::Float => Value::Float(if small { integer as f32 / 2.0 } else { f64::arbitrary(g) as f32 }),
+        DataType::Date => Value::Date(i32::arbitrary(g)),
+        DataType::Time => Value::Time(integer.rem_euclid(DAY + 1)),
+        DataType::DateTime => Value::DateTime(integer),
+        DataType::Interval => Value::Interval(Interval {
+            months: i32::arbitrary(g) % 3,
+            days: if small { i32::arbitrary(g) % 61 } else { i32::arbitrary(g) },
+            micros: if small { integer * DAY } else { integer },
+        }),
+        DataType::Uuid => Value::Uuid(u128::arbitrary(g)),
+        DataType::Embedding(dimensions) => {
+            Value::Embedding((0..dimensions.max(1)).map(|_| f32::from(i8::arbitrary(g)) / 4.0).collect())
+        }
+        DataType::Array(element) => {
+            let length = u8::arbitrary(g) % 4;
+            let item = |_| match bool::arbitrary(g) {
+                true => arbitrary_value(element.data_type(), g),
+                false => Value::Null,
+            };
+            Value::Array(Box::new(Array::new(element, (0..length).map(item).collect())))
+        }
     }
 }
 

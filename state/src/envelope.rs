@@ -93,7 +93,8 @@ mod tests {
     fn every_kind_of_value_and_type_can_be_read_back() {
         use highwater_sql::catalog::ColumnId;
         use highwater_sql::expr::Expr;
-        use highwater_sql::value::DataType;
+        use highwater_sql::interval::Interval;
+        use highwater_sql::value::{Array, DataType, Element};
         let decimal: Value = Value::Decimal("-1234567890.0123456789".parse().unwrap());
         let values = [
             (Value::Null, DataType::Text),
@@ -107,6 +108,17 @@ mod tests {
             (Value::Bytes(vec![0, 255]), DataType::Bytes),
             (Value::Json("{\"a\":1.50}".into()), DataType::Json),
             (Value::Timestamp(-1), DataType::Timestamp),
+            (Value::Float(-0.1), DataType::Float),
+            (Value::Date(-1), DataType::Date),
+            (Value::Time(1), DataType::Time),
+            (Value::DateTime(-1), DataType::DateTime),
+            (Value::Interval(Interval { months: -1, days: 2, micros: 3 }), DataType::Interval),
+            (Value::Uuid(u128::MAX), DataType::Uuid),
+            (Value::Embedding(vec![1.0, 0.5]), DataType::Embedding(2)),
+            (
+                Value::Array(Box::new(Array::new(Element::Int, vec![Value::Int(1), Value::Null]))),
+                DataType::Array(Element::Int),
+            ),
         ];
         for (value, data_type) in values {
             let mut envelope = sample();

@@ -16,8 +16,15 @@ pub(crate) fn raw(cell: &Value, column: Option<&Column>) -> Option<String> {
         Value::String(text) => text.clone(),
         Value::Number(number) => match (type_name, number.as_i64()) {
             ("Timestamp" | "DateTime", Some(micros)) => timestamp(micros),
+            ("Date", Some(days)) => date(days),
+            ("Time", Some(micros)) => time_of_day(micros),
             _ => number.to_string(),
         },
+        Value::Array(cells) if type_name == "Array" => {
+            let element = column.and_then(Column::element);
+            let items: Vec<String> = cells.iter().map(|cell| item(cell, element.as_ref())).collect();
+            format!("{{{}}}", items.join(","))
+        }
         Value::Array(bytes) if type_name == "Bytes" => {
             bytes.iter().filter_map(Value::as_u64).fold("\\x".to_owned(), |mut hex, byte| {
                 let _ = write!(hex, "{byte:02x}");
@@ -26,6 +33,16 @@ pub(crate) fn raw(cell: &Value, column: Option<&Column>) -> Option<String> {
         }
         Value::Array(_) | Value::Object(_) => cell.to_string(),
     })
+}
+
+/// An element of an array, in quotes where commas, braces, quotes or white space would be misread.
+fn item(cell: &Value, column: Option<&Column>) -> String {
+    let Some(text) = raw(cell, column) else { return "NULL".to_owned() };
+    let special = |c: char| matches!(c, '"' | '\\' | '{' | '}' | ',') || c.is_ascii_whitespace();
+    if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(special) {
+        return text;
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The text on one line: what would move the cursor or change the terminal is shown as an escape.
@@ -66,16 +83,24 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
 
 /// `2026-11-22 01:02:03.000004Z`, the fraction without closing zeros.
 pub(crate) fn timestamp(micros: i64) -> String {
-    let seconds = micros.div_euclid(1_000_000);
-    let (year, month, day) = civil(seconds.div_euclid(86_400));
-    let second = seconds.rem_euclid(86_400);
-    let mut text =
-        format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
-    let fraction = micros.rem_euclid(1_000_000);
+    const DAY: i64 = 86_400_000_000;
+    format!("{} {}Z", date(micros.div_euclid(DAY)), time_of_day(micros.rem_euclid(DAY)))
+}
+
+/// `2026-11-22`, from days since 1970.
+fn date(days: i64) -> String {
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// `01:02:03.000004`, from microseconds since midnight.
+fn time_of_day(micros: i64) -> String {
+    let second = micros / 1_000_000;
+    let mut text = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
+    let fraction = micros % 1_000_000;
     if fraction != 0 {
         let _ = write!(text, ".{}", format!("{fraction:06}").trim_end_matches('0'));
     }
-    text.push('Z');
     text
 }
 
@@ -93,6 +118,8 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
     use super::*;
 
     #[test]
@@ -102,6 +129,21 @@ mod tests {
         assert_eq!(timestamp(1_795_309_323_500_000), "2026-11-22 01:02:03.5Z");
         assert_eq!(timestamp(-1), "1969-12-31 23:59:59.999999Z");
         assert_eq!(timestamp(951_782_400_000_000), "2000-02-29 00:00:00Z");
+    }
+
+    #[test]
+    fn dates_times_and_arrays_read_as_in_sql() {
+        let column = |data_type: &str| -> Column {
+            serde_json::from_str(&format!(r#"{{"name":"c","data_type":{data_type}}}"#)).unwrap()
+        };
+        let shown = |cell: &str, data_type: &str| {
+            raw(&serde_json::from_str(cell).unwrap(), Some(&column(data_type))).unwrap()
+        };
+        assert_eq!(shown("20779", r#""Date""#), "2026-11-22");
+        assert_eq!(shown("3723000004", r#""Time""#), "01:02:03.000004");
+        assert_eq!(shown(r#"["a","b c",null,"NULL","q\"\\"]"#, r#"{"Array":"Text"}"#), r#"{a,"b c",NULL,"NULL","q\"\\"}"#);
+        assert_eq!(shown("[20779,null]", r#"{"Array":"Date"}"#), "{2026-11-22,NULL}");
+        assert_eq!(shown("[1.0,0.5]", r#"{"Embedding":2}"#), "[1.0,0.5]");
     }
 
     #[test]

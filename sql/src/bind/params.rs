@@ -1,6 +1,7 @@
 //! Parameters: the types that the binder infers, and the values that a client gives.
 
 use crate::cast;
+use crate::datetime::DAY;
 use crate::diag::{Diag, Span, SqlState};
 use crate::limits;
 use crate::plan::Bound;
@@ -129,11 +130,16 @@ fn coerce(value: ParamValue, wanted: DataType) -> Result<Value, Diag> {
             _ => Err(mismatch("a boolean", wanted)),
         },
         ParamValue::Number(digits) => match wanted {
-            DataType::Boolean | DataType::Bytes => Err(mismatch("a number", wanted)),
-            DataType::Timestamp => match digits.parse() {
-                Ok(micros) => Ok(Value::Timestamp(micros)),
-                Err(_) => Err(mismatch("a number that is no whole count of microseconds", wanted)),
-            },
+            DataType::Boolean | DataType::Bytes | DataType::Interval | DataType::Uuid => {
+                Err(mismatch("a number", wanted))
+            }
+            DataType::Embedding(_) | DataType::Array(_) => Err(mismatch("a number", wanted)),
+            DataType::Timestamp | DataType::DateTime | DataType::Time | DataType::Date => {
+                of_wire_number(&digits, wanted).ok_or_else(|| {
+                    let unit = if wanted == DataType::Date { "days" } else { "microseconds" };
+                    mismatch(&format!("a number that is no whole count of {unit}"), wanted)
+                })
+            }
             _ => cast::cast(Value::Text(digits), wanted, true),
         },
         ParamValue::Text(text) if text.contains('\0') => {
@@ -141,6 +147,18 @@ fn coerce(value: ParamValue, wanted: DataType) -> Result<Value, Diag> {
         }
         ParamValue::Text(text) => cast::cast(Value::Text(text), wanted, true),
         ParamValue::Typed(value) => cast::cast(value, wanted, true),
+    }
+}
+
+/// Points in time as they travel in cells: microseconds since 1970 or midnight, days since 1970.
+fn of_wire_number(digits: &str, wanted: DataType) -> Option<Value> {
+    let number: i64 = digits.parse().ok()?;
+    match wanted {
+        DataType::Timestamp => Some(Value::Timestamp(number)),
+        DataType::DateTime => Some(Value::DateTime(number)),
+        DataType::Time => (0..=DAY).contains(&number).then_some(Value::Time(number)),
+        DataType::Date => i32::try_from(number).ok().map(Value::Date),
+        _ => None,
     }
 }
 

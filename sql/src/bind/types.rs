@@ -1,8 +1,9 @@
 //! The dialect's types by their SQL names.
 
-use sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo};
+use sqlparser::ast::{self, ArrayElemTypeDef, CharacterLength, ExactNumberInfo, TimezoneInfo};
 
 use crate::diag::{Diag, Span, SqlState};
+use crate::embedding;
 use crate::suggest;
 use crate::value::{DataType, MAX_DECIMAL_DIGITS};
 
@@ -12,22 +13,34 @@ pub(super) struct Named {
     pub(super) max_chars: Option<u32>,
 }
 
+/// Most digits of a TIME or TIMESTAMP's fraction of a second, and the only number that may be asked for.
+const MICROSECONDS: u64 = 6;
+
 const NAMES: &[&str] = &[
     "BIGINT",
     "BOOL",
     "BOOLEAN",
     "BYTEA",
     "BYTES",
+    "DATE",
+    "DATETIME",
     "DECIMAL",
     "DOUBLE",
+    "EMBEDDING",
+    "FLOAT",
     "INT",
     "INTEGER",
+    "INTERVAL",
     "JSON",
     "JSONB",
     "NUMERIC",
+    "REAL",
     "SMALLINT",
     "TEXT",
+    "TIME",
     "TIMESTAMP",
+    "TIMESTAMPTZ",
+    "UUID",
     "VARCHAR",
 ];
 
@@ -53,8 +66,22 @@ pub(super) fn named(written: &ast::DataType, span: Span) -> Result<Named, Diag> 
         }
         ast::DataType::Bytea | ast::DataType::Bytes(None) => plain(DataType::Bytes),
         ast::DataType::JSON | ast::DataType::JSONB => plain(DataType::Json),
-        ast::DataType::Timestamp(None | Some(6), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+        ast::DataType::Timestamp(None | Some(MICROSECONDS), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             plain(DataType::Timestamp)
+        }
+        ast::DataType::Timestamp(None | Some(MICROSECONDS), TimezoneInfo::Tz | TimezoneInfo::WithTimeZone)
+        | ast::DataType::Datetime(None | Some(MICROSECONDS)) => plain(DataType::DateTime),
+        ast::DataType::Time(None | Some(MICROSECONDS), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            plain(DataType::Time)
+        }
+        ast::DataType::Date => plain(DataType::Date),
+        ast::DataType::Interval { fields: None, precision: None | Some(MICROSECONDS) } => plain(DataType::Interval),
+        ast::DataType::Uuid => plain(DataType::Uuid),
+        ast::DataType::Real | ast::DataType::Float4 => plain(DataType::Float),
+        ast::DataType::Float(info) => plain(float(info, span)?),
+        ast::DataType::Array(of) => plain(array(of, span)?),
+        ast::DataType::Custom(name, arguments) if name.to_string().eq_ignore_ascii_case("embedding") => {
+            plain(embedding(arguments, span)?)
         }
         other => Err(unknown(other, span)),
     }
@@ -64,18 +91,20 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
     let word = written.to_string().to_uppercase();
     let diag = Diag::not_supported(format_args!("type {word}")).at(span);
     let hint = match written {
-        ast::DataType::Timestamp(Some(_), _) => Some("TIMESTAMP always has microseconds."),
-        ast::DataType::Timestamp(..) | ast::DataType::Datetime(_) => {
-            Some("TIMESTAMP is an instant in UTC; a text may carry an offset.")
+        ast::DataType::Timestamp(Some(_), _) | ast::DataType::Datetime(Some(_)) => {
+            Some("A TIMESTAMP always has microseconds.")
         }
-        ast::DataType::Real | ast::DataType::Float(_) | ast::DataType::Float4 => Some("DOUBLE is binary64."),
+        ast::DataType::Time(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+            Some("A time of day without its date has no zone: use TIME, or TIMESTAMPTZ.")
+        }
+        ast::DataType::Time(Some(_), _) => Some("A TIME always has microseconds."),
+        ast::DataType::Interval { .. } => Some("An INTERVAL has all fields, months, days and microseconds."),
         ast::DataType::TinyInt(_) => Some("SMALLINT is the smallest integer."),
-        ast::DataType::Uuid => Some("TEXT DEFAULT UUID_V7() holds one."),
         ast::DataType::Char(_) | ast::DataType::Character(_) | ast::DataType::String(_) => {
             Some("Use TEXT or VARCHAR(n).")
         }
-        ast::DataType::Custom(name, _) if matches!(name.to_string().to_uppercase().as_str(), "EMBEDDING" | "FILE") => {
-            Some("This release has no such columns; BYTES and JSON hold what fits in a row.")
+        ast::DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("file") => {
+            Some("This release stores no files; BYTES holds what fits in a row, TEXT the address of the rest.")
         }
         ast::DataType::Custom(name, _) if name.to_string().to_uppercase().ends_with("SERIAL") => {
             Some("BIGINT DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
@@ -97,11 +126,7 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
 fn decimal(info: &ExactNumberInfo, span: Span) -> Result<DataType, Diag> {
     let wrong = |message: String| Err(Diag::new(SqlState::INVALID_PARAMETER, message).at(span));
     let (precision, scale) = match info {
-        ExactNumberInfo::None => {
-            return Err(Diag::new(SqlState::INVALID_PARAMETER, "DECIMAL needs its digits")
-                .hint(format!("Write DECIMAL(precision, scale), with at most {MAX_DECIMAL_DIGITS} digits in all."))
-                .at(span));
-        }
+        ExactNumberInfo::None => return Ok(DataType::DECIMAL),
         ExactNumberInfo::Precision(precision) => (*precision, 0),
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
     };
@@ -113,6 +138,52 @@ fn decimal(info: &ExactNumberInfo, span: Span) -> Result<DataType, Diag> {
             wrong(format!("the scale of DECIMAL({precision},{scale}) is not between 0 and {precision}"))
         }
         _ => wrong(format!("DECIMAL has 1 to {MAX_DECIMAL_DIGITS} digits, not {precision}")),
+    }
+}
+
+/// FLOAT is REAL; FLOAT(n) is REAL up to 24 binary digits and DOUBLE up to 53.
+fn float(info: &ExactNumberInfo, span: Span) -> Result<DataType, Diag> {
+    match info {
+        ExactNumberInfo::None | ExactNumberInfo::Precision(1..=24) => Ok(DataType::Float),
+        ExactNumberInfo::Precision(25..=53) => Ok(DataType::Double),
+        ExactNumberInfo::Precision(_) | ExactNumberInfo::PrecisionAndScale(..) => {
+            Err(Diag::new(SqlState::INVALID_PARAMETER, "the precision of FLOAT is between 1 and 53 bits").at(span))
+        }
+    }
+}
+
+fn array(of: &ArrayElemTypeDef, span: Span) -> Result<DataType, Diag> {
+    let element = match of {
+        ArrayElemTypeDef::SquareBracket(element, None) | ArrayElemTypeDef::Qualified(element, None) => element,
+        ArrayElemTypeDef::SquareBracket(_, Some(_)) | ArrayElemTypeDef::Qualified(_, Some(_)) => {
+            return Err(Diag::not_supported("an array of fixed length")
+                .hint("Write INT[] and CHECK (cardinality(column) = n).")
+                .at(span));
+        }
+        ArrayElemTypeDef::None | ArrayElemTypeDef::AngleBracket(_) | ArrayElemTypeDef::Parenthesis(_) => {
+            return Err(Diag::not_supported("this form of an array's type").hint("Write INT[].").at(span));
+        }
+    };
+    let element = named(element, span)?;
+    if element.max_chars.is_some() {
+        return Err(Diag::not_supported("an array of VARCHAR(n)").hint("Use TEXT[].").at(span));
+    }
+    element.data_type.array().ok_or_else(|| {
+        let what = if element.data_type.element().is_some() { "an array of arrays" } else { "an array of EMBEDDING" };
+        Diag::not_supported(what).at(span)
+    })
+}
+
+fn embedding(arguments: &[String], span: Span) -> Result<DataType, Diag> {
+    let most = embedding::MAX_DIMENSIONS;
+    match arguments {
+        [digits] if digits.parse().is_ok_and(|dimensions: u32| (1..=most).contains(&dimensions)) => {
+            Ok(DataType::Embedding(digits.parse().unwrap_or(0)))
+        }
+        [] => Err(Diag::new(SqlState::INVALID_PARAMETER, "EMBEDDING needs its number of dimensions")
+            .hint("Write EMBEDDING(384).")
+            .at(span)),
+        _ => Err(Diag::new(SqlState::INVALID_PARAMETER, format!("EMBEDDING has 1 to {most} dimensions")).at(span)),
     }
 }
 

@@ -99,9 +99,21 @@ pub(super) fn negate(operand: &Value) -> Result<Value, Diag> {
         Value::Double(v) => Ok(Value::Double(-v)),
         Value::Decimal(v) if v.is_zero() => Ok(Value::Decimal(*v)),
         Value::Decimal(v) => Ok(Value::Decimal(-*v)),
-        Value::Boolean(_) | Value::Text(_) | Value::Bytes(_) | Value::Json(_) | Value::Timestamp(_) => {
-            Err(wrong_type("unary minus", operand))
+        Value::Float(v) => Ok(Value::Float(-v)),
+        Value::Interval(v) => {
+            v.checked_neg().map(Value::Interval).ok_or_else(|| Diag::new(SqlState::INVALID_DATETIME, "interval out of range"))
         }
+        Value::Boolean(_)
+        | Value::Text(_)
+        | Value::Bytes(_)
+        | Value::Json(_)
+        | Value::Timestamp(_)
+        | Value::Date(_)
+        | Value::Time(_)
+        | Value::DateTime(_)
+        | Value::Uuid(_)
+        | Value::Embedding(_)
+        | Value::Array(_) => Err(wrong_type("unary minus", operand)),
     }
 }
 
@@ -166,6 +178,7 @@ pub(super) fn as_decimal(value: &Value) -> Result<rust_decimal::Decimal, Diag> {
 pub(super) fn as_double(value: &Value) -> Result<f64, Diag> {
     match value {
         Value::Double(v) => Ok(*v),
+        Value::Float(v) => Ok(f64::from(*v)),
         Value::Decimal(v) => Ok(decimal::to_double(*v)),
         #[expect(clippy::cast_precision_loss, reason = "rounds to nearest, as PostgreSQL does")]
         other => other.as_i64().map(|v| v as f64).ok_or_else(|| wrong_type("DOUBLE arithmetic", other)),

@@ -65,6 +65,17 @@ fn parse_type(name: &str) -> DataType {
         "BYTES" => DataType::Bytes,
         "JSON" => DataType::Json,
         "TIMESTAMP" => DataType::Timestamp,
+        "REAL" => DataType::Float,
+        "DATE" => DataType::Date,
+        "TIME" => DataType::Time,
+        "TIMESTAMPTZ" => DataType::DateTime,
+        "INTERVAL" => DataType::Interval,
+        "UUID" => DataType::Uuid,
+        "NUMERIC" => DataType::DECIMAL,
+        array if array.ends_with("[]") => parse_type(array.trim_end_matches("[]")).array().unwrap(),
+        vector if vector.starts_with("EMBEDDING(") => {
+            DataType::Embedding(vector.trim_start_matches("EMBEDDING(").trim_end_matches(')').parse().unwrap())
+        }
         other => {
             let (precision, scale) =
                 other.strip_prefix("DECIMAL(").unwrap().strip_suffix(')').unwrap().split_once(',').unwrap();

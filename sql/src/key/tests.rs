@@ -11,7 +11,7 @@ use crate::eval::EvalContext;
 use crate::expr::{BinaryOp, Expr};
 use crate::plan::{KeyBounds, TableAccess};
 use crate::testing::{KeyPair, table};
-use crate::value::sort_compare;
+use crate::value::{Element, sort_compare};
 
 fn hex(value: Value) -> String {
     let mut bytes = Vec::new();
@@ -46,6 +46,14 @@ fn golden_bytes() {
         (Value::Text("a\0b".into()), "6100ff620001"),
         (Value::Text(String::new()), "0001"),
         (Value::Bytes(vec![0xff, 0x00]), "ff00ff0001"),
+        (Value::Float(1.5), "bfc00000"),
+        (Value::Float(-0.0), "80000000"),
+        (Value::Date(1), "80000001"),
+        (Value::Time(1), "8000000000000001"),
+        (Value::DateTime(-1), "7fffffffffffffff"),
+        (Value::Interval(Interval { months: 0, days: 0, micros: -1 }), "7fffffffffffffffffffffffffffffff"),
+        (Value::Uuid(1), "00000000000000000000000000000001"),
+        (Value::Array(Box::new(Array::new(Element::Boolean, vec![Value::Boolean(true), Value::Null]))), "01010200"),
     ];
     for (value, wanted) in cases {
         assert_eq!(hex(value.clone()), wanted, "{value}");

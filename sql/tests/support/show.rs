@@ -217,6 +217,14 @@ fn value(value: &Value) -> String {
         Value::Bytes(bytes) => format!("{bytes:02x?}"),
         Value::Json(json) => format!("json {json}"),
         Value::Timestamp(micros) => format!("@{micros}"),
+        Value::Float(_)
+        | Value::Date(_)
+        | Value::Time(_)
+        | Value::DateTime(_)
+        | Value::Interval(_)
+        | Value::Uuid(_)
+        | Value::Embedding(_)
+        | Value::Array(_) => value.to_string(),
     }
 }
 

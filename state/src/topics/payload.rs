@@ -8,10 +8,14 @@
 //! |---|---|
 //! | BOOLEAN, SMALLINT, INT | `true`, `7` |
 //! | BIGINT, DECIMAL | a string: `"9007199254740993"`, `"1.50"` |
-//! | DOUBLE | a number; what JSON has no number for is `"NaN"`, `"Infinity"`, `"-Infinity"` |
+//! | REAL, DOUBLE | a number; what JSON has no number for is `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | TEXT, JSON | a string |
-//! | BYTES | an array of numbers |
-//! | TIMESTAMP | microseconds since 1970 UTC, a number |
+//! | BYTES, EMBEDDING | an array of numbers |
+//! | TIMESTAMP, TIMESTAMPTZ | microseconds since 1970 UTC, a number |
+//! | DATE | days since 1970-01-01, a number |
+//! | TIME | microseconds since midnight, a number |
+//! | INTERVAL, UUID | a string |
+//! | arrays | an array of their elements' forms |
 //! | NULL | `null` |
 
 use highwater_sql::catalog::{Operation, PayloadMode, Table};
@@ -79,8 +83,22 @@ pub fn cell(value: &Value) -> Json {
         Value::Decimal(value) => Json::String(value.to_string()),
         Value::Text(value) | Value::Json(value) => Json::String(value.clone()),
         Value::Bytes(value) => Json::Array(value.iter().map(|byte| Json::from(*byte)).collect()),
-        Value::Timestamp(value) => Json::from(*value),
+        Value::Timestamp(value) | Value::DateTime(value) | Value::Time(value) => Json::from(*value),
+        Value::Date(value) => Json::from(*value),
+        Value::Float(value) => real(*value),
+        Value::Interval(_) | Value::Uuid(_) => Json::String(value.to_string()),
+        Value::Embedding(value) => Json::Array(value.iter().copied().map(real).collect()),
+        Value::Array(value) => Json::Array(value.items().iter().map(cell).collect()),
     }
+}
+
+/// A REAL in its own shortest digits, which are fewer than those of the same number as DOUBLE.
+fn real(value: f32) -> Json {
+    if !value.is_finite() {
+        return Json::String(value_text(f64::from(value)));
+    }
+    let digits: f64 = value.to_string().parse().unwrap_or_default();
+    serde_json::Number::from_f64(digits).map_or(Json::Null, Json::Number)
 }
 
 fn value_text(value: f64) -> String {
@@ -266,6 +284,10 @@ mod tests {
             (Value::Bytes(vec![0, 255]), "[0,255]"),
             (Value::Json(r#"{"a":1}"#.into()), r#""{\"a\":1}""#),
             (Value::Timestamp(-1), "-1"),
+            (Value::Float(0.1), "0.1"),
+            (Value::Date(-1), "-1"),
+            (Value::Uuid(1), r#""00000000-0000-0000-0000-000000000001""#),
+            (Value::Embedding(vec![1.0, 0.5]), "[1.0,0.5]"),
         ];
         for (value, json) in cases {
             assert_eq!(cell(&value).to_string(), json);
