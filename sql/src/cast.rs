@@ -36,8 +36,8 @@ pub fn allowed(from: DataType, to: DataType, context: Coercion) -> bool {
 fn needs(from: DataType, to: DataType) -> Option<Coercion> {
     use Coercion::{Assignment, Explicit, Implicit};
     use DataType::{
-        Array, BigInt, Boolean, Bytes, Date, DateTime, Decimal, Double, Embedding, Float, Int, Interval, Json, SmallInt,
-        Text, Time, Timestamp, Uuid,
+        Array, BigInt, Boolean, Bytes, Date, DateTime, Decimal, Double, Embedding, Float, Int, Interval, Json,
+        SmallInt, Text, Time, Timestamp, Uuid,
     };
     match (from, to) {
         (SmallInt, Int | BigInt) | (Int, BigInt) => Some(Implicit),
@@ -62,8 +62,23 @@ fn needs(from: DataType, to: DataType) -> Option<Coercion> {
         (Json, Boolean | SmallInt | Int | BigInt | Decimal { .. } | Float | Double) => Some(Explicit),
         (BigInt, Timestamp | DateTime) | (Timestamp | DateTime, BigInt) => Some(Explicit),
         (
-            Boolean | SmallInt | Int | BigInt | Decimal { .. } | Float | Double | Bytes | Json | Timestamp | Date | Time
-            | DateTime | Interval | Uuid | Embedding(_) | Array(_),
+            Boolean
+            | SmallInt
+            | Int
+            | BigInt
+            | Decimal { .. }
+            | Float
+            | Double
+            | Bytes
+            | Json
+            | Timestamp
+            | Date
+            | Time
+            | DateTime
+            | Interval
+            | Uuid
+            | Embedding(_)
+            | Array(_),
             _,
         ) => None,
     }
@@ -142,7 +157,9 @@ pub fn cast(value: Value, to: DataType, assignment: bool) -> Result<Value, Diag>
         (Value::Decimal(v), DataType::Decimal { precision, scale }) => {
             return decimal::fit(*v, precision, scale).map(Value::Decimal);
         }
-        (Value::Embedding(v), DataType::Embedding(dimensions)) => return fit_dimensions(v.len(), dimensions).map(|()| value),
+        (Value::Embedding(v), DataType::Embedding(dimensions)) => {
+            return fit_dimensions(v.len(), dimensions).map(|()| value);
+        }
         (Value::Array(_), DataType::Array(Element::Decimal { precision: 1.., .. })) => {}
         _ if from.same_kind(&to) => return Ok(value),
         _ => {}
@@ -480,11 +497,10 @@ fn to_micros(value: &Value, to: DataType) -> Result<i64, Diag> {
 
 fn bad_time(error: TimestampError, text: &str, to: DataType, hint: &str) -> Diag {
     match error {
-        TimestampError::Malformed => Diag::new(
-            SqlState::INVALID_DATETIME,
-            format!("invalid input syntax for type {to}: \"{}\"", shown(text)),
-        )
-        .hint(hint),
+        TimestampError::Malformed => {
+            Diag::new(SqlState::INVALID_DATETIME, format!("invalid input syntax for type {to}: \"{}\"", shown(text)))
+                .hint(hint)
+        }
         TimestampError::OutOfRange => field_out_of_range(text),
     }
 }
@@ -495,9 +511,9 @@ fn field_out_of_range(text: &str) -> Diag {
 
 fn to_date(value: &Value) -> Result<Value, Diag> {
     match value {
-        Value::Timestamp(micros) | Value::DateTime(micros) => i32::try_from(micros.div_euclid(DAY))
-            .map(Value::Date)
-            .map_err(|_| field_out_of_range(&value.to_string())),
+        Value::Timestamp(micros) | Value::DateTime(micros) => {
+            i32::try_from(micros.div_euclid(DAY)).map(Value::Date).map_err(|_| field_out_of_range(&value.to_string()))
+        }
         Value::Text(text) => datetime::parse_date(text)
             .map(Value::Date)
             .map_err(|error| bad_time(error, text, DataType::Date, "write it as 2026-01-02")),
@@ -547,10 +563,7 @@ fn to_embedding(value: Value, dimensions: u32, assignment: bool) -> Result<Value
     let to = DataType::Embedding(dimensions);
     let vector = match value {
         Value::Text(text) => embedding::parse(&text).ok_or_else(|| {
-            invalid(&text, to).hint(format!(
-                "write 1 to {} finite numbers as [1, 0.5, -2]",
-                embedding::MAX_DIMENSIONS
-            ))
+            invalid(&text, to).hint(format!("write 1 to {} finite numbers as [1, 0.5, -2]", embedding::MAX_DIMENSIONS))
         })?,
         Value::Array(array) => {
             let number = |item: Value| match cast(item, DataType::Float, assignment)? {

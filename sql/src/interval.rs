@@ -354,7 +354,8 @@ pub fn parse(text: &str, bare: Option<&str>) -> Result<Interval, IntervalError> 
 
 fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let (head, rest) = text.split_at_checked(word.len())?;
-    (head.eq_ignore_ascii_case(word) && !rest.starts_with(|c: char| c.is_ascii_alphanumeric())).then(|| rest.trim_ascii())
+    (head.eq_ignore_ascii_case(word) && !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        .then(|| rest.trim_ascii())
 }
 
 fn looks_like_clock(text: &str) -> bool {
@@ -407,9 +408,7 @@ fn clock(first: Number, text: &str) -> Result<(i128, &str), IntervalError> {
     let in_range = |number: Number| if number.whole < 60 { Ok(number) } else { Err(IntervalError::OutOfRange) };
     let total = match third {
         Some(_) if second.billionths != 0 => return Err(IntervalError::Malformed),
-        Some(third) => {
-            micros(first, HOUR) + micros(in_range(second)?, MINUTE) + rounded_seconds(in_range(third)?)
-        }
+        Some(third) => micros(first, HOUR) + micros(in_range(second)?, MINUTE) + rounded_seconds(in_range(third)?),
         // With a fraction the two are minutes and seconds.
         None if second.billionths != 0 => micros(first, MINUTE) + rounded_seconds(in_range(second)?),
         None => micros(first, HOUR) + micros(in_range(second)?, MINUTE),

@@ -71,7 +71,9 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) -> Result<(), KeyError> {
         Value::Boolean(v) => out.push(u8::from(*v)),
         Value::SmallInt(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 15).to_be_bytes()),
         Value::Int(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 31).to_be_bytes()),
-        Value::BigInt(v) | Value::Timestamp(v) | Value::DateTime(v) | Value::Time(v) => out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 63).to_be_bytes()),
+        Value::BigInt(v) | Value::Timestamp(v) | Value::DateTime(v) | Value::Time(v) => {
+            out.extend_from_slice(&(v.cast_unsigned() ^ 1 << 63).to_be_bytes())
+        }
         Value::Double(v) => out.extend_from_slice(&double_bits(*v).to_be_bytes()),
         Value::Decimal(v) => decimal::encode(*v, out),
         Value::Text(v) => encode_bytes(v.as_bytes(), out),

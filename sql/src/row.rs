@@ -369,11 +369,7 @@ impl<'b> Reader<'b> {
                 _ => return Err(RowError::Invalid { at }),
             },
             14 => Value::DateTime(self.integer()?),
-            15 => Value::Interval(Interval {
-                months: self.integer()?,
-                days: self.integer()?,
-                micros: self.integer()?,
-            }),
+            15 => Value::Interval(Interval { months: self.integer()?, days: self.integer()?, micros: self.integer()? }),
             16 => Value::Uuid(u128::from_be_bytes(self.fixed()?)),
             17 => {
                 let count = self.count(4)?;

@@ -405,7 +405,9 @@ pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
         (Value::Time(l), Value::Time(r)) => l.cmp(r),
         (Value::Interval(l), Value::Interval(r)) => l.compare(r),
         (Value::Uuid(l), Value::Uuid(r)) => l.cmp(r),
-        (Value::Array(l), Value::Array(r)) if l.element() == r.element() && l.element() != Element::Json => l.compare(r),
+        (Value::Array(l), Value::Array(r)) if l.element() == r.element() && l.element() != Element::Json => {
+            l.compare(r)
+        }
         (Value::Decimal(l), Value::Decimal(r)) => l.cmp(r),
         (Value::Double(l), Value::Double(r)) => compare_doubles(*l, *r),
         (Value::Double(_) | Value::Float(_), _) | (_, Value::Double(_) | Value::Float(_)) => {

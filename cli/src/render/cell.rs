@@ -136,12 +136,14 @@ mod tests {
         let column = |data_type: &str| -> Column {
             serde_json::from_str(&format!(r#"{{"name":"c","data_type":{data_type}}}"#)).unwrap()
         };
-        let shown = |cell: &str, data_type: &str| {
-            raw(&serde_json::from_str(cell).unwrap(), Some(&column(data_type))).unwrap()
-        };
+        let shown =
+            |cell: &str, data_type: &str| raw(&serde_json::from_str(cell).unwrap(), Some(&column(data_type))).unwrap();
         assert_eq!(shown("20779", r#""Date""#), "2026-11-22");
         assert_eq!(shown("3723000004", r#""Time""#), "01:02:03.000004");
-        assert_eq!(shown(r#"["a","b c",null,"NULL","q\"\\"]"#, r#"{"Array":"Text"}"#), r#"{a,"b c",NULL,"NULL","q\"\\"}"#);
+        assert_eq!(
+            shown(r#"["a","b c",null,"NULL","q\"\\"]"#, r#"{"Array":"Text"}"#),
+            r#"{a,"b c",NULL,"NULL","q\"\\"}"#
+        );
         assert_eq!(shown("[20779,null]", r#"{"Array":"Date"}"#), "{2026-11-22,NULL}");
         assert_eq!(shown("[1.0,0.5]", r#"{"Embedding":2}"#), "[1.0,0.5]");
     }

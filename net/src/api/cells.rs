@@ -142,27 +142,27 @@ impl Serialize for CellOf<'_> {
 }
 
 fn serialize<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Value::Null => serializer.serialize_unit(),
-            Value::Boolean(value) => serializer.serialize_bool(*value),
-            Value::SmallInt(value) => serializer.serialize_i16(*value),
-            Value::Int(value) => serializer.serialize_i32(*value),
-            Value::BigInt(value) => serializer.collect_str(value),
-            Value::Double(value) if value.is_nan() => serializer.serialize_str("NaN"),
-            Value::Double(value) if value.is_infinite() => {
-                serializer.serialize_str(if *value > 0.0 { "Infinity" } else { "-Infinity" })
-            }
-            Value::Double(value) => serializer.serialize_f64(*value),
-            Value::Decimal(value) => serializer.collect_str(value),
-            Value::Text(value) | Value::Json(value) => serializer.serialize_str(value),
-            Value::Bytes(value) => value.serialize(serializer),
-            Value::Timestamp(value) | Value::DateTime(value) | Value::Time(value) => serializer.serialize_i64(*value),
-            Value::Date(value) => serializer.serialize_i32(*value),
-            Value::Float(value) if value.is_finite() => serializer.serialize_f32(*value),
-            Value::Float(_) | Value::Interval(_) | Value::Uuid(_) => serializer.collect_str(value),
-            Value::Embedding(value) => value.serialize(serializer),
-            Value::Array(value) => serializer.collect_seq(value.items().iter().map(CellOf)),
+    match value {
+        Value::Null => serializer.serialize_unit(),
+        Value::Boolean(value) => serializer.serialize_bool(*value),
+        Value::SmallInt(value) => serializer.serialize_i16(*value),
+        Value::Int(value) => serializer.serialize_i32(*value),
+        Value::BigInt(value) => serializer.collect_str(value),
+        Value::Double(value) if value.is_nan() => serializer.serialize_str("NaN"),
+        Value::Double(value) if value.is_infinite() => {
+            serializer.serialize_str(if *value > 0.0 { "Infinity" } else { "-Infinity" })
         }
+        Value::Double(value) => serializer.serialize_f64(*value),
+        Value::Decimal(value) => serializer.collect_str(value),
+        Value::Text(value) | Value::Json(value) => serializer.serialize_str(value),
+        Value::Bytes(value) => value.serialize(serializer),
+        Value::Timestamp(value) | Value::DateTime(value) | Value::Time(value) => serializer.serialize_i64(*value),
+        Value::Date(value) => serializer.serialize_i32(*value),
+        Value::Float(value) if value.is_finite() => serializer.serialize_f32(*value),
+        Value::Float(_) | Value::Interval(_) | Value::Uuid(_) => serializer.collect_str(value),
+        Value::Embedding(value) => value.serialize(serializer),
+        Value::Array(value) => serializer.collect_seq(value.items().iter().map(CellOf)),
+    }
 }
 
 /// A cell back as a value of its column's type; `None` when it is no cell of that type.

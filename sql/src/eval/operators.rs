@@ -100,9 +100,10 @@ pub(super) fn negate(operand: &Value) -> Result<Value, Diag> {
         Value::Decimal(v) if v.is_zero() => Ok(Value::Decimal(*v)),
         Value::Decimal(v) => Ok(Value::Decimal(-*v)),
         Value::Float(v) => Ok(Value::Float(-v)),
-        Value::Interval(v) => {
-            v.checked_neg().map(Value::Interval).ok_or_else(|| Diag::new(SqlState::INVALID_DATETIME, "interval out of range"))
-        }
+        Value::Interval(v) => v
+            .checked_neg()
+            .map(Value::Interval)
+            .ok_or_else(|| Diag::new(SqlState::INVALID_DATETIME, "interval out of range")),
         Value::Boolean(_)
         | Value::Text(_)
         | Value::Bytes(_)
