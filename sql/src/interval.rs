@@ -83,8 +83,15 @@ impl Interval {
     /// `None` when a field does not fit or the factor is not finite.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Option<Self> {
-        let months = f64::from(self.months) * factor;
-        let days = f64::from(self.days) * factor;
+        #[expect(clippy::cast_precision_loss, reason = "a factor is a DOUBLE, so the product is approximate")]
+        let micros = self.micros as f64 * factor;
+        Self::from_fields(f64::from(self.months) * factor, f64::from(self.days) * factor, micros)
+    }
+
+    /// The interval of these fields; fractions of months become days and fractions of days become time. `None` when a field
+    /// does not fit or is not finite.
+    #[must_use]
+    pub fn from_fields(months: f64, days: f64, micros: f64) -> Option<Self> {
         let whole_months = to_i32(libm::trunc(months))?;
         let whole_days = to_i32(libm::trunc(days))?;
         // Rounding to microseconds keeps 0.1 of a day from becoming 2:23:59.999999.
@@ -97,8 +104,7 @@ impl Interval {
             more_days = more_days.checked_add(to_i32(carried)?)?;
             seconds -= carried * 86_400.0;
         }
-        #[expect(clippy::cast_precision_loss, reason = "a factor is a DOUBLE, so the product is approximate")]
-        let micros = libm::rint(self.micros as f64 * factor + seconds * 1e6);
+        let micros = libm::rint(micros + seconds * 1e6);
         Some(Self { months: whole_months, days: whole_days.checked_add(more_days)?, micros: to_i64(micros)? })
     }
 
