@@ -255,7 +255,7 @@ impl Reader<'_> {
     /// Time of day, AM or PM, offset, end.
     fn clock(&mut self) -> Result<(i64, i64), TimestampError> {
         let (mut hour, digits) = self.number(6)?;
-        let minute;
+        let minute: i64;
         let (mut second, mut fraction) = (0, 0);
         match digits {
             1 | 2 => {
