@@ -1,0 +1,156 @@
+//! Expressions of a wanted type over what is in scope.
+
+use highwater_runtime::rng::Rng;
+
+use crate::tables::{Ty, literal};
+
+/// What an expression may name: how it is written, and what it yields.
+pub(crate) type Scope = Vec<(String, Ty)>;
+
+/// One of several, chosen by chance.
+pub(crate) fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> Option<&'a T> {
+    of.get(usize::try_from(rng.below(of.len() as u64)).unwrap_or(0))
+}
+
+/// One of several words.
+pub(crate) fn word(rng: &mut Rng, of: &[&'static str]) -> &'static str {
+    pick(rng, of).copied().unwrap_or("")
+}
+
+/// An expression of a type, at most so many operators deep.
+pub(crate) fn expression(rng: &mut Rng, scope: &Scope, ty: Ty, depth: u32) -> String {
+    if depth == 0 || rng.chance(0.25) {
+        return leaf(rng, scope, ty);
+    }
+    let mut make = |ty| expression(rng, scope, ty, depth - 1);
+    if matches!(ty, Ty::Bool) {
+        return predicate(rng, scope, depth);
+    }
+    let (a, b) = (make(ty), make(ty));
+    match rng.below(10) {
+        0 => {
+            let when = predicate(rng, scope, depth - 1);
+            format!("CASE WHEN {when} THEN {a} ELSE {b} END")
+        }
+        1 => format!("coalesce({a}, {b})"),
+        2 => format!("nullif({a}, {b})"),
+        3 if ty != Ty::Text => format!("{}({a}, {b})", word(rng, &["greatest", "least"])),
+        _ => match ty {
+            Ty::Int => integer(rng, scope, a, &b, depth),
+            Ty::Decimal => decimal(rng, scope, a, &b, depth),
+            Ty::Double => double(rng, scope, a, &b, depth),
+            Ty::Text => text(rng, scope, a, &b, depth),
+            Ty::Time => match rng.below(3) {
+                0 => format!("date_trunc('{}', {a})", word(rng, &["hour", "day", "month", "year"])),
+                _ => a,
+            },
+            Ty::Bool => a,
+        },
+    }
+}
+
+/// A column or a value.
+fn leaf(rng: &mut Rng, scope: &Scope, ty: Ty) -> String {
+    let fitting: Vec<&String> = scope.iter().filter(|(_, of)| *of == ty).map(|(name, _)| name).collect();
+    match pick(rng, &fitting) {
+        Some(name) if rng.chance(0.75) => (*name).clone(),
+        _ => literal(ty, rng),
+    }
+}
+
+fn integer(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String {
+    match rng.below(9) {
+        0 | 1 => format!("({a} + {b})"),
+        2 => format!("({a} - {b})"),
+        // Products of products would leave the range of SMALLINT.
+        3 => format!("({} * {})", leaf(rng, scope, Ty::Int), literal(Ty::Int, rng)),
+        4 => format!("({a} / nullif({b}, 0))"),
+        5 => format!("({a} % nullif({b}, 0))"),
+        6 => format!("abs({a})"),
+        7 => format!("length({})", expression(rng, scope, Ty::Text, depth - 1)),
+        _ => format!("(- {a})"),
+    }
+}
+
+fn decimal(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String {
+    match rng.below(8) {
+        0 | 1 => format!("({a} + {b})"),
+        2 => format!("({a} - {b})"),
+        3 => format!("({} * {})", leaf(rng, scope, Ty::Decimal), literal(Ty::Int, rng)),
+        4 => format!("({a} / nullif({}, 0))", leaf(rng, scope, Ty::Int)),
+        5 => format!("round({a}, {})", rng.below(3)),
+        6 => format!("{}({a})", word(rng, &["abs", "floor", "ceil", "sign"])),
+        _ => format!("CAST({} AS DECIMAL(12, 3))", expression(rng, scope, Ty::Int, depth - 1)),
+    }
+}
+
+fn double(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String {
+    match rng.below(8) {
+        0 => format!("({a} + {b})"),
+        1 => format!("({a} - {b})"),
+        2 => format!("({a} * {b})"),
+        3 => format!("({a} / nullif({}, CAST(0 AS DOUBLE PRECISION)))", leaf(rng, scope, Ty::Double)),
+        4 => format!("sqrt(abs({a}))"),
+        5 => format!("{}({a})", word(rng, &["abs", "floor", "ceil", "sign"])),
+        6 => format!("power({}, CAST(2 AS DOUBLE PRECISION))", leaf(rng, scope, Ty::Double)),
+        _ => format!("CAST({} AS DOUBLE PRECISION)", expression(rng, scope, Ty::Int, depth - 1)),
+    }
+}
+
+fn text(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String {
+    match rng.below(12) {
+        0 | 1 => format!("({a} || {b})"),
+        2 => format!("{}({a})", word(rng, &["upper", "lower", "trim", "ltrim", "rtrim", "md5"])),
+        3 => format!("substring({a} FROM {} FOR {})", 1 + rng.below(3), rng.below(4)),
+        4 => format!("replace({a}, {}, {})", literal(Ty::Text, rng), literal(Ty::Text, rng)),
+        5 => format!("{}({a}, {})", word(rng, &["left", "right"]), literal(Ty::Int, rng)),
+        6 => format!("{}({a}, {}, '*')", word(rng, &["lpad", "rpad"]), rng.below(6)),
+        7 => format!("CAST({} AS TEXT)", expression(rng, scope, Ty::Int, depth - 1)),
+        8 => format!("concat({a}, {b})"),
+        9 => format!("concat_ws('-', {a}, {b})"),
+        10 => format!("split_part({a}, 'b', 1)"),
+        _ => a,
+    }
+}
+
+/// A condition.
+pub(crate) fn predicate(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
+    if depth == 0 {
+        return leaf(rng, scope, Ty::Bool);
+    }
+    let ty = pick(rng, &Ty::ALL).copied().unwrap_or(Ty::Int);
+    match rng.below(12) {
+        0 | 1 => format!("({} AND {})", predicate(rng, scope, depth - 1), predicate(rng, scope, depth - 1)),
+        2 => format!("({} OR {})", predicate(rng, scope, depth - 1), predicate(rng, scope, depth - 1)),
+        3 => format!("(NOT {})", predicate(rng, scope, depth - 1)),
+        4 => format!("({} IS {}NULL)", expression(rng, scope, ty, depth - 1), word(rng, &["", "NOT "])),
+        5 => {
+            let list: Vec<String> = (0..1 + rng.below(4)).map(|_| literal(ty, rng)).collect();
+            let negated = word(rng, &["", "NOT "]);
+            format!("({} {negated}IN ({}))", expression(rng, scope, ty, depth - 1), list.join(", "))
+        }
+        6 => format!(
+            "({} BETWEEN {} AND {})",
+            expression(rng, scope, ty, depth - 1),
+            literal(ty, rng),
+            expression(rng, scope, ty, 0)
+        ),
+        7 => {
+            let pattern = word(rng, &["'a%'", "'%b%'", "'_'", "'%'", "'x\\_%'", "'%a'", "'Z%'"]);
+            let like = word(rng, &["LIKE", "NOT LIKE", "ILIKE"]);
+            format!("({} {like} {pattern})", expression(rng, scope, Ty::Text, depth - 1))
+        }
+        8 => {
+            let (a, b) = (expression(rng, scope, ty, depth - 1), expression(rng, scope, ty, depth - 1));
+            format!("({a} IS {}DISTINCT FROM {b})", word(rng, &["", "NOT "]))
+        }
+        9 => {
+            let test = word(rng, &["TRUE", "FALSE", "UNKNOWN", "NOT TRUE", "NOT FALSE", "NOT UNKNOWN"]);
+            format!("({} IS {test})", predicate(rng, scope, depth - 1))
+        }
+        _ => {
+            let (a, b) = (expression(rng, scope, ty, depth - 1), expression(rng, scope, ty, depth - 1));
+            format!("({a} {} {b})", word(rng, &["=", "<>", "<", "<=", ">", ">="]))
+        }
+    }
+}

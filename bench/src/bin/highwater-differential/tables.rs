@@ -1,0 +1,173 @@
+//! The tables that the statements are about, and their rows.
+
+use highwater_runtime::rng::Rng;
+
+/// What an expression yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ty {
+    Int,
+    Decimal,
+    Double,
+    Text,
+    Bool,
+    Time,
+}
+
+impl Ty {
+    pub(crate) const ALL: [Self; 6] = [Self::Int, Self::Decimal, Self::Double, Self::Text, Self::Bool, Self::Time];
+}
+
+/// A column: its name, its type in SQL, what it yields, and whether it takes NULL.
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    sql: &'static str,
+    pub(crate) ty: Ty,
+    nullable: bool,
+}
+
+/// A table.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) columns: &'static [Column],
+    /// Key columns, which are the first ones.
+    pub(crate) key: usize,
+    /// Constraints behind the columns.
+    constraints: &'static str,
+    /// What stands behind the closing parenthesis for Highwater alone.
+    options: &'static str,
+    /// The first column decides the shard: a statement writes rows of one value of it.
+    pub(crate) is_spread: bool,
+    /// Rows that it is filled with.
+    rows: u64,
+}
+
+const fn column(name: &'static str, sql: &'static str, ty: Ty, nullable: bool) -> Column {
+    Column { name, sql, ty, nullable }
+}
+
+/// All tables.
+pub(crate) const TABLES: [Table; 3] = [
+    Table {
+        name: "people",
+        columns: &[
+            column("id", "BIGINT", Ty::Int, false),
+            column("k", "INT", Ty::Int, true),
+            column("n", "SMALLINT", Ty::Int, false),
+            column("d", "DECIMAL(10, 2)", Ty::Decimal, true),
+            column("f", "DOUBLE PRECISION", Ty::Double, true),
+            column("s", "TEXT", Ty::Text, true),
+            column("v", "VARCHAR(8)", Ty::Text, true),
+            column("o", "BOOLEAN", Ty::Bool, true),
+            column("at", "TIMESTAMP", Ty::Time, true),
+        ],
+        key: 1,
+        constraints: "CHECK (n < 40), CONSTRAINT short CHECK (length(s) < 20)",
+        options: "",
+        is_spread: false,
+        rows: 40,
+    },
+    Table {
+        name: "orders",
+        columns: &[
+            column("id", "BIGINT", Ty::Int, false),
+            column("person", "BIGINT", Ty::Int, true),
+            column("k", "INT", Ty::Int, false),
+            column("s", "TEXT", Ty::Text, false),
+            column("price", "DECIMAL(12, 4)", Ty::Decimal, true),
+            column("at", "TIMESTAMP", Ty::Time, false),
+        ],
+        key: 1,
+        constraints: "",
+        options: "",
+        is_spread: false,
+        rows: 60,
+    },
+    Table {
+        name: "places",
+        columns: &[
+            column("a", "INT", Ty::Int, false),
+            column("c", "TEXT", Ty::Text, false),
+            column("x", "DOUBLE PRECISION", Ty::Double, true),
+            column("o", "BOOLEAN", Ty::Bool, false),
+        ],
+        key: 2,
+        constraints: "",
+        options: " PARTITION BY (a)",
+        is_spread: true,
+        rows: 30,
+    },
+];
+
+impl Table {
+    /// The statement that makes it here, and there.
+    pub(crate) fn create(&self) -> (String, String) {
+        let mut parts: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("{} {}{}", column.name, column.sql, if column.nullable { "" } else { " NOT NULL" }))
+            .collect();
+        let key: Vec<&str> = self.columns.iter().take(self.key).map(|column| column.name).collect();
+        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+        if !self.constraints.is_empty() {
+            parts.push(self.constraints.to_owned());
+        }
+        let body = format!("CREATE TABLE {} ({})", self.name, parts.join(", "));
+        (format!("{body}{}", self.options), body)
+    }
+
+    /// Statements that fill it.
+    pub(crate) fn fill(&self, rng: &mut Rng) -> Vec<String> {
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for number in 0..self.rows {
+            let values = self.columns.iter().enumerate().map(|(place, column)| match (place, self.is_spread) {
+                (0, false) => number.to_string(),
+                (0, true) => (number % 7).to_string(),
+                (1, true) => format!("'{}'", number / 7),
+                _ => column.value(rng),
+            });
+            rows.push(values.collect());
+        }
+        let insert = |rows: &[Vec<String>]| {
+            let rows: Vec<String> = rows.iter().map(|row| format!("({})", row.join(", "))).collect();
+            format!("INSERT INTO {} VALUES {}", self.name, rows.join(", "))
+        };
+        if self.is_spread {
+            rows.iter().map(|row| insert(std::slice::from_ref(row))).collect()
+        } else {
+            vec![insert(&rows)]
+        }
+    }
+}
+
+impl Column {
+    /// A value that it takes.
+    pub(crate) fn value(&self, rng: &mut Rng) -> String {
+        if self.nullable && rng.chance(0.2) { "NULL".to_owned() } else { literal(self.ty, rng) }
+    }
+}
+
+const TEXTS: [&str; 14] =
+    ["", "a", "ab", "abc", "b", "Zebra", "zebra", "x_y", "100%", "O''Hara", "ä", "hello w", " pad ", "-12"];
+
+/// A value written out.
+pub(crate) fn literal(ty: Ty, rng: &mut Rng) -> String {
+    let small = |rng: &mut Rng| i64::try_from(rng.below(24)).unwrap_or(0) - 4;
+    match ty {
+        Ty::Int => small(rng).to_string(),
+        Ty::Decimal => format!("{}.{:02}", small(rng), rng.below(100)),
+        // PostgreSQL takes a number with an exponent for a NUMERIC.
+        Ty::Double => format!("CAST({}.{} AS DOUBLE PRECISION)", small(rng), rng.below(10)),
+        Ty::Text => {
+            let place = usize::try_from(rng.below(TEXTS.len() as u64)).unwrap_or(0);
+            format!("'{}'", TEXTS.get(place).unwrap_or(&""))
+        }
+        Ty::Bool => if rng.chance(0.5) { "TRUE" } else { "FALSE" }.to_owned(),
+        Ty::Time => format!(
+            "TIMESTAMP '2026-0{}-{:02} {:02}:{:02}:00'",
+            1 + rng.below(3),
+            1 + rng.below(28),
+            rng.below(24),
+            rng.below(4) * 15
+        ),
+    }
+}
