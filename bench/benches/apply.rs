@@ -13,7 +13,7 @@ use highwater_sql::catalog::{
     TableKind, Topic,
 };
 use highwater_sql::expr::{BinaryOp, Expr};
-use highwater_sql::plan::{KeyBounds, TableAccess, WriteKind, WritePlan};
+use highwater_sql::plan::{KeyBounds, TableAccess, TableSpec, WriteKind, WritePlan};
 use highwater_sql::value::{DataType, Value};
 use highwater_state::command::{Command, Envelope, RequestHead, RequestId, WriteCommand};
 use highwater_state::group::GroupState;
@@ -26,18 +26,11 @@ const NOW: i64 = 1_767_225_600_000_000;
 
 fn definitions(with_topic: bool) -> Command {
     let column = |(id, name, data_type): (u32, &str, DataType)| Column {
-        id: ColumnId(id),
-        name: name.to_owned(),
-        data_type,
-        max_chars: None,
         nullable: id > 1,
-        default: None,
-        default_text: None,
+        ..Column::new(id, name.to_owned(), data_type)
     };
     let columns = [(1, "id", DataType::BigInt), (2, "room", DataType::BigInt), (3, "body", DataType::Text)];
-    let table = Table {
-        id: TABLE,
-        version: 1,
+    let table = TableSpec {
         namespace: "app".into(),
         name: "messages".into(),
         kind: TableKind::User,
@@ -47,9 +40,9 @@ fn definitions(with_topic: bool) -> Command {
         partition_columns: 0,
         checks: Vec::new(),
         ttl_seconds: None,
-        created_at: 0,
-        updated_at: 0,
-    };
+        indexes: Vec::new(),
+    }
+    .into_table(TABLE, 0);
     let mut deltas = vec![CatalogDelta::PutTable(Arc::new(table))];
     if with_topic {
         let source = |operation| Source {
@@ -93,7 +86,7 @@ fn write(kind: WriteKind, request: Option<u64>) -> Command {
             statement_hash: 1,
         },
         user: "ann".into(),
-        plan: WritePlan { table: TABLE, table_version: 1, kind },
+        plan: WritePlan { table: TABLE, table_version: 1, kind, returning: vec![] },
         params: Vec::new(),
     })
 }
@@ -109,6 +102,7 @@ fn insert(first: u64, rows: u64) -> WriteKind {
     WriteKind::Insert {
         columns: vec![ColumnId(1), ColumnId(2), ColumnId(3)],
         rows: (first..first + rows).map(row).collect(),
+        conflict: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use highwater_sql::bind::{BindContext, bind};
-use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, ObjectId, Role, Table};
+use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, ObjectId, Role};
 use highwater_sql::parse::parse;
 use highwater_sql::plan::{Ddl, Plan};
 

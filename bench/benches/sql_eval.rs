@@ -3,30 +3,20 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use highwater_sql::catalog::{AccessLevel, Column, ColumnId, ObjectId, Role, Table, TableKind};
+use highwater_sql::catalog::{AccessLevel, Column, ObjectId, Role, Table, TableKind};
 use highwater_sql::eval::{EvalContext, is_true};
 use highwater_sql::expr::{AggregateCall, AggregateFunction, BinaryOp, Expr};
 use highwater_sql::key::{decode_key, encode_key};
 use highwater_sql::pipeline::{Pipeline, PipelineLimits};
-use highwater_sql::plan::{Aggregate, Distinct, From, OutputColumn, QueryPlan};
+use highwater_sql::plan::{Aggregate, Distinct, From, OutputColumn, QueryPlan, TableSpec};
 use highwater_sql::row::{decode_row, encode_row};
 use highwater_sql::value::{DataType, Row, Value};
 
 const TYPES: [DataType; 4] = [DataType::BigInt, DataType::BigInt, DataType::Text, DataType::Timestamp];
 
 fn table() -> Table {
-    let column = |(id, data_type): (u32, DataType)| Column {
-        id: ColumnId(id),
-        name: format!("c{id}"),
-        data_type,
-        max_chars: None,
-        nullable: true,
-        default: None,
-        default_text: None,
-    };
-    Table {
-        id: ObjectId(1),
-        version: 1,
+    let column = |(id, data_type): (u32, DataType)| Column::new(id, format!("c{id}"), data_type);
+    TableSpec {
         namespace: "app".into(),
         name: "messages".into(),
         kind: TableKind::User,
@@ -36,9 +26,9 @@ fn table() -> Table {
         partition_columns: 0,
         checks: Vec::new(),
         ttl_seconds: None,
-        created_at: 0,
-        updated_at: 0,
+        indexes: Vec::new(),
     }
+    .into_table(ObjectId(1), 0)
 }
 
 fn row(id: i64) -> Row {

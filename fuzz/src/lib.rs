@@ -1,6 +1,7 @@
 //! Shared set-up of the fuzz targets.
 
-use highwater_sql::catalog::{AccessLevel, Column, ColumnId, ObjectId, Table, TableKind};
+use highwater_sql::catalog::{AccessLevel, Column, ObjectId, Table, TableKind};
+use highwater_sql::plan::TableSpec;
 use highwater_sql::value::{DataType, Element};
 
 /// Every type.
@@ -30,18 +31,8 @@ pub const TYPES: [DataType; 20] = [
 /// A table with a column of every type, ids from 1.
 #[must_use]
 pub fn table() -> Table {
-    let column = |(id, data_type): (u32, DataType)| Column {
-        id: ColumnId(id),
-        name: format!("c{id}"),
-        data_type,
-        max_chars: None,
-        nullable: true,
-        default: None,
-        default_text: None,
-    };
-    Table {
-        id: ObjectId(1),
-        version: 1,
+    let column = |(id, data_type): (u32, DataType)| Column::new(id, format!("c{id}"), data_type);
+    TableSpec {
         namespace: "app".into(),
         name: "t".into(),
         kind: TableKind::Shared,
@@ -51,7 +42,7 @@ pub fn table() -> Table {
         partition_columns: 0,
         checks: Vec::new(),
         ttl_seconds: None,
-        created_at: 0,
-        updated_at: 0,
+        indexes: Vec::new(),
     }
+    .into_table(ObjectId(1), 0)
 }

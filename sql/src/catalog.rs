@@ -3,13 +3,18 @@
 //! A catalog is a value: deltas are decided in the meta group, numbered, and applied in order by everyone
 //! ([`Catalog::apply`]). The serialised forms are part of stored formats: fields and variants are only appended.
 
+mod table;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::table::{
+    AccessLevel, Check, Column, Former, Index, IndexColumn, IndexState, Pending, PendingRule, Table, TableKind,
+};
 use crate::expr::Expr;
-use crate::value::{DataType, Micros};
+use crate::value::Micros;
 
 /// Identity of a table, topic or other object: never reused, the same on all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,91 +67,6 @@ pub struct Namespace {
     pub name: String,
     /// When it was made.
     pub created_at: Micros,
-}
-
-/// Whose rows a table holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TableKind {
-    /// Rows of each user, seen by that user only.
-    User,
-    /// Rows of everyone, under access rules.
-    Shared,
-    /// Events of each user, append-only.
-    Stream,
-}
-
-/// Who reads a SHARED table (writes need service and up everywhere).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AccessLevel {
-    /// Every user reads.
-    Public,
-    /// Service and up.
-    Private,
-    /// Service and up.
-    Restricted,
-    /// Dba and up.
-    Dba,
-}
-
-/// A column.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Column {
-    /// Identity.
-    pub id: ColumnId,
-    /// Name.
-    pub name: String,
-    /// Type.
-    pub data_type: DataType,
-    /// Longest text in characters, for VARCHAR(n).
-    pub max_chars: Option<u32>,
-    /// NULL is allowed.
-    pub nullable: bool,
-    /// DEFAULT, over no input row.
-    pub default: Option<Expr>,
-    /// The text of the default, for `system.columns`.
-    pub default_text: Option<String>,
-}
-
-/// A CHECK constraint: refused when false (NULL passes).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// Name, given or made (`<table>_check`, `<table>_check1` ...).
-    pub name: String,
-    /// Condition over the table's row (all columns in order).
-    pub expr: Expr,
-    /// Its text.
-    pub text: String,
-}
-
-/// A table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Table {
-    /// Identity.
-    pub id: ObjectId,
-    /// Raised by every change of this definition.
-    pub version: u32,
-    /// Its namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Whose rows.
-    pub kind: TableKind,
-    /// Who reads (SHARED only).
-    pub access_level: AccessLevel,
-    /// Columns in order. A row's values stand in this order.
-    pub columns: Vec<Column>,
-    /// Key columns: positions in `columns`, in key order; never empty.
-    pub primary_key: Vec<u32>,
-    /// SHARED: number of leading key columns whose hash spreads the rows over the shared shards; 0: whole on one shard.
-    pub partition_columns: u32,
-    /// CHECK constraints.
-    pub checks: Vec<Check>,
-    /// STREAM: seconds until a row is dropped.
-    pub ttl_seconds: Option<u64>,
-    /// When it was made.
-    pub created_at: Micros,
-    /// When it was last changed.
-    pub updated_at: Micros,
 }
 
 /// Which changes a source carries into its topic.
@@ -336,6 +256,15 @@ impl Catalog {
     #[must_use]
     pub fn table(&self, namespace: &str, name: &str) -> Option<&Arc<Table>> {
         self.tables.values().find(|table| table.namespace == namespace && table.name == name)
+    }
+
+    /// The index of this name, with its table.
+    #[must_use]
+    pub fn index(&self, namespace: &str, name: &str) -> Option<(&Arc<Table>, &Index)> {
+        self.tables
+            .values()
+            .filter(|table| table.namespace == namespace)
+            .find_map(|table| table.indexes.iter().find(|index| index.name == name).map(|index| (table, index)))
     }
 
     /// The topic of this name.

@@ -24,8 +24,10 @@
 
 mod access;
 mod decimal;
+mod index;
 
 pub use self::access::{KeyRange, resolve_access};
+pub use self::index::{IndexKey, encode_index, resolve_index};
 
 use crate::datetime;
 use crate::interval::Interval;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use access::{KeyBounds, TableAccess};
-pub use ddl::{Ddl, TableSpec};
+pub use ddl::{Ddl, IndexSpec, TableChange, TableSpec};
 pub use query::{Aggregate, Distinct, From, OutputColumn, QueryPlan, SortKey, SystemTable};
-pub use write::{WriteKind, WritePlan};
+pub use write::{ConflictAction, ConflictTarget, OnConflict, WriteKind, WritePlan};
 
 use crate::catalog::{CatalogVersion, PayloadMode, Role, Topic};
 use crate::expr::Expr;
@@ -29,6 +29,8 @@ pub struct Bound {
     pub execute_as: Option<String>,
     /// Types of `$1`, `$2` ... as inferred.
     pub parameters: Vec<DataType>,
+    /// Columns of what a write returns, over the row and its `_seq`; empty without RETURNING.
+    pub returning: Vec<OutputColumn>,
     /// What to do.
     pub plan: Plan,
 }

@@ -5,6 +5,8 @@
 //! | version | _seq            |  +--------------------+-----+-------+
 //! | 1 byte  | 8 bytes, little |  | column id (varint) | tag | value |
 //! +---------+-----------------+  +--------------------+-----+-------+
+//! A NULL is stored (tag 0, no value) only in a column that shows something else where nothing is stored: one that was added
+//! with a default.
 //!
 //! tag  type       value                          tag  type       value
 //!  1   BOOLEAN    1 byte, 0 or 1                  6   DECIMAL    scale (1 byte), mantissa (zigzag varint)
@@ -37,6 +39,9 @@ pub const ROW_VERSION: u8 = 1;
 /// Bytes before the first column.
 const HEADER: usize = 9;
 
+/// The tag of a NULL that is stored.
+const NULL_TAG: u8 = 0;
+
 /// Why bytes are no stored row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
@@ -65,6 +70,14 @@ pub enum RowError {
         /// The stored value's type.
         found: &'static str,
     },
+    /// A value of a column's earlier type that does not convert to its type: the change of type should have refused it.
+    #[error("stored row has a value in column \"{column}\" that does not convert to {to}")]
+    Conversion {
+        /// The column's name.
+        column: String,
+        /// Its type.
+        to: DataType,
+    },
     /// A column stands there twice.
     #[error("stored row has column id {0} twice")]
     Duplicate(u32),
@@ -86,13 +99,16 @@ pub fn encode_row(table: &Table, values: &[Value], seq: u64) -> Vec<u8> {
         if !value.is_null() {
             push_varint(u128::from(column.id.0), &mut out);
             push_value(value, &mut out);
+        } else if column.missing.is_some() {
+            push_varint(u128::from(column.id.0), &mut out);
+            out.push(NULL_TAG);
         }
     }
     out
 }
 
-/// The row's values in the order of the table's columns, and its `_seq`. A column that is not stored is NULL, a stored one
-/// that the table no longer has is skipped.
+/// The row's values in the order of the table's columns, and its `_seq`. A column that is not stored is NULL or what it was
+/// added with, a stored one that the table no longer has is skipped, one of an earlier type is converted.
 ///
 /// # Errors
 /// See [`RowError`]; no bytes make this panic.
@@ -102,12 +118,20 @@ pub fn decode_row(table: &Table, bytes: &[u8]) -> Result<(Row, u64), RowError> {
     let mut row = vec![Value::Null; table.columns.len()];
     // Columns are stored in the table's order, so the next one is nearly always the next slot.
     let mut expected = 0;
+    let mut absent = Absent::of(table);
     while reader.at < bytes.len() {
         let at = reader.at;
         let id = ColumnId(u32::try_from(reader.varint()?).map_err(|_| RowError::Invalid { at })?);
         let value = reader.value()?;
-        let Some(position) = position(table, id, expected) else { continue };
+        let (position, value) = match position(table, id, expected) {
+            Some(position) => (position, value),
+            None => match converted(table, id, value)? {
+                Some(found) => found,
+                None => continue,
+            },
+        };
         expected = position + 1;
+        absent.remove(position);
         let (Some(column), Some(slot)) = (table.columns.get(position), row.get_mut(position)) else { continue };
         match value.data_type() {
             Some(found) if !found.same_kind(&column.data_type) => {
@@ -121,7 +145,51 @@ pub fn decode_row(table: &Table, bytes: &[u8]) -> Result<(Row, u64), RowError> {
             _ => *slot = value,
         }
     }
+    absent.fill(table, &mut row);
     Ok((row, seq))
+}
+
+/// Columns that show something else than NULL where nothing is stored, as far as nothing has been met.
+struct Absent(Vec<usize>);
+
+impl Absent {
+    fn of(table: &Table) -> Self {
+        let added = table.columns.iter().enumerate().filter(|(_, column)| column.missing.is_some());
+        Self(added.map(|(position, _)| position).collect())
+    }
+
+    fn remove(&mut self, position: usize) {
+        if !self.0.is_empty() {
+            self.0.retain(|absent| *absent != position);
+        }
+    }
+
+    fn fill(self, table: &Table, row: &mut Row) {
+        for position in self.0 {
+            let missing = table.columns.get(position).and_then(|column| column.missing.clone());
+            if let (Some(missing), Some(slot)) = (missing, row.get_mut(position)) {
+                *slot = missing;
+            }
+        }
+    }
+}
+
+/// A value that was stored under an earlier identity of a column: the column's position, and the value as each later type has it.
+fn converted(table: &Table, id: ColumnId, value: Value) -> Result<Option<(usize, Value)>, RowError> {
+    let met = table.columns.iter().enumerate().find_map(|(position, column)| {
+        let step = column.formerly.iter().position(|former| former.id == id)?;
+        Some((position, column, step))
+    });
+    let Some((position, column, step)) = met else { return Ok(None) };
+    let later = column.formerly.iter().skip(step + 1).map(|former| former.data_type);
+    let mut value = value;
+    for to in later.chain([column.data_type]) {
+        if !value.is_null() {
+            let refused = |_| RowError::Conversion { column: column.name.clone(), to: column.data_type };
+            value = crate::cast::cast(value, to, true).map_err(refused)?;
+        }
+    }
+    Ok(Some((position, value)))
 }
 
 /// The row's `_seq` alone.
@@ -336,7 +404,7 @@ impl<'b> Reader<'b> {
     fn value(&mut self) -> Result<Value, RowError> {
         let at = self.at;
         let tag = self.byte()?;
-        self.tagged(tag, at)
+        if tag == NULL_TAG { Ok(Value::Null) } else { self.tagged(tag, at) }
     }
 
     /// The value behind its tag, which stands at `at`.

@@ -70,10 +70,15 @@ pub(crate) enum Stmt {
     DropNamespace { name: Name, if_exists: bool, cascade: bool },
     CreateTable(Box<CreateTable>),
     DropTable { name: ObjectName, if_exists: bool },
+    AlterTable(Box<AlterTable>),
+    CommentOnTable { name: ObjectName, comment: Option<String> },
+    CreateIndex(Box<CreateIndex>),
+    DropIndex { name: ObjectName, if_exists: bool },
     Query(Box<ast::Query>),
     Insert(Box<ast::Insert>),
     Update(Box<ast::Update>),
     Delete(Box<ast::Delete>),
+    Truncate(ObjectName),
     ExecuteAs { user: Name, inner: Box<Stmt> },
     CreateUser(CreateUser),
     AlterUser { name: Name, change: AlterUser },
@@ -106,6 +111,7 @@ pub(crate) struct CreateTable {
 pub(crate) enum TableElement {
     Column(ColumnSpec),
     PrimaryKey { columns: Vec<Name>, span: Span },
+    Unique { name: Option<Name>, columns: Vec<Name>, span: Span },
     Check { name: Option<Name>, condition: Fragment },
 }
 
@@ -124,8 +130,50 @@ pub(crate) enum ColumnConstraint {
     NotNull(Span),
     Null(Span),
     PrimaryKey(Span),
+    Unique { name: Option<Name>, span: Span },
     Default(Fragment),
     Check { name: Option<Name>, condition: Fragment },
+}
+
+/// ALTER TABLE with its one change.
+#[derive(Clone, Debug)]
+pub(crate) struct AlterTable {
+    pub(crate) name: ObjectName,
+    pub(crate) action: AlterAction,
+}
+
+/// What ALTER TABLE changes.
+#[derive(Clone, Debug)]
+pub(crate) enum AlterAction {
+    AddColumn { column: ColumnSpec, if_not_exists: bool },
+    AddConstraint(TableElement),
+    DropColumn { column: Name, if_exists: bool },
+    DropConstraint { name: Name, if_exists: bool },
+    RenameColumn { column: Name, to: Name },
+    RenameTable { to: Name },
+    SetDefault { column: Name, default: Fragment },
+    DropDefault { column: Name },
+    SetNotNull { column: Name },
+    DropNotNull { column: Name },
+    SetType { column: Name, data_type: ast::DataType, type_span: Span },
+    SetOptions(Vec<WithOption>),
+}
+
+/// CREATE INDEX.
+#[derive(Clone, Debug)]
+pub(crate) struct CreateIndex {
+    pub(crate) unique: bool,
+    pub(crate) if_not_exists: bool,
+    pub(crate) name: Option<Name>,
+    pub(crate) table: ObjectName,
+    pub(crate) columns: Vec<IndexPart>,
+}
+
+/// A column of CREATE INDEX.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexPart {
+    pub(crate) column: Name,
+    pub(crate) descending: bool,
 }
 
 /// CREATE USER.
@@ -182,6 +230,9 @@ pub(crate) enum Show {
     Namespaces,
     Tables {
         namespace: Option<Name>,
+    },
+    Indexes {
+        table: Option<ObjectName>,
     },
     Columns {
         table: ObjectName,

@@ -39,6 +39,7 @@ pub const TABLES: &[(&str, SystemTable)] = &[
     ("cluster", SystemTable::Cluster),
     ("cluster_groups", SystemTable::ClusterGroups),
     ("columns", SystemTable::Columns),
+    ("indexes", SystemTable::Indexes),
     ("jobs", SystemTable::Jobs),
     ("namespaces", SystemTable::Namespaces),
     ("settings", SystemTable::Settings),
@@ -92,6 +93,18 @@ const COLUMNS: &[SystemColumn] = &[
     given("ordinal", DataType::Int),
     given("nullable", DataType::Boolean),
     given("primary_key", DataType::Boolean),
+];
+
+const INDEXES: &[SystemColumn] = &[
+    key("namespace_id", DataType::Text),
+    given("table_name", DataType::Text),
+    key("index_name", DataType::Text),
+    given("index_id", DataType::BigInt),
+    given("columns", DataType::Json),
+    given("is_unique", DataType::Boolean),
+    given("is_constraint", DataType::Boolean),
+    given("state", DataType::Text),
+    maybe("job_id", DataType::Text),
 ];
 
 const TOPICS: &[SystemColumn] = &[
@@ -193,6 +206,7 @@ pub const fn columns(table: SystemTable) -> &'static [SystemColumn] {
         SystemTable::Namespaces => NAMESPACES,
         SystemTable::Tables => TABLE_ROWS,
         SystemTable::Columns => COLUMNS,
+        SystemTable::Indexes => INDEXES,
         SystemTable::Topics => TOPICS,
         SystemTable::TopicOffsets => TOPIC_OFFSETS,
         SystemTable::Jobs => JOBS,

@@ -5,9 +5,10 @@
 use quickcheck::{Arbitrary, Gen};
 use rust_decimal::Decimal;
 
-use crate::catalog::{AccessLevel, Column, ColumnId, ObjectId, Table, TableKind};
+use crate::catalog::{AccessLevel, Column, ObjectId, Table, TableKind};
 use crate::datetime::DAY;
 use crate::interval::Interval;
+use crate::plan::TableSpec;
 use crate::value::{Array, DataType, Element, Value};
 
 /// Every type, DECIMAL with a scale in the middle.
@@ -36,18 +37,9 @@ pub(crate) const TYPES: [DataType; 20] = [
 
 /// A table with columns of these types, ids 1, 2 ..., and these positions as its key.
 pub(crate) fn table(types: &[DataType], primary_key: &[u32]) -> Table {
-    let column = |(at, data_type): (usize, &DataType)| Column {
-        id: ColumnId(u32::try_from(at).unwrap() + 1),
-        name: format!("c{at}"),
-        data_type: *data_type,
-        max_chars: None,
-        nullable: true,
-        default: None,
-        default_text: None,
-    };
-    Table {
-        id: ObjectId(1),
-        version: 1,
+    let column =
+        |(at, data_type): (usize, &DataType)| Column::new(u32::try_from(at).unwrap() + 1, format!("c{at}"), *data_type);
+    TableSpec {
         namespace: "app".into(),
         name: "t".into(),
         kind: TableKind::Shared,
@@ -57,9 +49,9 @@ pub(crate) fn table(types: &[DataType], primary_key: &[u32]) -> Table {
         partition_columns: 0,
         checks: Vec::new(),
         ttl_seconds: None,
-        created_at: 0,
-        updated_at: 0,
+        indexes: Vec::new(),
     }
+    .into_table(ObjectId(1), 0)
 }
 
 /// A value of this type, small and special ones often.

@@ -71,7 +71,8 @@ mod tests {
                 plan: WritePlan {
                     table: ObjectId(16_384),
                     table_version: 1,
-                    kind: WriteKind::Insert { columns: vec![], rows: vec![row] },
+                    kind: WriteKind::Insert { columns: vec![], rows: vec![row], conflict: None },
+                    returning: vec![],
                 },
                 params: vec![Value::Text("x".into())],
             }),
@@ -83,7 +84,7 @@ mod tests {
         let bytes = sample().encode();
         let golden = [
             1, 128, 128, 130, 226, 136, 210, 163, 6, 5, 1, 3, 97, 110, 110, 0, 3, 1, 9, 1, 4, 3, 97, 110, 110, 128,
-            128, 1, 1, 0, 0, 1, 3, 1, 0, 4, 14, 3, 0, 1, 2, 0, 6, 1, 7, 1, 120,
+            128, 1, 1, 0, 0, 1, 3, 1, 0, 4, 14, 3, 0, 1, 2, 0, 6, 0, 0, 1, 7, 1, 120,
         ];
         assert_eq!(bytes, golden);
         assert_eq!(Envelope::decode(&bytes).unwrap(), sample());
@@ -127,6 +128,7 @@ mod tests {
             write.plan.kind = WriteKind::Insert {
                 columns: vec![ColumnId(1)],
                 rows: vec![vec![Some(Expr::Literal(value.clone(), data_type))]],
+                conflict: None,
             };
             assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope), "{value:?}");
         }

@@ -2,7 +2,7 @@
 
 use highwater_sql::catalog::{CatalogVersion, Operation};
 use highwater_sql::diag::Diag;
-use highwater_sql::value::Micros;
+use highwater_sql::value::{Micros, Row};
 use serde::{Deserialize, Serialize};
 
 /// The answer to a command.
@@ -41,6 +41,13 @@ pub enum Outcome {
     },
     /// Refused; nothing changed.
     Refused(Box<Diag>),
+    /// Rows that a write with RETURNING inserted, updated or deleted, and what it returns of them.
+    Returned {
+        /// How many.
+        changed: u64,
+        /// One per changed row, in the order of the changes.
+        rows: Vec<Row>,
+    },
 }
 
 /// What a consume found.

@@ -29,7 +29,7 @@ impl StatementKind {
             Plan::Write(write) => match write.kind {
                 WriteKind::Insert { .. } => Self::Insert,
                 WriteKind::Update { .. } => Self::Update,
-                WriteKind::Delete { .. } => Self::Delete,
+                WriteKind::Delete { .. } | WriteKind::Truncate => Self::Delete,
             },
             Plan::Ddl(_) => Self::Define,
             Plan::User(_) => Self::User,

@@ -296,6 +296,9 @@ fn changes_groups(command: &Command) -> bool {
     match ddl {
         Ddl::DropNamespace { .. }
         | Ddl::DropTable { .. }
+        | Ddl::AlterTable { .. }
+        | Ddl::CreateIndex { .. }
+        | Ddl::DropIndex { .. }
         | Ddl::AddSource { .. }
         | Ddl::DropSource { .. }
         | Ddl::ClearTopic { .. }

@@ -454,12 +454,20 @@ enum Dml {
 
 fn dml_of(plan: &Plan) -> Option<Dml> {
     match plan {
-        Plan::Write(write) => Some(match write.kind {
-            WriteKind::Insert { .. } => Dml::Insert,
-            WriteKind::Update { .. } => Dml::Update,
-            WriteKind::Delete { .. } => Dml::Delete,
-        }),
-        Plan::Query(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => None,
+        // What returns rows answers for itself.
+        Plan::Write(write) if write.returning.is_empty() => match write.kind {
+            WriteKind::Insert { .. } => Some(Dml::Insert),
+            WriteKind::Update { .. } => Some(Dml::Update),
+            WriteKind::Delete { .. } => Some(Dml::Delete),
+            WriteKind::Truncate => None,
+        },
+        Plan::Query(_)
+        | Plan::Write(_)
+        | Plan::Ddl(_)
+        | Plan::User(_)
+        | Plan::Consume(_)
+        | Plan::Ack(_)
+        | Plan::Cluster(_) => None,
     }
 }
 

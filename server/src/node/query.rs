@@ -7,7 +7,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::expr::Expr;
 use highwater_sql::pipeline::{Flow, Pipeline};
-use highwater_sql::plan::{From, QueryPlan, TableAccess};
+use highwater_sql::plan::{From, OutputColumn, QueryPlan, TableAccess};
 use highwater_sql::value::{Row, Value};
 
 use super::Node;
@@ -33,18 +33,7 @@ impl Node {
             }
             From::Table { table, access } => self.table_rows(run, plan, table, access, token).await?,
         };
-        let schema = plan
-            .projection
-            .iter()
-            .map(|column| ResultColumn {
-                name: column.name.clone(),
-                data_type: column.data_type,
-                primary_key: column.primary_key,
-                not_null: column.not_null,
-                unique: column.unique,
-            })
-            .collect();
-        Ok(StatementResult::Rows { schema, rows, as_user: run.user.clone() })
+        Ok(StatementResult::Rows { schema: schema_of(&plan.projection), rows, as_user: run.user.clone() })
     }
 
     async fn table_rows(
@@ -122,6 +111,18 @@ impl Node {
         }
         pipeline.finish()
     }
+}
+
+/// The columns of a result.
+pub(super) fn schema_of(columns: &[OutputColumn]) -> Vec<ResultColumn> {
+    let shown = |column: &OutputColumn| ResultColumn {
+        name: column.name.clone(),
+        data_type: column.data_type,
+        primary_key: column.primary_key,
+        not_null: column.not_null,
+        unique: column.unique,
+    };
+    columns.iter().map(shown).collect()
 }
 
 /// How many filtered rows of a group are enough, when neither order nor aggregates need all.

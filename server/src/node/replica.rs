@@ -536,6 +536,7 @@ impl Replica {
             Err(
                 Outcome::Done
                 | Outcome::Written(_)
+                | Outcome::Returned { .. }
                 | Outcome::Defined { .. }
                 | Outcome::Consumed(_)
                 | Outcome::Acked { .. }

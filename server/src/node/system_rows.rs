@@ -2,7 +2,9 @@
 
 use highwater_net::api::ClusterHealthAnswer;
 use highwater_runtime::Env as _;
-use highwater_sql::catalog::{AccessLevel, Catalog, Operation, PayloadMode, Role, Table, TableKind, Topic};
+use highwater_sql::catalog::{
+    AccessLevel, Catalog, Index, IndexState, Operation, PayloadMode, Role, Table, TableKind, Topic,
+};
 use highwater_sql::diag::Diag;
 use highwater_sql::plan::SystemTable;
 use highwater_sql::value::{Row, Value};
@@ -28,6 +30,9 @@ impl Node {
             }
             SystemTable::Columns => {
                 self.newest_catalog_by(deadline).await?.tables.values().flat_map(|table| column_rows(table)).collect()
+            }
+            SystemTable::Indexes => {
+                self.newest_catalog_by(deadline).await?.tables.values().flat_map(|table| index_rows(table)).collect()
             }
             SystemTable::Topics => {
                 let catalog = self.newest_catalog_by(deadline).await?;
@@ -176,7 +181,7 @@ fn table_row(table: &Table) -> Row {
         text("local"),
         Value::Int(i32::try_from(table.version).unwrap_or(i32::MAX)),
         Value::Json(serde_json::Value::Object(options).to_string()),
-        Value::Null,
+        optional(table.comment.clone()),
         Value::Timestamp(table.updated_at),
         Value::Timestamp(table.created_at),
     ]
@@ -211,6 +216,35 @@ fn column_rows(table: &Table) -> Vec<Row> {
             ]
         })
         .collect()
+}
+
+fn index_rows(table: &Table) -> Vec<Row> {
+    let row = |index: &Index| {
+        let columns: Vec<String> = index
+            .columns
+            .iter()
+            .filter_map(|part| {
+                let name = &table.column(part.column)?.name;
+                Some(if part.descending { format!("{name} DESC") } else { name.clone() })
+            })
+            .collect();
+        let (state, job) = match (index.state, &table.pending) {
+            (IndexState::Public, _) => ("public", None),
+            (IndexState::Building, pending) => ("building", pending.as_ref().map(|pending| pending.job.clone())),
+        };
+        vec![
+            text(&table.namespace),
+            text(&table.name),
+            text(&index.name),
+            big(Some(index.id.0)),
+            Value::Json(json!(columns).to_string()),
+            Value::Boolean(index.unique),
+            Value::Boolean(index.constraint),
+            text(state),
+            optional(job),
+        ]
+    };
+    table.indexes.iter().map(row).collect()
 }
 
 /// `None` for a topic that was dropped meanwhile.

@@ -15,6 +15,7 @@ use super::Node;
 use super::answer::StatementResult;
 use super::execute::{Failure, Run};
 use super::forward::Motion;
+use super::query::schema_of;
 use super::token::ReadToken;
 
 impl Node {
@@ -39,19 +40,21 @@ impl Node {
         });
         let motion = Motion::of_client(run.errand, group, command, Some(run.catalog.clone()));
         let applied = self.propose(motion).await?;
-        let verb = match plan.kind {
-            WriteKind::Insert { .. } => "Inserted",
-            WriteKind::Update { .. } => "Updated",
-            WriteKind::Delete { .. } => "Deleted",
-        };
         match applied.outcome {
             Outcome::Written(rows) => {
                 token.saw(group, applied.index);
-                Ok(StatementResult::Message {
-                    message: format!("{verb} {rows} row(s)"),
-                    row_count: rows,
-                    as_user: run.user.clone(),
-                })
+                let message = match plan.kind {
+                    WriteKind::Insert { .. } => format!("Inserted {rows} row(s)"),
+                    WriteKind::Update { .. } => format!("Updated {rows} row(s)"),
+                    WriteKind::Delete { .. } => format!("Deleted {rows} row(s)"),
+                    // All went at once: nobody counted them.
+                    WriteKind::Truncate => format!("Truncated table '{}.{}'", table.namespace, table.name),
+                };
+                Ok(StatementResult::Message { message, row_count: rows, as_user: run.user.clone() })
+            }
+            Outcome::Returned { rows, .. } => {
+                token.saw(group, applied.index);
+                Ok(StatementResult::Rows { schema: schema_of(&run.bound.returning), rows, as_user: run.user.clone() })
             }
             other => Err(unexpected(other)),
         }
@@ -65,6 +68,7 @@ pub(super) fn unexpected(outcome: Outcome) -> Failure {
         Outcome::StaleCatalog { .. } => Failure::Stale,
         Outcome::Done
         | Outcome::Written(_)
+        | Outcome::Returned { .. }
         | Outcome::Defined { .. }
         | Outcome::Consumed(_)
         | Outcome::Acked { .. }
@@ -82,7 +86,7 @@ fn group_of_partitioned(
     context: &EvalContext<'_>,
 ) -> Result<u32, Diag> {
     let groups = match &plan.kind {
-        WriteKind::Insert { columns, rows } => {
+        WriteKind::Insert { columns, rows, .. } => {
             let mut groups = Vec::with_capacity(rows.len());
             for row in rows {
                 let mut values = Vec::new();
@@ -119,6 +123,7 @@ fn group_of_partitioned(
                 ))
             })?
         }
+        WriteKind::Truncate => return Err(Diag::not_supported("TRUNCATE of a partitioned table")),
     };
     let mut groups = groups.into_iter();
     let first = groups.next().unwrap_or_else(|| layout.table_group(table.id));

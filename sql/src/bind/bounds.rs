@@ -3,7 +3,7 @@
 //! Looks at the conjuncts that compare a key column with something constant: equality and IN on leading key columns, then a
 //! range on the next. The condition itself stays the judge of every row; bounds only leave out keys that it cannot accept.
 
-use crate::catalog::{Column, Table};
+use crate::catalog::{Column, IndexState, Table};
 use crate::eval;
 use crate::expr::{BinaryOp, Expr};
 use crate::limits;
@@ -19,7 +19,8 @@ struct Known {
     upper: Option<(Expr, bool)>,
 }
 
-/// The bounds of a condition over the table's row.
+/// Which keys or index entries a condition over the table's row can touch: the index of which most is known, unless as much is
+/// known of the key.
 pub(super) fn access(table: &Table, filter: Option<&Expr>) -> TableAccess {
     let Some(filter) = filter else { return TableAccess::Full };
     if let Expr::Literal(Value::Boolean(false) | Value::Null, _) = filter {
@@ -27,28 +28,75 @@ pub(super) fn access(table: &Table, filter: Option<&Expr>) -> TableAccess {
     }
     let mut conjuncts = Vec::new();
     split(filter, &mut conjuncts);
-    let mut prefixes: Vec<Vec<Expr>> = vec![Vec::new()];
-    let mut range = Known::default();
-    for key in &table.primary_key {
-        let Some(column) = usize::try_from(*key).ok().and_then(|index| table.columns.get(index)) else { break };
-        let known = known(*key, column, &conjuncts);
-        match known.one_of {
-            Some(values) if prefixes.len().saturating_mul(values.len()) <= limits::MAX_KEY_BOUNDS => {
-                prefixes = product(&prefixes, &values);
-            }
-            Some(_) => break,
-            None => {
-                range = known;
+    let key = Found::of(&table.primary_key, table, &conjuncts);
+    // The place of a partitioned table's rows follows from bounds of the key.
+    let is_placed = table.partition_columns > 0 && key.equal >= table.partition_columns;
+    let may_use_index = !key.is_whole && !is_placed;
+    let best =
+        table.indexes.iter().filter(|index| may_use_index && index.state == IndexState::Public).filter_map(|index| {
+            let positions: Option<Vec<u32>> = index
+                .columns
+                .iter()
+                .map(|part| table.position(part.column).and_then(|position| u32::try_from(position).ok()))
+                .collect();
+            let found = Found::of(&positions?, table, &conjuncts);
+            Some((found.known(index.unique), std::cmp::Reverse(index.id), found))
+        });
+    match best.max_by_key(|(known, id, _)| (*known, *id)) {
+        Some((known, std::cmp::Reverse(index), found)) if known > key.known(true) => {
+            TableAccess::Index { index, bounds: found.bounds }
+        }
+        _ if key.is_nothing() => TableAccess::Full,
+        _ => TableAccess::Bounds(key.bounds),
+    }
+}
+
+/// What the conjuncts say about a row of columns, the first ones first.
+struct Found {
+    bounds: Vec<KeyBounds>,
+    /// How many leading columns are equal to something.
+    equal: u32,
+    /// The next one lies in a range.
+    is_ranged: bool,
+    /// Every column is equal to something.
+    is_whole: bool,
+}
+
+impl Found {
+    fn of(positions: &[u32], table: &Table, conjuncts: &[&Expr]) -> Self {
+        let mut prefixes: Vec<Vec<Expr>> = vec![Vec::new()];
+        let (mut equal, mut range) = (0, Known::default());
+        for position in positions {
+            let Some(column) = usize::try_from(*position).ok().and_then(|index| table.columns.get(index)) else {
                 break;
+            };
+            let known = known(*position, column, conjuncts);
+            match known.one_of {
+                Some(values) if prefixes.len().saturating_mul(values.len()) <= limits::MAX_KEY_BOUNDS => {
+                    prefixes = product(&prefixes, &values);
+                    equal += 1;
+                }
+                Some(_) => break,
+                None => {
+                    range = known;
+                    break;
+                }
             }
         }
+        let is_ranged = range.lower.is_some() || range.upper.is_some();
+        let is_whole = usize::try_from(equal) == Ok(positions.len());
+        let bound = |equal| KeyBounds { equal, lower: range.lower.clone(), upper: range.upper.clone() };
+        Self { bounds: prefixes.into_iter().map(bound).collect(), equal, is_ranged, is_whole }
     }
-    let nothing_known = prefixes.iter().any(Vec::is_empty) && range.lower.is_none() && range.upper.is_none();
-    if nothing_known {
-        return TableAccess::Full;
+
+    fn is_nothing(&self) -> bool {
+        self.equal == 0 && !self.is_ranged
     }
-    let bound = |equal| KeyBounds { equal, lower: range.lower.clone(), upper: range.upper.clone() };
-    TableAccess::Bounds(prefixes.into_iter().map(bound).collect())
+
+    /// How much is known, to be compared: one row at most, else leading columns, else a range.
+    fn known(&self, unique: bool) -> (bool, u32, bool) {
+        (unique && self.is_whole, self.equal, self.is_ranged)
+    }
 }
 
 fn product(prefixes: &[Vec<Expr>], values: &[Expr]) -> Vec<Vec<Expr>> {

@@ -68,6 +68,7 @@ pub(super) enum Clause {
     Limit,
     Values,
     Set,
+    Returning,
     Default,
     Check,
     SourceFilter,
@@ -86,6 +87,7 @@ impl Clause {
             Self::Limit => "LIMIT and OFFSET",
             Self::Values => "VALUES",
             Self::Set => "SET",
+            Self::Returning => "RETURNING",
             Self::Default => "DEFAULT",
             Self::Check => "CHECK",
             Self::SourceFilter => "a source's WHERE",
@@ -288,10 +290,11 @@ impl<'a, 'b> Binder<'a, 'b> {
             }
             _ => return Err(Diag::new(SqlState::SYNTAX_ERROR, "a column's name has more than three parts")),
         };
-        if !self.scope.is_qualified_by(&qualifier) {
-            return Err(self.scope.unknown_qualifier(&qualifier));
-        }
-        let (index, data_type) = self.scope.column(column)?;
+        let (index, data_type) = match self.scope.excluded(&qualifier, column) {
+            Some(found) => found?,
+            None if self.scope.is_qualified_by(&qualifier) => self.scope.column(column)?,
+            None => return Err(self.scope.unknown_qualifier(&qualifier)),
+        };
         let span = Span { start: qualifier.span().start, end: column.span.end };
         Ok(Typed::leaf(Expr::Column(index, data_type), Some(data_type), Some(span)))
     }

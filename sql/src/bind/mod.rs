@@ -4,10 +4,12 @@
 //! literal or parameter takes the type of what stands beside it), and which part of the key space a condition can touch.
 //! Pure: a function of the statement and [`BindContext`]. Only this folder and the grammar know sqlparser's types.
 
+mod alter;
 mod bounds;
 mod cluster;
 mod expr;
 mod function;
+mod index;
 mod literal;
 mod names;
 mod options;
@@ -55,17 +57,24 @@ pub fn bind(statement: &Statement, context: &BindContext<'_>) -> Result<Bound, D
 fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
     let mut params = Params::allowed();
     let mut execute_as = None;
+    let mut returning = Vec::new();
+    let mut written = |write: write::Write| {
+        returning = write.returning;
+        Plan::Write(write.plan)
+    };
     let plan = match stmt {
         Stmt::Query(query) => Plan::Query(query::bind(query, context, &mut params)?),
-        Stmt::Insert(insert) => Plan::Write(write::insert(insert, context, &mut params)?),
-        Stmt::Update(update) => Plan::Write(write::update(update, context, &mut params)?),
-        Stmt::Delete(delete) => Plan::Write(write::delete(delete, context, &mut params)?),
+        Stmt::Insert(insert) => written(write::insert(insert, context, &mut params)?),
+        Stmt::Update(update) => written(write::update(update, context, &mut params)?),
+        Stmt::Delete(delete) => written(write::delete(delete, context, &mut params)?),
+        Stmt::Truncate(table) => Plan::Write(write::truncate(table, context)?),
         Stmt::ExecuteAs { user, inner } => {
             known_user(user, context)?;
             let inner = bind_stmt(inner, context)?;
             owned_rows_only(&inner.plan, context)?;
             execute_as = Some(user.value.clone());
             params = Params::known(inner.parameters);
+            returning = inner.returning;
             inner.plan
         }
         Stmt::Consume(consume) => Plan::Consume(topic::consume(consume, context, &mut params)?),
@@ -78,6 +87,10 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
         }
         Stmt::CreateTable(create) => Plan::Ddl(table::create(create, context)?),
         Stmt::DropTable { name, if_exists } => Plan::Ddl(table::drop(name, *if_exists, context)?),
+        Stmt::AlterTable(alter) => Plan::Ddl(alter::table(alter, context)?),
+        Stmt::CommentOnTable { name, comment } => Plan::Ddl(alter::comment(name, comment.clone(), context)?),
+        Stmt::CreateIndex(create) => Plan::Ddl(index::create(create, context)?),
+        Stmt::DropIndex { name, if_exists } => Plan::Ddl(index::drop(name, *if_exists, context)?),
         Stmt::CreateTopic { name, if_not_exists, partitions, options } => {
             Plan::Ddl(topic::create(name, *if_not_exists, *partitions, options, context)?)
         }
@@ -93,7 +106,7 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
         Stmt::Show(show) => return show::bind(show, context),
         Stmt::Cluster(cluster) => Plan::Cluster(cluster::bind(cluster)?),
     };
-    Ok(Bound { catalog_version: context.catalog.version, execute_as, parameters: params.types(), plan })
+    Ok(Bound { catalog_version: context.catalog.version, execute_as, parameters: params.types(), returning, plan })
 }
 
 /// The user of EXECUTE AS exists; who may not act for others learns nothing about who does.

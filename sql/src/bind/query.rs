@@ -262,7 +262,7 @@ fn select_list(
     Ok(items)
 }
 
-fn no_options(options: &ast::WildcardAdditionalOptions) -> Result<(), Diag> {
+pub(super) fn no_options(options: &ast::WildcardAdditionalOptions) -> Result<(), Diag> {
     let any = options.opt_ilike.is_some()
         || options.opt_exclude.is_some()
         || options.opt_except.is_some()
@@ -292,7 +292,7 @@ fn unchanged(value: &Typed, scope: &Scope<'_>) -> Option<Visible> {
 }
 
 /// PostgreSQL's name for a column without AS.
-fn shown_name(expr: &ast::Expr) -> String {
+pub(super) fn shown_name(expr: &ast::Expr) -> String {
     let from_ident = |ident: &ast::Ident| name_of(ident).map_or_else(|_| "?column?".to_owned(), |name| name.value);
     match expr {
         ast::Expr::Identifier(ident) => from_ident(ident),

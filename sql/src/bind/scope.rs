@@ -13,6 +13,9 @@ use crate::value::DataType;
 /// The column that every row of a table has besides its own.
 pub(super) const SEQ: &str = "_seq";
 
+/// What ON CONFLICT calls the row that was to be inserted.
+pub(super) const EXCLUDED: &str = "excluded";
+
 /// A column that is in sight.
 #[derive(Clone, Debug)]
 pub(super) struct Visible {
@@ -45,6 +48,8 @@ pub(super) struct Scope<'a> {
     namespace: Option<String>,
     /// Whether the relation has one key column.
     single_key: bool,
+    /// Whether `excluded` is in sight: the same columns once more, behind the first.
+    excluded: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -57,6 +62,7 @@ impl<'a> Scope<'a> {
             qualifier: None,
             namespace: None,
             single_key: false,
+            excluded: false,
         }
     }
 
@@ -83,6 +89,7 @@ impl<'a> Scope<'a> {
             qualifier: Some(alias.map_or_else(|| table.name.clone(), |alias| alias.value.clone())),
             namespace: alias.is_none().then(|| table.namespace.clone()),
             single_key: table.primary_key.len() == 1,
+            excluded: false,
         }
     }
 
@@ -105,6 +112,7 @@ impl<'a> Scope<'a> {
             qualifier: Some(alias.map_or_else(|| system::name(table).to_owned(), |alias| alias.value.clone())),
             namespace: alias.is_none().then(|| system::NAMESPACE.to_owned()),
             single_key,
+            excluded: false,
         }
     }
 
@@ -117,7 +125,22 @@ impl<'a> Scope<'a> {
             qualifier: Some(name.to_owned()),
             namespace: None,
             single_key: false,
+            excluded: false,
         }
+    }
+
+    /// The same with `excluded` in sight: the columns of the row that was to be inserted.
+    pub(super) fn with_excluded(self) -> Self {
+        Self { excluded: true, ..self }
+    }
+
+    /// A column of `excluded`, when this is its name and it is in sight.
+    pub(super) fn excluded(&self, qualifier: &ObjectName, column: &Name) -> Option<Result<(u32, DataType), Diag>> {
+        if !self.excluded || qualifier.namespace.is_some() || qualifier.name.value != EXCLUDED {
+            return None;
+        }
+        let behind = u32::try_from(self.columns.len()).unwrap_or(u32::MAX);
+        Some(self.column(column).map(|(index, data_type)| (behind.saturating_add(index), data_type)))
     }
 
     /// Whether this column is unique by itself.

@@ -43,6 +43,20 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
                 quoted(name)
             )
         }
+        Show::Indexes { table: None } => {
+            "SELECT namespace_id, table_name, index_name, columns, is_unique, state FROM system.indexes \
+             ORDER BY namespace_id, table_name, index_name"
+                .to_owned()
+        }
+        Show::Indexes { table: Some(table) } => {
+            let table = super::names::table(table, context)?;
+            format!(
+                "SELECT index_name, columns, is_unique, is_constraint, state FROM system.indexes \
+                 WHERE namespace_id = {} AND table_name = {} ORDER BY index_name",
+                quoted(&table.namespace),
+                quoted(&table.name)
+            )
+        }
         Show::Topics => {
             "SELECT topic_id, name, partitions, retention_seconds, retention_max_bytes, routes, created_at \
                          FROM system.topics ORDER BY topic_id"

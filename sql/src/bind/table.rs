@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use sqlparser::ast;
+
 use super::BindContext;
 use super::expr::{Binder, Clause};
+use super::index::{self, TableShape};
 use super::names::{namespace_for_new, table};
 use super::options::Options;
 use super::params::Params;
@@ -16,9 +19,10 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::Expr;
 use crate::limits;
-use crate::plan::{Ddl, TableSpec};
+use crate::plan::{Ddl, IndexSpec, TableSpec};
 use crate::statement::{ColumnConstraint, ColumnSpec, CreateTable, Fragment, Name, ObjectName, TableElement};
 use crate::suggest;
+use crate::value::DataType;
 
 /// Column names that every row has or that change messages use.
 const RESERVED_COLUMNS: &[&str] = &[SEQ, "_table"];
@@ -26,7 +30,7 @@ const RESERVED_COLUMNS: &[&str] = &[SEQ, "_table"];
 const KINDS: &[(&str, TableKind)] =
     &[("USER", TableKind::User), ("SHARED", TableKind::Shared), ("STREAM", TableKind::Stream)];
 
-const LEVELS: &[(&str, AccessLevel)] = &[
+pub(super) const LEVELS: &[(&str, AccessLevel)] = &[
     ("PUBLIC", AccessLevel::Public),
     ("PRIVATE", AccessLevel::Private),
     ("RESTRICTED", AccessLevel::Restricted),
@@ -46,7 +50,7 @@ pub(super) fn create(create: &CreateTable, context: &BindContext<'_>) -> Result<
         .iter()
         .filter_map(|element| match element {
             TableElement::Column(column) => Some(column),
-            TableElement::PrimaryKey { .. } | TableElement::Check { .. } => None,
+            TableElement::PrimaryKey { .. } | TableElement::Unique { .. } | TableElement::Check { .. } => None,
         })
         .collect();
     let mut columns = columns(&specs)?;
@@ -80,6 +84,19 @@ pub(super) fn create(create: &CreateTable, context: &BindContext<'_>) -> Result<
         }
     }
     let checks = checks(create, &columns)?;
+    let shape = TableShape {
+        name: &create.name.name.value,
+        kind: traits.kind,
+        columns: &columns,
+        primary_key: &primary_key,
+        partition_columns,
+    };
+    let indexes = unique_constraints(create, &shape, &checks, namespace, context)?;
+    for column in columns.iter().filter(|column| column.serial && traits.kind == TableKind::Stream) {
+        return Err(Diag::not_supported(format_args!("the SERIAL column \"{}\" of a STREAM table", column.name))
+            .hint("DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
+            .at(create.name.span()));
+    }
     Ok(Ddl::CreateTable {
         table: TableSpec {
             namespace: namespace.to_owned(),
@@ -91,6 +108,7 @@ pub(super) fn create(create: &CreateTable, context: &BindContext<'_>) -> Result<
             partition_columns,
             checks,
             ttl_seconds: traits.ttl_seconds,
+            indexes,
         },
         if_not_exists: create.if_not_exists,
     })
@@ -145,20 +163,40 @@ fn columns(specs: &[&ColumnSpec]) -> Result<Vec<Column>, Diag> {
             )
             .at(spec.name.span));
         }
-        if RESERVED_COLUMNS.contains(&spec.name.value.as_str()) {
-            return Err(Diag::new(
-                SqlState::INVALID_NAME,
-                format!("the column name \"{}\" is reserved", spec.name.value),
-            )
-            .at(spec.name.span));
-        }
+        reserved(&spec.name)?;
         columns.push(column(spec, ColumnId(id))?);
     }
     Ok(columns)
 }
 
-fn column(spec: &ColumnSpec, id: ColumnId) -> Result<Column, Diag> {
-    let named = types::named(&spec.data_type, spec.type_span)?;
+/// The refusal of a name that every row has.
+pub(super) fn reserved(name: &Name) -> Result<(), Diag> {
+    if RESERVED_COLUMNS.contains(&name.value.as_str()) {
+        return Err(
+            Diag::new(SqlState::INVALID_NAME, format!("the column name \"{}\" is reserved", name.value)).at(name.span)
+        );
+    }
+    Ok(())
+}
+
+/// The integer type of SMALLSERIAL, SERIAL and BIGSERIAL.
+fn serial(written: &ast::DataType) -> Option<DataType> {
+    let name = written.to_string().to_ascii_uppercase();
+    match name.as_str() {
+        "SMALLSERIAL" | "SERIAL2" => Some(DataType::SmallInt),
+        "SERIAL" | "SERIAL4" => Some(DataType::Int),
+        "BIGSERIAL" | "SERIAL8" => Some(DataType::BigInt),
+        _ => None,
+    }
+}
+
+/// A column as it is described, under this identity.
+pub(super) fn column(spec: &ColumnSpec, id: ColumnId) -> Result<Column, Diag> {
+    let serial = serial(&spec.data_type);
+    let named = match serial {
+        Some(data_type) => types::Named { data_type, max_chars: None },
+        None => types::named(&spec.data_type, spec.type_span)?,
+    };
     let mut nullable: Option<bool> = None;
     let mut default = None;
     for constraint in &spec.constraints {
@@ -172,38 +210,52 @@ fn column(spec: &ColumnSpec, id: ColumnId) -> Result<Column, Diag> {
                 default = Some(fragment);
                 continue;
             }
-            ColumnConstraint::PrimaryKey(_) | ColumnConstraint::Check { .. } => continue,
+            ColumnConstraint::PrimaryKey(_) | ColumnConstraint::Unique { .. } | ColumnConstraint::Check { .. } => {
+                continue;
+            }
         };
         if nullable.replace(wanted).is_some_and(|earlier| earlier != wanted) {
             return Err(wrong(format!("column \"{}\" is both NULL and NOT NULL", spec.name.value), span));
         }
     }
-    let bound = default.map(|fragment| default_value(fragment, spec, &named)).transpose()?;
+    if let (Some(_), Some(fragment)) = (serial, default) {
+        return Err(wrong(
+            format!("the SERIAL column \"{}\" has a default already: the next number", spec.name.value),
+            fragment.span,
+        ));
+    }
+    let bound = default
+        .map(|fragment| default_value(fragment, &spec.name.value, named.data_type, named.max_chars))
+        .transpose()?;
     Ok(Column {
-        id,
-        name: spec.name.value.clone(),
-        data_type: named.data_type,
         max_chars: named.max_chars,
-        nullable: nullable.unwrap_or(true),
+        nullable: nullable.unwrap_or(serial.is_none()),
+        serial: serial.is_some(),
         default: bound,
         default_text: default.map(|fragment| fragment.text.clone()),
+        ..Column::new(id.0, spec.name.value.clone(), named.data_type)
     })
 }
 
-fn default_value(fragment: &Fragment, spec: &ColumnSpec, named: &types::Named) -> Result<Expr, Diag> {
+/// A DEFAULT as a value of its column's type.
+pub(super) fn default_value(
+    fragment: &Fragment,
+    column: &str,
+    wanted: DataType,
+    max_chars: Option<u32>,
+) -> Result<Expr, Diag> {
     let nothing = Scope::nothing();
     let mut params = Params::forbidden();
     let mut none = Vec::new();
     let mut binder = Binder::new(&nothing, &mut params, Clause::Default, &mut none);
     let open = binder.open(&fragment.expr).map_err(|diag| diag.at(fragment.span))?;
-    let wanted = named.data_type;
     let value = binder
         .coerced(open, wanted, Coercion::Assignment, |from| {
-            format!("column \"{}\" is of type {wanted}, its DEFAULT is of type {from}", spec.name.value)
+            format!("column \"{column}\" is of type {wanted}, its DEFAULT is of type {from}")
         })
         .map_err(|diag| diag.at(fragment.span))?;
     let value = eval::fold(value.expr);
-    if let (Expr::Literal(crate::value::Value::Text(text), _), Some(most)) = (&value, named.max_chars) {
+    if let (Expr::Literal(crate::value::Value::Text(text), _), Some(most)) = (&value, max_chars) {
         crate::cast::fit_text(text.clone(), most).map_err(|diag| diag.at(fragment.span))?;
     }
     Ok(value)
@@ -288,16 +340,6 @@ fn partition(create: &CreateTable, kind: TableKind, columns: &[Column], primary_
 }
 
 fn checks(create: &CreateTable, columns: &[Column]) -> Result<Vec<Check>, Diag> {
-    let visible = columns
-        .iter()
-        .map(|column| Visible {
-            name: column.name.clone(),
-            data_type: column.data_type,
-            not_null: !column.nullable,
-            primary_key: false,
-        })
-        .collect();
-    let scope = Scope::draft(&create.name.name.value, visible);
     let written: Vec<(&Option<Name>, &Fragment)> = create
         .elements
         .iter()
@@ -311,7 +353,7 @@ fn checks(create: &CreateTable, columns: &[Column]) -> Result<Vec<Check>, Diag> 
                     _ => None,
                 })
                 .collect(),
-            TableElement::PrimaryKey { .. } => Vec::new(),
+            TableElement::PrimaryKey { .. } | TableElement::Unique { .. } => Vec::new(),
         })
         .collect();
     let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -325,31 +367,83 @@ fn checks(create: &CreateTable, columns: &[Column]) -> Result<Vec<Check>, Diag> 
     }
     let mut checks = Vec::with_capacity(written.len());
     for (name, condition) in written {
-        let mut params = Params::forbidden();
-        let mut none = Vec::new();
-        let expr = Binder::new(&scope, &mut params, Clause::Check, &mut none)
-            .condition(&condition.expr)
-            .map_err(|diag| diag.at(condition.span))?;
-        not_volatile(&expr, "CHECK", condition.span)?;
         let name = match name {
             Some(name) => name.value.clone(),
-            None => free_name(&create.name.name.value, &mut taken),
+            None => free_check_name(&create.name.name.value, |name| taken.contains(name)),
         };
-        checks.push(Check { name, expr: eval::fold(expr), text: condition.text.clone() });
+        taken.insert(name.clone());
+        checks.push(check(&create.name.name.value, columns, name, condition)?);
     }
     Ok(checks)
 }
 
+/// A CHECK over a table's columns.
+pub(super) fn check(table: &str, columns: &[Column], name: String, condition: &Fragment) -> Result<Check, Diag> {
+    let visible = columns
+        .iter()
+        .map(|column| Visible {
+            name: column.name.clone(),
+            data_type: column.data_type,
+            not_null: !column.nullable,
+            primary_key: false,
+        })
+        .collect();
+    let scope = Scope::draft(table, visible);
+    let mut params = Params::forbidden();
+    let mut none = Vec::new();
+    let expr = Binder::new(&scope, &mut params, Clause::Check, &mut none)
+        .condition(&condition.expr)
+        .map_err(|diag| diag.at(condition.span))?;
+    not_volatile(&expr, "CHECK", condition.span)?;
+    Ok(Check { name, expr: eval::fold(expr), text: condition.text.clone() })
+}
+
 /// `<table>_check`, `<table>_check1` ...
-fn free_name(table: &str, taken: &mut BTreeSet<String>) -> String {
+pub(super) fn free_check_name(table: &str, taken: impl Fn(&str) -> bool) -> String {
     let mut number = 0_u32;
     loop {
         let name = if number == 0 { format!("{table}_check") } else { format!("{table}_check{number}") };
-        if taken.insert(name.clone()) {
+        if !taken(&name) {
             return name;
         }
         number += 1;
     }
+}
+
+/// UNIQUE at columns and of the table.
+fn unique_constraints(
+    create: &CreateTable,
+    shape: &TableShape<'_>,
+    checks: &[Check],
+    namespace: &str,
+    context: &BindContext<'_>,
+) -> Result<Vec<IndexSpec>, Diag> {
+    let mut written: Vec<(Option<&Name>, Vec<&Name>, Span)> = Vec::new();
+    for element in &create.elements {
+        match element {
+            TableElement::Unique { name, columns, span } => {
+                written.push((name.as_ref(), columns.iter().collect(), *span));
+            }
+            TableElement::Column(column) => {
+                written.extend(column.constraints.iter().filter_map(|constraint| match constraint {
+                    ColumnConstraint::Unique { name, span } => Some((name.as_ref(), vec![&column.name], *span)),
+                    _ => None,
+                }));
+            }
+            TableElement::PrimaryKey { .. } | TableElement::Check { .. } => {}
+        }
+    }
+    let mut made: Vec<IndexSpec> = Vec::with_capacity(written.len());
+    for (name, columns, span) in written {
+        let taken = |name: &str| {
+            context.catalog.index(namespace, name).is_some()
+                || made.iter().any(|index| index.name == name)
+                || checks.iter().any(|check| check.name == name)
+        };
+        let index = index::unique(name, &columns, shape, span, taken)?;
+        made.push(index);
+    }
+    Ok(made)
 }
 
 /// DROP TABLE.

@@ -1,4 +1,7 @@
-//! INSERT, UPDATE and DELETE.
+//! INSERT, UPDATE, DELETE and TRUNCATE.
+
+mod conflict;
+mod returning;
 
 use std::sync::Arc;
 
@@ -7,7 +10,7 @@ use sqlparser::ast::{self, SetExpr, Spanned};
 use super::BindContext;
 use super::bounds;
 use super::expr::{Binder, Clause};
-use super::names::{Relation, object_of, relation, single, table};
+use super::names::{Relation, name_of, object_of, relation, single, table};
 use super::params::Params;
 use super::query::{one_table, refuse_at};
 use super::scope::{Scope, Source};
@@ -18,11 +21,18 @@ use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
 use crate::limits;
-use crate::plan::{WriteKind, WritePlan};
-use crate::statement::Name;
+use crate::plan::{OutputColumn, WriteKind, WritePlan};
+use crate::statement::{Name, ObjectName};
 
-fn plan(table: &Table, kind: WriteKind) -> WritePlan {
-    WritePlan { table: table.id, table_version: table.version, kind }
+/// A bound write, and the columns of what it returns.
+pub(super) struct Write {
+    pub(super) plan: WritePlan,
+    pub(super) returning: Vec<OutputColumn>,
+}
+
+fn plan(table: &Table, kind: WriteKind, returning: Vec<OutputColumn>) -> Write {
+    let values = returning.iter().map(|column| column.expr.clone()).collect();
+    Write { plan: WritePlan { table: table.id, table_version: table.version, kind, returning: values }, returning }
 }
 
 fn refuse_all(rows: &[(bool, &str)], place: impl FnOnce() -> sqlparser::tokenizer::Span) -> Result<(), Diag> {
@@ -59,7 +69,7 @@ fn stored(binder: &mut Binder<'_, '_>, expr: &ast::Expr, column: &Column) -> Res
 }
 
 /// INSERT ... VALUES.
-pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) -> Result<WritePlan, Diag> {
+pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
     let place = insert.insert_token.0.span;
     refuse_all(
         &[
@@ -70,9 +80,7 @@ pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &m
             (!insert.assignments.is_empty(), "INSERT ... SET"),
             (insert.partitioned.is_some() || !insert.after_columns.is_empty(), "PARTITION in INSERT"),
             (insert.has_table_keyword, "INSERT INTO TABLE"),
-            (matches!(insert.on, Some(ast::OnInsert::OnConflict(_))), "ON CONFLICT"),
-            (insert.on.is_some(), "ON DUPLICATE KEY"),
-            (insert.returning.is_some(), "RETURNING"),
+            (matches!(insert.on, Some(ast::OnInsert::DuplicateKeyUpdate(_))), "ON DUPLICATE KEY"),
             (insert.output.is_some(), "OUTPUT"),
             (insert.priority.is_some() || insert.insert_alias.is_some(), "this form of INSERT"),
             (insert.settings.is_some() || insert.format_clause.is_some(), "SETTINGS and FORMAT in INSERT"),
@@ -94,7 +102,8 @@ pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &m
         return Err(refuse_at("INSERT into anything but a table", insert.table.span()));
     };
     let table = table(&object_of(name)?, context)?;
-    let scope = Scope::table(table, None, false);
+    let alias = insert.table_alias.as_ref().map(|given| name_of(&given.alias)).transpose()?;
+    let scope = Scope::table(table, alias.as_ref(), false);
     let columns = insert_columns(insert, table, &scope)?;
     let rows = match &insert.source {
         None => vec![Vec::new()],
@@ -107,7 +116,13 @@ pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &m
         columns.iter().take(width).map(|(_, column)| column.id).collect()
     };
     placement_is_known(table, &given, &rows, char_span(place))?;
-    Ok(plan(table, WriteKind::Insert { columns: given, rows }))
+    let conflict = match &insert.on {
+        Some(ast::OnInsert::OnConflict(on)) => Some(conflict::bind(on, table, alias.as_ref(), params)?),
+        _ => None,
+    };
+    let scope = Scope::table(table, alias.as_ref(), true);
+    let returning = returning::bind(insert.returning.as_deref(), &scope, params)?;
+    Ok(plan(table, WriteKind::Insert { columns: given, rows, conflict }, returning))
 }
 
 fn insert_columns<'t>(
@@ -217,6 +232,7 @@ fn changed<'a>(
     from: &ast::TableWithJoins,
     verb: &str,
     context: &BindContext<'a>,
+    seq: bool,
 ) -> Result<(&'a Arc<Table>, Scope<'a>), Diag> {
     if let ast::TableFactor::Table { name, .. } = &from.relation
         && let Ok(Relation::System(_)) = relation(&object_of(name)?, context)
@@ -225,7 +241,7 @@ fn changed<'a>(
             Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "system tables are read-only").at(object_of(name)?.span())
         );
     }
-    let scope = one_table(from, context, false)?;
+    let scope = one_table(from, context, seq)?;
     let Source::Table(table) = scope.source else {
         return Err(refuse_at(&format!("{verb} of anything but a table"), from.span()));
     };
@@ -247,11 +263,10 @@ fn filter(condition: Option<&ast::Expr>, scope: &Scope<'_>, params: &mut Params)
 }
 
 /// UPDATE.
-pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &mut Params) -> Result<WritePlan, Diag> {
+pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
     refuse_all(
         &[
             (update.from.is_some(), "UPDATE ... FROM"),
-            (update.returning.is_some(), "RETURNING"),
             (update.output.is_some(), "OUTPUT"),
             (update.or.is_some(), "UPDATE OR"),
             (!update.order_by.is_empty(), "ORDER BY in UPDATE"),
@@ -259,15 +274,50 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
         ],
         || update.update_token.0.span,
     )?;
-    let (table, scope) = changed(&update.table, "UPDATE", context)?;
-    let mut assignments: Vec<(ColumnId, Option<Expr>)> = Vec::with_capacity(update.assignments.len());
+    let (table, scope) = changed(&update.table, "UPDATE", context, false)?;
+    let assignments = assignments(&update.assignments, table, &scope, params)?;
+    let filter = filter(update.selection.as_ref(), &scope, params)?;
+    let access = bounds::access(table, filter.as_ref());
+    let (_, scope) = changed(&update.table, "UPDATE", context, true)?;
+    let returning = returning::bind(update.returning.as_deref(), &scope, params)?;
+    Ok(plan(table, WriteKind::Update { assignments, access, filter }, returning))
+}
+
+/// The list behind SET, with a list of columns taken apart.
+fn assignments(
+    written: &[ast::Assignment],
+    table: &Table,
+    scope: &Scope<'_>,
+    params: &mut Params,
+) -> Result<Vec<(ColumnId, Option<Expr>)>, Diag> {
+    let mut single_ones: Vec<(&ast::ObjectName, &ast::Expr)> = Vec::with_capacity(written.len());
+    for assignment in written {
+        match (&assignment.target, &assignment.value) {
+            (ast::AssignmentTarget::ColumnName(name), value) => single_ones.push((name, value)),
+            (ast::AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) if names.len() == values.len() => {
+                single_ones.extend(names.iter().zip(values));
+            }
+            (ast::AssignmentTarget::Tuple(names), ast::Expr::Nested(value)) if names.len() == 1 => {
+                single_ones.extend(names.iter().map(|name| (name, value.as_ref())));
+            }
+            (ast::AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) => {
+                let diag = Diag::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("{} values are assigned to {} columns", values.len(), names.len()),
+                );
+                return Err(char_span(assignment.span()).map_or(diag.clone(), |span| diag.at(span)));
+            }
+            (ast::AssignmentTarget::Tuple(_), _) => {
+                return Err(refuse_at("an assignment to several columns from one value", assignment.span())
+                    .hint("Write SET (a, b) = (1, 2)."));
+            }
+        }
+    }
+    let mut assignments: Vec<(ColumnId, Option<Expr>)> = Vec::with_capacity(single_ones.len());
     let mut none = Vec::new();
-    for assignment in &update.assignments {
-        let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
-            return Err(refuse_at("an assignment to several columns at once", assignment.span()));
-        };
+    for (name, value) in single_ones {
         let name = single(name)?;
-        let (index, column) = target(&name, table, &scope)?;
+        let (index, column) = target(&name, table, scope)?;
         if table.primary_key.iter().any(|key| usize::try_from(*key) == Ok(index)) {
             return Err(Diag::not_supported(format_args!("UPDATE of the key column \"{}\"", name.value))
                 .hint("DELETE the row and INSERT it under its new key.")
@@ -277,21 +327,18 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
             return Err(Diag::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" is assigned twice", name.value))
                 .at(name.span));
         }
-        let mut binder = Binder::new(&scope, params, Clause::Set, &mut none);
-        assignments.push((column.id, stored(&mut binder, &assignment.value, column)?));
+        let mut binder = Binder::new(scope, params, Clause::Set, &mut none);
+        assignments.push((column.id, stored(&mut binder, value, column)?));
     }
-    let filter = filter(update.selection.as_ref(), &scope, params)?;
-    let access = bounds::access(table, filter.as_ref());
-    Ok(plan(table, WriteKind::Update { assignments, access, filter }))
+    Ok(assignments)
 }
 
 /// DELETE.
-pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &mut Params) -> Result<WritePlan, Diag> {
+pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
     refuse_all(
         &[
             (!delete.tables.is_empty(), "DELETE of several tables"),
             (delete.using.is_some(), "DELETE ... USING"),
-            (delete.returning.is_some(), "RETURNING"),
             (delete.output.is_some(), "OUTPUT"),
             (!delete.order_by.is_empty(), "ORDER BY in DELETE"),
             (delete.limit.is_some(), "LIMIT in DELETE"),
@@ -302,10 +349,28 @@ pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &m
     let [one] = tables.as_slice() else {
         return Err(refuse_at("DELETE of several tables", delete.delete_token.0.span));
     };
-    let (table, scope) = changed(one, "DELETE", context)?;
+    let (table, scope) = changed(one, "DELETE", context, false)?;
     let filter = filter(delete.selection.as_ref(), &scope, params)?;
     let access = bounds::access(table, filter.as_ref());
-    Ok(plan(table, WriteKind::Delete { access, filter }))
+    let (_, scope) = changed(one, "DELETE", context, true)?;
+    let returning = returning::bind(delete.returning.as_deref(), &scope, params)?;
+    Ok(plan(table, WriteKind::Delete { access, filter }, returning))
+}
+
+/// TRUNCATE.
+pub(super) fn truncate(name: &ObjectName, context: &BindContext<'_>) -> Result<WritePlan, Diag> {
+    let table = table(name, context)?;
+    if table.kind == TableKind::Stream {
+        return Err(Diag::not_supported("TRUNCATE of a STREAM table")
+            .hint("A stream's rows are events: they are added, and dropped after TTL_SECONDS.")
+            .at(name.span()));
+    }
+    if table.partition_columns > 0 {
+        return Err(Diag::not_supported("TRUNCATE of a partitioned table")
+            .hint("Its rows are on several shards: DELETE them by the partition columns, or drop the table.")
+            .at(name.span()));
+    }
+    Ok(plan(table, WriteKind::Truncate, Vec::new()).plan)
 }
 
 /// A value that may not stand in a definition's expression.

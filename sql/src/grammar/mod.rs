@@ -7,8 +7,10 @@
 pub(crate) mod input;
 pub(crate) mod terminal;
 
+mod alter;
 mod cluster;
 mod dml;
+mod index;
 mod namespace;
 mod show;
 mod table;
@@ -30,8 +32,8 @@ use terminal::end;
 
 /// First words that have a grammar here.
 const STATEMENTS: &[&str] = &[
-    "ACK", "ALTER", "CLEAR", "CLUSTER", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE", "INSERT",
-    "SELECT", "SHOW", "UPDATE",
+    "ACK", "ALTER", "CLEAR", "CLUSTER", "COMMENT", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE",
+    "INSERT", "SELECT", "SHOW", "TRUNCATE", "UPDATE",
 ];
 
 /// First words of statements that are known and not supported, with what to do instead where there is something.
@@ -43,7 +45,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("CALL", ""),
     ("CHECKPOINT", ""),
     ("CLOSE", ""),
-    ("COMMENT", ""),
     ("COMMIT", "Every statement commits by itself."),
     ("COPY", "INSERT takes many rows at once."),
     ("DEALLOCATE", ""),
@@ -74,7 +75,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("START", "Every statement commits by itself."),
     ("SUBSCRIBE", ""),
     ("TABLE", "Write SELECT * FROM."),
-    ("TRUNCATE", "DELETE FROM without WHERE removes all rows."),
     ("UNLISTEN", ""),
     ("USE", "Write namespace.name, or send the namespace with the request."),
     ("VACUUM", ""),
@@ -146,6 +146,8 @@ fn one(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         "CLUSTER" => cluster::cluster(input.skip(1))?,
         "SHOW" => show::show(input.skip(1))?,
         "DESCRIBE" | "DESC" => show::describe(input.skip(1))?,
+        "TRUNCATE" => table::truncate(input.skip(1))?,
+        "COMMENT" => alter::comment(input.skip(1))?,
         "EXECUTE" => dml::execute_as(input)?,
         "SELECT" | "INSERT" | "UPDATE" | "DELETE" => dml::plain(input)?,
         _ => return refuse(unknown_statement(&input, &first)),
@@ -176,8 +178,6 @@ fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
             &["MATERIALIZED", "VIEW"],
             &["VIEW"],
             &["RECURSIVE"],
-            &["UNIQUE"],
-            &["INDEX"],
             &["TEMPORARY"],
             &["TEMP"],
             &["UNLOGGED"],
@@ -211,7 +211,7 @@ fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
                 .at(input.skip(1).so_far()),
         );
     }
-    alt((namespace::create, table::create, topic::create, user::create)).parse(input)
+    alt((namespace::create, table::create, index::create, topic::create, user::create)).parse(input)
 }
 
 fn alter(input: Tokens<'_>) -> Parsed<'_, Stmt> {
@@ -219,10 +219,6 @@ fn alter(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         input,
         "ALTER",
         &[
-            &["TABLE"],
-            &["USER", "TABLE"],
-            &["SHARED", "TABLE"],
-            &["STREAM", "TABLE"],
             &["NAMESPACE"],
             &["SCHEMA"],
             &["INDEX"],
@@ -236,7 +232,7 @@ fn alter(input: Tokens<'_>) -> Parsed<'_, Stmt> {
             &["DEFAULT"],
         ],
     )?;
-    alt((topic::alter, user::alter)).parse(input)
+    alt((alter::table, topic::alter, user::alter)).parse(input)
 }
 
 fn drop(input: Tokens<'_>) -> Parsed<'_, Stmt> {
@@ -246,7 +242,6 @@ fn drop(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         &[
             &["VIEW"],
             &["MATERIALIZED"],
-            &["INDEX"],
             &["DATABASE"],
             &["ROLE"],
             &["SEQUENCE"],
@@ -259,7 +254,7 @@ fn drop(input: Tokens<'_>) -> Parsed<'_, Stmt> {
             &["OWNED"],
         ],
     )?;
-    alt((namespace::drop, table::drop, topic::drop, user::drop)).parse(input)
+    alt((namespace::drop, table::drop, index::drop, topic::drop, user::drop)).parse(input)
 }
 
 /// Refuses `verb` followed by one of these rows of words.

@@ -13,27 +13,18 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::statement::{Name, Show, Stmt};
 use crate::suggest;
 
-const NOUNS: &[&str] = &["NAMESPACES", "SCHEMAS", "TABLES", "COLUMNS", "TOPICS", "USERS", "JOBS", "SETTINGS"];
+const NOUNS: &[&str] =
+    &["NAMESPACES", "SCHEMAS", "TABLES", "COLUMNS", "INDEXES", "TOPICS", "USERS", "JOBS", "SETTINGS"];
 
 fn of(input: Tokens<'_>) -> Parsed<'_, Span> {
     alt((word("FROM"), word("IN"))).parse(input)
 }
 
-/// `NAMESPACES | SCHEMAS | TABLES [IN ns] | COLUMNS FROM t | TOPICS | USERS | JOBS | SETTINGS | ALL | setting`
+/// `NAMESPACES | SCHEMAS | TABLES [IN ns] | COLUMNS FROM t | INDEXES [FROM t] | TOPICS | USERS | JOBS | SETTINGS | ALL | setting`
 pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
-    for what in [
-        "EXPORT",
-        "VIEWS",
-        "INDEXES",
-        "LIVE",
-        "SESSIONS",
-        "CLUSTER",
-        "CREATE",
-        "STATS",
-        "FUNCTIONS",
-        "DATABASES",
-        "GRANTS",
-    ] {
+    for what in
+        ["EXPORT", "VIEWS", "LIVE", "SESSIONS", "CLUSTER", "CREATE", "STATS", "FUNCTIONS", "DATABASES", "GRANTS"]
+    {
         if input.at_words(&[what]) && !matches!(input.peek(1), Some(Token::Period)) {
             return super::not_supported(&format!("SHOW {what}"), input.skip(1).so_far());
         }
@@ -44,6 +35,7 @@ pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         alt((word("NAMESPACES"), word("SCHEMAS"))).map(|_| Show::Namespaces),
         tables.map(|namespace| Show::Tables { namespace }),
         columns.map(|table| Show::Columns { table }),
+        preceded(word("INDEXES"), opt(preceded(of, object("a table name")))).map(|table| Show::Indexes { table }),
         word("TOPICS").map(|_| Show::Topics),
         word("USERS").map(|_| Show::Users),
         word("JOBS").map(|_| Show::Jobs),

@@ -17,7 +17,7 @@ use crate::catalog::TableKind;
 use crate::diag::{Diag, Span};
 use crate::statement::{ColumnConstraint, ColumnSpec, CreateTable, Fragment, Name, Stmt, TableElement};
 
-fn kind(input: Tokens<'_>) -> Parsed<'_, (TableKind, Span)> {
+pub(super) fn kind(input: Tokens<'_>) -> Parsed<'_, (TableKind, Span)> {
     alt((
         word("USER").map(|span| (TableKind::User, span)),
         word("SHARED").map(|span| (TableKind::Shared, span)),
@@ -77,8 +77,7 @@ fn tail<'a>(mut rest: Tokens<'a>, table: &mut CreateTable) -> Result<Tokens<'a>,
 
 fn element(input: Tokens<'_>) -> Parsed<'_, TableElement> {
     for (start, what) in [
-        (&["UNIQUE"][..], "a UNIQUE constraint"),
-        (&["FOREIGN", "KEY"], "a FOREIGN KEY constraint"),
+        (&["FOREIGN", "KEY"][..], "a FOREIGN KEY constraint"),
         (&["EXCLUDE"], "an EXCLUDE constraint"),
         (&["LIKE"], "LIKE in CREATE TABLE"),
     ] {
@@ -99,30 +98,30 @@ fn is_constraint(input: &Tokens<'_>) -> bool {
 }
 
 fn unenforced(what: &str, span: Span) -> Diag {
-    Diag::not_supported(what)
-        .hint("What is not enforced is refused; keep it unique by the primary key, or check it in the application.")
-        .at(span)
+    Diag::not_supported(what).hint("What is not enforced is refused; check it in the application.").at(span)
 }
 
-fn is_table_constraint(input: &Tokens<'_>) -> bool {
+pub(super) fn is_table_constraint(input: &Tokens<'_>) -> bool {
     input.at_words(&["CONSTRAINT"])
         || input.at_words(&["PRIMARY", "KEY"])
-        || (input.at_words(&["CHECK"]) && input.peek(1) == Some(&Token::LParen))
+        || ((input.at_words(&["CHECK"]) || input.at_words(&["UNIQUE"])) && input.peek(1) == Some(&Token::LParen))
 }
 
 fn constraint_name(input: Tokens<'_>) -> Parsed<'_, Option<Name>> {
     opt(preceded(word("CONSTRAINT"), name("a constraint name"))).parse(input)
 }
 
-fn table_constraint(input: Tokens<'_>) -> Parsed<'_, TableElement> {
+pub(super) fn table_constraint(input: Tokens<'_>) -> Parsed<'_, TableElement> {
     let (rest, given) = constraint_name(input)?;
     let (rest, element) = alt((
         (words(&["PRIMARY", "KEY"]), column_list).map(|(span, columns)| TableElement::PrimaryKey { columns, span }),
+        (word("UNIQUE"), column_list).map(|(span, columns)| TableElement::Unique { name: None, columns, span }),
         check.map(|condition| TableElement::Check { name: None, condition }),
     ))
     .parse(rest)?;
     match element {
         TableElement::Check { condition, .. } => Ok((rest, TableElement::Check { name: given, condition })),
+        TableElement::Unique { columns, span, .. } => Ok((rest, TableElement::Unique { name: given, columns, span })),
         other => Ok((rest, other)),
     }
 }
@@ -137,7 +136,7 @@ fn check(input: Tokens<'_>) -> Parsed<'_, Fragment> {
     Ok((rest, condition))
 }
 
-fn column(input: Tokens<'_>) -> Parsed<'_, ColumnSpec> {
+pub(super) fn column(input: Tokens<'_>) -> Parsed<'_, ColumnSpec> {
     let end = input.find_at_level(|at| at.peek(0) == Some(&Token::Comma));
     let (rest, name) = name("a column name")(input)?;
     let (mut rest, (data_type, type_span)) = data_type(rest, end)?;
@@ -153,7 +152,6 @@ fn column(input: Tokens<'_>) -> Parsed<'_, ColumnSpec> {
 fn column_constraint(input: Tokens<'_>, end: usize) -> Parsed<'_, ColumnConstraint> {
     let behind_name = if input.at_words(&["CONSTRAINT"]) { input.skip(2) } else { input };
     for (word, what) in [
-        ("UNIQUE", "a UNIQUE constraint"),
         ("REFERENCES", "REFERENCES (a foreign key)"),
         ("GENERATED", "a GENERATED column"),
         ("COLLATE", "COLLATE"),
@@ -166,7 +164,7 @@ fn column_constraint(input: Tokens<'_>, end: usize) -> Parsed<'_, ColumnConstrai
     ] {
         if behind_name.at_words(&[word]) {
             let diag = match word {
-                "UNIQUE" | "REFERENCES" => unenforced(what, behind_name.here()),
+                "REFERENCES" => unenforced(what, behind_name.here()),
                 "GENERATED" | "AUTO_INCREMENT" | "AUTOINCREMENT" | "IDENTITY" => Diag::not_supported(what)
                     .hint("DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
                     .at(behind_name.here()),
@@ -180,6 +178,7 @@ fn column_constraint(input: Tokens<'_>, end: usize) -> Parsed<'_, ColumnConstrai
         words(&["NOT", "NULL"]).map(ColumnConstraint::NotNull),
         word("NULL").map(ColumnConstraint::Null),
         words(&["PRIMARY", "KEY"]).map(ColumnConstraint::PrimaryKey),
+        word("UNIQUE").map(|span| ColumnConstraint::Unique { name: None, span }),
         (|input| default(input, end)).map(ColumnConstraint::Default),
         check.map(|condition| ColumnConstraint::Check { name: None, condition }),
         end_of_column.map(ColumnConstraint::Null),
@@ -187,6 +186,7 @@ fn column_constraint(input: Tokens<'_>, end: usize) -> Parsed<'_, ColumnConstrai
     .parse(rest)?;
     match (constraint, given) {
         (ColumnConstraint::Check { condition, .. }, name) => Ok((rest, ColumnConstraint::Check { name, condition })),
+        (ColumnConstraint::Unique { span, .. }, name) => Ok((rest, ColumnConstraint::Unique { name, span })),
         (other, None | Some(_)) => Ok((rest, other)),
     }
 }
@@ -219,6 +219,22 @@ fn default(input: Tokens<'_>, end: usize) -> Parsed<'_, Fragment> {
         constraint
     });
     expression_until(rest, limit)
+}
+
+/// `[TABLE] name [CONTINUE IDENTITY] [RESTRICT]`
+pub(super) fn truncate(input: Tokens<'_>) -> Parsed<'_, Stmt> {
+    let (rest, (_, name)) = (opt(word("TABLE")), object("a table name")).parse(input)?;
+    if rest.peek(0) == Some(&Token::Comma) {
+        return not_supported("TRUNCATE of several tables", rest.here());
+    }
+    for unsupported in [&["RESTART", "IDENTITY"][..], &["CASCADE"]] {
+        if rest.at_words(unsupported) {
+            return not_supported(&format!("TRUNCATE ... {}", unsupported.join(" ")), rest.here());
+        }
+    }
+    let (rest, _) = opt(words(&["CONTINUE", "IDENTITY"])).parse(rest)?;
+    let (rest, _) = opt(word("RESTRICT")).parse(rest)?;
+    Ok((rest, Stmt::Truncate(name)))
 }
 
 /// `[USER|SHARED|STREAM] TABLE [IF EXISTS] name [CASCADE|RESTRICT]`

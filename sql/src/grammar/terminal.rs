@@ -167,8 +167,12 @@ pub(crate) fn column_list(input: Tokens<'_>) -> Parsed<'_, Vec<Name>> {
 
 /// `WITH ( name = value, ... )`, or nothing.
 pub(crate) fn with_options(input: Tokens<'_>) -> Parsed<'_, Vec<WithOption>> {
-    let list = delimited(open, separated_list1(comma, with_option), close);
-    opt(preceded(word("WITH"), list)).map(Option::unwrap_or_default).parse(input)
+    opt(preceded(word("WITH"), option_list)).map(Option::unwrap_or_default).parse(input)
+}
+
+/// `( name = value, ... )`
+pub(crate) fn option_list(input: Tokens<'_>) -> Parsed<'_, Vec<WithOption>> {
+    delimited(open, separated_list1(comma, with_option), close).parse(input)
 }
 
 fn with_option(input: Tokens<'_>) -> Parsed<'_, WithOption> {

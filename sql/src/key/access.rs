@@ -52,13 +52,13 @@ impl KeyRange {
         self.start.as_slice() <= key && self.end.as_ref().is_none_or(|end| key < end.as_slice())
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.end.as_ref().is_some_and(|end| *end <= self.start)
     }
 }
 
 /// The first bytes after everything that begins with `prefix`; `None` when nothing is.
-fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = prefix.to_vec();
     while let Some(last) = bytes.pop() {
         if last < 0xff {
@@ -78,6 +78,9 @@ pub fn resolve_access(access: &TableAccess, table: &Table, context: &EvalContext
     let bounds = match access {
         TableAccess::Full => return Ok(vec![KeyRange::full()]),
         TableAccess::Bounds(bounds) => bounds,
+        TableAccess::Index { .. } => {
+            return Err(Diag::new(SqlState::INTERNAL, "bounds of an index were taken for bounds of the key"));
+        }
     };
     let types = key_types(table)?;
     let mut ranges = Vec::with_capacity(bounds.len());
@@ -156,7 +159,12 @@ fn whole(bytes: Vec<u8>, complete: bool) -> KeyRange {
 }
 
 /// Appends a bound's value; false when it is NULL.
-fn append(expr: &Expr, data_type: DataType, context: &EvalContext<'_>, out: &mut Vec<u8>) -> Result<bool, Diag> {
+pub(super) fn append(
+    expr: &Expr,
+    data_type: DataType,
+    context: &EvalContext<'_>,
+    out: &mut Vec<u8>,
+) -> Result<bool, Diag> {
     let mut value = evaluate(expr, &[], context)?;
     if value.data_type().is_some_and(|found| !found.same_kind(&data_type)) {
         value = cast::cast(value, data_type, false)?;
@@ -186,7 +194,7 @@ impl From<KeyError> for Diag {
 }
 
 /// Sorted ranges without overlap. Ranges that only touch stay apart, so that points stay points.
-fn merge(ranges: Vec<KeyRange>) -> Vec<KeyRange> {
+pub(super) fn merge(ranges: Vec<KeyRange>) -> Vec<KeyRange> {
     let mut merged: Vec<KeyRange> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match merged.last_mut() {

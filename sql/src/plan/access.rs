@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::ObjectId;
 use crate::expr::Expr;
 
 /// The part of a table's key space that a statement can touch. The filter still decides.
@@ -11,6 +12,13 @@ pub enum TableAccess {
     Full,
     /// These bounds, each a bounded scan (a full key is a lookup).
     Bounds(Vec<KeyBounds>),
+    /// Bounded scans of an index, each followed by lookups of the rows that its entries stand for. Rows come in the index's order.
+    Index {
+        /// The index.
+        index: ObjectId,
+        /// Bounds over the index's columns instead of the key's.
+        bounds: Vec<KeyBounds>,
+    },
 }
 
 /// Leading key columns equal to constants, then perhaps a range on the next one. Expressions are constant (literals,

@@ -105,6 +105,7 @@ pub enum SystemTable {
     Topics,
     TopicOffsets,
     Jobs,
+    Indexes,
     Settings,
     Cluster,
     ClusterGroups,

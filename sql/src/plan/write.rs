@@ -15,6 +15,8 @@ pub struct WritePlan {
     pub table_version: u32,
     /// What to do.
     pub kind: WriteKind,
+    /// RETURNING: values per changed row, over the row as it is after the change (as it was before a DELETE) and its `_seq`.
+    pub returning: Vec<Expr>,
 }
 
 /// What a [`WritePlan`] does.
@@ -26,6 +28,8 @@ pub enum WriteKind {
         columns: Vec<ColumnId>,
         /// Their values per row, over no input row, cast for assignment.
         rows: Vec<Vec<Option<Expr>>>,
+        /// What becomes of a row whose key or unique values another row has; refused when absent.
+        conflict: Option<OnConflict>,
     },
     /// Changed rows.
     Update {
@@ -41,6 +45,43 @@ pub enum WriteKind {
         /// Which keys.
         access: TableAccess,
         /// WHERE, over the table's row.
+        filter: Option<Expr>,
+    },
+    /// Every row, at once and uncounted (on USER tables every row of the user).
+    Truncate,
+}
+
+/// ON CONFLICT.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnConflict {
+    /// Which conflict; others stay refused.
+    pub target: ConflictTarget,
+    /// What then.
+    pub action: ConflictAction,
+}
+
+/// Which rows are in each other's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConflictTarget {
+    /// Those of the same key, or of the same values of any unique index.
+    Any,
+    /// Those of the same key.
+    Key,
+    /// Those of the same values of this unique index.
+    Index(ObjectId),
+}
+
+/// What happens to a row that meets another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ConflictAction {
+    /// It is left out.
+    Nothing,
+    /// The row that is there changes instead. Expressions are over its values followed by those of the row that was to be
+    /// inserted (`excluded`).
+    Update {
+        /// New values, cast for assignment; `None` is the word DEFAULT.
+        assignments: Vec<(ColumnId, Option<Expr>)>,
+        /// WHERE; a row for which it is not true stays as it is.
         filter: Option<Expr>,
     },
 }

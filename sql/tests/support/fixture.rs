@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use highwater_sql::bind::{BindContext, bind};
-use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, ObjectId, Role, Table, Topic, User};
+use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, ObjectId, Role, Topic, User};
 use highwater_sql::parse::parse;
 use highwater_sql::plan::{Ddl, Plan, UserPlan};
 
@@ -73,21 +73,7 @@ fn delta(ddl: Ddl, catalog: &Catalog) -> Option<CatalogDelta> {
     let id = ObjectId(catalog.version.0 + 100);
     Some(match ddl {
         Ddl::CreateNamespace { name, .. } => CatalogDelta::PutNamespace(Namespace { name, created_at: 0 }),
-        Ddl::CreateTable { table, .. } => CatalogDelta::PutTable(Arc::new(Table {
-            id,
-            version: 1,
-            namespace: table.namespace,
-            name: table.name,
-            kind: table.kind,
-            access_level: table.access_level,
-            columns: table.columns,
-            primary_key: table.primary_key,
-            partition_columns: table.partition_columns,
-            checks: table.checks,
-            ttl_seconds: table.ttl_seconds,
-            created_at: 0,
-            updated_at: 0,
-        })),
+        Ddl::CreateTable { table, .. } => CatalogDelta::PutTable(Arc::new(table.into_table(id, 0))),
         Ddl::CreateTopic { namespace, name, partitions, retention_seconds, retention_bytes, .. } => {
             CatalogDelta::PutTopic(Arc::new(Topic {
                 id,
@@ -110,6 +96,9 @@ fn delta(ddl: Ddl, catalog: &Catalog) -> Option<CatalogDelta> {
         }
         Ddl::DropNamespace { .. }
         | Ddl::DropTable { .. }
+        | Ddl::AlterTable { .. }
+        | Ddl::CreateIndex { .. }
+        | Ddl::DropIndex { .. }
         | Ddl::DropSource { .. }
         | Ddl::ClearTopic { .. }
         | Ddl::DropTopic { .. } => return None,

@@ -2,8 +2,8 @@
 
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
-    Bound, ConsumePlan, Ddl, Distinct, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess, TableSpec,
-    WriteKind, WritePlan,
+    Bound, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess,
+    TableSpec, WriteKind, WritePlan,
 };
 use highwater_sql::value::Value;
 
@@ -110,14 +110,22 @@ fn call(call: &AggregateCall) -> String {
 
 fn write(plan: &WritePlan) -> String {
     let value = |value: &Option<Expr>| value.as_ref().map_or_else(|| "DEFAULT".to_owned(), expr);
-    match &plan.kind {
-        WriteKind::Insert { columns, rows } => {
+    let shown = match &plan.kind {
+        WriteKind::Insert { columns, rows, conflict } => {
             let ids: Vec<String> = columns.iter().map(|id| id.0.to_string()).collect();
             let rows: Vec<String> = rows
                 .iter()
                 .map(|row| format!("\n  ({})", row.iter().map(value).collect::<Vec<_>>().join(", ")))
                 .collect();
-            format!("insert table {} columns [{}]{}", plan.table.0, ids.join(", "), rows.concat())
+            let conflict = conflict.as_ref().map_or_else(String::new, |on| match &on.action {
+                ConflictAction::Nothing => format!("\non conflict {:?} nothing", on.target),
+                ConflictAction::Update { assignments, filter } => {
+                    let set: Vec<String> =
+                        assignments.iter().map(|(id, to)| format!("{} = {}", id.0, value(to))).collect();
+                    format!("\non conflict {:?} set {}{}", on.target, set.join(", "), condition(filter))
+                }
+            });
+            format!("insert table {} columns [{}]{}{conflict}", plan.table.0, ids.join(", "), rows.concat())
         }
         WriteKind::Update { assignments, access, filter } => {
             let set: Vec<String> = assignments.iter().map(|(id, to)| format!("{} = {}", id.0, value(to))).collect();
@@ -132,7 +140,12 @@ fn write(plan: &WritePlan) -> String {
         WriteKind::Delete { access, filter } => {
             format!("delete table {} {}{}", plan.table.0, self::access(access), condition(filter))
         }
+        WriteKind::Truncate => format!("truncate table {}", plan.table.0),
+    };
+    if plan.returning.is_empty() {
+        return shown;
     }
+    format!("{shown}\nreturning {}", plan.returning.iter().map(expr).collect::<Vec<_>>().join(", "))
 }
 
 fn condition(filter: &Option<Expr>) -> String {
@@ -185,6 +198,9 @@ fn table_spec(table: &TableSpec, if_not_exists: bool) -> String {
 fn access(access: &TableAccess) -> String {
     match access {
         TableAccess::Full => "full".to_owned(),
+        TableAccess::Index { index, bounds } => {
+            format!("index {} {}", index.0, self::access(&TableAccess::Bounds(bounds.clone())))
+        }
         TableAccess::Bounds(bounds) => {
             format!("bounds [{}]", bounds.iter().map(bound_of).collect::<Vec<_>>().join("; "))
         }

@@ -266,6 +266,9 @@ fn decide_ddl(deciding: &Deciding<'_>, ddl: &Ddl) -> Result<Decision, Abort> {
         Ddl::CreateNamespace { name, if_not_exists } => Ok(namespaces::create(deciding, name, *if_not_exists)?),
         Ddl::DropNamespace { name, if_exists, cascade } => Ok(namespaces::drop(deciding, name, *if_exists, *cascade)?),
         Ddl::CreateTable { table, if_not_exists } => Ok(tables::create(deciding, table, *if_not_exists)?),
+        Ddl::AlterTable { .. } | Ddl::CreateIndex { .. } | Ddl::DropIndex { .. } => {
+            Err(Diag::not_supported("ALTER TABLE and CREATE INDEX").into())
+        }
         Ddl::DropTable { namespace, name, if_exists } => Ok(tables::drop(deciding, namespace, name, *if_exists)?),
         Ddl::CreateTopic { namespace, name, if_not_exists, partitions, retention_seconds, retention_bytes } => {
             let spec = topics::Spec {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use highwater_sql::catalog::{CatalogDelta, Table, TableKind};
+use highwater_sql::catalog::{CatalogDelta, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::TableSpec;
 use highwater_sql::value::DataType;
@@ -28,21 +28,10 @@ pub(super) fn create(deciding: &Deciding<'_>, spec: &TableSpec, if_not_exists: b
     check_columns(spec)?;
     check_key(spec)?;
     check_kind(spec)?;
-    let table = Table {
-        id: deciding.next_id,
-        version: 1,
-        namespace: namespace.clone(),
-        name: name.clone(),
-        kind: spec.kind,
-        access_level: spec.access_level,
-        columns: spec.columns.clone(),
-        primary_key: spec.primary_key.clone(),
-        partition_columns: spec.partition_columns,
-        checks: spec.checks.clone(),
-        ttl_seconds: spec.ttl_seconds,
-        created_at: deciding.now,
-        updated_at: deciding.now,
-    };
+    if !spec.indexes.is_empty() || spec.columns.iter().any(|column| column.serial) {
+        return Err(Diag::not_supported("UNIQUE or SERIAL"));
+    }
+    let table = spec.clone().into_table(deciding.next_id, deciding.now);
     Ok(Decision::change(
         CatalogDelta::PutTable(Arc::new(table)),
         format!("Table '{namespace}.{name}' created successfully"),

@@ -59,15 +59,7 @@ pub fn with_tables<F: AsyncFnOnce(Cluster)>(body: F) {
 }
 
 pub fn column(id: u32, name: &str, data_type: DataType, nullable: bool) -> Column {
-    Column {
-        id: ColumnId(id),
-        name: name.into(),
-        data_type,
-        max_chars: None,
-        nullable,
-        default: None,
-        default_text: None,
-    }
+    Column { nullable, ..Column::new(id, name, data_type) }
 }
 
 pub fn literal(value: Value) -> Expr {
@@ -98,6 +90,7 @@ pub fn spec(name: &str, kind: TableKind) -> TableSpec {
         partition_columns: 0,
         checks: vec![Check { name: format!("{name}_check"), expr: n_is_not_negative, text: "n >= 0".into() }],
         ttl_seconds: None,
+        indexes: vec![],
     }
 }
 
@@ -106,7 +99,7 @@ pub fn insert(rows: &[(i64, &str)]) -> WriteKind {
     let row = |(id, body): &(i64, &str)| {
         vec![Some(literal(Value::BigInt(*id))), Some(literal(Value::Text((*body).to_owned())))]
     };
-    WriteKind::Insert { columns: vec![ColumnId(1), ColumnId(3)], rows: rows.iter().map(row).collect() }
+    WriteKind::Insert { columns: vec![ColumnId(1), ColumnId(3)], rows: rows.iter().map(row).collect(), conflict: None }
 }
 
 /// The key bounds `id = ?` or `id BETWEEN ? AND ?`.
@@ -299,7 +292,7 @@ impl Cluster {
         WriteCommand {
             head: self.head(principal),
             user: principal.into(),
-            plan: WritePlan { table: table.id, table_version: table.version, kind },
+            plan: WritePlan { table: table.id, table_version: table.version, kind, returning: vec![] },
             params: vec![],
         }
     }

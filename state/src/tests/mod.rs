@@ -4,6 +4,7 @@
 
 mod catalog;
 mod cluster;
+mod conflicts;
 mod definitions;
 mod logins;
 mod replay;

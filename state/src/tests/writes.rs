@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 
 fn insert_column(column: u32, value: Value) -> WriteKind {
     let row = vec![Some(literal(Value::BigInt(1))), Some(literal(value))];
-    WriteKind::Insert { columns: vec![ColumnId(1), ColumnId(column)], rows: vec![row] }
+    WriteKind::Insert { columns: vec![ColumnId(1), ColumnId(column)], rows: vec![row], conflict: None }
 }
 
 #[test]
@@ -34,6 +34,7 @@ fn the_word_default_gives_the_default() {
         let kind = WriteKind::Insert {
             columns: vec![ColumnId(1), ColumnId(4)],
             rows: vec![vec![Some(literal(Value::BigInt(1))), None]],
+            conflict: None,
         };
         assert_eq!(cluster.write("ann", "mine", kind).await, Outcome::Written(1));
         let zero = update(TableAccess::Full, 4, literal(Value::Int(0)));
@@ -111,7 +112,7 @@ fn a_check_that_is_null_passes() {
 #[test]
 fn a_null_key_is_refused_by_its_columns_name() {
     with_tables(async |mut cluster| {
-        let kind = WriteKind::Insert { columns: vec![], rows: vec![vec![]] };
+        let kind = WriteKind::Insert { columns: vec![], rows: vec![vec![]], conflict: None };
         let diag = refused(cluster.write("ann", "mine", kind).await);
         assert_eq!(
             (diag.sqlstate.as_str(), diag.message.as_str()),
@@ -211,7 +212,7 @@ fn now_is_log_time_and_volatile_values_come_from_the_seed() {
     with_tables(async |mut cluster| {
         let id = Expr::Function { function: Function::SnowflakeId, args: vec![], data_type: DataType::BigInt };
         let rows = vec![vec![Some(id.clone())], vec![Some(id)]];
-        let kind = WriteKind::Insert { columns: vec![ColumnId(1)], rows };
+        let kind = WriteKind::Insert { columns: vec![ColumnId(1)], rows, conflict: None };
         assert_eq!(cluster.write("ann", "mine", kind).await, Outcome::Written(2));
         let ids: Vec<i64> =
             cluster.rows_with_seq("ann", "mine").await.iter().map(|(row, _)| row[0].as_i64().unwrap()).collect();

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use highwater_engine::{GroupId, LogIndex, Store, StoreOptions};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
-use highwater_sql::catalog::{
-    AccessLevel, Column, ColumnId, ObjectId, Operation, PayloadMode, Source, Table, TableKind, Topic,
-};
+use highwater_sql::catalog::{AccessLevel, Column, ObjectId, Operation, PayloadMode, Source, Table, TableKind, Topic};
+use highwater_sql::plan::TableSpec;
 use highwater_sql::value::DataType;
 
 use super::partition::{self, Head, StoredMessage};
@@ -23,17 +22,10 @@ use crate::txn::Txn;
 /// A SHARED table `app.<name>`.
 pub(crate) fn table(id: u64, name: &str, columns: &[(&str, DataType)], key: &[u32]) -> Table {
     let column = |(at, (name, data_type)): (usize, &(&str, DataType))| Column {
-        id: ColumnId(at as u32 + 1),
-        name: (*name).to_owned(),
-        data_type: *data_type,
-        max_chars: None,
         nullable: !key.contains(&(at as u32)),
-        default: None,
-        default_text: None,
+        ..Column::new(at as u32 + 1, (*name).to_owned(), *data_type)
     };
-    Table {
-        id: ObjectId(id),
-        version: 1,
+    TableSpec {
         namespace: "app".into(),
         name: name.into(),
         kind: TableKind::Shared,
@@ -43,9 +35,9 @@ pub(crate) fn table(id: u64, name: &str, columns: &[(&str, DataType)], key: &[u3
         partition_columns: 0,
         checks: Vec::new(),
         ttl_seconds: None,
-        created_at: 0,
-        updated_at: 0,
+        indexes: Vec::new(),
     }
+    .into_table(ObjectId(id), 0)
 }
 
 /// A topic `app.<name>` without retention.

@@ -176,6 +176,7 @@ impl Cluster {
             Write::Insert(rows) => WriteKind::Insert {
                 columns: vec![ColumnId(1), ColumnId(2)],
                 rows: rows.iter().map(|(id, stars)| vec![Some(bigint(*id)), Some(int(*stars))]).collect(),
+                conflict: None,
             },
             Write::Update(id, stars) => WriteKind::Update {
                 assignments: vec![(ColumnId(2), Some(int(*stars)))],
@@ -186,7 +187,7 @@ impl Cluster {
         };
         let head =
             RequestHead { principal: user.into(), role: Role::User, auth_epoch: 0, request: None, statement_hash: 0 };
-        let plan = WritePlan { table: TABLE, table_version: 1, kind };
+        let plan = WritePlan { table: TABLE, table_version: 1, kind, returning: vec![] };
         let command = WriteCommand { head, user: user.into(), plan, params: Vec::new() };
         self.apply(LAYOUT.user_group(user), Command::Write(command)).await
     }

@@ -1,24 +1,27 @@
 //! INSERT: new rows from expressions and defaults.
 
 use highwater_runtime::Env;
-use highwater_sql::catalog::{Column, ColumnId, Operation};
+use highwater_sql::catalog::{Column, ColumnId};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::evaluate;
 use highwater_sql::expr::Expr;
+use highwater_sql::plan::OnConflict;
 use highwater_sql::value::{Row, Value};
 
-use super::{Statement, rows, rules};
+use super::conflict::{self, Met};
+use super::{Changes, Statement, rows, rules};
 use crate::error::Abort;
 use crate::group::Entry;
 use crate::topics::RowChange;
 
-/// Inserts the rows in order; gives their number.
-pub(super) async fn apply<E: Env>(
+/// Inserts the rows in order.
+pub(super) async fn apply<'a, E: Env>(
     entry: &mut Entry<'_, E>,
-    statement: &Statement<'_>,
+    statement: &Statement<'a>,
     columns: &[ColumnId],
     given: &[Vec<Option<Expr>>],
-) -> Result<u64, Abort> {
+    conflict: Option<&OnConflict>,
+) -> Result<Changes<'a>, Abort> {
     let table = statement.table;
     for id in columns {
         if !table.columns.iter().any(|column| column.id == *id) {
@@ -27,7 +30,8 @@ pub(super) async fn apply<E: Env>(
             );
         }
     }
-    let mut changes = statement.changes(Operation::Insert);
+    let mut changes = statement.changes();
+    let mut met = Met::default();
     for values in given {
         if values.len() != columns.len() {
             return Err(Diag::new(SqlState::INTERNAL, "a row of the statement has not one value per column").into());
@@ -35,14 +39,21 @@ pub(super) async fn apply<E: Env>(
         let row = rules::checked(table, new_row(statement, columns, values)?, &statement.context)?;
         statement.check_row_group(&row)?;
         let key = entry.txn.keys().row(table.id, statement.user, &rules::key_of(table, &row)?);
+        if let Some(on) = conflict
+            && conflict::resolve(entry, statement, on, &key, &row, &mut met, &mut changes).await?
+        {
+            continue;
+        }
         if rows::occupied(entry, table, &key).await? {
             return Err(rules::duplicate(table, &row).into());
         }
-        rows::put(entry, table, key, &row)?;
-        changes.note(statement, &RowChange::Insert { new: &row })?;
+        if conflict.is_some() {
+            met.insert(key.clone());
+        }
+        let seq = rows::put(entry, table, key, &row)?;
+        changes.note(statement, &RowChange::Insert { new: &row }, seq)?;
     }
-    changes.send(entry, statement).await?;
-    Ok(given.len() as u64)
+    Ok(changes)
 }
 
 fn new_row(statement: &Statement<'_>, columns: &[ColumnId], values: &[Option<Expr>]) -> Result<Row, Diag> {

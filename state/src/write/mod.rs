@@ -5,6 +5,7 @@
 //! a key that no other live row of its table (and user) has, and after every rule held; each changed row gets a `_seq` of its
 //! own and is handed to the topics exactly once. Any refusal leaves nothing: the caller rolls back.
 
+mod conflict;
 mod insert;
 mod modify;
 pub(crate) mod rows;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use highwater_runtime::Env;
 use highwater_sql::catalog::{AccessLevel, Catalog, Operation, Role, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
-use highwater_sql::eval::EvalContext;
+use highwater_sql::eval::{EvalContext, evaluate};
+use highwater_sql::expr::Expr;
 use highwater_sql::plan::WriteKind;
 use highwater_sql::value::{Row, Value};
 
@@ -27,6 +29,9 @@ use crate::outcome::Outcome;
 use crate::placement::Layout;
 use crate::topics::{Derivation, Outgoing, RowChange};
 
+/// Most bytes of values that one statement returns: its answer is kept with its request id.
+pub const MAX_RETURNED_BYTES: usize = 4 << 20;
+
 /// One write statement under way.
 pub(crate) struct Statement<'a> {
     catalog: &'a Catalog,
@@ -36,6 +41,8 @@ pub(crate) struct Statement<'a> {
     user: Option<&'a str>,
     context: EvalContext<'a>,
     group: u32,
+    /// RETURNING, over a changed row and its `_seq`.
+    returning: &'a [Expr],
 }
 
 /// Applies a write.
@@ -51,16 +58,34 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         TableKind::Shared => None,
     };
     let context = EvalContext::new(entry.now(), &command.user, command.head.role, &command.params, entry.seed);
-    let statement = Statement { catalog: &catalog, layout: &layout, table, user, context, group: entry.txn.group() };
+    let statement = Statement {
+        catalog: &catalog,
+        layout: &layout,
+        table,
+        user,
+        context,
+        group: entry.txn.group(),
+        returning: &command.plan.returning,
+    };
     statement.check_group()?;
-    let changed = match &command.plan.kind {
-        WriteKind::Insert { columns, rows } => insert::apply(entry, &statement, columns, rows).await?,
+    let changes = match &command.plan.kind {
+        WriteKind::Insert { columns, rows, conflict } => {
+            insert::apply(entry, &statement, columns, rows, conflict.as_ref()).await?
+        }
         WriteKind::Update { assignments, access, filter } => {
             modify::update(entry, &statement, assignments, access, filter.as_ref()).await?
         }
         WriteKind::Delete { access, filter } => modify::delete(entry, &statement, access, filter.as_ref()).await?,
+        WriteKind::Truncate => modify::truncate(entry, &statement)?,
     };
-    Ok(Outcome::Written(changed))
+    let Changes { changed, returned, outgoing, .. } = changes;
+    if !outgoing.is_empty() {
+        outbox::append(&mut entry.txn, &catalog, outgoing).await?;
+    }
+    if command.plan.returning.is_empty() {
+        return Ok(Outcome::Written(changed));
+    }
+    Ok(Outcome::Returned { changed, rows: returned })
 }
 
 /// The edge has asked the same rules of its own catalog; here they are asked of the one that is in force.
@@ -136,36 +161,66 @@ impl Statement<'_> {
     }
 }
 
-/// The messages that a statement's changes cause.
+/// What a statement's changes cause: messages, and the rows that it returns.
 struct Changes<'a> {
-    derivation: Derivation<'a>,
+    inserts: Option<Derivation<'a>>,
+    updates: Option<Derivation<'a>>,
+    deletes: Option<Derivation<'a>>,
     outgoing: Outgoing,
+    returned: Vec<Row>,
+    returned_bytes: usize,
+    /// Rows changed so far.
+    changed: u64,
 }
 
 impl<'a> Statement<'a> {
-    fn changes(&self, operation: Operation) -> Changes<'a> {
+    fn changes(&self) -> Changes<'a> {
         Changes {
-            derivation: Derivation::of(self.catalog, self.layout, self.table, operation),
+            inserts: None,
+            updates: None,
+            deletes: None,
             outgoing: Outgoing::new(),
+            returned: Vec::new(),
+            returned_bytes: 0,
+            changed: 0,
         }
+    }
+
+    fn derivation(&self, operation: Operation) -> Derivation<'a> {
+        Derivation::of(self.catalog, self.layout, self.table, operation)
     }
 }
 
-impl Changes<'_> {
-    /// Derives the messages of one row's change.
-    fn note(&mut self, statement: &Statement<'_>, change: &RowChange<'_>) -> Result<(), Diag> {
-        if self.derivation.is_empty() {
+impl<'a> Changes<'a> {
+    /// Counts one row's change and derives its messages and what is returned of it. `seq` is that of the row which is returned: the
+    /// new one, of a DELETE the old one.
+    fn note(&mut self, statement: &Statement<'a>, change: &RowChange<'_>, seq: u64) -> Result<(), Diag> {
+        self.changed += 1;
+        let (slot, operation) = match change {
+            RowChange::Insert { .. } => (&mut self.inserts, Operation::Insert),
+            RowChange::Update { .. } => (&mut self.updates, Operation::Update),
+            RowChange::Delete { .. } => (&mut self.deletes, Operation::Delete),
+        };
+        let derivation = slot.get_or_insert_with(|| statement.derivation(operation));
+        if !derivation.is_empty() {
+            derivation.derive(&statement.context, change, &mut self.outgoing)?;
+        }
+        if statement.returning.is_empty() {
             return Ok(());
         }
-        self.derivation.derive(&statement.context, change, &mut self.outgoing)
-    }
-
-    /// Puts what was derived into the outbox, in the same batch as the rows.
-    async fn send<E: Env>(self, entry: &mut Entry<'_, E>, statement: &Statement<'_>) -> Result<(), Abort> {
-        if self.outgoing.is_empty() {
-            Ok(())
-        } else {
-            outbox::append(&mut entry.txn, statement.catalog, self.outgoing).await
+        let mut row = change.row().clone();
+        row.push(Value::BigInt(i64::try_from(seq).unwrap_or(i64::MAX)));
+        let values = statement.returning.iter().map(|expr| evaluate(expr, &row, &statement.context));
+        let values: Row = values.collect::<Result<_, _>>()?;
+        self.returned_bytes += values.iter().map(Value::size).sum::<usize>();
+        if self.returned_bytes > MAX_RETURNED_BYTES {
+            return Err(Diag::new(
+                SqlState::PROGRAM_LIMIT,
+                format!("the statement returns more than {MAX_RETURNED_BYTES} bytes; nothing was changed"),
+            )
+            .hint("Change fewer rows at once, or return only their keys."));
         }
+        self.returned.push(values);
+        Ok(())
     }
 }

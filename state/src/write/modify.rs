@@ -10,29 +10,29 @@ use highwater_sql::eval::{evaluate, is_true};
 use highwater_sql::expr::Expr;
 use highwater_sql::key::resolve_access;
 use highwater_sql::plan::TableAccess;
-use highwater_sql::value::Row;
+use highwater_sql::value::{Row, Value};
 
 use super::insert::default_value;
-use super::{Statement, rows, rules};
+use super::{Changes, Statement, rows, rules};
 use crate::error::Abort;
 use crate::group::Entry;
 use crate::topics::RowChange;
 
 /// Updates the matching rows in key order; gives their number.
-pub(super) async fn update<E: Env>(
+pub(super) async fn update<'a, E: Env>(
     entry: &mut Entry<'_, E>,
-    statement: &Statement<'_>,
+    statement: &Statement<'a>,
     assignments: &[(ColumnId, Option<Expr>)],
     access: &TableAccess,
     filter: Option<&Expr>,
-) -> Result<u64, Abort> {
+) -> Result<Changes<'a>, Abort> {
     let table = statement.table;
     not_append_only(statement, "UPDATE")?;
     let found = matching(entry, statement, access, filter).await?;
-    let mut changes = statement.changes(Operation::Update);
+    let mut changes = statement.changes();
     let mut changed = Vec::with_capacity(found.len());
-    for (old_key, old) in found {
-        let new = rules::checked(table, assigned(statement, assignments, &old)?, &statement.context)?;
+    for (old_key, old, _) in found {
+        let new = rules::checked(table, assigned(statement, assignments, &old, &old)?, &statement.context)?;
         let new_key = entry.txn.keys().row(table.id, statement.user, &rules::key_of(table, &new)?);
         if new_key != old_key {
             statement.check_row_group(&new)?;
@@ -44,29 +44,48 @@ pub(super) async fn update<E: Env>(
         if new_key != old_key && rows::occupied(entry, table, new_key).await? {
             return Err(rules::duplicate(table, new).into());
         }
-        rows::put(entry, table, new_key.clone(), new)?;
-        changes.note(statement, &RowChange::Update { old, new })?;
+        let seq = rows::put(entry, table, new_key.clone(), new)?;
+        changes.note(statement, &RowChange::Update { old, new }, seq)?;
     }
-    changes.send(entry, statement).await?;
-    Ok(changed.len() as u64)
+    Ok(changes)
 }
 
 /// Deletes the matching rows in key order; gives their number.
-pub(super) async fn delete<E: Env>(
+pub(super) async fn delete<'a, E: Env>(
     entry: &mut Entry<'_, E>,
-    statement: &Statement<'_>,
+    statement: &Statement<'a>,
     access: &TableAccess,
     filter: Option<&Expr>,
-) -> Result<u64, Abort> {
+) -> Result<Changes<'a>, Abort> {
     not_append_only(statement, "DELETE")?;
     let found = matching(entry, statement, access, filter).await?;
-    let mut changes = statement.changes(Operation::Delete);
-    for (key, old) in &found {
+    let mut changes = statement.changes();
+    for (key, old, seq) in &found {
         entry.txn.delete(key.clone())?;
-        changes.note(statement, &RowChange::Delete { old })?;
+        changes.note(statement, &RowChange::Delete { old }, *seq)?;
     }
-    changes.send(entry, statement).await?;
-    Ok(found.len() as u64)
+    Ok(changes)
+}
+
+/// Removes every row (of the user) at once. Nobody is told of a single one, so a topic that carries deletions refuses it.
+pub(super) fn truncate<'a, E: Env>(entry: &mut Entry<'_, E>, statement: &Statement<'a>) -> Result<Changes<'a>, Abort> {
+    not_append_only(statement, "TRUNCATE")?;
+    let table = statement.table;
+    let name = format!("{}.{}", table.namespace, table.name);
+    if table.partition_columns > 0 {
+        return Err(Diag::not_supported(format!("TRUNCATE of partitioned table {name}")).into());
+    }
+    if let Some((topic, _)) = statement.catalog.sources_of(table.id, Operation::Delete).next() {
+        return Err(Diag::not_supported(format!(
+            "TRUNCATE of table {name}, whose deletions topic {}.{} carries,",
+            topic.namespace, topic.name
+        ))
+        .hint("DELETE FROM without WHERE removes all rows with a message for each.")
+        .into());
+    }
+    let span = entry.txn.keys().rows(table.id, statement.user, &[], None);
+    entry.txn.delete_range(span)?;
+    Ok(statement.changes())
 }
 
 fn not_append_only(statement: &Statement<'_>, word: &str) -> Result<(), Diag> {
@@ -80,13 +99,13 @@ fn not_append_only(statement: &Statement<'_>, word: &str) -> Result<(), Diag> {
     }
 }
 
-/// Engine keys and rows that the statement means, in key order.
+/// Engine keys, rows and `_seq` that the statement means, in key order.
 async fn matching<E: Env>(
     entry: &mut Entry<'_, E>,
     statement: &Statement<'_>,
     access: &TableAccess,
     filter: Option<&Expr>,
-) -> Result<Vec<(Vec<u8>, Row)>, Abort> {
+) -> Result<Vec<(Vec<u8>, Row, u64)>, Abort> {
     let (table, keys) = (statement.table, entry.txn.keys());
     let mut found = Vec::new();
     // Sorted and disjoint: no row is met twice.
@@ -99,20 +118,26 @@ async fn matching<E: Env>(
             entry.txn.scan(&span, usize::MAX).await?
         };
         for (key, value) in pairs {
-            let (row, _) = rows::decode(keys.group(), table, &value)?;
+            let (row, seq) = rows::decode(keys.group(), table, &value)?;
             let matches = match filter {
                 Some(filter) => is_true(filter, &row, &statement.context)?,
                 None => true,
             };
             if matches {
-                found.push((key.to_vec(), row));
+                found.push((key.to_vec(), row, seq));
             }
         }
     }
     Ok(found)
 }
 
-fn assigned(statement: &Statement<'_>, assignments: &[(ColumnId, Option<Expr>)], old: &Row) -> Result<Row, Diag> {
+/// The row after the assignments, whose expressions see `input`.
+pub(super) fn assigned(
+    statement: &Statement<'_>,
+    assignments: &[(ColumnId, Option<Expr>)],
+    old: &Row,
+    input: &[Value],
+) -> Result<Row, Diag> {
     let mut new = old.clone();
     for (id, value) in assignments {
         let place = statement.table.columns.iter().zip(new.iter_mut()).find(|(column, _)| column.id == *id);
@@ -120,7 +145,7 @@ fn assigned(statement: &Statement<'_>, assignments: &[(ColumnId, Option<Expr>)],
             return Err(Diag::new(SqlState::INTERNAL, "the statement names a column that its table does not have"));
         };
         *slot = match value {
-            Some(expr) => evaluate(expr, old, &statement.context)?,
+            Some(expr) => evaluate(expr, input, &statement.context)?,
             None => default_value(statement, column)?,
         };
     }

@@ -29,8 +29,8 @@ pub(crate) fn end_of(table: &Table, seq: u64) -> Micros {
     })
 }
 
-/// Stores a row with the next `_seq`.
-pub(crate) fn put<E: Env>(entry: &mut Entry<'_, E>, table: &Table, key: Vec<u8>, row: &Row) -> Result<(), Abort> {
+/// Stores a row with the next `_seq`, and gives that.
+pub(crate) fn put<E: Env>(entry: &mut Entry<'_, E>, table: &Table, key: Vec<u8>, row: &Row) -> Result<u64, Abort> {
     let seq = entry.mark.next_seq();
     if table.ttl_seconds.is_some() {
         let end = end_of(table, seq);
@@ -39,7 +39,8 @@ pub(crate) fn put<E: Env>(entry: &mut Entry<'_, E>, table: &Table, key: Vec<u8>,
         entry.txn.put(end_key, Vec::new())?;
     }
     let value = encode_row(table, row, seq);
-    entry.txn.put(key, value)
+    entry.txn.put(key, value)?;
+    Ok(seq)
 }
 
 /// Whether a live row has this key. One that has ended makes room: its end goes too.

@@ -257,7 +257,8 @@ mod tests {
                     plan: WritePlan {
                         table: ObjectId(u64::arbitrary(g)),
                         table_version: u32::arbitrary(g),
-                        kind: WriteKind::Insert { columns: vec![], rows: vec![vec![None]] },
+                        kind: WriteKind::Insert { columns: vec![], rows: vec![vec![None]], conflict: None },
+                        returning: vec![],
                     },
                     params: Vec::<Option<String>>::arbitrary(g)
                         .into_iter()

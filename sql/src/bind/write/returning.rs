@@ -1,0 +1,94 @@
+//! RETURNING: what a write answers, per changed row.
+
+use sqlparser::ast::{SelectItem, SelectItemQualifiedWildcardKind, Spanned};
+
+use super::super::expr::{Binder, Clause};
+use super::super::names::{name_of, object_of};
+use super::super::params::Params;
+use super::super::query::{no_options, refuse_at, shown_name};
+use super::super::scope::Scope;
+use crate::diag::{Diag, SqlState};
+use crate::eval;
+use crate::expr::Expr;
+use crate::limits;
+use crate::plan::OutputColumn;
+use crate::value::DataType;
+
+/// The columns of the list; `scope` sees the row and its `_seq`.
+pub(super) fn bind(
+    list: Option<&[SelectItem]>,
+    scope: &Scope<'_>,
+    params: &mut Params,
+) -> Result<Vec<OutputColumn>, Diag> {
+    let mut columns = Vec::new();
+    for item in list.unwrap_or_default() {
+        match item {
+            SelectItem::UnnamedExpr(expr) => columns.push(value(expr, shown_name(expr), scope, params)?),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                columns.push(value(expr, name_of(alias)?.value, scope, params)?);
+            }
+            SelectItem::ExprWithAliases { .. } => {
+                return Err(refuse_at("several aliases of one expression", item.span()));
+            }
+            SelectItem::Wildcard(options) => {
+                no_options(options)?;
+                everything(scope, &mut columns);
+            }
+            SelectItem::QualifiedWildcard(kind, options) => {
+                no_options(options)?;
+                let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
+                    return Err(refuse_at("\"*\" behind an expression", item.span()));
+                };
+                let name = object_of(name)?;
+                if !scope.is_qualified_by(&name) {
+                    return Err(scope.unknown_qualifier(&name));
+                }
+                everything(scope, &mut columns);
+            }
+        }
+        if columns.len() > limits::MAX_COLUMNS {
+            return Err(Diag::new(
+                SqlState::PROGRAM_LIMIT,
+                format!("a result has at most {} columns", limits::MAX_COLUMNS),
+            ));
+        }
+    }
+    Ok(columns)
+}
+
+fn value(
+    expr: &sqlparser::ast::Expr,
+    name: String,
+    scope: &Scope<'_>,
+    params: &mut Params,
+) -> Result<OutputColumn, Diag> {
+    let mut none = Vec::new();
+    let typed = Binder::new(scope, params, Clause::Returning, &mut none).typed(expr)?;
+    let data_type = typed.data_type.unwrap_or(DataType::Text);
+    let bound = eval::fold(typed.expr);
+    Ok(match &bound {
+        Expr::Column(index, _) => match unchanged(scope, *index) {
+            Some(column) => OutputColumn { name, ..column },
+            None => OutputColumn { name, expr: bound, data_type, primary_key: false, not_null: true, unique: false },
+        },
+        _ => OutputColumn { name, expr: bound, data_type, primary_key: false, not_null: false, unique: false },
+    })
+}
+
+/// A column of the table as it is.
+fn unchanged(scope: &Scope<'_>, index: u32) -> Option<OutputColumn> {
+    let column = scope.columns.get(usize::try_from(index).ok()?)?;
+    Some(OutputColumn {
+        name: column.name.clone(),
+        expr: Expr::Column(index, column.data_type),
+        data_type: column.data_type,
+        primary_key: column.primary_key,
+        not_null: column.not_null,
+        unique: scope.is_unique(column),
+    })
+}
+
+fn everything(scope: &Scope<'_>, columns: &mut Vec<OutputColumn>) {
+    let all = u32::try_from(scope.columns.len()).unwrap_or(u32::MAX);
+    columns.extend((0..all).filter_map(|index| unchanged(scope, index)));
+}
