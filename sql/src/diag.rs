@@ -49,10 +49,6 @@ sqlstates! {
     INVALID_TABLE_DEFINITION = b"42P16";
     /// A name longer than the limit, or empty.
     INVALID_NAME = b"42602";
-    /// Columns that are not those of a key or unique index.
-    INVALID_COLUMN_REFERENCE = b"42P10";
-    /// One command would change a row twice.
-    CARDINALITY_VIOLATION = b"21000";
     /// A column name that fits several.
     AMBIGUOUS_COLUMN = b"42702";
     /// ORDER BY or DISTINCT ON names what it may not.

@@ -606,8 +606,13 @@ fn head_of(identity: &Identity) -> RequestHead {
 }
 
 fn check(plan: Plan, identity: &Identity, catalog: &Catalog) -> Result<(), Diag> {
-    let bound =
-        Bound { catalog_version: CatalogVersion(catalog.version.0), execute_as: None, parameters: Vec::new(), plan };
+    let bound = Bound {
+        catalog_version: CatalogVersion(catalog.version.0),
+        execute_as: None,
+        parameters: Vec::new(),
+        returning: Vec::new(),
+        plan,
+    };
     authorize(&bound, identity.role, &identity.user, catalog)
 }
 

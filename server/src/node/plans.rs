@@ -109,7 +109,13 @@ mod tests {
         let from = From::Nothing;
         let plan = QueryPlan { from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
         let (catalog_version, execute_as) = (CatalogVersion(1), None);
-        Arc::new(Bound { catalog_version, execute_as, parameters: Vec::new(), plan: Plan::Query(plan) })
+        Arc::new(Bound {
+            catalog_version,
+            execute_as,
+            parameters: Vec::new(),
+            returning: Vec::new(),
+            plan: Plan::Query(plan),
+        })
     }
 
     fn asked(sql: &str) -> Asked<'_> {
