@@ -3,20 +3,6 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The answer to statements.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct SqlAnswer {
-    pub(crate) status: String,
-    #[serde(default)]
-    pub(crate) results: Vec<Value>,
-    #[serde(default)]
-    pub(crate) took: f64,
-    #[serde(default)]
-    pub(crate) token: Option<String>,
-    #[serde(default)]
-    pub(crate) error: Option<ErrorBody>,
-}
-
 /// An error of the SQL envelope.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ErrorBody {
@@ -63,6 +49,20 @@ impl ErrorBody {
         serde_json::from_value(object).unwrap_or_default()
     }
 
+    /// The statement as it was probably meant: one text for each suggestion.
+    pub(crate) fn fixes(&self, statement: &str) -> Vec<String> {
+        let details = self.details();
+        let (Some(start), Some(end)) = (details.position.and_then(|at| at.checked_sub(1)), details.end) else {
+            return Vec::new();
+        };
+        let end = end.saturating_sub(1).max(start);
+        let part =
+            |from: usize, to: usize| statement.chars().skip(from).take(to.saturating_sub(from)).collect::<String>();
+        let before = part(0, start);
+        let after = part(end, usize::MAX);
+        details.suggestions.iter().map(|meant| format!("{before}{meant}{after};")).collect()
+    }
+
     /// As a JSON document, with the details as an object.
     pub(crate) fn to_json(&self) -> Value {
         let details = match &self.details {
@@ -78,7 +78,7 @@ impl ErrorBody {
 }
 
 /// The result of one statement.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct StatementResult {
     #[serde(default)]
     pub(crate) schema: Vec<Column>,
@@ -112,6 +112,11 @@ impl Column {
     pub(crate) fn element(&self) -> Option<Self> {
         let data_type = self.data_type.get("Array")?.clone();
         Some(Self { data_type, ..self.clone() })
+    }
+
+    /// As the server writes it.
+    pub(crate) fn to_json(&self) -> Value {
+        serde_json::json!({"name": self.name, "data_type": self.data_type})
     }
 
     /// Whether its cells stand at the right.

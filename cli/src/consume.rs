@@ -9,7 +9,7 @@ use crate::answer::ConsumeAnswer;
 use crate::args::{Format, Start};
 use crate::connection::{Connection, TopicRefusal};
 use crate::failure::Failure;
-use crate::render::{message_csv, message_json, message_line};
+use crate::render::{MessageFormat, message_csv, message_json, message_line};
 use crate::terminal::{Interrupt, Style};
 
 /// Messages asked for at a time.
@@ -26,6 +26,8 @@ pub(crate) struct Follow {
     pub(crate) group: Option<String>,
     pub(crate) from: Start,
     pub(crate) limit: Option<u64>,
+    /// How a message looks, where its reader says it.
+    pub(crate) message: Option<MessageFormat>,
 }
 
 /// Where messages go and how they look.
@@ -42,7 +44,7 @@ pub(crate) fn follow(
     sink: &mut Sink<'_>,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    if sink.format == Format::Csv {
+    if sink.format == Format::Csv && what.message.is_none() {
         sink.out.write_all(message_csv(None).as_bytes())?;
     }
     let mut left = what.limit.unwrap_or(u64::MAX);
@@ -104,12 +106,13 @@ fn take(
     sink: &mut Sink<'_>,
 ) -> Result<u64, Failure> {
     for message in &answer.messages {
-        let line = match sink.format {
-            Format::Table => message_line(message, sink.style),
-            Format::Json => message_json(message),
-            Format::Csv => message_csv(Some(message)),
+        let line = match (&what.message, sink.format) {
+            (Some(format), _) => format.write(message),
+            (None, Format::Json | Format::Jsonl) => message_json(message).into_bytes(),
+            (None, Format::Csv) => message_csv(Some(message)).into_bytes(),
+            (None, _) => message_line(message, sink.style).into_bytes(),
         };
-        sink.out.write_all(line.as_bytes())?;
+        sink.out.write_all(&line)?;
     }
     sink.out.flush()?;
     if let (Some(group), Some(last)) = (&what.group, answer.messages.last()) {

@@ -14,6 +14,10 @@ pub mod exit {
     pub const CONNECTION: u8 = 3;
     /// The login was refused.
     pub const LOGIN: u8 = 4;
+    /// `doctor` found something that is wrong.
+    pub const UNWELL: u8 = 5;
+    /// Ctrl-C.
+    pub const CANCELLED: u8 = 130;
 }
 
 /// What went wrong.
@@ -54,6 +58,15 @@ pub enum Failure {
         /// What to do.
         hint: Option<String>,
     },
+    /// Ctrl-C ended the request.
+    #[error("cancelled; if it was a write, it may have been done all the same")]
+    Cancelled,
+    /// `doctor` found so much wrong.
+    #[error("{0} of the checks failed")]
+    Unwell(usize),
+    /// Some statements failed, and their failures were shown.
+    #[error("some statements failed")]
+    Shown,
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
@@ -69,10 +82,12 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
-            Self::Statement { .. } | Self::Command(_) => exit::STATEMENT,
+            Self::Statement { .. } | Self::Command(_) | Self::Shown => exit::STATEMENT,
             Self::Usage { .. } => exit::USAGE,
             Self::Connection { .. } => exit::CONNECTION,
             Self::Login { .. } => exit::LOGIN,
+            Self::Cancelled => exit::CANCELLED,
+            Self::Unwell(_) => exit::UNWELL,
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::OK,
             Self::Output(_) => exit::STATEMENT,
         }
@@ -86,7 +101,12 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Usage { hint, .. } | Self::Connection { hint, .. } | Self::Login { hint, .. } => hint.as_deref(),
-            Self::Statement { .. } | Self::Command(_) | Self::Output(_) => None,
+            Self::Statement { .. }
+            | Self::Command(_)
+            | Self::Cancelled
+            | Self::Unwell(_)
+            | Self::Shown
+            | Self::Output(_) => None,
         }
     }
 }

@@ -1,25 +1,34 @@
 //! From arguments to an exit code.
 
-use std::io::{IsTerminal as _, Read as _, Write};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::args::{Args, Format};
-use crate::connection::Connection;
+use clap::CommandFactory as _;
+
+use crate::args::{Action, Args, ContextAction, Format};
+use crate::command::Expanded;
+use crate::connection::{Canceller, Connection};
 use crate::consume::Follow;
 use crate::failure::{Failure, exit};
-use crate::render::failure_text;
+use crate::output::Output;
+use crate::render::{MessageFormat, failure_text};
 use crate::session::Session;
+use crate::show::Look;
 use crate::terminal::{Interrupt, Style};
-use crate::{password, shell};
+use crate::{contexts, doctor, prompt};
 
 /// Does what the arguments ask for, on standard output and error, and gives the exit code.
 #[must_use]
 pub fn run(args: &Args) -> u8 {
-    let mut out = std::io::stdout().lock();
-    match try_run(args, &mut out) {
+    match try_run(args) {
         Ok(()) => exit::OK,
         Err(failure) => {
-            let is_shown = args.format() == Format::Json && matches!(failure, Failure::Statement { .. });
+            let is_shown = match failure {
+                Failure::Statement { .. } => args.format() == Format::Json,
+                Failure::Shown => true,
+                _ => false,
+            };
             if !is_shown && failure.code() != exit::OK {
                 eprint!("{}", failure_text(&failure, Style::of_stderr()));
             }
@@ -28,21 +37,44 @@ pub fn run(args: &Args) -> u8 {
     }
 }
 
-fn try_run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let base = args.base_url()?;
+fn try_run(args: &Args) -> Result<(), Failure> {
+    let can_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if let Some(action) = &args.action {
+        return act(action, args, can_ask);
+    }
     let is_script = !args.command.is_empty() || !args.file.is_empty() || !std::io::stdin().is_terminal();
     let is_prompt = !args.consume && !is_script;
+    let message = args.message_format.as_deref().map(MessageFormat::parse).transpose().map_err(Failure::usage)?;
     let inputs = if args.consume || is_prompt { Vec::new() } else { inputs(args)? };
-    let password = password::find(&args.user, args.password.as_deref(), &args.data_dir)?;
-    let interrupt = if args.consume || is_prompt { Interrupt::install()? } else { Interrupt::default() };
-    let mut session = Session {
-        connection: Connection::open(base, &args.user, password)?,
-        out,
+    let target = args.server.target(can_ask)?;
+    let out = args.output.as_deref().map_or_else(|| Ok(Output::standard()), Output::file)?;
+    let canceller = Canceller::default();
+    // A script ends at Ctrl-C as programs do, and the connection with it.
+    let takes_over = args.consume || is_prompt;
+    let interrupt = if takes_over { Interrupt::install(canceller.clone())? } else { Interrupt::default() };
+    let look = Look {
         format: args.format(),
-        style: Style::of_stdout(),
+        expanded: Expanded::Off,
+        style: out.style(),
+        is_paged: is_prompt,
+        table: "result".to_owned(),
+    };
+    let mut session = Session {
+        connection: Connection::open(target, canceller.clone())?,
+        out,
+        look,
         has_timing: false,
-        is_expanded: false,
+        variables: args.variable.iter().cloned().collect(),
+        last: None,
+        fixes: Vec::new(),
         interrupt,
+        canceller,
+        server: args.server.clone(),
+        is_interactive: is_prompt,
+        is_catalog_stale: Arc::default(),
+        included: 0,
+        keeps_going: args.keep_going,
+        has_failed: false,
     };
     if let (true, Some(topic)) = (args.consume, &args.topic) {
         return session.follow(&Follow {
@@ -50,27 +82,53 @@ fn try_run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             group: args.group.clone(),
             from: args.from,
             limit: args.limit,
+            message,
         });
     }
     if is_prompt {
-        return shell::run(&mut session);
+        return prompt::run(&mut session);
     }
-    for input in inputs {
-        if session.run(&input)?.is_break() {
+    for (file, text) in inputs {
+        if session.run_of(file.as_deref(), &text)?.is_break() {
             break;
+        }
+    }
+    session.out.flush()?;
+    if session.has_failed { Err(Failure::Shown) } else { Ok(()) }
+}
+
+fn act(action: &Action, args: &Args, can_ask: bool) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    match action {
+        Action::Doctor => return doctor::run(&args.server, args.format(), can_ask),
+        Action::Bundle { file } => return doctor::bundle(&args.server, file, can_ask),
+        Action::Ctx { action } => {
+            let action = action.as_ref().unwrap_or(&ContextAction::List);
+            out.write_all(contexts::run(action, &args.server, can_ask)?.as_bytes())?;
+        }
+        Action::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "highwater", &mut text);
+            out.write_all(&text)?;
+        }
+        Action::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Args::command()).render(&mut text)?;
+            out.write_all(&text)?;
         }
     }
     Ok(())
 }
 
-/// Everything that is to be run, in order: commands, files, or standard input when there is neither.
-fn inputs(args: &Args) -> Result<Vec<String>, Failure> {
-    let mut inputs = args.command.clone();
+/// Everything that is to be run, in order: commands, files, or standard input when there is neither. Files with their names.
+fn inputs(args: &Args) -> Result<Vec<(Option<String>, String)>, Failure> {
+    let mut inputs: Vec<(Option<String>, String)> = args.command.iter().map(|text| (None, text.clone())).collect();
     for file in &args.file {
-        inputs.push(if file == Path::new("-") { stdin()? } else { read_file(file)? });
+        let name = Some(file.display().to_string());
+        inputs.push(if file == Path::new("-") { (None, stdin()?) } else { (name, read_file(file)?) });
     }
     if inputs.is_empty() {
-        inputs.push(stdin()?);
+        inputs.push((None, stdin()?));
     }
     Ok(inputs)
 }

@@ -2,141 +2,464 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::{Map, Value};
-
-use crate::answer::StatementResult;
-use crate::args::Format;
-use crate::command::{self, Command};
-use crate::connection::Connection;
+use crate::args::{Format, Server};
+use crate::command::{self, Command, Expanded, Go};
+use crate::connection::{Canceller, Connection, Target};
 use crate::consume::{Follow, Sink, follow};
+use crate::copy;
+use crate::describe::{self, Listing};
 use crate::failure::Failure;
-use crate::render;
-use crate::statements::{Piece, split};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::render::{self, MessageFormat, failure_text};
+use crate::show::{Look, Shown};
+use crate::statements::{Piece, offset_in, split};
 use crate::terminal::{Interrupt, Style};
+use crate::variables::{Variables, substitute};
+use crate::{help, password};
+
+/// Files that may include one another, at most so deep.
+const DEEPEST_INCLUDE: usize = 16;
 
 /// A connection and how its answers are shown.
-pub(crate) struct Session<'a> {
+pub(crate) struct Session {
     pub(crate) connection: Connection,
-    pub(crate) out: &'a mut dyn Write,
-    pub(crate) format: Format,
-    pub(crate) style: Style,
+    pub(crate) out: Output,
+    pub(crate) look: Look,
     pub(crate) has_timing: bool,
-    pub(crate) is_expanded: bool,
+    pub(crate) variables: Variables,
+    /// The last statement that was run, as it was written.
+    pub(crate) last: Option<String>,
+    /// What the last error would have liked instead.
+    pub(crate) fixes: Vec<String>,
     pub(crate) interrupt: Interrupt,
+    pub(crate) canceller: Canceller,
+    /// How the connection was asked for.
+    pub(crate) server: Server,
+    /// Someone types.
+    pub(crate) is_interactive: bool,
+    /// What there is may have changed.
+    pub(crate) is_catalog_stale: Arc<AtomicBool>,
+    pub(crate) included: usize,
+    /// A failure does not end a script.
+    pub(crate) keeps_going: bool,
+    /// One was shown.
+    pub(crate) has_failed: bool,
 }
 
-impl Session<'_> {
+impl Session {
     /// Runs every piece of an input; stops at the first that fails. `Break` when one of them says to leave.
     pub(crate) fn run(&mut self, input: &str) -> Result<ControlFlow<()>, Failure> {
+        self.run_of(None, input)
+    }
+
+    /// The same for a file, whose name and line go before what fails.
+    pub(crate) fn run_of(&mut self, file: Option<&str>, input: &str) -> Result<ControlFlow<()>, Failure> {
         for piece in split(input) {
-            let flow = match piece {
-                Piece::Statement(statement) => self.run_statement(statement).map(ControlFlow::Continue)?,
-                Piece::Command(line) => self.run_command(&command::parse(line).map_err(Failure::Command)?)?,
+            let (text, outcome) = match piece {
+                Piece::Statement(statement) => {
+                    (statement, self.run_statement(statement, &Go::Plain).map(ControlFlow::Continue))
+                }
+                Piece::StatementWith(statement, line) => {
+                    let outcome = match command::parse(line) {
+                        Ok(Command::Go(go)) => self.run_statement(statement, &go).map(ControlFlow::Continue),
+                        Ok(_) => Err(Failure::Command(format!("\\{line} does not end a statement"))),
+                        Err(message) => Err(Failure::Command(message)),
+                    };
+                    (statement, outcome)
+                }
+                Piece::Command(line) => {
+                    let command = command::parse(line).map_err(Failure::Command);
+                    (line, command.and_then(|command| self.run_command(command)))
+                }
             };
-            if flow.is_break() {
-                return Ok(flow);
+            match outcome {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(flow) => return Ok(flow),
+                Err(failure) => {
+                    if let (Some(file), false) = (file, self.look.format == Format::Json) {
+                        let before = input.get(..offset_in(input, text)).unwrap_or_default();
+                        eprintln!("{file}:{}:", before.matches('\n').count() + 1);
+                    }
+                    let can_go_on = matches!(failure, Failure::Statement { .. } | Failure::Command(_));
+                    if !self.keeps_going || !can_go_on {
+                        return Err(failure);
+                    }
+                    self.out.flush()?;
+                    if self.look.format != Format::Json || matches!(failure, Failure::Command(_)) {
+                        self.show_failure(&failure);
+                    }
+                    self.has_failed = true;
+                }
             }
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn run_statement(&mut self, statement: &str) -> Result<(), Failure> {
-        self.query(statement).map(|_| ())
+    fn run_statement(&mut self, statement: &str, go: &Go) -> Result<(), Failure> {
+        self.last = Some(statement.to_owned());
+        let sql = substitute(statement, &self.variables);
+        match go {
+            Go::Plain => self.query(&sql).map(|_| ()),
+            Go::Expanded => {
+                let before = std::mem::replace(&mut self.look.expanded, Expanded::On);
+                let outcome = self.query(&sql);
+                self.look.expanded = before;
+                outcome.map(|_| ())
+            }
+            Go::Into(path) => self.with_output(Output::file(path)?, |session| session.query(&sql).map(|_| ())),
+            Go::Set(prefix) => self.keep_row(&sql, prefix),
+            Go::Watch { every, times } => self.watch(&sql, *every, *times),
+        }
+    }
+
+    /// Runs something whose results go elsewhere.
+    pub(crate) fn with_output<T>(
+        &mut self,
+        out: Output,
+        run: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let look = Look { style: out.style(), is_paged: false, ..self.look.clone() };
+        let (out, look) = (std::mem::replace(&mut self.out, out), std::mem::replace(&mut self.look, look));
+        let outcome = run(self);
+        let flushed = self.out.flush();
+        (self.out, self.look) = (out, look);
+        let done = outcome?;
+        flushed?;
+        Ok(done)
     }
 
     /// Runs a statement and shows its results; gives the number of rows of the last.
-    fn query(&mut self, statement: &str) -> Result<u64, Failure> {
+    pub(crate) fn query(&mut self, sql: &str) -> Result<u64, Failure> {
         let began = Instant::now();
-        let answer = self.connection.sql(statement)?;
+        self.fixes.clear();
+        let progress =
+            Progress::begin(self.is_interactive || !self.out.is_standard() || self.look.format.is_for_programs());
+        let mut shown = Shown::new(&mut self.out, &self.look, &progress, &self.interrupt);
+        let outcome = self.connection.sql(sql, &mut shown);
+        let (rows, was_only_read) = (shown.row_count, shown.was_only_read);
+        drop(progress);
         let took = began.elapsed();
-        if let Some(error) = answer.error {
-            if self.format == Format::Json {
+        let envelope = outcome?;
+        if let Some(error) = envelope.error {
+            if self.look.format == Format::Json {
                 writeln!(self.out, "{}", error.to_json())?;
             }
-            return Err(Failure::Statement { statement: statement.to_owned(), error: Box::new(error) });
+            self.fixes = error.fixes(sql);
+            return Err(Failure::Statement { statement: sql.to_owned(), error: Box::new(error) });
         }
-        let mut rows = 0;
-        for result in &answer.results {
-            rows = self.show(result)?;
+        if !was_only_read {
+            self.is_catalog_stale.store(true, Ordering::Relaxed);
         }
-        if self.has_timing && self.format == Format::Table {
-            writeln!(self.out, "time: {:.3} ms (server {:.3} ms)", took.as_secs_f64() * 1000.0, answer.took)?;
+        if self.has_timing && !self.look.format.is_for_programs() {
+            let (all, server) = (took.as_secs_f64() * 1000.0, envelope.took);
+            writeln!(
+                self.out,
+                "time: {all:.3} ms (server {server:.3} ms, way and drawing {:.3} ms)",
+                (all - server).max(0.0)
+            )?;
         }
         self.out.flush()?;
         Ok(rows)
     }
 
-    fn show(&mut self, result: &Value) -> Result<u64, Failure> {
-        if self.format == Format::Json {
-            let mut document = Map::new();
-            document.insert("status".into(), "success".into());
-            document
-                .extend(result.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
-            writeln!(self.out, "{}", Value::Object(document))?;
-        }
-        let result: StatementResult = serde_json::from_value(result.clone())
-            .map_err(|error| Failure::Command(format!("the server's result cannot be read: {error}")))?;
-        let text = match (self.format, &result.rows, &result.message) {
-            (Format::Json, _, _) => String::new(),
-            (Format::Csv, Some(_), _) => render::csv(&result),
-            (Format::Table, Some(_), _) if self.is_expanded => render::expanded(&result, self.style),
-            (Format::Table, Some(_), _) => render::table(&result, self.style),
-            // CSV goes to programs: what is no row does not belong there.
-            (Format::Csv, None, Some(message)) => {
-                eprintln!("{message}");
-                String::new()
-            }
-            (Format::Table, None, Some(message)) => format!("{message}\n"),
-            (Format::Csv | Format::Table, None, None) => String::new(),
+    /// Keeps the one row of a statement in variables.
+    fn keep_row(&mut self, sql: &str, prefix: &str) -> Result<(), Failure> {
+        let result = self.connection.query(sql)?;
+        let rows = result.rows.unwrap_or_default();
+        let [row] = rows.as_slice() else {
+            return Err(Failure::Command(format!("\\gset takes one row, not {}", rows.len())));
         };
-        self.out.write_all(text.as_bytes())?;
-        Ok(result.row_count)
+        for (column, value) in result.schema.iter().zip(row) {
+            let name = format!("{prefix}{}", column.name);
+            match render::cell_text(value, column) {
+                Some(text) => self.variables.insert(name, text),
+                None => self.variables.remove(&name),
+            };
+        }
+        Ok(())
     }
 
-    fn run_command(&mut self, command: &Command) -> Result<ControlFlow<()>, Failure> {
+    fn watch(&mut self, sql: &str, every: Duration, times: Option<u64>) -> Result<(), Failure> {
+        let mut run = 0_u64;
+        loop {
+            run += 1;
+            if !self.look.format.is_for_programs() {
+                let head = format!("{} (every {} s)", now(), every.as_secs_f64());
+                writeln!(self.out, "{}", self.look.style.paint("2", &head))?;
+            }
+            match self.query(sql) {
+                Ok(_) => {}
+                Err(Failure::Cancelled) => return Ok(()),
+                Err(failure) => return Err(failure),
+            }
+            if times.is_some_and(|times| run >= times) || !self.interrupt.pause(every) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn run_command(&mut self, command: Command) -> Result<ControlFlow<()>, Failure> {
         match command {
             Command::Quit => return Ok(ControlFlow::Break(())),
-            Command::Help => writeln!(self.out, "{}", command::HELP)?,
-            Command::Tables => {
-                self.query(command::TABLES_SQL)?;
+            Command::Help => self.say(command::HELP)?,
+            Command::StatementHelp(topic) => self.say(help::statement(&topic).map_err(Failure::Command)?.trim_end())?,
+            Command::List(listing, pattern) => self.list(listing, pattern.as_deref())?,
+            Command::Describe(table) => self.describe(&table)?,
+            Command::As { user, statement } => {
+                self.run_statement(&command::execute_as_sql(&user, &statement), &Go::Plain)?
             }
-            Command::Describe { namespace, table } => self.describe(namespace.as_deref(), table)?,
-            Command::As { user, statement } => self.run_statement(&command::execute_as_sql(user, statement))?,
-            Command::Consume { topic, group, from } => {
-                let what = Follow { topic: topic.clone(), group: group.clone(), from: *from, limit: None };
-                self.follow(&what)?;
+            Command::Consume { topic, group, from, format } => {
+                let message =
+                    format.map(|format| MessageFormat::parse(&format)).transpose().map_err(Failure::Command)?;
+                self.follow(&Follow { topic, group, from, limit: None, message })?;
             }
-            Command::Timing => {
-                self.has_timing = !self.has_timing;
-                writeln!(self.out, "timing is {}", on_off(self.has_timing))?;
+            Command::Timing(wanted) => {
+                self.has_timing = wanted.unwrap_or(!self.has_timing);
+                self.say(&format!("timing is {}", on_off(self.has_timing)))?;
             }
-            Command::Expanded => {
-                self.is_expanded = !self.is_expanded;
-                writeln!(self.out, "rows as lists of columns: {}", on_off(self.is_expanded))?;
+            Command::Expanded(wanted) => {
+                let toggled = if self.look.expanded == Expanded::Off { Expanded::On } else { Expanded::Off };
+                self.look.expanded = wanted.unwrap_or(toggled);
+                let state = match self.look.expanded {
+                    Expanded::On => "on",
+                    Expanded::Off => "off",
+                    Expanded::Auto => "when a table would be too wide",
+                };
+                self.say(&format!("rows as lists of columns: {state}"))?;
+            }
+            Command::Pager(wanted) => {
+                self.look.is_paged = wanted.unwrap_or(!self.look.is_paged);
+                self.say(&format!("long results through a pager: {}", on_off(self.look.is_paged)))?;
+            }
+            Command::Format(wanted) => {
+                if let Some(format) = wanted {
+                    self.look.format = format;
+                }
+                let name = format!("{:?}", self.look.format).to_lowercase();
+                if !self.look.format.is_for_programs() || wanted.is_none() {
+                    self.say(&format!("rows as {name}"))?;
+                }
+            }
+            Command::Output(path) => {
+                self.out.flush()?;
+                self.out = path.map_or_else(|| Ok(Output::standard()), |path| Output::file(&path))?;
+                self.look.style = self.out.style();
+            }
+            Command::Include(path) => return self.include(&path),
+            Command::Edit(path) => return self.edit(path),
+            Command::Go(go) => {
+                let last = self.last.clone().ok_or_else(|| Failure::Command("no statement was run yet".to_owned()))?;
+                self.run_statement(&last, &go)?;
+            }
+            Command::PrintLast => {
+                let last = self.last.clone().unwrap_or_default();
+                self.say(&last)?;
+            }
+            Command::Set(None) => {
+                for (name, value) in self.variables.clone() {
+                    self.say(&format!("{name} = {}", command::literal(&value)))?;
+                }
+            }
+            Command::Set(Some((name, value))) => {
+                self.variables.insert(name, value);
+            }
+            Command::Unset(name) => {
+                self.variables.remove(&name);
+            }
+            Command::Echo(text) => {
+                let text = substitute(&text, &self.variables);
+                self.say(&text)?;
+            }
+            Command::Copy(what) => copy::run(self, &what)?,
+            Command::Explain { analyze, statement } => {
+                let how = if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" };
+                self.run_statement(&format!("{how} {statement}"), &Go::Plain)?;
+            }
+            Command::Use(namespace) => self.use_namespace(&namespace)?,
+            Command::Connect(profile) => self.connect(profile)?,
+            Command::ConnectionInfo => {
+                let text = format!(
+                    "{} at {}, namespace {}{}",
+                    self.connection.user(),
+                    self.connection.base(),
+                    self.connection.namespace(),
+                    if self.connection.is_in_transaction() { ", in a transaction" } else { "" }
+                );
+                self.say(&text)?;
+            }
+            Command::Password(user) => self.change_password(user)?,
+            Command::Refresh => self.is_catalog_stale.store(true, Ordering::Relaxed),
+            Command::Shell(line) => {
+                let status = self.interrupt.shielded(|| std::process::Command::new("sh").arg("-c").arg(&line).status());
+                match status {
+                    Ok(status) if status.success() => {}
+                    Ok(status) => return Err(Failure::Command(format!("{line}: {status}"))),
+                    Err(error) => return Err(Failure::Command(format!("cannot run sh: {error}"))),
+                }
             }
         }
         self.out.flush()?;
         Ok(ControlFlow::Continue(()))
     }
 
-    fn describe(&mut self, namespace: Option<&str>, table: &str) -> Result<(), Failure> {
-        let rows = self.query(&command::describe_sql(namespace, table))?;
-        if rows == 0 {
-            let name = namespace.map_or_else(|| table.to_owned(), |namespace| format!("{namespace}.{table}"));
-            return Err(Failure::Command(format!("there is no table {name}; \\dt shows those that there are")));
+    /// A line for people, beside the rows.
+    pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.out, "{text}")?)
+    }
+
+    fn list(&mut self, listing: Listing, pattern: Option<&str>) -> Result<(), Failure> {
+        if listing == Listing::Groups {
+            let result = describe::groups(&mut self.connection, pattern)?;
+            return self.show(&result);
+        }
+        for sql in describe::list_sql(listing, pattern) {
+            self.query(&sql)?;
         }
         Ok(())
     }
 
+    /// Shows a result that was made here.
+    fn show(&mut self, result: &crate::answer::StatementResult) -> Result<(), Failure> {
+        let progress = Progress::default();
+        Ok(Shown::new(&mut self.out, &self.look, &progress, &self.interrupt).result(result)?)
+    }
+
+    fn describe(&mut self, table: &str) -> Result<(), Failure> {
+        if self.look.format.is_for_programs() {
+            if self.query(&describe::columns_sql(table))? == 0 {
+                return Err(Failure::Command(format!("there is no table {table}; \\dt shows those that there are")));
+            }
+            return Ok(());
+        }
+        let text = describe::describe(&mut self.connection, table, self.look.style)?;
+        Ok(self.out.write_all(text.as_bytes())?)
+    }
+
+    fn include(&mut self, path: &Path) -> Result<ControlFlow<()>, Failure> {
+        if self.included >= DEEPEST_INCLUDE {
+            return Err(Failure::Command(format!("files include one another more than {DEEPEST_INCLUDE} deep")));
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Command(format!("cannot read {}: {error}", path.display())))?;
+        self.included += 1;
+        let outcome = self.run_of(Some(&path.display().to_string()), &text);
+        self.included -= 1;
+        outcome
+    }
+
+    /// Lets a person edit the last statement, or a file, and runs what became of it.
+    fn edit(&mut self, path: Option<PathBuf>) -> Result<ControlFlow<()>, Failure> {
+        let failed = |error: std::io::Error| Failure::Command(format!("cannot edit: {error}"));
+        let temporary = tempfile::Builder::new().prefix("highwater-").suffix(".sql").tempfile().map_err(failed)?;
+        let is_own = path.is_none();
+        let path = path.unwrap_or_else(|| temporary.path().to_owned());
+        let before = self.last.as_ref().map_or(String::new(), |last| format!("{last};\n"));
+        if is_own {
+            std::fs::write(&path, &before).map_err(failed)?;
+        }
+        let set = |name| std::env::var(name).ok().filter(|editor: &String| !editor.trim().is_empty());
+        let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".to_owned());
+        let status = self.interrupt.shielded(|| {
+            std::process::Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&path).status()
+        });
+        if !status.map_err(failed)?.success() {
+            return Err(Failure::Command(format!("{editor} failed; nothing was run ($EDITOR names another editor)")));
+        }
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        if is_own && text == before {
+            self.say("unchanged, not run")?;
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.say(text.trim_end())?;
+        self.run(&text)
+    }
+
+    fn use_namespace(&mut self, namespace: &str) -> Result<(), Failure> {
+        let before = self.connection.namespace().to_owned();
+        self.connection.use_namespace(namespace);
+        // The server says whether there is one, if it lets this user look.
+        let sql = format!("SELECT 1 FROM system.namespaces WHERE namespace_id = {}", command::literal(namespace));
+        if self.connection.query(&sql).is_ok_and(|result| result.rows.is_some_and(|rows| rows.is_empty())) {
+            self.connection.use_namespace(&before);
+            return Err(Failure::Command(format!(
+                "there is no namespace {namespace}; \\dn shows those that there are"
+            )));
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, profile: Option<String>) -> Result<(), Failure> {
+        let target = match profile {
+            None => self.connection.target().clone(),
+            Some(name) => {
+                let server = Server {
+                    profile: Some(name),
+                    url: None,
+                    user: None,
+                    password: None,
+                    namespace: None,
+                    cacert: None,
+                    ..self.server.clone()
+                };
+                let target = server.target(self.is_interactive)?;
+                self.server = server;
+                target
+            }
+        };
+        self.connection = Connection::open(target, self.canceller.clone())?;
+        self.is_catalog_stale.store(true, Ordering::Relaxed);
+        self.say(&format!("{} at {}", self.connection.user().to_owned(), self.connection.base().to_owned()))
+    }
+
+    fn change_password(&mut self, user: Option<String>) -> Result<(), Failure> {
+        let own = self.connection.user().to_owned();
+        let user = user.unwrap_or_else(|| own.clone());
+        if !self.is_interactive {
+            return Err(Failure::Command(
+                "\\password asks on a terminal; ALTER USER ... SET PASSWORD works everywhere".to_owned(),
+            ));
+        }
+        let new = password::ask_new(&format!("New password of {user}: "))?;
+        let sql = format!("ALTER USER {} SET PASSWORD {}", command::literal(&user), command::literal(&new));
+        self.connection.query(&sql).map_err(|failure| match failure {
+            // The statement holds the password: it is not shown.
+            Failure::Statement { error, .. } => Failure::Command(error.message),
+            other => other,
+        })?;
+        if user == own {
+            let target = Target { password: new, ..self.connection.target().clone() };
+            self.connection = Connection::open(target, self.canceller.clone())?;
+        }
+        self.say(&format!("the password of {user} is changed"))
+    }
+
     /// Prints messages until Ctrl-C or the limit.
     pub(crate) fn follow(&mut self, what: &Follow) -> Result<(), Failure> {
-        let mut sink = Sink { out: &mut *self.out, format: self.format, style: self.style };
+        let mut sink = Sink { out: &mut self.out, format: self.look.format, style: self.look.style };
         follow(&mut self.connection, what, &mut sink, &self.interrupt)
+    }
+
+    /// Shows a failure where people see it, and what Tab would make of it.
+    pub(crate) fn show_failure(&mut self, failure: &Failure) {
+        eprint!("{}", failure_text(failure, Style::of_stderr()));
+        if self.is_interactive && !self.fixes.is_empty() {
+            eprintln!("{}", Style::of_stderr().paint("2", "Tab writes the statement as it was probably meant"));
+        }
     }
 }
 
 fn on_off(is_on: bool) -> &'static str {
     if is_on { "on" } else { "off" }
+}
+
+/// The time, in UTC.
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    render::timestamp(i64::try_from(since.as_secs() * 1_000_000).unwrap_or_default())
 }

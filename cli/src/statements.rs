@@ -1,11 +1,16 @@
 //! Where one statement or command ends and the next begins. Knows just enough of the lexical grammar: quoted texts and
-//! names, dollar quotes, comments.
+//! names, dollar quotes, comments. Linear in the input, so that scripts of any length are split; whether an input that is being
+//! typed is finished is for the dialect's own lexer to say.
+
+use highwater_sql::outline;
 
 /// A piece of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// A statement without its `;`.
     Statement(&'a str),
+    /// A statement that ends with a command instead: `\g`, `\gx`, `\gset` or `\watch`, without the backslash.
+    StatementWith(&'a str, &'a str),
     /// A line that starts with `\`, without it.
     Command(&'a str),
 }
@@ -24,13 +29,23 @@ pub(crate) fn split(input: &str) -> Vec<Piece<'_>> {
 /// Whether an input can be run as it is: nothing is left open, and its last statement has its `;`.
 pub(crate) fn is_complete(input: &str) -> bool {
     let mut rest = input;
-    while let Some((_, is_closed, after)) = next(rest) {
-        if !is_closed {
+    while let Some((piece, is_closed, after)) = next(rest) {
+        let is_finished = match piece {
+            // A `;` inside of parentheses ends nothing.
+            Some(Piece::Statement(statement)) => is_closed && outline::is_finished(&format!("{statement};")),
+            Some(Piece::Command(_) | Piece::StatementWith(..)) | None => is_closed,
+        };
+        if !is_finished {
             return false;
         }
         rest = after;
     }
     true
+}
+
+/// Where a piece begins in the input that it was split from, in bytes.
+pub(crate) fn offset_in(input: &str, piece: &str) -> usize {
+    (piece.as_ptr() as usize).saturating_sub(input.as_ptr() as usize).min(input.len())
 }
 
 /// The first piece (`None` for an empty statement), whether it is closed, and what follows it; `None` when there is nothing
@@ -47,6 +62,10 @@ fn next(input: &str) -> Option<(Option<Piece<'_>>, bool, &str)> {
     }
     let (end, is_closed) = end_of_statement(text);
     let statement = text.get(..end)?.trim();
+    if let (false, Some(command)) = (is_closed, text.get(end..).and_then(|rest| rest.strip_prefix('\\'))) {
+        let (line, after) = command.split_once('\n').unwrap_or((command, ""));
+        return Some((Some(Piece::StatementWith(statement, line.trim())), true, after));
+    }
     let after = text.get(end + usize::from(is_closed)..).unwrap_or("");
     Some(((!statement.is_empty()).then_some(Piece::Statement(statement)), is_closed, after))
 }
@@ -72,12 +91,22 @@ fn skip_blanks(input: &str) -> usize {
     }
 }
 
-/// Where the statement ends: at its `;` (true) or at the end of the input (false).
+/// Commands that may end a statement.
+const ENDING: [&str; 4] = ["g", "gx", "gset", "watch"];
+
+/// Whether a text behind a backslash is a command that ends a statement.
+fn ends_statement(rest: &str) -> bool {
+    let word: &str = rest.split(|character: char| !character.is_ascii_alphanumeric()).next().unwrap_or_default();
+    ENDING.contains(&word)
+}
+
+/// Where the statement ends: at its `;` (true), or at a command or the end of the input (false).
 fn end_of_statement(text: &str) -> (usize, bool) {
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         let skipped = match rest.as_bytes() {
             [b';', ..] => return (at, true),
+            [b'\\', ..] if ends_statement(rest.get(1..).unwrap_or_default()) => return (at, false),
             [quote @ (b'\'' | b'"'), ..] => {
                 end_of_quoted(rest, char::from(*quote), at > 0 && is_escape_prefix(text, at))
             }
@@ -167,7 +196,7 @@ fn end_of_dollar_quoted(rest: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-    use super::Piece::{Command, Statement};
+    use super::Piece::{Command, Statement, StatementWith};
     use super::*;
 
     #[test]
@@ -194,12 +223,32 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_may_end_with_a_command() {
+        assert_eq!(
+            split("SELECT 1 \\gset a_\nSELECT 2\n\\watch 1 3\nSELECT '\\g';"),
+            [StatementWith("SELECT 1", "gset a_"), StatementWith("SELECT 2", "watch 1 3"), Statement("SELECT '\\g'")]
+        );
+        assert!(is_complete("SELECT 1 \\gx"));
+        let input = "\n SELECT 1;\nSELECT 2;";
+        let [_, Statement(second)] = split(input)[..] else { panic!() };
+        assert_eq!(offset_in(input, second), 12);
+    }
+
+    #[test]
     fn an_input_is_complete_when_nothing_is_open() {
         for complete in ["", "  -- c", "SELECT 1;", "\\dt", "\\d t\nSELECT 1; -- done", ";"] {
             assert!(is_complete(complete), "{complete}");
         }
-        for open in ["SELECT 1", "SELECT ';", "SELECT 1; SELECT", "/* ;", "SELECT $$;", "SELECT \"a;", "SELECT E'\\';"]
-        {
+        for open in [
+            "SELECT 1",
+            "SELECT ';",
+            "SELECT 1; SELECT",
+            "/* ;",
+            "SELECT $$;",
+            "SELECT \"a;",
+            "SELECT E'\\';",
+            "SELECT (1;",
+        ] {
             assert!(!is_complete(open), "{open}");
         }
     }

@@ -9,122 +9,17 @@
     reason = "a test of a client program: it starts the program and listens on a socket"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+#[path = "support/server.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod server;
+
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-/// Requests that the server has seen: path, bearer token, body.
-type Seen = Arc<Mutex<Vec<(String, String, Value)>>>;
-
-struct Server {
-    url: String,
-    seen: Seen,
-}
-
-/// Path, token and body of a request, to status and answer.
-type Answers = fn(&str, &str, &Value, usize) -> (u16, Value);
-
-impl Server {
-    fn start(answers: Answers) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Seen::default();
-        let task_seen = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let seen = Arc::clone(&task_seen);
-                std::thread::spawn(move || serve(stream.unwrap(), &seen, answers));
-            }
-        });
-        Self { url, seen }
-    }
-
-    fn statements(&self) -> Vec<String> {
-        let seen = self.seen.lock().unwrap();
-        seen.iter().filter_map(|(_, _, body)| body["sql"].as_str().map(str::to_owned)).collect()
-    }
-
-    fn paths(&self, path: &str) -> Vec<Value> {
-        self.seen.lock().unwrap().iter().filter(|(seen, _, _)| seen == path).map(|(_, _, body)| body.clone()).collect()
-    }
-}
-
-fn serve(stream: TcpStream, seen: &Seen, answers: Answers) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut writer = stream;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        let path = line.split(' ').nth(1).unwrap().to_owned();
-        let (mut length, mut token) = (0, String::new());
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).unwrap();
-            let Some((name, value)) = header.trim().split_once(": ") else { break };
-            match name.to_lowercase().as_str() {
-                "content-length" => length = value.parse().unwrap(),
-                "authorization" => token = value.to_owned(),
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        let number = {
-            let mut seen = seen.lock().unwrap();
-            seen.push((path.clone(), token.clone(), body.clone()));
-            seen.iter().filter(|(earlier, _, _)| *earlier == path).count()
-        };
-        let (status, answer) = if path == "/v1/api/auth/login" && !std::ptr::fn_addr_eq(answers, refuse as Answers) {
-            assert_eq!(body["password"], "secret");
-            (200, json!({"access_token": format!("t{number}")}))
-        } else {
-            answers(&path, &token, &body, number)
-        };
-        let answer = answer.to_string();
-        write!(
-            writer,
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
-            answer.len()
-        )
-        .unwrap();
-    }
-}
-
-fn refuse(_: &str, _: &str, _: &Value, _: usize) -> (u16, Value) {
-    (401, json!({"error": "unauthorized", "message": "wrong user or password"}))
-}
-
-fn success(result: Value) -> (u16, Value) {
-    (200, json!({"status": "success", "results": [result], "took": 0.5}))
-}
-
-/// A server of few words: `SELECT` gives one row, `fail` fails, all else says "done".
-fn plain(path: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
-    assert_eq!(path, "/v1/api/sql");
-    let sql = body["sql"].as_str().unwrap();
-    if sql.starts_with("SELECT") {
-        let rows = if sql.contains("missing") { json!([]) } else { json!([["7"]]) };
-        let count = rows.as_array().unwrap().len();
-        success(
-            json!({"schema": [{"name": "n", "data_type": "BigInt", "index": 0}], "rows": rows, "row_count": count, "as_user": "root"}),
-        )
-    } else if sql.starts_with("fail") {
-        let details = "{\"sqlstate\":\"42601\",\"position\":1,\"end\":5,\"hint\":\"do not fail\"}";
-        (
-            400,
-            json!({"status": "error", "results": [], "took": 0.1, "error": {"code": "INVALID_SQL", "message": "it failed", "details": details}}),
-        )
-    } else {
-        success(json!({"row_count": 1, "message": "done"}))
-    }
-}
+use server::{Server, plain, refuse, texts};
 
 struct Outcome {
     code: i32,
@@ -138,7 +33,12 @@ fn highwater(url: &str, args: &[&str], input: &str) -> Outcome {
 
 fn with_password(url: &str, args: &[&str], input: &str, password: Option<&str>, data_dir: &Path) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
-    command.args(args).env_clear().env("HIGHWATER_URL", url).env("HIGHWATER_DATA_DIR", data_dir);
+    command
+        .args(args)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HIGHWATER_URL", url)
+        .env("HIGHWATER_DATA_DIR", data_dir);
     if let Some(password) = password {
         command.env("HIGHWATER_PASSWORD", password);
     }
@@ -168,6 +68,15 @@ fn a_failing_statement_is_drawn_and_ends_the_run() {
     assert_eq!((outcome.code, outcome.out.as_str()), (1, "done\n"));
     assert_eq!(outcome.err, "error: it failed (42601)\n  1 | fail here\n      ^^^^\nhint: do not fail\n");
     assert_eq!(server.statements(), ["INSERT x", "fail here"]);
+}
+
+#[test]
+fn a_run_that_keeps_going_tells_in_the_end() {
+    let server = Server::start(plain);
+    let outcome = highwater(&server.url, &["--keep-going", "-c", "fail 1; \\nope\nINSERT y"], "");
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, "done\n"));
+    assert!(outcome.err.contains("it failed") && outcome.err.contains("no command \\nope"), "{}", outcome.err);
+    assert_eq!(server.statements(), ["fail 1", "INSERT y"]);
 }
 
 #[test]
@@ -206,6 +115,14 @@ fn files_and_standard_input_are_scripts() {
     let tables = "SELECT namespace_id, table_name, table_type FROM system.tables ORDER BY namespace_id, table_name";
     assert_eq!(server.statements(), ["INSERT ';'", tables, "INSERT b", "INSERT c"]);
     assert_eq!(highwater(&server.url, &[], "INSERT e").out, "done\n", "without a terminal the input is a script");
+    let failing = folder.path().join("b.sql");
+    std::fs::write(&failing, "INSERT a;\n\nfail\n here;").unwrap();
+    let outcome = highwater(&server.url, &["-f", failing.to_str().unwrap()], "");
+    assert!(
+        outcome.code == 1 && outcome.err.starts_with(&format!("{}:3:\nerror: it failed", failing.display())),
+        "{}",
+        outcome.err
+    );
     let missing = highwater(&server.url, &["-f", "/nonexistent.sql"], "");
     assert!(missing.code == 2 && missing.err.contains("/nonexistent.sql"), "{}", missing.err);
 }
@@ -215,12 +132,12 @@ fn commands_of_the_prompt_work_as_arguments() {
     let server = Server::start(plain);
     let outcome = highwater(
         &server.url,
-        &["-c", "\\as alice INSERT 'x;y';", "-c", "\\d App.T", "-c", "\\timing", "-c", "\\x", "-c", "SELECT 1"],
+        &["-c", "\\as alice INSERT 'x;y';", "-c", "\\dt App.T", "-c", "\\timing", "-c", "\\x", "-c", "SELECT 1"],
         "",
     );
     assert_eq!(outcome.code, 0, "{}", outcome.err);
     assert_eq!(server.statements()[0], "EXECUTE AS 'alice' (INSERT 'x;y')");
-    assert!(server.statements()[1].contains("WHERE namespace_id = 'app' AND table_name = 't' ORDER BY ordinal"));
+    assert!(server.statements()[1].contains("WHERE namespace_id = 'app' AND table_name = 't' ORDER BY"));
     assert!(
         outcome.out.contains("timing is on")
             && outcome.out.contains("─[ 1 ]─")
@@ -230,6 +147,143 @@ fn commands_of_the_prompt_work_as_arguments() {
     let missing = highwater(&server.url, &["-c", "\\d missing"], "");
     assert!(missing.code == 1 && missing.err.contains("there is no table missing"), "{}", missing.err);
     assert_eq!(highwater(&server.url, &["-c", "\\nope"], "").code, 1);
+}
+
+#[test]
+fn variables_formats_and_files_work_together() {
+    let server = Server::start(plain);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let script = format!(
+        "SELECT n \\gset got_\nINSERT :got_n, :'who';\n\\o {}\nSELECT 1;\n\\o\n\\format tsv\nSELECT 2;\nSELECT 3 \\g {}\n\\echo :who\n",
+        path("out.txt"),
+        path("g.tsv")
+    );
+    let outcome = highwater(&server.url, &["-v", "who=o'neil", "-f", "-"], &script);
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
+    assert_eq!(server.statements(), ["SELECT n", "INSERT 7, 'o''neil'", "SELECT 1", "SELECT 2", "SELECT 3"]);
+    assert_eq!(outcome.out, "done\nn\n7\no'neil\n");
+    assert_eq!(std::fs::read_to_string(path("out.txt")).unwrap(), " n\n───\n 7\n(1 row)\n");
+    assert_eq!(std::fs::read_to_string(path("g.tsv")).unwrap(), "n\n7\n");
+    std::fs::write(path("self.sql"), format!("\\i {}", path("self.sql"))).unwrap();
+    let outcome = highwater(&server.url, &["-f", &path("self.sql")], "");
+    assert!(outcome.code == 1 && outcome.err.contains("more than 16 deep"), "{}", outcome.err);
+}
+
+/// Refuses rows with 13 in them.
+fn superstitious(path: &str, token: &str, body: &Value, number: usize) -> (u16, Value) {
+    if body["sql"].as_str().unwrap().contains("'13'") {
+        let error = json!({"code": "SQL_EXECUTION_ERROR", "message": "no such luck", "details": "{}"});
+        return (400, json!({"status": "error", "results": [], "took": 0.1, "error": error}));
+    }
+    plain(path, token, body, number)
+}
+
+#[test]
+fn files_are_copied_into_tables_up_to_the_row_that_is_refused() {
+    let server = Server::start(superstitious);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    std::fs::write(&file, "id,body\n1,\"a,b\"\n2,\n").unwrap();
+    let copy = format!("\\copy app.t FROM {}", file.display());
+    let outcome = highwater(&server.url, &["-c", &copy], "");
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, "copied 2 row(s)\n"), "{}", outcome.err);
+    assert_eq!(server.statements(), ["INSERT INTO app.t (\"id\", \"body\") VALUES ('1', 'a,b'), ('2', NULL)"]);
+
+    let rows: String = (1..=20).map(|row| format!("{row},x\n")).collect();
+    std::fs::write(&file, format!("id,body\n{rows}")).unwrap();
+    let outcome = highwater(&server.url, &["-c", &copy], "");
+    assert_eq!(outcome.code, 1);
+    assert_eq!(outcome.err, "error: line 14: no such luck; 12 row(s) before it were written\n");
+    let outcome = highwater(&server.url, &["-c", "\\copy t (a) FROM stdin tsv"], "");
+    assert_eq!(outcome.out, "copied 0 row(s)\n", "standard input is the file");
+    let out = folder.path().join("out.jsonl");
+    let outcome = highwater(&server.url, &["-c", &format!("\\copy app.t TO {}", out.display())], "");
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, "copied 1 row(s)\n"), "{}", outcome.err);
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "{\"n\":\"7\"}\n");
+}
+
+#[test]
+fn profiles_keep_servers_with_their_passwords() {
+    let server = Server::start(plain);
+    let folder = tempfile::tempdir().unwrap();
+    let profiles = folder.path().join("profiles.toml");
+    let run = |args: &[&str], password: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.args(args).env_clear().env("HIGHWATER_PROFILES", &profiles).stdin(Stdio::null());
+        command.envs(password.map(|password| ("HIGHWATER_PASSWORD", password)));
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Outcome { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
+    };
+    let added = run(&["ctx", "add", "here", "--url", &server.url, "--user", "ann", "-n", "app"], Some("secret"));
+    assert_eq!(added.code, 0, "{}", added.err);
+    let listed = run(&["ctx"], None).out;
+    assert_eq!(listed, format!("* here  {} as ann, namespace app, with its password\n", server.url));
+    assert_eq!(run(&["-c", "INSERT x"], None).out, "done\n", "the first one is in use");
+    assert_eq!(server.paths("/v1/api/sql")[0]["namespace_id"], "app");
+    assert_eq!(server.paths("/v1/api/auth/login")[0]["user"], "ann");
+    let other = run(&["--url", "http://127.0.0.1:1", "-c", "x"], None);
+    assert!(other.code == 2 && other.err.contains("no password"), "its password is for its server: {}", other.err);
+    std::fs::set_permissions(&profiles, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let open = run(&["-c", "INSERT x"], None);
+    assert!(open.code == 2 && open.err.contains("open to others") && open.err.contains("chmod 600"), "{}", open.err);
+    std::fs::set_permissions(&profiles, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(run(&["ctx", "remove", "here"], None).code, 0);
+    assert_eq!(run(&["ctx", "use", "here"], None).code, 2);
+}
+
+/// Healthy, and a dba.
+fn healthy(path: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
+    match (path, body["sql"].as_str()) {
+        ("/health", _) => (200, json!({"status": "healthy", "version": env!("CARGO_PKG_VERSION")})),
+        ("/ready", _) => (200, json!({"status": "ready"})),
+        ("/v1/api/cluster/health", _) => (200, json!({"status": "degraded", "reason": "one is gone", "nodes": []})),
+        (_, Some("SELECT NOW(), CURRENT_ROLE")) => server::success(
+            json!({"schema": [{"name": "now", "data_type": "Timestamp"}, {"name": "role", "data_type": "Text"}], "rows": [[0, "dba"]], "row_count": 1}),
+        ),
+        _ => texts(&["x"], &[]),
+    }
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let server = Server::start(healthy);
+    let outcome = highwater(&server.url, &["doctor"], "");
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, ""), "{}", outcome.out);
+    for line in [
+        "ok       login",
+        "ok       version",
+        "warning  cluster     degraded",
+        "warning  clock",
+        "NTP",
+        "ok       rights      role dba",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {}", outcome.out);
+    }
+    let outcome = highwater("http://127.0.0.1:1", &["doctor", "--format", "json"], "");
+    assert_eq!(outcome.code, 5);
+    let last: Value = serde_json::from_str(outcome.out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["check"], &last["outcome"]), (&json!("connection"), &json!("error")));
+    assert!(last["advice"].as_str().unwrap().contains("highwaterd"), "{last}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bundle.json");
+    assert_eq!(highwater(&server.url, &["bundle", file.to_str().unwrap()], "").code, 0);
+    let bundle = std::fs::read_to_string(&file).unwrap();
+    assert!(bundle.contains("\"doctor\"") && bundle.contains("\"stats\"") && !bundle.contains("secret"), "{bundle}");
+}
+
+#[test]
+fn completions_and_the_manual_are_made() {
+    for (args, wanted) in [
+        (&["completions", "bash"][..], "_highwater"),
+        (&["completions", "zsh"], "#compdef highwater"),
+        (&["completions", "fish"], "complete -c highwater"),
+        (&["man"], ".TH highwater"),
+    ] {
+        let outcome = highwater("http://127.0.0.1:1", args, "");
+        assert!(outcome.code == 0 && outcome.out.contains(wanted), "{args:?}: {}", outcome.err);
+    }
 }
 
 #[test]

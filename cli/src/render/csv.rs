@@ -1,19 +1,5 @@
 //! CSV after RFC 4180, with one addition: NULL is empty, an empty text is `""`.
 
-use crate::answer::StatementResult;
-
-use super::cell;
-
-/// A query's result with a header.
-pub(crate) fn csv(result: &StatementResult) -> String {
-    let mut out = csv_line(result.schema.iter().map(|column| Some(column.name.clone())));
-    for row in result.rows.iter().flatten() {
-        let cells = row.iter().enumerate().map(|(at, value)| cell::raw(value, result.schema.get(at)));
-        out.push_str(&csv_line(cells));
-    }
-    out
-}
-
 /// One line with its end.
 pub(crate) fn csv_line(cells: impl Iterator<Item = Option<String>>) -> String {
     let fields: Vec<String> = cells.map(|text| text.map_or(String::new(), |text| field(&text))).collect();

@@ -84,3 +84,108 @@ pub(crate) fn message_csv(message: Option<&TopicMessage>) -> String {
         .into_iter(),
     )
 }
+
+/// How a message is printed, as its reader wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MessageFormat(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Topic,
+    Partition,
+    Offset,
+    Key,
+    Payload,
+    User,
+    Operation,
+    Time,
+}
+
+impl MessageFormat {
+    /// From `%o %k %p\n`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut characters = text.chars();
+        while let Some(character) = characters.next() {
+            let literal = match character {
+                '%' => match characters.next() {
+                    Some('%') => '%',
+                    Some('t') => {
+                        parts.push(Part::Topic);
+                        continue;
+                    }
+                    Some('P') => {
+                        parts.push(Part::Partition);
+                        continue;
+                    }
+                    Some('o') => {
+                        parts.push(Part::Offset);
+                        continue;
+                    }
+                    Some('k') => {
+                        parts.push(Part::Key);
+                        continue;
+                    }
+                    Some('p') => {
+                        parts.push(Part::Payload);
+                        continue;
+                    }
+                    Some('u') => {
+                        parts.push(Part::User);
+                        continue;
+                    }
+                    Some('O') => {
+                        parts.push(Part::Operation);
+                        continue;
+                    }
+                    Some('d') => {
+                        parts.push(Part::Time);
+                        continue;
+                    }
+                    other => {
+                        let other = other.map_or(String::new(), |other| other.to_string());
+                        return Err(format!(
+                            "%{other} is nothing of a message: there are %t %P %o %k %p %u %O %d and %%"
+                        ));
+                    }
+                },
+                '\\' => match characters.next() {
+                    Some('n') => '\n',
+                    Some('t') => '\t',
+                    Some('0') => '\0',
+                    Some(other) => other,
+                    None => '\\',
+                },
+                other => other,
+            };
+            match parts.last_mut() {
+                Some(Part::Text(text)) => text.push(literal),
+                Some(_) | None => parts.push(Part::Text(literal.to_string())),
+            }
+        }
+        Ok(Self(parts))
+    }
+
+    /// The message; a payload that is no text as its bytes.
+    pub(crate) fn write(&self, message: &TopicMessage) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out.extend(text.as_bytes()),
+                Part::Topic => out.extend(message.topic_id.as_bytes()),
+                Part::Partition => out.extend(message.partition_id.to_string().as_bytes()),
+                Part::Offset => out.extend(message.offset.to_string().as_bytes()),
+                Part::Key => out.extend(message.key.as_deref().unwrap_or_default().as_bytes()),
+                Part::Payload => match STANDARD.decode(&message.payload) {
+                    Ok(bytes) => out.extend(bytes),
+                    Err(_) => out.extend(message.payload.as_bytes()),
+                },
+                Part::User => out.extend(message.user.as_deref().unwrap_or_default().as_bytes()),
+                Part::Operation => out.extend(message.op.to_lowercase().as_bytes()),
+                Part::Time => out.extend(cell::timestamp(message.timestamp_ms.saturating_mul(1000)).as_bytes()),
+            }
+        }
+        out
+    }
+}

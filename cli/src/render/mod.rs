@@ -3,13 +3,25 @@
 mod cell;
 mod csv;
 mod error;
+mod lines;
 mod message;
 mod table;
 
-pub(crate) use csv::{csv, csv_line};
+pub(crate) use csv::csv_line;
 pub(crate) use error::failure_text;
-pub(crate) use message::{message_csv, message_json, message_line};
-pub(crate) use table::{expanded, table};
+pub(crate) use lines::Lines;
+pub(crate) use message::{MessageFormat, message_csv, message_json, message_line};
+pub(crate) use table::{boxed, expanded, is_too_wide, table, table_body};
+
+/// A cell as text; `None` for NULL.
+pub(crate) fn cell_text(cell: &serde_json::Value, column: &crate::answer::Column) -> Option<String> {
+    cell::raw(cell, Some(column))
+}
+
+/// Microseconds since 1970 as a time in UTC.
+pub(crate) fn timestamp(micros: i64) -> String {
+    cell::timestamp(micros)
+}
 
 #[cfg(test)]
 mod tests;

@@ -130,39 +130,100 @@ fn layout(grid: &Grid, available: Option<usize>) -> Layout {
     Layout { columns: Vec::new(), is_narrowed: false }
 }
 
+/// Whether a table would lose something in the terminal.
+pub(crate) fn is_too_wide(result: &StatementResult, style: Style) -> bool {
+    let grid = Grid::of(result);
+    let layout = layout(&grid, style.width);
+    layout.is_narrowed || layout.columns.iter().flatten().count() < grid.names.len()
+}
+
 /// A query's result as a table with a footer.
 pub(crate) fn table(result: &StatementResult, style: Style) -> String {
     let grid = Grid::of(result);
     let layout = layout(&grid, style.width);
+    let mut out = open_body(&grid, &layout, style);
+    out.push_str(&footer(&grid, &layout, style));
+    out
+}
+
+/// The same without the footer.
+pub(crate) fn table_body(result: &StatementResult, style: Style) -> String {
+    let grid = Grid::of(result);
+    open_body(&grid, &layout(&grid, style.width), style)
+}
+
+fn open_body(grid: &Grid, layout: &Layout, style: Style) -> String {
     let mut out = String::new();
-    let mut push = |cells: Vec<String>, between: &str| {
-        out.push_str(cells.join(between).trim_end());
+    let mut push = |line: String| {
+        out.push_str(line.trim_end());
         out.push('\n');
     };
     if !grid.names.is_empty() {
-        let header = layout.columns.iter().map(|column| match column {
-            Some((at, width)) => {
-                let name = grid.names.get(*at).map_or("", String::as_str);
-                padded(&cell::fit(name, *width), *width, false, |text| style.paint(BOLD, text))
-            }
-            None => " … ".to_owned(),
-        });
-        push(header.collect(), "│");
-        push(layout.columns.iter().map(|column| "─".repeat(column.map_or(1, |(_, width)| width) + 2)).collect(), "┼");
+        push(header(grid, layout, style).join("│"));
+        push(rule(layout).join("┼"));
     }
     for row in &grid.rows {
-        let cells = layout.columns.iter().map(|column| match column {
-            Some((at, width)) => {
-                let (text, is_null) = row.get(*at).map_or(("", false), |drawn| (drawn.text.as_str(), drawn.is_null));
-                let is_number = grid.is_number.get(*at).copied().unwrap_or(false);
-                padded(&cell::fit(text, *width), *width, is_number, |text| {
-                    if is_null { style.paint(DIM, text) } else { text.to_owned() }
-                })
-            }
-            None => " … ".to_owned(),
-        });
-        push(cells.collect(), "│");
+        push(cells(grid, layout, row, style).join("│"));
     }
+    out
+}
+
+/// A query's result as a table in a frame, with the columns' types.
+pub(crate) fn boxed(result: &StatementResult, style: Style) -> String {
+    let mut grid = Grid::of(result);
+    let types = result.schema.iter().map(|column| column.type_name().to_lowercase());
+    let types: Vec<Drawn> = types.map(|text| Drawn { text, is_null: true }).collect();
+    // The types take part in the widths.
+    grid.rows.insert(0, types);
+    let layout = layout(&grid, style.width.map(|width| width.saturating_sub(2)));
+    let rule = rule(&layout);
+    let framed =
+        |left: &str, cells: &[String], between: &str, right: &str| format!("{left}{}{right}\n", cells.join(between));
+    let mut out = framed("┌", &rule, "┬", "┐");
+    out.push_str(&framed("│", &header(&grid, &layout, style), "│", "│"));
+    let types = if grid.rows.is_empty() { Vec::new() } else { grid.rows.remove(0) };
+    out.push_str(&framed("│", &cells(&grid, &layout, &types, style), "│", "│"));
+    if !grid.rows.is_empty() {
+        out.push_str(&framed("├", &rule, "┼", "┤"));
+    }
+    for row in &grid.rows {
+        out.push_str(&framed("│", &cells(&grid, &layout, row, style), "│", "│"));
+    }
+    out.push_str(&framed("└", &rule, "┴", "┘"));
+    out.push_str(&footer(&grid, &layout, style));
+    out
+}
+
+fn header(grid: &Grid, layout: &Layout, style: Style) -> Vec<String> {
+    let names = layout.columns.iter().map(|column| match column {
+        Some((at, width)) => {
+            let name = grid.names.get(*at).map_or("", String::as_str);
+            padded(&cell::fit(name, *width), *width, false, |text| style.paint(BOLD, text))
+        }
+        None => " … ".to_owned(),
+    });
+    names.collect()
+}
+
+fn rule(layout: &Layout) -> Vec<String> {
+    layout.columns.iter().map(|column| "─".repeat(column.map_or(1, |(_, width)| width) + 2)).collect()
+}
+
+fn cells(grid: &Grid, layout: &Layout, row: &[Drawn], style: Style) -> Vec<String> {
+    let cells = layout.columns.iter().map(|column| match column {
+        Some((at, width)) => {
+            let (text, is_null) = row.get(*at).map_or(("", false), |drawn| (drawn.text.as_str(), drawn.is_null));
+            let is_number = grid.is_number.get(*at).copied().unwrap_or(false);
+            padded(&cell::fit(text, *width), *width, is_number, |text| {
+                if is_null { style.paint(DIM, text) } else { text.to_owned() }
+            })
+        }
+        None => " … ".to_owned(),
+    });
+    cells.collect()
+}
+
+fn footer(grid: &Grid, layout: &Layout, style: Style) -> String {
     let shown = layout.columns.iter().flatten().count();
     let mut notes = vec![count(grid.rows.len())];
     if shown < grid.names.len() {
@@ -170,9 +231,7 @@ pub(crate) fn table(result: &StatementResult, style: Style) -> String {
     } else if layout.is_narrowed {
         notes.push("long values are cut, \\x shows them whole".to_owned());
     }
-    out.push_str(&style.paint(DIM, &format!("({})", notes.join("; "))));
-    out.push('\n');
-    out
+    style.paint(DIM, &format!("({})", notes.join("; "))) + "\n"
 }
 
 /// A query's result as one list of columns per row, whole.

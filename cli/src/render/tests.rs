@@ -4,15 +4,16 @@
 use serde_json::json;
 
 use crate::answer::{ErrorBody, StatementResult, TopicMessage};
+use crate::args::Format;
 use crate::failure::Failure;
 use crate::terminal::Style;
 
 use super::*;
 
-const PLAIN: Style = Style { has_colour: false, width: None };
+const PLAIN: Style = Style { has_colour: false, width: None, height: None };
 
 fn wide(columns: usize) -> Style {
-    Style { has_colour: false, width: Some(columns) }
+    Style { width: Some(columns), ..PLAIN }
 }
 
 fn golden(name: &str, drawn: &[(&str, String)]) {
@@ -66,7 +67,7 @@ fn tables() {
             ("without a terminal", table(&messages(), PLAIN)),
             ("80 columns", table(&messages(), wide(80))),
             ("60 columns", table(&messages(), wide(60))),
-            ("colours", table(&messages(), Style { has_colour: true, width: Some(120) })),
+            ("colours", table(&messages(), Style { has_colour: true, width: Some(120), height: None })),
             ("no rows", table(&empty, PLAIN)),
             ("no rows and no columns", table(&result(json!({"rows": [], "row_count": 0})), PLAIN)),
             ("many columns, 100 columns wide", table(&many_columns(), wide(100))),
@@ -79,8 +80,13 @@ fn tables() {
 #[test]
 fn tables_fit_every_terminal() {
     for columns in 20..200 {
-        for result in [messages(), many_columns()] {
-            let drawn = table(&result, wide(columns));
+        for (result, draw) in [
+            (messages(), table as fn(&StatementResult, Style) -> String),
+            (many_columns(), table),
+            (messages(), boxed),
+            (many_columns(), boxed),
+        ] {
+            let drawn = draw(&result, wide(columns));
             let body = drawn.lines().take_while(|line| !line.starts_with('('));
             for line in body {
                 assert!(super::cell::width(line) <= columns, "{columns} columns:\n{drawn}");
@@ -100,9 +106,57 @@ fn expanded_rows() {
     );
 }
 
+fn lines(format: Format, result: &StatementResult) -> String {
+    let mut lines = Lines::new(format, "app.t");
+    let header = lines.header(&result.schema);
+    header + &result.rows.iter().flatten().map(|row| lines.row(row.clone())).collect::<String>()
+}
+
 #[test]
 fn csv_files() {
-    golden("csv", &[("a query", csv(&messages()))]);
+    golden("csv", &[("a query", lines(Format::Csv, &messages()))]);
+}
+
+#[test]
+fn formats_by_line() {
+    let twice = result(json!({
+        "schema": [{"name": "a|b", "data_type": "Int"}, {"name": "a|b", "data_type": "Text"}],
+        "rows": [[1, "x|y\nz"], [null, "\\"]],
+    }));
+    let drawn = |format| lines(format, &messages()) + "\n" + &lines(format, &twice);
+    golden(
+        "lines",
+        &[
+            ("tsv", drawn(Format::Tsv)),
+            ("jsonl", drawn(Format::Jsonl)),
+            ("insert", drawn(Format::Insert)),
+            ("markdown", drawn(Format::Markdown)),
+        ],
+    );
+}
+
+#[test]
+fn boxes() {
+    let empty = result(json!({"schema": [{"name": "id", "data_type": "Int", "index": 0}], "rows": [], "row_count": 0}));
+    golden(
+        "boxes",
+        &[
+            ("without a terminal", boxed(&messages(), PLAIN)),
+            ("60 columns", boxed(&messages(), wide(60))),
+            ("many columns, 60 columns wide", boxed(&many_columns(), wide(60))),
+            ("no rows", boxed(&empty, PLAIN)),
+        ],
+    );
+}
+
+#[test]
+fn formats_of_messages() {
+    let message: TopicMessage = serde_json::from_value(json!({"topic_id": "app.e", "partition_id": 3, "offset": 12,
+        "payload": "aGk=", "key": "k", "timestamp_ms": 0, "user": "ann", "op": "Insert"}))
+    .unwrap();
+    let drawn = |format: &str| String::from_utf8(MessageFormat::parse(format).unwrap().write(&message)).unwrap();
+    assert_eq!(drawn("%t:%P:%o\\t%k=%p %u %O %d 100%%\\n"), "app.e:3:12\tk=hi ann insert 1970-01-01 00:00:00Z 100%\n");
+    assert!(MessageFormat::parse("%x").is_err() && MessageFormat::parse("%").is_err());
 }
 
 fn error(details: serde_json::Value) -> Box<ErrorBody> {
@@ -158,7 +212,7 @@ fn errors() {
                         statement: "SELECT nmae".into(),
                         error: error(json!({"sqlstate": "42703", "position": 8, "end": 12, "hint": "h"})),
                     },
-                    Style { has_colour: true, width: None },
+                    Style { has_colour: true, ..PLAIN },
                 ),
             ),
             (

@@ -1,0 +1,247 @@
+//! Files of rows: CSV (RFC 4180; an empty field is NULL, `""` an empty text), TSV (PostgreSQL's COPY: `\N`, `\t`, `\n`, `\\`) and
+//! JSON lines (one object per line; what an object does not name takes its default).
+
+use serde_json::{Map, Value};
+
+use crate::args::Format;
+use crate::variables::quoted_name;
+
+use super::value;
+
+/// A row of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Where it starts, counted from 1.
+    pub(super) line: usize,
+    /// Names as SQL.
+    pub(super) columns: Vec<String>,
+    pub(super) cells: Vec<Option<String>>,
+}
+
+impl Record {
+    /// About what it takes in a statement.
+    pub(super) fn bytes(&self) -> usize {
+        self.cells.iter().map(|cell| cell.as_ref().map_or(6, |text| text.len() + 4)).sum()
+    }
+
+    /// `('a', NULL)`
+    pub(super) fn values(&self) -> String {
+        let cells: Vec<String> = self.cells.iter().map(|cell| value(cell.as_deref())).collect();
+        format!("({})", cells.join(", "))
+    }
+}
+
+/// The rows of a file, in order.
+pub(super) struct Records<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+    format: Format,
+    columns: Vec<String>,
+}
+
+impl<'a> Records<'a> {
+    /// Reads the header, if the columns are not given and the format has one.
+    pub(super) fn new(text: &'a str, format: Format, columns: Option<Vec<String>>) -> Result<Self, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut records = Self { text, at: 0, line: 1, format, columns: Vec::new() };
+        match (format, columns) {
+            (_, Some(columns)) => records.columns = columns,
+            (Format::Jsonl, None) => {}
+            (_, None) => {
+                let header = records.fields()?.ok_or("the file is empty; its first line names the columns")?;
+                records.columns = header.into_iter().map(|name| quoted_name(&name.unwrap_or_default())).collect();
+            }
+        }
+        Ok(records)
+    }
+
+    /// Bytes that were read.
+    pub(super) fn done(&self) -> u64 {
+        self.at as u64
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next line without its end; `None` at the end.
+    fn take_line(&mut self) -> Option<&'a str> {
+        let rest = self.rest();
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.find('\n').map_or(rest.len(), |end| end + 1);
+        self.at += end;
+        self.line += 1;
+        rest.get(..end).map(|line| line.trim_end_matches('\n').trim_end_matches('\r'))
+    }
+
+    /// The fields of the next line.
+    fn fields(&mut self) -> Result<Option<Vec<Option<String>>>, String> {
+        match self.format {
+            Format::Csv => self.csv(),
+            _ => Ok(self.take_line().map(|line| line.split('\t').map(tab_field).collect())),
+        }
+    }
+
+    fn csv(&mut self) -> Result<Option<Vec<Option<String>>>, String> {
+        let rest = self.rest();
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let first_line = self.line;
+        let mut fields = Vec::new();
+        let (mut field, mut is_text) = (String::new(), false);
+        let mut characters = rest.char_indices().peekable();
+        let mut length = rest.len();
+        while let Some((at, character)) = characters.next() {
+            match character {
+                '"' if field.is_empty() && !is_text => {
+                    is_text = true;
+                    loop {
+                        match characters.next() {
+                            Some((_, '"')) if characters.peek().is_some_and(|(_, next)| *next == '"') => {
+                                field.push('"');
+                                characters.next();
+                            }
+                            Some((_, '"')) => break,
+                            Some((_, inner)) => {
+                                self.line += usize::from(inner == '\n');
+                                field.push(inner);
+                            }
+                            None => return Err(format!("line {first_line}: a quote is never closed")),
+                        }
+                    }
+                }
+                ',' => {
+                    fields.push((is_text || !field.is_empty()).then(|| std::mem::take(&mut field)));
+                    is_text = false;
+                }
+                '\r' if characters.peek().is_some_and(|(_, next)| *next == '\n') => {}
+                '\n' => {
+                    length = at + 1;
+                    break;
+                }
+                other => field.push(other),
+            }
+        }
+        fields.push((is_text || !field.is_empty()).then_some(field));
+        self.at += length;
+        self.line += 1;
+        Ok(Some(fields))
+    }
+
+    fn json(&mut self) -> Result<Option<Record>, String> {
+        loop {
+            let line = self.line;
+            let Some(text) = self.take_line() else { return Ok(None) };
+            if text.trim().is_empty() {
+                continue;
+            }
+            let object: Map<String, Value> =
+                serde_json::from_str(text).map_err(|error| format!("line {line}: no JSON object: {error}"))?;
+            let named = self.columns.clone();
+            if !named.is_empty() {
+                let cells = named.iter().map(|name| object.get(name.trim_matches('"')).and_then(json_cell)).collect();
+                return Ok(Some(Record { line, columns: named, cells }));
+            }
+            let columns = object.keys().map(|name| quoted_name(name)).collect();
+            return Ok(Some(Record { line, columns, cells: object.values().map(json_cell).collect() }));
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Record>, String> {
+        if self.format == Format::Jsonl {
+            return self.json();
+        }
+        let line = self.line;
+        let Some(cells) = self.fields()? else { return Ok(None) };
+        if cells.len() != self.columns.len() {
+            return Err(format!("line {line}: {} fields, but {} columns", cells.len(), self.columns.len()));
+        }
+        Ok(Some(Record { line, columns: self.columns.clone(), cells }))
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+fn json_cell(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn tab_field(field: &str) -> Option<String> {
+    if field == "\\N" {
+        return None;
+    }
+    let mut out = String::with_capacity(field.len());
+    let mut characters = field.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => match characters.next() {
+                Some('t') => out.push('\t'),
+                Some('n') => out.push('\n'),
+                Some('r') => out.push('\r'),
+                Some(other) => out.push(other),
+                None => out.push('\\'),
+            },
+            other => out.push(other),
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    fn read(text: &str, format: Format) -> Result<Vec<Record>, String> {
+        Records::new(text, format, None)?.collect()
+    }
+
+    #[test]
+    fn csv_tells_null_from_an_empty_text() {
+        let records = read("id,body\r\n1,\n2,\"\"\r\n\"3\",\"a \"\"b\"\",\nc\"\n4,x", Format::Csv).unwrap();
+        let values: Vec<String> = records.iter().map(Record::values).collect();
+        assert_eq!(values, ["('1', NULL)", "('2', '')", "('3', 'a \"b\",\nc')", "('4', 'x')"]);
+        assert_eq!(records.iter().map(|record| record.line).collect::<Vec<_>>(), [2, 3, 4, 6]);
+        assert_eq!(records[0].columns, ["\"id\"", "\"body\""]);
+    }
+
+    #[test]
+    fn tsv_is_read_as_copy_writes_it() {
+        let records = read("a\tb\n1\t\\N\n\t x\\ty\\\\\\n\n", Format::Tsv).unwrap();
+        assert_eq!(records[0].cells, [Some("1".to_owned()), None]);
+        assert_eq!(records[1].cells, [Some(String::new()), Some(" x\ty\\\n".to_owned())]);
+    }
+
+    #[test]
+    fn json_lines_name_their_own_columns() {
+        let records =
+            read("{\"id\":9007199254740993,\"b\":null}\n\n{\"it's\":{\"a\":[1]},\"c\":true}", Format::Jsonl).unwrap();
+        assert_eq!(records[0].values(), "('9007199254740993', NULL)");
+        assert_eq!((records[1].line, records[1].values().as_str()), (3, "('{\"a\":[1]}', 'true')"));
+        assert_eq!(records[1].columns, ["\"it's\"", "\"c\""]);
+        let named = Records::new("{\"b\":1}", Format::Jsonl, Some(vec!["a".into(), "b".into()])).unwrap();
+        assert_eq!(named.collect::<Result<Vec<_>, _>>().unwrap()[0].cells, [None, Some("1".to_owned())]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_its_line() {
+        assert_eq!(read("a,b\n1,2\n3\n", Format::Csv).unwrap_err(), "line 3: 1 fields, but 2 columns");
+        assert_eq!(read("a\n\"x", Format::Csv).unwrap_err(), "line 2: a quote is never closed");
+        assert!(read("[1]", Format::Jsonl).unwrap_err().starts_with("line 1: no JSON object"));
+        assert!(read("", Format::Csv).unwrap_err().contains("empty"));
+    }
+}

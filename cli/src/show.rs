@@ -1,0 +1,166 @@
+//! Showing results as they come: what is drawn as a whole is collected first, everything else is written row by row.
+
+use std::io::{self, Write as _};
+
+use serde_json::{Map, Value};
+
+use crate::answer::{Column, StatementResult};
+use crate::args::Format;
+use crate::command::Expanded;
+use crate::output::{Output, page};
+use crate::progress::Progress;
+use crate::render::{self, Lines};
+use crate::stream::{Ending, Rows};
+use crate::terminal::{Interrupt, Style};
+
+/// How results look.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) format: Format,
+    pub(crate) expanded: Expanded,
+    pub(crate) style: Style,
+    /// What is longer than the terminal goes through a pager.
+    pub(crate) is_paged: bool,
+    /// The table that INSERTs name.
+    pub(crate) table: String,
+}
+
+/// Shows the results of one answer.
+pub(crate) struct Shown<'a> {
+    out: &'a mut Output,
+    look: &'a Look,
+    progress: &'a Progress,
+    interrupt: &'a Interrupt,
+    lines: Lines,
+    /// Of formats that are drawn as a whole.
+    collected: StatementResult,
+    document: Map<String, Value>,
+    /// Rows of the last result.
+    pub(crate) row_count: u64,
+    /// All results were queries'.
+    pub(crate) was_only_read: bool,
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn new(out: &'a mut Output, look: &'a Look, progress: &'a Progress, interrupt: &'a Interrupt) -> Self {
+        Self {
+            out,
+            look,
+            progress,
+            interrupt,
+            lines: Lines::new(look.format, &look.table),
+            collected: StatementResult::default(),
+            document: Map::new(),
+            row_count: 0,
+            was_only_read: true,
+        }
+    }
+
+    /// A whole result.
+    pub(crate) fn result(&mut self, result: &StatementResult) -> io::Result<()> {
+        let schema: Vec<Value> = result.schema.iter().map(Column::to_json).collect();
+        self.begin(&schema, &result.schema)?;
+        for row in result.rows.iter().flatten() {
+            self.row(row.clone())?;
+        }
+        let fields = Map::from_iter([("row_count".to_owned(), Value::from(result.row_count))]);
+        self.end(Ending { is_query: true, row_count: result.row_count, message: None, fields })
+    }
+
+    fn is_by_line(&self) -> bool {
+        match self.look.format {
+            Format::Csv | Format::Tsv | Format::Jsonl | Format::Insert | Format::Markdown => true,
+            Format::Table | Format::Box | Format::Vertical | Format::Json => false,
+        }
+    }
+
+    /// Writes; a progress line would stand in its way on the terminal.
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        if self.out.is_standard() && self.look.style.width.is_some() && !text.is_empty() {
+            self.progress.hide();
+        }
+        self.out.write_all(text.as_bytes())
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        let result = &self.collected;
+        let drawn = |style: Style| match (self.look.format, self.look.expanded) {
+            (Format::Vertical, _) | (_, Expanded::On) => render::expanded(result, style),
+            (_, Expanded::Auto) if render::is_too_wide(result, style) => render::expanded(result, style),
+            (Format::Box, _) => render::boxed(result, style),
+            _ => render::table(result, style),
+        };
+        let style = self.look.style;
+        let text = drawn(style);
+        let is_long = style.height.is_some_and(|height| text.lines().count() >= height);
+        if self.look.is_paged && is_long && self.out.is_standard() {
+            self.progress.hide();
+            self.out.flush()?;
+            // A pager scrolls sideways: nothing is cut for it.
+            if page(&drawn(Style { width: None, ..style }), self.interrupt) {
+                return Ok(());
+            }
+        }
+        self.write(&text)
+    }
+}
+
+impl Rows for Shown<'_> {
+    fn begin(&mut self, schema: &[Value], columns: &[Column]) -> io::Result<()> {
+        self.collected = StatementResult { schema: columns.to_vec(), ..StatementResult::default() };
+        self.document = Map::new();
+        if self.look.format == Format::Json {
+            self.document.insert("status".into(), "success".into());
+            if !schema.is_empty() {
+                self.document.insert("schema".into(), schema.into());
+            }
+        }
+        if self.is_by_line() && !columns.is_empty() {
+            let header = self.lines.header(columns);
+            self.write(&header)?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, row: Vec<Value>) -> io::Result<()> {
+        self.progress.row();
+        if self.is_by_line() {
+            let line = self.lines.row(row);
+            return self.write(&line);
+        }
+        self.collected.rows.get_or_insert_default().push(row);
+        Ok(())
+    }
+
+    fn end(&mut self, ending: Ending) -> io::Result<()> {
+        self.row_count = ending.row_count;
+        self.was_only_read &= ending.is_query;
+        if self.look.format == Format::Json {
+            if ending.is_query {
+                let rows = std::mem::take(&mut self.collected.rows).unwrap_or_default();
+                self.document.insert("rows".into(), rows.into_iter().map(Value::from).collect());
+            }
+            self.document.extend(ending.fields);
+            let text = format!("{}\n", Value::Object(std::mem::take(&mut self.document)));
+            return self.write(&text);
+        }
+        if ending.is_query {
+            return if self.is_by_line() {
+                Ok(())
+            } else {
+                self.collected.rows.get_or_insert_default();
+                self.draw()
+            };
+        }
+        match ending.message {
+            // Rows go to programs: what is no row does not belong among them.
+            Some(message) if self.look.format.is_for_programs() => {
+                self.progress.hide();
+                eprintln!("{message}");
+                Ok(())
+            }
+            Some(message) => self.write(&format!("{message}\n")),
+            None => Ok(()),
+        }
+    }
+}
