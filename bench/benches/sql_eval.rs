@@ -74,6 +74,7 @@ fn grouped() -> QueryPlan {
         data_type: DataType::BigInt,
     };
     QueryPlan {
+        before: Vec::new(),
         from: From::Nothing,
         filter: None,
         aggregate: Some(Aggregate { keys: vec![Expr::Column(1, DataType::BigInt)], calls: vec![call] }),

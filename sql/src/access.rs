@@ -17,7 +17,7 @@ pub fn authorize(bound: &Bound, role: Role, user: &str, catalog: &Catalog) -> Re
         may_act_as(target, role, user, catalog)?;
     }
     match &bound.plan {
-        Plan::Query(query) => may_read(query, role),
+        Plan::Query(query) => may_read(query, role, catalog),
         Plan::Write(write) => may_write(write, role, catalog),
         Plan::Ddl(ddl) => may_define(ddl, role),
         Plan::User(plan) => may_change_user(plan, role, user, catalog),
@@ -99,13 +99,28 @@ fn may_act_as(target: &str, role: Role, user: &str, catalog: &Catalog) -> Result
     ))
 }
 
-/// Who reads a table's rows: one's own always, those of a SHARED table by its access level.
-fn may_read(query: &QueryPlan, role: Role) -> Result<(), Diag> {
-    match &query.from {
-        From::Nothing => Ok(()),
-        From::System(table) => read_system(*table, role),
-        From::Table { table, .. } => read_table(table, role),
-    }
+/// Who reads a table's rows: one's own always, those of a SHARED table by its access level. Every table that the query names
+/// anywhere is asked for.
+fn may_read(query: &QueryPlan, role: Role, catalog: &Catalog) -> Result<(), Diag> {
+    let mut verdict = Ok(());
+    query.each_plan(&mut |part| {
+        if verdict.is_ok() {
+            verdict = match &part.from {
+                From::Nothing | From::Tree(_) => Ok(()),
+                From::Explain(explained) => match &explained.plan {
+                    // What a query reads is asked for as the walk meets it.
+                    Plan::Query(_) => Ok(()),
+                    Plan::Write(write) => may_write(write, role, catalog),
+                    Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
+                        Err(Diag::not_supported("EXPLAIN of this statement"))
+                    }
+                },
+                From::System(table) => read_system(*table, role),
+                From::Table { table, .. } => read_table(table, role),
+            };
+        }
+    });
+    verdict
 }
 
 fn read_system(table: SystemTable, role: Role) -> Result<(), Diag> {

@@ -53,6 +53,8 @@ sqlstates! {
     AMBIGUOUS_COLUMN = b"42702";
     /// ORDER BY or DISTINCT ON names what it may not.
     INVALID_COLUMN_REFERENCE = b"42P10";
+    /// A qualifier that fits several relations.
+    AMBIGUOUS_ALIAS = b"42P09";
     /// One name for two relations of FROM.
     DUPLICATE_ALIAS = b"42712";
     /// A window or its frame contradicts itself, or stands where it cannot.

@@ -14,6 +14,7 @@ pub mod decimal;
 pub mod diag;
 pub mod embedding;
 pub mod eval;
+pub mod execute;
 pub mod expr;
 mod grammar;
 pub mod interval;

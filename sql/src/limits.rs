@@ -36,6 +36,15 @@ pub const MAX_GROUP_NAME_BYTES: usize = 128;
 /// Most parameters of a statement.
 pub const MAX_PARAMETERS: usize = 50;
 
+/// Most values of outer rows, and subqueries that run once, in one statement.
+pub const MAX_SLOTS: u16 = 1_000;
+
+/// Deepest nesting of queries in queries.
+pub const MAX_QUERY_NESTING: usize = 12;
+
+/// Most tables and subqueries in one FROM.
+pub const MAX_RELATIONS: usize = 64;
+
 /// Most columns of a table or of a result.
 pub const MAX_COLUMNS: usize = 1_000;
 

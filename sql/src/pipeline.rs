@@ -9,6 +9,7 @@ mod collect;
 use std::collections::BTreeMap;
 
 use self::collect::Collector;
+pub(crate) use self::collect::compare_keys;
 use crate::aggregate::Accumulator;
 use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};

@@ -5,6 +5,7 @@
 mod access;
 mod ddl;
 mod query;
+mod relation;
 mod write;
 
 use std::sync::Arc;
@@ -13,7 +14,11 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{KeyBounds, TableAccess};
 pub use ddl::{Ddl, IndexSpec, TableChange, TableSpec};
-pub use query::{Aggregate, Distinct, From, OutputColumn, QueryPlan, SortKey, SystemTable};
+pub use query::{Aggregate, Distinct, Explained, From, OutputColumn, QueryPlan, SortKey, SystemTable};
+pub use relation::{
+    FIRST_SLOT, Frame, FrameBound, FrameUnit, Join, JoinKind, Meaning, Once, Relation, SetOperation, SetOperator,
+    Subquery, WindowCall, WindowFunction,
+};
 pub use write::{ConflictAction, ConflictTarget, OnConflict, WriteKind, WritePlan};
 
 use crate::catalog::{CatalogVersion, PayloadMode, Role, Topic};
@@ -39,7 +44,7 @@ pub struct Bound {
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// A read.
-    Query(QueryPlan),
+    Query(Arc<QueryPlan>),
     /// INSERT, UPDATE or DELETE.
     Write(WritePlan),
     /// A change of definitions.

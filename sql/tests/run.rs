@@ -3,14 +3,18 @@
 //! `HIGHWATER_REWRITE=1 cargo test -p highwater-sql --test run` rewrites the files, to be reviewed as a diff.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use highwater_sql::bind::{BindContext, bind};
 use highwater_sql::cast::fit_text;
 use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, ObjectId, Role, Table};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate, is_true};
+use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::key::{encode_key, resolve_access};
 use highwater_sql::parse::parse;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
@@ -19,7 +23,8 @@ use highwater_sql::row::{decode_row, encode_row};
 use highwater_sql::value::{DataType, Row, Value};
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
-const FILES: &[&str] = &["aggregates", "expressions", "keys", "queries", "writes"];
+const FILES: &[&str] =
+    &["aggregates", "expressions", "joins", "keys", "queries", "sets", "subqueries", "windows", "writes"];
 /// 2026-01-02 03:04:05 UTC.
 const NOW: i64 = 1_767_323_045_000_000;
 const LIMITS: PipelineLimits = PipelineLimits { max_rows: 10_000, max_bytes: 16 << 20 };
@@ -30,7 +35,7 @@ struct Database {
     rows: BTreeMap<ObjectId, BTreeMap<Vec<u8>, Vec<u8>>>,
     seq: u64,
     /// How many rows the last query looked at.
-    visited: usize,
+    visited: Cell<usize>,
 }
 
 impl Database {
@@ -38,7 +43,7 @@ impl Database {
         let mut catalog = Catalog::default();
         catalog
             .advance(CatalogVersion(1), &[CatalogDelta::PutNamespace(Namespace { name: "app".into(), created_at: 0 })]);
-        Self { catalog, rows: BTreeMap::new(), seq: 0, visited: 0 }
+        Self { catalog, rows: BTreeMap::new(), seq: 0, visited: Cell::new(0) }
     }
 
     /// What one statement answers, as text.
@@ -73,7 +78,16 @@ impl Database {
 
     /// Keys and rows that the access names, `_seq` not yet among the values.
     fn scan(&self, table: &Table, access: &TableAccess) -> Result<Vec<(Vec<u8>, Row, u64)>, Diag> {
-        let ranges = resolve_access(access, table, &context())?;
+        self.scan_with(table, access, &[])
+    }
+
+    fn scan_with(
+        &self,
+        table: &Table,
+        access: &TableAccess,
+        params: &[Value],
+    ) -> Result<Vec<(Vec<u8>, Row, u64)>, Diag> {
+        let ranges = resolve_access(access, table, &EvalContext::new(NOW, "alice", Role::Dba, params, 7))?;
         assert!(
             ranges.is_sorted()
                 && ranges.windows(2).all(|pair| pair[0].end.as_ref().is_some_and(|end| *end <= pair[1].start))
@@ -84,28 +98,21 @@ impl Database {
             .collect()
     }
 
-    fn query(&mut self, plan: &QueryPlan) -> Result<Vec<Row>, Diag> {
-        let mut pipeline = Pipeline::new(plan, context(), LIMITS)?;
-        let rows = match &plan.from {
-            From::Nothing => vec![Vec::new()],
-            From::System(_) => panic!("this test has no system tables"),
-            From::Table { table, access } => {
-                let found = self.scan(table, access)?;
-                found
-                    .into_iter()
-                    .map(|(_, mut row, seq)| {
-                        row.push(Value::BigInt(i64::try_from(seq).unwrap()));
-                        row
-                    })
-                    .collect()
-            }
-        };
-        self.visited = 0;
-        for row in rows {
+    fn query(&mut self, plan: &Arc<QueryPlan>) -> Result<Vec<Row>, Diag> {
+        self.visited.set(0);
+        let around = Surroundings { now: NOW, user: "alice".into(), role: Role::Dba, seed: 7, limits: LIMITS };
+        finished(Executor::new(self, &around, false).query(plan, Arc::default()))
+    }
+
+    fn table_rows(&self, plan: &QueryPlan, params: &[Value]) -> Result<Vec<Row>, Diag> {
+        let mut pipeline = Pipeline::new(plan, EvalContext::new(NOW, "alice", Role::Dba, params, 7), LIMITS)?;
+        let From::Table { table, access } = &plan.from else { panic!("this test has no system tables") };
+        for (_, mut row, seq) in self.scan_with(table, access, params)? {
+            row.push(Value::BigInt(i64::try_from(seq).unwrap()));
             if pipeline.is_done() {
                 break;
             }
-            self.visited += 1;
+            self.visited.set(self.visited.get() + 1);
             if pipeline.push(&row)? == Flow::Done {
                 break;
             }
@@ -198,6 +205,31 @@ impl Database {
     }
 }
 
+impl Source for Database {
+    type Error = Diag;
+
+    async fn read(&self, plan: &Arc<QueryPlan>, params: &Arc<Vec<Value>>) -> Result<Vec<Row>, Diag> {
+        self.table_rows(plan, params)
+    }
+
+    async fn pause(&self) -> Result<(), Diag> {
+        Ok(())
+    }
+
+    fn micros(&self) -> u64 {
+        0
+    }
+}
+
+/// What a future that never waits gives.
+fn finished<T>(future: impl Future<Output = T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("nothing here waits"),
+    }
+}
+
 fn context() -> EvalContext<'static> {
     EvalContext::new(NOW, "alice", Role::Dba, &[], 7)
 }
@@ -283,11 +315,12 @@ quickcheck! {
         let sql = format!("SELECT a, b FROM t WHERE {}", condition.0);
         let context = BindContext { catalog: &database.catalog, namespace: "app", user: "alice", role: Role::Dba };
         let Ok(bound) = bind(&parse(&sql).unwrap()[0], &context) else { return true };
-        let Plan::Query(mut plan) = bound.plan else { panic!("no query") };
+        let Plan::Query(plan) = bound.plan else { panic!("no query") };
         let ranged = database.query(&plan).map_err(|diag| diag.sqlstate);
+        let mut plan = QueryPlan::clone(&plan);
         let From::Table { access, .. } = &mut plan.from else { panic!("no table") };
         *access = TableAccess::Full;
-        let full = database.query(&plan).map_err(|diag| diag.sqlstate);
+        let full = database.query(&Arc::new(plan)).map_err(|diag| diag.sqlstate);
         // A range may spare an error in a row that it leaves out, never a row.
         full.is_err() || ranged == full
     }
@@ -309,10 +342,10 @@ fn lookups_and_prefixes_visit_only_what_they_name() {
         ("b = 'a'", 36),
     ] {
         database.run(&format!("SELECT a FROM t WHERE {condition}"));
-        assert_eq!(database.visited, visited, "{condition}");
+        assert_eq!(database.visited.get(), visited, "{condition}");
     }
     database.run("SELECT a FROM t LIMIT 3");
-    assert_eq!(database.visited, 3);
+    assert_eq!(database.visited.get(), 3);
 }
 
 #[test]
@@ -323,4 +356,14 @@ fn column_types_survive_storage() {
     assert_eq!(database.run("SELECT * FROM k"), "1 | 1.50 | {\"a\":1} | 2026-01-02 03:04:05 | \\x00ff");
     let table = database.catalog.table("app", "k").unwrap();
     assert_eq!(table.columns[1].data_type, DataType::Decimal { precision: 10, scale: 2 });
+}
+
+/// For comparing with other databases: answers the statements of the file that `HIGHWATER_SCRIPT` names, one per line.
+#[test]
+#[ignore = "a tool: it needs HIGHWATER_SCRIPT"]
+fn a_script_is_answered_line_by_line() {
+    let script = std::fs::read_to_string(std::env::var("HIGHWATER_SCRIPT").unwrap()).unwrap();
+    let mut database = Database::new();
+    let answers: Vec<String> = script.lines().map(|line| format!("{}\n====\n", database.run(line))).collect();
+    std::fs::write(std::env::var("HIGHWATER_ANSWERS").unwrap(), answers.concat()).unwrap();
 }

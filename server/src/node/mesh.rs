@@ -11,7 +11,7 @@ use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_runtime::{CoreId, Monotonic};
 use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Role};
 use highwater_sql::diag::{Diag, SqlState};
-use highwater_sql::plan::{Bound, Plan, QueryPlan, StartPosition};
+use highwater_sql::plan::{QueryPlan, StartPosition};
 use highwater_sql::value::{Micros, Row, Value};
 use highwater_state::command::Command;
 use highwater_state::jobs::Job;
@@ -98,9 +98,9 @@ impl NotApplied {
 pub(crate) struct TableRead {
     /// The group.
     pub(crate) group: u32,
-    /// The statement: a query whose source is a table.
-    pub(crate) bound: Arc<Bound>,
-    /// Parameters, of the inferred types.
+    /// A query whose source is a table.
+    pub(crate) plan: Arc<QueryPlan>,
+    /// Parameters, of the inferred types, and values of outer rows behind them.
     pub(crate) params: Arc<Vec<Value>>,
     /// The effective user.
     pub(crate) user: String,
@@ -116,16 +116,6 @@ pub(crate) struct TableRead {
     pub(crate) part: ReadPart,
     /// When to give up.
     pub(crate) deadline: Monotonic,
-}
-
-impl TableRead {
-    /// The query.
-    pub(crate) fn plan(&self) -> Option<&QueryPlan> {
-        match &self.bound.plan {
-            Plan::Query(plan) => Some(plan),
-            Plan::Write(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => None,
-        }
-    }
 }
 
 /// How much of a query a group runs.

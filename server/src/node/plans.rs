@@ -107,14 +107,15 @@ mod tests {
         let (filter, aggregate, limit, offset) = (None, None, None, None);
         let (having, distinct) = (None, Distinct::No);
         let from = From::Nothing;
-        let plan = QueryPlan { from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
+        let before = Vec::new();
+        let plan = QueryPlan { before, from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
         let (catalog_version, execute_as) = (CatalogVersion(1), None);
         Arc::new(Bound {
             catalog_version,
             execute_as,
             parameters: Vec::new(),
             returning: Vec::new(),
-            plan: Plan::Query(plan),
+            plan: Plan::Query(Arc::new(plan)),
         })
     }
 

@@ -1,13 +1,17 @@
-//! SELECT: on the one group that has the rows, or gathered from several; over system tables; over nothing.
+//! Queries: on the one group that has the rows, or gathered from several; over system tables; over nothing; and, through the
+//! dialect's executor, over several of these at once.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use highwater_runtime::Env;
 use highwater_sql::catalog::{Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
+use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::expr::Expr;
 use highwater_sql::pipeline::{Flow, Pipeline};
-use highwater_sql::plan::{From, OutputColumn, QueryPlan, TableAccess};
+use highwater_sql::plan::{Distinct, From, OutputColumn, QueryPlan, TableAccess};
 use highwater_sql::value::{Row, Value};
 
 use super::Node;
@@ -18,51 +22,114 @@ use super::reads;
 use super::token::ReadToken;
 use super::write::groups_of_access;
 
+/// Values of a statement's parameters, followed by those that its subqueries see of outer rows.
+type Params = Arc<Vec<Value>>;
+
+/// A statement's reads: what the executor asks for tables. Every read is of the effective user's rows.
+struct Reading<'r> {
+    node: &'r Node,
+    run: &'r Run,
+    token: RefCell<&'r mut ReadToken>,
+}
+
+impl Source for Reading<'_> {
+    type Error = Failure;
+
+    async fn read(&self, plan: &Arc<QueryPlan>, params: &Params) -> Result<Vec<Row>, Failure> {
+        self.node.rows(self.run, plan, params, &self.token).await
+    }
+
+    async fn pause(&self) -> Result<(), Failure> {
+        let env = self.node.env();
+        env.yield_if_needed().await;
+        if env.now() >= self.run.errand.deadline {
+            return Err(Diag::new(SqlState::TIMEOUT, "the query did not end before its deadline")
+                .hint("Narrow it with conditions on keys, or ask for less at once.")
+                .into());
+        }
+        Ok(())
+    }
+
+    fn micros(&self) -> u64 {
+        self.node.env().now().micros_since(self.run.began)
+    }
+}
+
 impl Node {
     pub(super) async fn query(
         &self,
         run: &Run,
-        plan: &QueryPlan,
+        plan: &Arc<QueryPlan>,
         token: &mut ReadToken,
     ) -> Result<StatementResult, Failure> {
         let rows = match &plan.from {
-            From::Nothing => self.pipe(run, plan, std::iter::once(Vec::new()))?,
-            From::System(table) => {
-                let source = self.system_rows(*table, run).await?;
-                self.pipe(run, plan, source)?
+            From::Nothing | From::System(_) | From::Table { .. } if plan.before.is_empty() => {
+                self.rows(run, plan, &run.params, &RefCell::new(token)).await?
             }
-            From::Table { table, access } => self.table_rows(run, plan, table, access, token).await?,
+            From::Nothing | From::System(_) | From::Table { .. } | From::Tree(_) | From::Explain(_) => {
+                let around = self.surroundings(run);
+                let source = Reading { node: self, run, token: RefCell::new(token) };
+                Executor::new(&source, &around, false).query(plan, Arc::clone(&run.params)).await?
+            }
         };
         Ok(StatementResult::Rows { schema: schema_of(&plan.projection), rows, as_user: run.user.clone() })
+    }
+
+    /// What the expressions of a statement may know.
+    fn surroundings(&self, run: &Run) -> Surroundings {
+        Surroundings { now: run.now, user: run.user.clone(), role: run.role, seed: 0, limits: self.settings().pipeline }
+    }
+
+    /// The result of a SELECT over one source.
+    async fn rows(
+        &self,
+        run: &Run,
+        plan: &Arc<QueryPlan>,
+        params: &Params,
+        token: &RefCell<&mut ReadToken>,
+    ) -> Result<Vec<Row>, Failure> {
+        match &plan.from {
+            From::Nothing => Ok(self.pipe(run, plan, params, std::iter::once(Vec::new()))?),
+            From::System(table) => {
+                let source = self.system_rows(*table, run).await?;
+                Ok(self.pipe(run, plan, params, source)?)
+            }
+            From::Table { table, access } => self.table_rows(run, plan, params, table, access, token).await,
+            From::Tree(_) | From::Explain(_) => {
+                Err(Diag::new(SqlState::INTERNAL, "a tree of relations was read as one table").into())
+            }
+        }
     }
 
     async fn table_rows(
         &self,
         run: &Run,
-        plan: &QueryPlan,
+        plan: &Arc<QueryPlan>,
+        params: &Params,
         table: &Table,
         access: &TableAccess,
-        token: &mut ReadToken,
+        token: &RefCell<&mut ReadToken>,
     ) -> Result<Vec<Row>, Failure> {
         let groups = match table.kind {
             TableKind::User | TableKind::Stream => vec![self.layout().user_group(&run.user)],
             TableKind::Shared if table.partition_columns == 0 => vec![self.layout().table_group(table.id)],
             TableKind::Shared => {
-                let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+                let context = EvalContext::new(run.now, &run.user, run.role, params, 0);
                 groups_of_access(self.layout(), table, access, &context)?
                     .unwrap_or_else(|| self.layout().shared_groups().collect())
             }
         };
+        let mark = |group| token.borrow().mark(group);
         if let [group] = groups.as_slice() {
-            let found = self.read_group(run, *group, ReadPart::Whole, token.mark(*group)).await?;
-            token.saw(*group, found.index);
+            let found = self.read_group(run, plan, params, *group, ReadPart::Whole, mark(*group)).await?;
+            token.borrow_mut().saw(*group, found.index);
             return Ok(found.rows);
         }
-        let part = ReadPart::Filtered { enough: enough(run, plan)? };
+        let part = ReadPart::Filtered { enough: enough(run, plan, params)? };
         let mut gathered = Vec::new();
         for group in groups {
-            let found = self.read_group(run, group, part, token.mark(group)).await?;
-            token.saw(group, found.index);
+            let found = self.read_group(run, plan, params, group, part, mark(group)).await?;
+            token.borrow_mut().saw(group, found.index);
             gathered.extend(found.rows);
             if gathered.len() > self.settings().pipeline.max_rows {
                 return Err(Diag::new(SqlState::PROGRAM_LIMIT, "the query gathers too many rows from its shards")
@@ -71,15 +138,23 @@ impl Node {
             }
         }
         // The groups have filtered; the rest is done here, over all of them.
-        let rest = QueryPlan { filter: None, ..plan.clone() };
-        Ok(self.pipe(run, &rest, gathered)?)
+        let rest = QueryPlan { filter: None, ..QueryPlan::clone(plan) };
+        Ok(self.pipe(run, &rest, params, gathered)?)
     }
 
-    async fn read_group(&self, run: &Run, group: u32, part: ReadPart, at_least: u64) -> Result<TableRows, Failure> {
+    async fn read_group(
+        &self,
+        run: &Run,
+        plan: &Arc<QueryPlan>,
+        params: &Params,
+        group: u32,
+        part: ReadPart,
+        at_least: u64,
+    ) -> Result<TableRows, Failure> {
         let read = TableRead {
             group,
-            bound: Arc::clone(&run.bound),
-            params: Arc::clone(&run.params),
+            plan: Arc::clone(plan),
+            params: Arc::clone(params),
             user: run.user.clone(),
             role: run.role,
             now: run.now,
@@ -101,8 +176,14 @@ impl Node {
     }
 
     /// Runs the query's operators over rows that are here.
-    fn pipe(&self, run: &Run, plan: &QueryPlan, rows: impl IntoIterator<Item = Row>) -> Result<Vec<Row>, Diag> {
-        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+    fn pipe(
+        &self,
+        run: &Run,
+        plan: &QueryPlan,
+        params: &Params,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Result<Vec<Row>, Diag> {
+        let context = EvalContext::new(run.now, &run.user, run.role, params, 0);
         let mut pipeline = Pipeline::new(plan, context, self.settings().pipeline)?;
         for row in rows {
             if matches!(pipeline.push(&row)?, Flow::Done) {
@@ -125,12 +206,12 @@ pub(super) fn schema_of(columns: &[OutputColumn]) -> Vec<ResultColumn> {
     columns.iter().map(shown).collect()
 }
 
-/// How many filtered rows of a group are enough, when neither order nor aggregates need all.
-fn enough(run: &Run, plan: &QueryPlan) -> Result<Option<u64>, Diag> {
-    if plan.aggregate.is_some() || !plan.order_by.is_empty() {
+/// How many filtered rows of a group are enough, when neither order nor aggregates nor DISTINCT need all.
+fn enough(run: &Run, plan: &QueryPlan, params: &Params) -> Result<Option<u64>, Diag> {
+    if plan.aggregate.is_some() || !plan.order_by.is_empty() || plan.distinct != Distinct::No {
         return Ok(None);
     }
-    let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+    let context = EvalContext::new(run.now, &run.user, run.role, params, 0);
     let Some(limit) = plan.limit.as_ref().map(|expr| row_count(expr, &context)).transpose()?.flatten() else {
         return Ok(None);
     };

@@ -169,7 +169,8 @@ pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, Re
             .hint("The data was restored from an older state; read again without the token.");
         return Err(ReadRefusal::Failed(diag));
     }
-    let Some((plan, From::Table { table, access })) = read.plan().map(|plan| (plan, &plan.from)) else {
+    let plan = read.plan.as_ref();
+    let From::Table { table, access } = &plan.from else {
         return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
     };
     // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
@@ -235,7 +236,7 @@ impl Sink {
         match self {
             Self::Whole(pipeline) => Ok(matches!(pipeline.push(&row)?, Flow::Done)),
             Self::Filtered { rows, bytes, enough, limits } => {
-                if let Some(filter) = read.plan().and_then(|plan| plan.filter.as_ref())
+                if let Some(filter) = &read.plan.filter
                     && !eval::is_true(filter, &row, context)?
                 {
                     return Ok(false);

@@ -26,6 +26,11 @@ use crate::value::{DataType, Value};
 /// Positions from here on stand for results of aggregates until the query's rows are laid out.
 pub(super) const AGGREGATE_BASE: u32 = 1 << 24;
 
+/// Positions from here on stand for the values of subqueries that look at the row, until those are laid out.
+pub(super) const SUBQUERY_BASE: u32 = 1 << 25;
+/// Positions from here on stand for the values of window functions, likewise.
+pub(super) const WINDOW_BASE: u32 = 1 << 26;
+
 /// A bound expression with what is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct Typed {
@@ -62,6 +67,7 @@ fn join(left: Option<Span>, right: Option<Span>) -> Option<Span> {
 pub(super) enum Clause {
     Select,
     Where,
+    On,
     GroupBy,
     Having,
     OrderBy,
@@ -81,6 +87,7 @@ impl Clause {
         match self {
             Self::Select => "the SELECT list",
             Self::Where => "WHERE",
+            Self::On => "JOIN ... ON",
             Self::GroupBy => "GROUP BY",
             Self::Having => "HAVING",
             Self::OrderBy => "ORDER BY",
@@ -105,6 +112,7 @@ pub(super) struct Binder<'a, 'b> {
     /// The query's aggregates so far.
     pub(super) aggregates: &'b mut Vec<AggregateCall>,
     pub(super) inside_aggregate: bool,
+    pub(super) inside_window: bool,
     nesting: usize,
 }
 
@@ -115,7 +123,18 @@ impl<'a, 'b> Binder<'a, 'b> {
         clause: Clause,
         aggregates: &'b mut Vec<AggregateCall>,
     ) -> Self {
-        Self { scope, params, clause, aggregates, inside_aggregate: false, nesting: 0 }
+        Self { scope, params, clause, aggregates, inside_aggregate: false, inside_window: false, nesting: 0 }
+    }
+
+    /// How an error calls the place of the expression.
+    pub(super) fn place(&self) -> &'static str {
+        if self.inside_aggregate {
+            "an aggregate"
+        } else if self.inside_window {
+            "another window function"
+        } else {
+            self.clause.name()
+        }
     }
 
     /// The expression, its type still open where nothing decides it.
@@ -236,6 +255,15 @@ impl<'a, 'b> Binder<'a, 'b> {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())
             }
             ast::Expr::TypedString(typed) => self.typed_string(typed),
+            ast::Expr::Subquery(query) => self.scalar_subquery(query),
+            ast::Expr::Exists { subquery, negated } => self.exists(subquery, *negated),
+            ast::Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
+            ast::Expr::AnyOp { left, compare_op, right, .. } if let ast::Expr::Subquery(query) = right.as_ref() => {
+                self.quantified(left, compare_op, query, false)
+            }
+            ast::Expr::AllOp { left, compare_op, right } if let ast::Expr::Subquery(query) = right.as_ref() => {
+                self.quantified(left, compare_op, query, true)
+            }
             ast::Expr::Extract { .. }
             | ast::Expr::Ceil { .. }
             | ast::Expr::Floor { .. }
@@ -252,10 +280,9 @@ impl<'a, 'b> Binder<'a, 'b> {
         if ident.quote_style.is_none() && name.value == "current_role" {
             return super::function::resolved(self, "current_role", Vec::new(), Some(name.span));
         }
-        match self.scope.find(&name.value) {
-            Some((index, data_type)) => {
-                Ok(Typed::leaf(Expr::Column(index, data_type), Some(data_type), Some(name.span)))
-            }
+        let params = &mut *self.params;
+        match self.scope.resolve(&name, &mut || params.slot())? {
+            Some((expr, data_type)) => Ok(Typed::leaf(expr, Some(data_type), Some(name.span))),
             None if ident.quote_style.is_none() && name.value == "default" => Err(Diag::new(
                 SqlState::SYNTAX_ERROR,
                 format!("DEFAULT cannot stand in {} like this", self.clause.name()),
@@ -269,7 +296,7 @@ impl<'a, 'b> Binder<'a, 'b> {
                     .at(name.span))
             }
             None => {
-                let diag = self.scope.column(&name).err().unwrap_or_else(too_deep);
+                let diag = self.scope.unknown_column(&name.value, name.span);
                 Err(match ident.quote_style {
                     Some('"') if diag.suggestions.is_empty() => {
                         diag.hint("Double quotes are for names; texts stand in single quotes.")
@@ -290,13 +317,14 @@ impl<'a, 'b> Binder<'a, 'b> {
             }
             _ => return Err(Diag::new(SqlState::SYNTAX_ERROR, "a column's name has more than three parts")),
         };
-        let (index, data_type) = match self.scope.excluded(&qualifier, column) {
-            Some(found) => found?,
-            None if self.scope.is_qualified_by(&qualifier) => self.scope.column(column)?,
-            None => return Err(self.scope.unknown_qualifier(&qualifier)),
+        let excluded = self.scope.excluded(&qualifier, column);
+        let params = &mut *self.params;
+        let (expr, data_type) = match excluded {
+            Some(found) => found.map(|(index, data_type)| (Expr::Column(index, data_type), data_type))?,
+            None => self.scope.resolve_qualified(&qualifier, column, &mut || params.slot())?,
         };
         let span = Span { start: qualifier.span().start, end: column.span.end };
-        Ok(Typed::leaf(Expr::Column(index, data_type), Some(data_type), Some(span)))
+        Ok(Typed::leaf(expr, Some(data_type), Some(span)))
     }
 
     #[inline(never)]
@@ -341,7 +369,7 @@ impl<'a, 'b> Binder<'a, 'b> {
     }
 
     /// Alternatives in one type.
-    fn in_common(&mut self, open: Vec<Typed>, what: &str) -> Result<(Vec<Typed>, DataType), Diag> {
+    pub(super) fn in_common(&mut self, open: Vec<Typed>, what: &str) -> Result<(Vec<Typed>, DataType), Diag> {
         let mut wanted: Option<DataType> = None;
         for one in &open {
             let Some(data_type) = one.data_type else { continue };

@@ -27,7 +27,6 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
         return Err(Diag::not_supported("a function's name with a namespace").at(namespace.span));
     }
     for (present, what) in [
-        (function.over.is_some(), "a window function (OVER)"),
         (!function.within_group.is_empty(), "WITHIN GROUP"),
         (function.null_treatment.is_some(), "IGNORE NULLS and RESPECT NULLS"),
         (!matches!(function.parameters, FunctionArguments::None), "a function with two argument lists"),
@@ -51,8 +50,18 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
         };
         return Err(at(Diag::not_supported(what), span));
     }
+    if super::query::window::is_window_function(name) {
+        return super::query::window::call(binder, name, function, list, span);
+    }
     if eval::aggregate_names().any(|known| known == name) {
+        if function.over.is_some() {
+            return super::query::window::call(binder, name, function, list, span);
+        }
         return aggregate(binder, name, function, list, span);
+    }
+    if function.over.is_some() {
+        let diag = Diag::new(SqlState::UNDEFINED_FUNCTION, format!("{name} is no window function"));
+        return Err(at(super::suggest::with_nearest(diag, name, super::query::window::names()), span));
     }
     if let Some(list) = list
         && list.duplicate_treatment.is_some()
@@ -123,6 +132,10 @@ fn aggregate(
     let bound = aggregate_call(binder, name, function, list, span);
     binder.inside_aggregate = false;
     let (call, depth) = bound?;
+    if looks_outside_only(&call) {
+        let diag = Diag::not_supported("an aggregate over columns of an outer query alone");
+        return Err(at(diag.hint("Aggregate in the outer query, and look at its column here."), span));
+    }
     let data_type = call.data_type;
     let index = match binder.aggregates.iter().position(|known| *known == call) {
         Some(index) => index,
@@ -133,6 +146,19 @@ fn aggregate(
     };
     let column = u32::try_from(index).unwrap_or(u32::MAX - AGGREGATE_BASE).saturating_add(AGGREGATE_BASE);
     made(Expr::Column(column, data_type), Some(data_type), depth, span)
+}
+
+/// Whether an aggregate looks at an outer query and not at its own: SQL then means the outer query's rows.
+fn looks_outside_only(call: &AggregateCall) -> bool {
+    let (mut own, mut outer) = (false, false);
+    for arg in &call.args {
+        arg.visit(&mut |part| match part {
+            Expr::Column(..) => own = true,
+            Expr::Param(index, _) => outer |= *index >= crate::plan::FIRST_SLOT,
+            _ => {}
+        });
+    }
+    outer && !own
 }
 
 /// An aggregate's call over the row that its arguments see, and the depth of the deepest of them.

@@ -23,6 +23,8 @@ mod types;
 mod user;
 mod write;
 
+use std::sync::Arc;
+
 use crate::catalog::{Catalog, Role};
 use crate::diag::{Diag, Span, SqlState};
 use crate::parse::Statement;
@@ -63,7 +65,7 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
         Plan::Write(write.plan)
     };
     let plan = match stmt {
-        Stmt::Query(query) => Plan::Query(query::bind(query, context, &mut params)?),
+        Stmt::Query(query) => Plan::Query(Arc::new(query::bind(query, context, &mut params)?)),
         Stmt::Insert(insert) => written(write::insert(insert, context, &mut params)?),
         Stmt::Update(update) => written(write::update(update, context, &mut params)?),
         Stmt::Delete(delete) => written(write::delete(delete, context, &mut params)?),
@@ -127,19 +129,28 @@ fn known_user(user: &Name, context: &BindContext<'_>) -> Result<(), Diag> {
 fn owned_rows_only(plan: &Plan, context: &BindContext<'_>) -> Result<(), Diag> {
     use crate::catalog::TableKind;
     use crate::plan::From;
-    let kind = match plan {
-        Plan::Query(query) => match &query.from {
-            From::Nothing => None,
-            From::Table { table, .. } => Some(table.kind),
-            From::System(_) => return Err(Diag::not_supported("EXECUTE AS on a system table")),
-        },
-        Plan::Write(write) => context.catalog.tables.get(&write.table).map(|table| table.kind),
-        Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => None,
+    let shared = || {
+        Diag::not_supported("EXECUTE AS on a SHARED table")
+            .hint("A SHARED table has the same rows for everyone: leave EXECUTE AS away.")
     };
-    match kind {
-        None | Some(TableKind::User | TableKind::Stream) => Ok(()),
-        Some(TableKind::Shared) => Err(Diag::not_supported("EXECUTE AS on a SHARED table")
-            .hint("A SHARED table has the same rows for everyone: leave EXECUTE AS away.")),
+    match plan {
+        Plan::Query(query) => {
+            let mut refusal = None;
+            query.each_plan(&mut |part| {
+                let found = match &part.from {
+                    From::Table { table, .. } if table.kind == TableKind::Shared => Some(shared()),
+                    From::System(_) => Some(Diag::not_supported("EXECUTE AS on a system table")),
+                    From::Nothing | From::Table { .. } | From::Tree(_) | From::Explain(_) => None,
+                };
+                refusal = refusal.take().or(found);
+            });
+            refusal.map_or(Ok(()), Err)
+        }
+        Plan::Write(write) => match context.catalog.tables.get(&write.table).map(|table| table.kind) {
+            Some(TableKind::Shared) => Err(shared()),
+            None | Some(TableKind::User | TableKind::Stream) => Ok(()),
+        },
+        Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => Ok(()),
     }
 }
 

@@ -26,20 +26,42 @@ pub enum ParamValue {
 pub(super) struct Params {
     seen: Vec<Option<DataType>>,
     allowed: bool,
+    /// Values of enclosing queries that subqueries see.
+    slots: u16,
+    /// Relations of the statement that are known by a number.
+    numbers: u32,
 }
 
 impl Params {
     pub(super) fn allowed() -> Self {
-        Self { seen: Vec::new(), allowed: true }
+        Self { seen: Vec::new(), allowed: true, slots: 0, numbers: 0 }
     }
 
     /// Definitions are stored: a parameter in them would mean nothing later.
     pub(super) fn forbidden() -> Self {
-        Self { seen: Vec::new(), allowed: false }
+        Self { seen: Vec::new(), allowed: false, slots: 0, numbers: 0 }
     }
 
     pub(super) fn known(types: Vec<DataType>) -> Self {
-        Self { seen: types.into_iter().map(Some).collect(), allowed: true }
+        Self { seen: types.into_iter().map(Some).collect(), allowed: true, slots: 0, numbers: 0 }
+    }
+
+    /// A parameter of the statement's own making, behind those that a client gives.
+    pub(super) fn slot(&mut self) -> Result<u16, Diag> {
+        if self.slots >= limits::MAX_SLOTS {
+            return Err(Diag::new(
+                SqlState::PROGRAM_LIMIT,
+                format!("the subqueries of a statement look at more than {} outer values", limits::MAX_SLOTS),
+            ));
+        }
+        self.slots += 1;
+        Ok(crate::plan::FIRST_SLOT + (self.slots - 1))
+    }
+
+    /// A number that no other relation of the statement has.
+    pub(super) fn number(&mut self) -> u32 {
+        self.numbers += 1;
+        self.numbers
     }
 
     /// `$n`: its position from 0, and its type if it is known already.

@@ -1,24 +1,34 @@
-//! SELECT over at most one table.
+//! Queries: WITH, set operations, VALUES, ORDER BY and LIMIT around them. A SELECT itself is in `select`.
 
-use sqlparser::ast::{
-    self, GroupByExpr, LimitClause, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned, TableFactor,
-};
+pub(super) mod from;
+mod grouped;
+mod items;
+mod select;
+mod subquery;
+pub(super) mod tree;
+pub(super) mod window;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sqlparser::ast::{self, LimitClause, SetExpr, SetQuantifier, Spanned, TableFactor};
 
 use super::BindContext;
-use super::bounds;
-use super::expr::{AGGREGATE_BASE, Binder, Clause, Typed};
-use super::names::{Relation, name_of, object_of, relation};
+use super::expr::{Binder, Clause, Typed};
+use super::names::{Relation as Named, name_of, object_of, relation};
 use super::params::Params;
-use super::scope::{Scope, Source, Visible};
-use crate::cast::Coercion;
+use super::scope::{Cte, Env, Outer, Scope, Visible};
+use crate::cast::{self, Coercion};
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
-use crate::expr::{AggregateCall, AggregateFunction, Expr};
+use crate::expr::Expr;
 use crate::lexer::char_span;
-use crate::limits;
-use crate::plan::{Aggregate, Distinct, From, OutputColumn, QueryPlan, SortKey};
-use crate::suggest;
+use crate::plan::{From, OutputColumn, QueryPlan, Relation, SetOperation, SetOperator, SortKey};
 use crate::value::{DataType, Value};
+
+use self::items::{Item, sort_keys};
+pub(super) use self::items::{no_options, shown_name};
+use self::tree::{passed, plain};
 
 /// `what` is not supported, at this place of sqlparser's.
 pub(super) fn refuse_at(what: &str, span: sqlparser::tokenizer::Span) -> Diag {
@@ -29,66 +39,6 @@ pub(super) fn refuse_at(what: &str, span: sqlparser::tokenizer::Span) -> Diag {
     }
 }
 
-/// One item of the SELECT list before the rows of the query are laid out.
-struct Item {
-    name: String,
-    /// The name was given by AS.
-    alias: bool,
-    value: Typed,
-    /// The column of the source that it is, unchanged.
-    source: Option<Visible>,
-}
-
-/// A SELECT's plan.
-pub(super) fn bind(query: &ast::Query, context: &BindContext<'_>, params: &mut Params) -> Result<QueryPlan, Diag> {
-    let select = plain_select(query)?;
-    let scope = from(select, context)?;
-    let mut calls = Vec::new();
-    let filter = match &select.selection {
-        Some(condition) => {
-            Some(eval::fold(Binder::new(&scope, params, Clause::Where, &mut calls).condition(condition)?))
-        }
-        None => None,
-    };
-    let mut items = select_list(select, &scope, params, &mut calls)?;
-    let keys = group_by(&select.group_by, &items, &scope, params)?;
-    let mut having = match &select.having {
-        Some(condition) => Some(Binder::new(&scope, params, Clause::Having, &mut calls).condition(condition)?),
-        None => None,
-    };
-    let mut order = order_by(query, &items, &scope, params, &mut calls)?;
-    let distinct = distinct(select, &items, &mut order, &scope, params, &mut calls)?;
-    let (limit, offset) = limit(query, params)?;
-    let aggregate = if keys.is_empty() && calls.is_empty() && having.is_none() {
-        None
-    } else {
-        let rows = Grouped { keys: &keys, scope: &scope };
-        for item in &mut items {
-            item.value.expr = rows.over_groups(&item.value.expr).map_err(|diag| placed(diag, item.value.span))?;
-        }
-        for (key, span) in &mut order {
-            key.expr = rows.over_groups(&key.expr).map_err(|diag| placed(diag, *span))?;
-        }
-        if let (Some(condition), Some(written)) = (&mut having, &select.having) {
-            *condition = eval::fold(
-                rows.over_groups(condition).map_err(|diag| placed(diag, char_span(Spanned::span(written))))?,
-            );
-        }
-        let keys = keys.into_iter().map(eval::fold).collect();
-        Some(Aggregate { keys, calls })
-    };
-    let source = match &scope.source {
-        Source::Table(table) => {
-            From::Table { table: std::sync::Arc::clone(table), access: bounds::access(table, filter.as_ref()) }
-        }
-        Source::System(table) => From::System(*table),
-        Source::Nothing | Source::Draft => From::Nothing,
-    };
-    let projection = items.into_iter().map(|item| output(item, &scope, aggregate.as_ref())).collect();
-    let order_by = order.into_iter().map(|(key, _)| SortKey { expr: eval::fold(key.expr), ..key }).collect();
-    Ok(QueryPlan { from: source, filter, aggregate, having, projection, distinct, order_by, limit, offset })
-}
-
 fn placed(diag: Diag, span: Option<Span>) -> Diag {
     match span {
         Some(span) => diag.at(span),
@@ -96,11 +46,47 @@ fn placed(diag: Diag, span: Option<Span>) -> Diag {
     }
 }
 
-/// The one SELECT of a query; everything else that a query can be is refused by name.
-fn plain_select(query: &ast::Query) -> Result<&ast::Select, Diag> {
+/// Where a query begins. The place of all of it is found by a walk as deep as the query.
+pub(super) fn start_of(query: &ast::Query) -> Option<Span> {
+    match (&query.with, query.body.as_ref()) {
+        (Some(with), _) => char_span(with.with_token.0.span),
+        (None, SetExpr::Select(select)) => char_span(select.select_token.0.span),
+        (None, _) => None,
+    }
+}
+
+/// A bound query.
+pub(super) struct Output {
+    pub(super) plan: QueryPlan,
+    /// Columns whose type nothing has decided: literals, NULL and parameters, TEXT unless something around them wants another type.
+    open: Vec<bool>,
+    /// It is the rows of a relation, passed on as they are.
+    is_bare: bool,
+}
+
+impl Output {
+    fn into_relation(self) -> Relation {
+        match self.plan {
+            QueryPlan { from: From::Tree(relation), before, .. } if self.is_bare && before.is_empty() => *relation,
+            plan => Relation::Block(Arc::new(plan)),
+        }
+    }
+}
+
+/// A statement's query.
+pub(super) fn bind(query: &ast::Query, context: &BindContext<'_>, params: &mut Params) -> Result<QueryPlan, Diag> {
+    let env = Env { context: *context, ctes: Rc::default(), depth: 0 };
+    query_of(query, &env, None, params).map(|output| output.plan)
+}
+
+/// A query, at the top or inside another.
+pub(super) fn query_of<'a>(
+    query: &'a ast::Query,
+    env: &Env<'a>,
+    outer: Option<&'a Outer<'a>>,
+    params: &mut Params,
+) -> Result<Output, Diag> {
     for (present, what) in [
-        (query.with.is_some(), "WITH (a common table expression)"),
-        (query.fetch.is_some(), "FETCH FIRST"),
         (!query.locks.is_empty(), "FOR UPDATE or FOR SHARE"),
         (query.for_clause.is_some(), "FOR"),
         (query.settings.is_some(), "SETTINGS"),
@@ -111,46 +97,284 @@ fn plain_select(query: &ast::Query) -> Result<&ast::Select, Diag> {
             return Err(refuse_at(what, query.span()));
         }
     }
-    let select = match query.body.as_ref() {
-        SetExpr::Select(select) => select,
-        SetExpr::SetOperation { op, .. } => return Err(refuse_at(&op.to_string(), query.span())),
-        SetExpr::Query(_) => return Err(refuse_at("a query in parentheses", query.span())),
-        SetExpr::Values(_) => return Err(refuse_at("VALUES as a query", query.span())),
-        SetExpr::Table(_) => return Err(refuse_at("TABLE as a query", query.span())),
-        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-            return Err(refuse_at("a change inside a query", query.span()));
+    let with_ctes;
+    let env = match &query.with {
+        None => env,
+        Some(with) => {
+            with_ctes = ctes(with, env, outer, params)?;
+            &with_ctes
         }
     };
-    let place = select.select_token.0.span;
-    for (present, what) in [
-        (select.select_modifiers.is_some(), "a modifier of SELECT"),
-        (select.top.is_some(), "TOP"),
-        (select.exclude.is_some(), "EXCLUDE"),
-        (select.into.is_some(), "SELECT INTO"),
-        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
-        (select.prewhere.is_some(), "PREWHERE"),
-        (!select.connect_by.is_empty(), "CONNECT BY"),
-        (!select.cluster_by.is_empty(), "CLUSTER BY"),
-        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
-        (!select.sort_by.is_empty(), "SORT BY"),
-        (!select.named_window.is_empty(), "WINDOW"),
-        (select.qualify.is_some(), "QUALIFY"),
-        (select.value_table_mode.is_some(), "SELECT AS"),
-        (select.flavor != ast::SelectFlavor::Standard, "FROM before SELECT"),
-    ] {
-        if present {
-            return Err(refuse_at(what, place));
-        }
+    if let SetExpr::Select(select) = query.body.as_ref() {
+        return select::bind(select, Some(query), env, outer, params);
     }
-    Ok(select)
+    let output = body(&query.body, env, outer, params)?;
+    let (limit, offset) = limit(query, params)?;
+    if query.order_by.is_none() && limit.is_none() && offset.is_none() {
+        return Ok(output);
+    }
+    let Output { open, .. } = &output;
+    let (open, columns) = (open.clone(), output.plan.projection.clone());
+    let items: Vec<Item> = columns
+        .iter()
+        .zip(0_u32..)
+        .map(|(column, at)| {
+            let value = Typed::leaf(Expr::Column(at, column.data_type), Some(column.data_type), None);
+            Item { name: column.name.clone(), alias: true, value, source: None, open: false }
+        })
+        .collect();
+    let order_by = sort_by_output(query, &items)?;
+    let projection =
+        items.into_iter().zip(columns).map(|(item, column)| OutputColumn { expr: item.value.expr, ..column }).collect();
+    let from = From::Tree(Box::new(output.into_relation()));
+    let plan = QueryPlan { order_by, limit, offset, ..plain(from, None, projection) };
+    Ok(Output { plan, open, is_bare: false })
 }
 
-fn from<'a>(select: &ast::Select, context: &BindContext<'a>) -> Result<Scope<'a>, Diag> {
-    match select.from.as_slice() {
-        [] => Ok(Scope::nothing()),
-        [one] => one_table(one, context, true),
-        [_, second, ..] => Err(refuse_at("a join (more than one table in FROM)", second.span())),
+/// ORDER BY of what is not one SELECT: output columns only.
+fn sort_by_output(query: &ast::Query, items: &[Item]) -> Result<Vec<SortKey>, Diag> {
+    let keys = sort_keys(query)?;
+    let mut order_by = Vec::with_capacity(keys.len());
+    for (expr, descending, nulls_first) in keys {
+        let found = match (items::position(expr), expr) {
+            (Some((number, span)), _) => Some(items::by_position(number, items, "ORDER BY", span)?),
+            (None, ast::Expr::Identifier(ident)) => {
+                let name = name_of(ident)?;
+                let found = items.iter().find(|item| item.name == name.value);
+                if found.is_none() {
+                    let diag = Diag::new(
+                        SqlState::UNDEFINED_COLUMN,
+                        format!("column \"{}\" is not in the result", name.value),
+                    )
+                    .at(name.span);
+                    let known = items.iter().map(|item| item.name.as_str());
+                    return Err(crate::suggest::with_nearest(diag, &name.value, known));
+                }
+                found
+            }
+            _ => None,
+        };
+        let Some(item) = found else {
+            return Err(refuse_at("ORDER BY with an expression behind a set operation", expr.span())
+                .hint("Name an output column, or select from the whole in FROM."));
+        };
+        items::ordered(&item.value, "ORDER BY")?;
+        order_by.push(SortKey { expr: item.value.expr.clone(), descending, nulls_first });
     }
+    Ok(order_by)
+}
+
+/// WITH: what it names is in sight of what stands behind it.
+fn ctes<'a>(
+    with: &'a ast::With,
+    env: &Env<'a>,
+    outer: Option<&'a Outer<'a>>,
+    params: &mut Params,
+) -> Result<Env<'a>, Diag> {
+    if with.recursive {
+        return Err(refuse_at("WITH RECURSIVE", with.with_token.0.span));
+    }
+    let mut env = from::deeper(env, char_span(with.with_token.0.span))?;
+    let mut own: Vec<String> = Vec::new();
+    for cte in &with.cte_tables {
+        let name = name_of(&cte.alias.name)?;
+        if cte.from.is_some() || cte.alias.at.is_some() {
+            return Err(refuse_at("this form of WITH", cte.alias.name.span));
+        }
+        if own.contains(&name.value) {
+            return Err(
+                Diag::new(SqlState::DUPLICATE_ALIAS, format!("\"{}\" stands twice in WITH", name.value)).at(name.span)
+            );
+        }
+        let plan = query_of(&cte.query, &env, outer, params)?.plan;
+        let mut columns = visible(&plan.projection);
+        from::rename_columns(&mut columns, &cte.alias.columns, &cte.alias.name)?;
+        let id = outer.is_none().then(|| params.number());
+        own.push(name.value.clone());
+        Rc::make_mut(&mut env.ctes).push(Cte { name: name.value, columns, plan: Arc::new(plan), id });
+    }
+    Ok(env)
+}
+
+/// The columns of a result, as FROM sees them.
+pub(super) fn visible(projection: &[OutputColumn]) -> Vec<Visible> {
+    projection
+        .iter()
+        .map(|column| Visible {
+            name: column.name.clone(),
+            data_type: column.data_type,
+            not_null: column.not_null,
+            primary_key: false,
+        })
+        .collect()
+}
+
+/// A query without its ORDER BY and LIMIT.
+fn body<'a>(
+    body: &'a SetExpr,
+    env: &Env<'a>,
+    outer: Option<&'a Outer<'a>>,
+    params: &mut Params,
+) -> Result<Output, Diag> {
+    match body {
+        SetExpr::Select(select) => select::bind(select, None, env, outer, params),
+        SetExpr::Query(query) => query_of(query, &from::deeper(env, start_of(query))?, outer, params),
+        SetExpr::Values(values) => self::values(values, body.span(), env, outer, params),
+        SetExpr::SetOperation { .. } => {
+            // The left sides of a chain are walked, not recursed into.
+            let mut steps = Vec::new();
+            let mut first = body;
+            while let SetExpr::SetOperation { op, set_quantifier, left, right } = first {
+                steps.push((*op, *set_quantifier, right.as_ref()));
+                first = left;
+            }
+            let mut all = self::body(first, env, outer, params)?;
+            while let Some((op, quantifier, right)) = steps.pop() {
+                let bound = self::body(right, env, outer, params)?;
+                all = set_operation(op, quantifier, all, bound, &|| right.span(), params)?;
+            }
+            Ok(all)
+        }
+        SetExpr::Table(_) => Err(refuse_at("TABLE as a query", body.span()).hint("Write SELECT * FROM.")),
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+            Err(refuse_at("a change inside a query", body.span()))
+        }
+    }
+}
+
+/// VALUES: columns `column1`, `column2` ..., each in the type that its values have in common.
+fn values<'a>(
+    values: &'a ast::Values,
+    place: sqlparser::tokenizer::Span,
+    env: &Env<'a>,
+    outer: Option<&'a Outer<'a>>,
+    params: &mut Params,
+) -> Result<Output, Diag> {
+    if values.explicit_row || values.value_keyword {
+        return Err(refuse_at("ROW or VALUE in VALUES", place));
+    }
+    let scope = Scope { env: Some(env.clone()), outer, ..Scope::nothing() };
+    let mut none = Vec::new();
+    let mut binder = Binder::new(&scope, params, Clause::Values, &mut none);
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    let mut columns: Vec<Vec<Typed>> = (0..width).map(|_| Vec::with_capacity(values.rows.len())).collect();
+    for row in &values.rows {
+        if row.content.len() != width {
+            let span = row.content.first().and_then(|expr| char_span(expr.span())).or(char_span(place));
+            let diag = Diag::new(
+                SqlState::SYNTAX_ERROR,
+                format!("the rows of VALUES have {width} and {} columns", row.content.len()),
+            );
+            return Err(placed(diag, span));
+        }
+        for (column, expr) in columns.iter_mut().zip(&row.content) {
+            column.push(binder.open(expr)?);
+        }
+    }
+    let mut rows: Vec<Vec<Expr>> = values.rows.iter().map(|_| Vec::with_capacity(width)).collect();
+    let mut projection = Vec::with_capacity(width);
+    let mut open = Vec::with_capacity(width);
+    for (column, number) in columns.into_iter().zip(0_u32..) {
+        open.push(column.iter().all(|value| value.data_type.is_none()));
+        let (column, data_type) = binder.in_common(column, "VALUES")?;
+        for (row, value) in rows.iter_mut().zip(column) {
+            row.push(eval::fold(value.expr));
+        }
+        projection.push(passed(&format!("column{}", number + 1), Expr::Column(number, data_type)));
+    }
+    if !scope.asked.subqueries.borrow().is_empty() {
+        return Err(refuse_at("this kind of subquery in VALUES", place).hint("Write SELECT without FROM."));
+    }
+    let mut plan = plain(From::Tree(Box::new(Relation::Values(rows))), None, projection);
+    plan.before = scope.asked.once.take();
+    Ok(Output { plan, open, is_bare: true })
+}
+
+fn set_operation(
+    op: ast::SetOperator,
+    quantifier: SetQuantifier,
+    mut left: Output,
+    mut right: Output,
+    place: &dyn Fn() -> sqlparser::tokenizer::Span,
+    params: &mut Params,
+) -> Result<Output, Diag> {
+    let operator = match op {
+        ast::SetOperator::Union => SetOperator::Union,
+        ast::SetOperator::Intersect => SetOperator::Intersect,
+        ast::SetOperator::Except | ast::SetOperator::Minus => SetOperator::Except,
+    };
+    let all = match quantifier {
+        SetQuantifier::All => true,
+        SetQuantifier::Distinct | SetQuantifier::None => false,
+        SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
+            return Err(refuse_at("BY NAME", place()));
+        }
+    };
+    let (width, other) = (left.plan.projection.len(), right.plan.projection.len());
+    if width != other {
+        let diag = Diag::new(SqlState::SYNTAX_ERROR, format!("the sides of {op} have {width} and {other} columns"));
+        return Err(placed(diag, char_span(place())));
+    }
+    let mut projection = Vec::with_capacity(width);
+    let mut types = Vec::with_capacity(width);
+    let mut open = Vec::with_capacity(width);
+    for at in 0..width {
+        let is_open = |output: &Output| output.open.get(at).copied().unwrap_or(false);
+        let type_of =
+            |output: &Output| output.plan.projection.get(at).map_or(DataType::Text, |column| column.data_type);
+        let (of_left, of_right) = (type_of(&left), type_of(&right));
+        let data_type = match (is_open(&left), is_open(&right)) {
+            (true, false) => decided(&mut left, at, of_right, params).map(|()| of_right),
+            (false, true) => decided(&mut right, at, of_left, params).map(|()| of_left),
+            _ if of_left == of_right => Ok(of_left),
+            _ => cast::common_type(&[of_left, of_right]).ok_or_else(|| {
+                Diag::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!("column {} of {op} has types {of_left} and {of_right}", at + 1),
+                )
+                .hint("Cast one side to the type of the other.")
+            }),
+        }
+        .map_err(|diag| placed(diag, char_span(place())))?;
+        if !data_type.is_comparable() && !(all && operator == SetOperator::Union) {
+            let diag = Diag::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("{op} cannot compare values of type {data_type}: it has no order"),
+            );
+            return Err(placed(diag.hint("UNION ALL takes them."), char_span(place())));
+        }
+        let never_null = |output: &Output| output.plan.projection.get(at).is_some_and(|column| column.not_null);
+        let name = left.plan.projection.get(at).map_or("?column?", |column| column.name.as_str());
+        let position = u32::try_from(at).unwrap_or(u32::MAX);
+        projection.push(OutputColumn {
+            not_null: never_null(&left) && never_null(&right),
+            ..passed(name, Expr::Column(position, data_type))
+        });
+        open.push(is_open(&left) && is_open(&right));
+        types.push(data_type);
+    }
+    let (left, right) = (left.into_relation(), right.into_relation());
+    let set = SetOperation { operator, all, left, right, types };
+    let plan = plain(From::Tree(Box::new(Relation::Set(Box::new(set)))), None, projection);
+    Ok(Output { plan, open, is_bare: true })
+}
+
+/// A column of open type takes the wanted one. What is not a literal or parameter any more is cast when the rows come.
+fn decided(output: &mut Output, at: usize, wanted: DataType, params: &mut Params) -> Result<(), Diag> {
+    let Some(column) = output.plan.projection.get_mut(at) else { return Ok(()) };
+    match &column.expr {
+        Expr::Literal(Value::Null, _) => column.expr = Expr::Literal(Value::Null, wanted),
+        Expr::Literal(literal @ Value::Text(_), _) => {
+            column.expr = Expr::Literal(cast::cast(literal.clone(), wanted, false)?, wanted);
+        }
+        Expr::Param(index, _) => {
+            params.infer(*index, wanted);
+            column.expr = Expr::Param(*index, wanted);
+        }
+        _ => return Ok(()),
+    }
+    column.data_type = wanted;
+    Ok(())
 }
 
 /// The one table of a statement; `seq`: with `_seq` behind its columns.
@@ -204,351 +428,27 @@ pub(super) fn one_table<'a>(
         Some(_) => return Err(refuse_at("a column list behind an alias", place)),
     };
     Ok(match relation(&name, context)? {
-        Relation::Table(table) => Scope::table(table, alias.as_ref(), seq),
-        Relation::System(table) => Scope::system(table, alias.as_ref()),
+        Named::Table(table) => Scope::table(table, alias.as_ref(), seq),
+        Named::System(table) => Scope::system(table, alias.as_ref()),
     })
-}
-
-fn select_list(
-    select: &ast::Select,
-    scope: &Scope<'_>,
-    params: &mut Params,
-    calls: &mut Vec<AggregateCall>,
-) -> Result<Vec<Item>, Diag> {
-    let mut items = Vec::new();
-    for item in &select.projection {
-        match item {
-            SelectItem::UnnamedExpr(expr) => {
-                let value = Binder::new(scope, params, Clause::Select, calls).typed(expr)?;
-                items.push(Item { name: shown_name(expr), alias: false, source: unchanged(&value, scope), value });
-            }
-            SelectItem::ExprWithAlias { expr, alias } => {
-                let value = Binder::new(scope, params, Clause::Select, calls).typed(expr)?;
-                items.push(Item { name: name_of(alias)?.value, alias: true, source: unchanged(&value, scope), value });
-            }
-            SelectItem::ExprWithAliases { .. } => {
-                return Err(refuse_at("several aliases of one expression", item.span()));
-            }
-            SelectItem::Wildcard(options) => {
-                no_options(options)?;
-                let span = char_span(options.wildcard_token.0.span);
-                if matches!(scope.source, Source::Nothing) {
-                    return Err(placed(Diag::new(SqlState::SYNTAX_ERROR, "\"*\" needs a table in FROM"), span));
-                }
-                everything(scope, span, &mut items);
-            }
-            SelectItem::QualifiedWildcard(kind, options) => {
-                no_options(options)?;
-                let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
-                    return Err(refuse_at("\"*\" behind an expression", item.span()));
-                };
-                let name = object_of(name)?;
-                if !scope.is_qualified_by(&name) {
-                    return Err(scope.unknown_qualifier(&name));
-                }
-                everything(scope, Some(name.span()), &mut items);
-            }
-        }
-        if items.len() > limits::MAX_COLUMNS {
-            return Err(Diag::new(
-                SqlState::PROGRAM_LIMIT,
-                format!("a result has at most {} columns", limits::MAX_COLUMNS),
-            ));
-        }
-    }
-    if items.is_empty() {
-        return Err(refuse_at("SELECT without columns", select.select_token.0.span));
-    }
-    Ok(items)
-}
-
-pub(super) fn no_options(options: &ast::WildcardAdditionalOptions) -> Result<(), Diag> {
-    let any = options.opt_ilike.is_some()
-        || options.opt_exclude.is_some()
-        || options.opt_except.is_some()
-        || options.opt_replace.is_some()
-        || options.opt_rename.is_some()
-        || options.opt_alias.is_some();
-    if any { Err(refuse_at("a clause behind \"*\"", options.wildcard_token.0.span)) } else { Ok(()) }
-}
-
-fn everything(scope: &Scope<'_>, span: Option<Span>, items: &mut Vec<Item>) {
-    for (column, index) in scope.columns.iter().zip(0_u32..) {
-        items.push(Item {
-            name: column.name.clone(),
-            alias: false,
-            value: Typed::leaf(Expr::Column(index, column.data_type), Some(column.data_type), span),
-            source: Some(column.clone()),
-        });
-    }
-}
-
-/// The source's column that a value is, unchanged.
-fn unchanged(value: &Typed, scope: &Scope<'_>) -> Option<Visible> {
-    match &value.expr {
-        Expr::Column(index, _) => scope.columns.get(usize::try_from(*index).ok()?).cloned(),
-        _ => None,
-    }
-}
-
-/// PostgreSQL's name for a column without AS.
-pub(super) fn shown_name(expr: &ast::Expr) -> String {
-    let from_ident = |ident: &ast::Ident| name_of(ident).map_or_else(|_| "?column?".to_owned(), |name| name.value);
-    match expr {
-        ast::Expr::Identifier(ident) => from_ident(ident),
-        ast::Expr::CompoundIdentifier(parts) => parts.last().map_or_else(|| "?column?".to_owned(), from_ident),
-        ast::Expr::Nested(inner) => shown_name(inner),
-        ast::Expr::Function(function) => {
-            object_of(&function.name).map_or_else(|_| "?column?".to_owned(), |name| name.name.value)
-        }
-        ast::Expr::Cast { expr, data_type, .. } => match shown_name(expr) {
-            unnamed if unnamed == "?column?" => data_type.to_string().to_lowercase(),
-            named => named,
-        },
-        ast::Expr::Case { .. } => "case".to_owned(),
-        ast::Expr::Extract { .. } => "extract".to_owned(),
-        ast::Expr::Position { .. } => "position".to_owned(),
-        ast::Expr::Substring { .. } => "substring".to_owned(),
-        ast::Expr::Trim { .. } => "btrim".to_owned(),
-        ast::Expr::Ceil { .. } => "ceil".to_owned(),
-        ast::Expr::Floor { .. } => "floor".to_owned(),
-        _ => "?column?".to_owned(),
-    }
-}
-
-/// The item of this position, counted from 1.
-fn by_position<'i>(number: &str, items: &'i [Item], clause: &str, span: Option<Span>) -> Result<&'i Item, Diag> {
-    number.parse::<usize>().ok().and_then(|number| items.get(number.checked_sub(1)?)).ok_or_else(|| {
-        let diag = Diag::new(
-            SqlState::SYNTAX_ERROR,
-            format!("{clause} position {number} is not in the SELECT list of {} columns", items.len()),
-        );
-        placed(diag, span)
-    })
-}
-
-/// An integer literal's digits.
-fn position(expr: &ast::Expr) -> Option<(&str, Option<Span>)> {
-    match expr {
-        ast::Expr::Value(value) => match &value.value {
-            ast::Value::Number(digits, false) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
-                Some((digits, char_span(value.span)))
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The items that have this alias, as one expression.
-fn by_alias<'i>(name: &str, items: &'i [Item], span: Span) -> Result<Option<&'i Item>, Diag> {
-    let mut found: Option<&Item> = None;
-    for item in items.iter().filter(|item| item.name == name && item.name != "?column?") {
-        match found {
-            Some(first) if first.value.expr != item.value.expr => {
-                return Err(Diag::new(
-                    SqlState::AMBIGUOUS_COLUMN,
-                    format!("\"{name}\" names several columns of the SELECT list"),
-                )
-                .at(span));
-            }
-            Some(_) => {}
-            None => found = Some(item),
-        }
-    }
-    Ok(found)
-}
-
-fn ordered(value: &Typed, clause: &str) -> Result<(), Diag> {
-    match value.data_type {
-        Some(data_type) if !data_type.is_comparable() => Err(placed(
-            Diag::new(
-                SqlState::UNDEFINED_FUNCTION,
-                format!("{clause} cannot take a value of type {data_type}: it has no order"),
-            )
-            .hint("Take a member out with ->> and cast it."),
-            value.span,
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn group_by(group_by: &GroupByExpr, items: &[Item], scope: &Scope<'_>, params: &mut Params) -> Result<Vec<Expr>, Diag> {
-    let exprs = match group_by {
-        GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
-        GroupByExpr::Expressions(..) => return Err(refuse_at("a modifier of GROUP BY", group_by.span())),
-        GroupByExpr::All(_) => return Err(refuse_at("GROUP BY ALL", group_by.span())),
-    };
-    let mut keys: Vec<Expr> = Vec::with_capacity(exprs.len());
-    for expr in exprs {
-        let value = group_key(expr, items, scope, params)?;
-        if has_aggregate(&value.expr) {
-            return Err(placed(
-                Diag::new(SqlState::GROUPING_ERROR, "an aggregate cannot stand in GROUP BY"),
-                value.span,
-            ));
-        }
-        ordered(&value, "GROUP BY")?;
-        if !keys.contains(&value.expr) {
-            keys.push(value.expr);
-        }
-    }
-    Ok(keys)
-}
-
-/// A column of the table first, then an output column, as PostgreSQL.
-fn group_key(expr: &ast::Expr, items: &[Item], scope: &Scope<'_>, params: &mut Params) -> Result<Typed, Diag> {
-    if let Some((number, span)) = position(expr) {
-        let item = by_position(number, items, "GROUP BY", span)?;
-        return Ok(Typed { span, ..item.value.clone() });
-    }
-    if let ast::Expr::Identifier(ident) = expr {
-        let name = name_of(ident)?;
-        if scope.find(&name.value).is_none()
-            && let Some(item) = by_alias(&name.value, items, name.span)?
-        {
-            return Ok(Typed { span: Some(name.span), ..item.value.clone() });
-        }
-    }
-    let mut none = Vec::new();
-    let aliases = items.iter().filter(|item| item.alias).map(|item| item.name.as_str());
-    Binder::new(scope, params, Clause::GroupBy, &mut none).typed(expr).map_err(|diag| with_aliases(diag, expr, aliases))
-}
-
-/// Names of output columns are candidates too.
-fn with_aliases<'i>(mut diag: Diag, expr: &ast::Expr, aliases: impl Iterator<Item = &'i str>) -> Diag {
-    if let (SqlState::UNDEFINED_COLUMN, ast::Expr::Identifier(ident)) = (diag.sqlstate, expr) {
-        diag.suggestions.extend(suggest::nearest(&ident.value, aliases));
-        diag.suggestions.dedup();
-        diag.suggestions.truncate(5);
-    }
-    diag
-}
-
-fn has_aggregate(expr: &Expr) -> bool {
-    let mut found = false;
-    expr.visit(&mut |part| found |= matches!(part, Expr::Column(index, _) if *index >= AGGREGATE_BASE));
-    found
-}
-
-/// Sort keys, each with its place.
-fn order_by(
-    query: &ast::Query,
-    items: &[Item],
-    scope: &Scope<'_>,
-    params: &mut Params,
-    calls: &mut Vec<AggregateCall>,
-) -> Result<Vec<(SortKey, Option<Span>)>, Diag> {
-    let Some(order_by) = &query.order_by else { return Ok(Vec::new()) };
-    if order_by.interpolate.is_some() {
-        return Err(refuse_at("INTERPOLATE", order_by.span()));
-    }
-    let ast::OrderByKind::Expressions(exprs) = &order_by.kind else {
-        return Err(refuse_at("ORDER BY ALL", order_by.span()));
-    };
-    let mut keys = Vec::with_capacity(exprs.len());
-    for item in exprs {
-        if item.with_fill.is_some() {
-            return Err(refuse_at("WITH FILL", item.span()));
-        }
-        let descending = match &item.options.sort {
-            None | Some(ast::OrderBySort::Asc) => false,
-            Some(ast::OrderBySort::Desc) => true,
-            Some(ast::OrderBySort::Using(_)) => return Err(refuse_at("ORDER BY ... USING", item.span())),
-        };
-        let value = sort_value(&item.expr, items, scope, params, calls)?;
-        ordered(&value, "ORDER BY")?;
-        let nulls_first = item.options.nulls_first.unwrap_or(descending);
-        keys.push((SortKey { expr: value.expr, descending, nulls_first }, value.span));
-    }
-    Ok(keys)
-}
-
-/// DISTINCT. What it sorts by must be in the result, or which of the repeated rows stands for the others would decide the order.
-fn distinct(
-    select: &ast::Select,
-    items: &[Item],
-    order: &mut Vec<(SortKey, Option<Span>)>,
-    scope: &Scope<'_>,
-    params: &mut Params,
-    calls: &mut Vec<AggregateCall>,
-) -> Result<Distinct, Diag> {
-    let on = match &select.distinct {
-        None | Some(ast::Distinct::All) => return Ok(Distinct::No),
-        Some(ast::Distinct::Distinct) => {
-            for item in items {
-                ordered(&item.value, "SELECT DISTINCT")?;
-            }
-            return match order.iter().find(|(key, _)| !items.iter().any(|item| item.value.expr == key.expr)) {
-                Some((_, span)) => Err(placed(
-                    Diag::new(
-                        SqlState::INVALID_COLUMN_REFERENCE,
-                        "with SELECT DISTINCT, ORDER BY takes only what is in the SELECT list",
-                    ),
-                    *span,
-                )),
-                None => Ok(Distinct::Rows),
-            };
-        }
-        Some(ast::Distinct::On(on)) => on,
-    };
-    let mut wanted: Vec<SortKey> = Vec::with_capacity(on.len());
-    for expr in on {
-        let value = sort_value(expr, items, scope, params, calls)?;
-        ordered(&value, "DISTINCT ON")?;
-        if !wanted.iter().any(|known| known.expr == value.expr) {
-            wanted.push(SortKey { expr: value.expr, descending: false, nulls_first: false });
-        }
-    }
-    for (at, (key, span)) in order.iter().enumerate().take(wanted.len()) {
-        let repeated = order.iter().take(at).any(|(earlier, _)| earlier.expr == key.expr);
-        if !repeated && !wanted.iter().any(|known| known.expr == key.expr) {
-            let diag = Diag::new(
-                SqlState::INVALID_COLUMN_REFERENCE,
-                "ORDER BY must begin with the expressions of DISTINCT ON",
-            );
-            return Err(placed(diag, *span));
-        }
-    }
-    let mut seen: Vec<Expr> = Vec::new();
-    order.retain(|(key, _)| {
-        let is_new = !seen.contains(&key.expr);
-        seen.push(key.expr.clone());
-        is_new
-    });
-    let behind = wanted.len().min(order.len());
-    let missing = wanted.iter().filter(|key| !order.iter().any(|(known, _)| known.expr == key.expr));
-    let missing: Vec<(SortKey, Option<Span>)> = missing.map(|key| (key.clone(), None)).collect();
-    let leading = wanted.len();
-    order.splice(behind..behind, missing);
-    Ok(Distinct::On(leading))
-}
-
-/// An output column first, then a column of the table, as PostgreSQL.
-fn sort_value(
-    expr: &ast::Expr,
-    items: &[Item],
-    scope: &Scope<'_>,
-    params: &mut Params,
-    calls: &mut Vec<AggregateCall>,
-) -> Result<Typed, Diag> {
-    if let Some((number, span)) = position(expr) {
-        let item = by_position(number, items, "ORDER BY", span)?;
-        return Ok(Typed { span, ..item.value.clone() });
-    }
-    if let ast::Expr::Identifier(ident) = expr {
-        let name = name_of(ident)?;
-        if let Some(item) = by_alias(&name.value, items, name.span)? {
-            return Ok(Typed { span: Some(name.span), ..item.value.clone() });
-        }
-    }
-    let aliases = items.iter().filter(|item| item.alias).map(|item| item.name.as_str());
-    Binder::new(scope, params, Clause::OrderBy, calls).typed(expr).map_err(|diag| with_aliases(diag, expr, aliases))
 }
 
 fn limit(query: &ast::Query, params: &mut Params) -> Result<(Option<Expr>, Option<Expr>), Diag> {
+    let fetch = match &query.fetch {
+        None => None,
+        Some(fetch) if fetch.percent || fetch.with_ties => {
+            return Err(refuse_at("FETCH FIRST with PERCENT or WITH TIES", query.span()));
+        }
+        Some(_) if matches!(query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. })) => {
+            return Err(refuse_at("FETCH FIRST beside LIMIT", query.span()));
+        }
+        Some(fetch) => match &fetch.quantity {
+            Some(quantity) => count(quantity, params, "FETCH FIRST")?,
+            None => Some(Expr::Literal(Value::BigInt(1), DataType::BigInt)),
+        },
+    };
     match &query.limit_clause {
-        None => Ok((None, None)),
+        None => Ok((fetch, None)),
         Some(LimitClause::OffsetCommaLimit { .. }) => Err(refuse_at("LIMIT offset, count", query.span())),
         Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
             if !limit_by.is_empty() {
@@ -556,7 +456,7 @@ fn limit(query: &ast::Query, params: &mut Params) -> Result<(Option<Expr>, Optio
             }
             let limit = limit.as_ref().map(|limit| count(limit, params, "LIMIT")).transpose()?.flatten();
             let offset = offset.as_ref().map(|offset| count(&offset.value, params, "OFFSET")).transpose()?.flatten();
-            Ok((limit, offset))
+            Ok((limit.or(fetch), offset))
         }
     }
 }
@@ -584,53 +484,4 @@ pub(super) fn count(expr: &ast::Expr, params: &mut Params, word: &str) -> Result
         _ if !eval::is_volatile(&folded) => Ok(Some(folded)),
         _ => Err(placed(Diag::not_supported(format_args!("a volatile function in {word}")), span)),
     }
-}
-
-/// The row of a grouped query: its keys, then its aggregates.
-struct Grouped<'a> {
-    keys: &'a [Expr],
-    scope: &'a Scope<'a>,
-}
-
-impl Grouped<'_> {
-    /// The expression over that row; a column that is no key is refused.
-    fn over_groups(&self, expr: &Expr) -> Result<Expr, Diag> {
-        if let Some(key) = self.keys.iter().position(|key| key == expr) {
-            return Ok(Expr::Column(u32::try_from(key).unwrap_or(u32::MAX), eval::data_type(expr)));
-        }
-        match expr {
-            Expr::Column(index, data_type) => match index.checked_sub(AGGREGATE_BASE) {
-                Some(call) => Ok(Expr::Column(
-                    u32::try_from(self.keys.len()).unwrap_or(u32::MAX).saturating_add(call),
-                    *data_type,
-                )),
-                None => Err(self.outside(*index)),
-            },
-            other => other.with_children(&mut |part| self.over_groups(part)),
-        }
-    }
-
-    fn outside(&self, index: u32) -> Diag {
-        let column = usize::try_from(index).ok().and_then(|index| self.scope.columns.get(index));
-        let name = column.map_or(super::scope::SEQ, |column| column.name.as_str());
-        Diag::new(SqlState::GROUPING_ERROR, format!("column \"{name}\" must be in GROUP BY or inside an aggregate"))
-    }
-}
-
-fn output(item: Item, scope: &Scope<'_>, aggregate: Option<&Aggregate>) -> OutputColumn {
-    let expr = eval::fold(item.value.expr);
-    let data_type = item.value.data_type.unwrap_or(DataType::Text);
-    let counted = match (aggregate, &expr) {
-        (Some(aggregate), Expr::Column(index, _)) => usize::try_from(*index)
-            .ok()
-            .and_then(|index| aggregate.calls.get(index.checked_sub(aggregate.keys.len())?))
-            .is_some_and(|call| matches!(call.function, AggregateFunction::Count | AggregateFunction::CountStar)),
-        _ => false,
-    };
-    let literal = matches!(&expr, Expr::Literal(value, _) if !value.is_null());
-    let (primary_key, not_null, unique) = match &item.source {
-        Some(column) => (column.primary_key, column.not_null, scope.is_unique(column)),
-        None => (false, counted || literal, false),
-    };
-    OutputColumn { name: item.name, expr, data_type, primary_key, not_null, unique }
 }

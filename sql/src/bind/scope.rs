@@ -1,10 +1,14 @@
-//! The names that an expression can see: the columns of at most one relation.
+//! The names that an expression can see: the columns of the relations in FROM, and around a subquery those of its query.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::BindContext;
 use crate::catalog::Table;
 use crate::diag::{Diag, Span, SqlState};
-use crate::plan::SystemTable;
+use crate::expr::Expr;
+use crate::plan::{Once, QueryPlan, Subquery, SystemTable, WindowCall};
 use crate::statement::{Name, ObjectName};
 use crate::suggest;
 use crate::system;
@@ -25,48 +29,373 @@ pub(super) struct Visible {
     pub(super) primary_key: bool,
 }
 
-/// Where the columns come from.
-#[derive(Clone, Copy, Debug)]
+/// Where the columns of a relation come from.
+#[derive(Clone, Debug)]
 pub(super) enum Source<'a> {
     Nothing,
     Table(&'a Arc<Table>),
     System(SystemTable),
     /// Columns of a table that is being made.
     Draft,
+    /// A subquery.
+    Query(Arc<QueryPlan>),
+    /// A common table expression.
+    Shared {
+        id: u32,
+        name: String,
+        plan: Arc<QueryPlan>,
+    },
 }
 
-/// What an expression can see. Positions are those of the source row.
-#[derive(Debug)]
-pub(super) struct Scope<'a> {
+/// One relation of FROM.
+#[derive(Clone, Debug)]
+pub(super) struct Relation<'a> {
     pub(super) source: Source<'a>,
+    /// The position of its first column in the row of the query.
+    pub(super) first: u32,
     pub(super) columns: Vec<Visible>,
     /// Whether `_seq` is in sight, behind the columns.
-    seq: bool,
-    /// The alias, else the relation's name.
-    qualifier: Option<String>,
+    pub(super) seq: bool,
+    /// The alias, else the relation's name; `None` for a subquery without an alias.
+    pub(super) qualifier: Option<String>,
     /// The relation's namespace, when it has no alias.
-    namespace: Option<String>,
+    pub(super) namespace: Option<String>,
     /// Whether the relation has one key column.
     single_key: bool,
-    /// Whether `excluded` is in sight: the same columns once more, behind the first.
-    excluded: bool,
+    /// An outer join may give NULLs in place of its rows.
+    pub(super) nullable: bool,
+}
+
+impl Relation<'_> {
+    /// Its columns in the row of the query, `_seq` included.
+    pub(super) fn width(&self) -> u32 {
+        u32::try_from(self.columns.len()).unwrap_or(u32::MAX).saturating_add(u32::from(self.seq))
+    }
+
+    fn is_qualified_by(&self, name: &ObjectName) -> bool {
+        let namespace = match &name.namespace {
+            None => true,
+            Some(namespace) => self.namespace.as_ref() == Some(&namespace.value),
+        };
+        namespace && self.qualifier.as_ref() == Some(&name.name.value)
+    }
+
+    fn find(&self, name: &str) -> Option<(u32, DataType)> {
+        if self.seq && name == SEQ {
+            let behind = u32::try_from(self.columns.len()).ok()?;
+            return Some((self.first.saturating_add(behind), DataType::BigInt));
+        }
+        let index = self.columns.iter().position(|column| column.name == name)?;
+        let column = self.columns.get(index)?;
+        u32::try_from(index).ok().map(|index| (self.first.saturating_add(index), column.data_type))
+    }
+}
+
+/// A column of both sides of a join, made one by USING or NATURAL.
+#[derive(Clone, Debug)]
+pub(super) struct Merged {
+    pub(super) name: String,
+    pub(super) expr: Expr,
+    pub(super) data_type: DataType,
+    /// The positions that this name no longer means by itself.
+    pub(super) hides: Vec<u32>,
+}
+
+/// What `*` stands for, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Star {
+    pub(super) name: String,
+    pub(super) expr: Expr,
+    pub(super) data_type: DataType,
+}
+
+/// A common table expression that is in sight.
+#[derive(Clone, Debug)]
+pub(super) struct Cte {
+    pub(super) name: String,
+    pub(super) columns: Vec<Visible>,
+    pub(super) plan: Arc<QueryPlan>,
+    /// Tells it from others of the statement; `None`: its rows depend on outer rows, so each reference runs it.
+    pub(super) id: Option<u32>,
+}
+
+/// What a query inside a statement can name besides its own FROM.
+#[derive(Clone, Debug)]
+pub(super) struct Env<'a> {
+    pub(super) context: BindContext<'a>,
+    pub(super) ctes: Rc<Vec<Cte>>,
+    /// How many queries are around it.
+    pub(super) depth: usize,
+}
+
+/// The query around a subquery, and what the subquery sees of its row.
+pub(super) struct Outer<'a> {
+    pub(super) scope: &'a Scope<'a>,
+    /// Parameters and their values over the row of the outer query.
+    pub(super) seen: RefCell<Vec<(u16, Expr)>>,
+}
+
+/// What expressions of a query have asked for so far, besides its columns.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Subqueries that look at its rows, or are compared with values of them.
+    pub(super) subqueries: RefCell<Vec<Subquery>>,
+    /// Subqueries that do not.
+    pub(super) once: RefCell<Vec<Once>>,
+    pub(super) windows: RefCell<Vec<WindowCall>>,
+}
+
+/// What an expression can see. Positions are those of the row that FROM gives.
+pub(super) struct Scope<'a> {
+    pub(super) relations: Vec<Relation<'a>>,
+    pub(super) merged: Vec<Merged>,
+    pub(super) star: Vec<Star>,
+    /// `None` where a subquery cannot stand.
+    pub(super) env: Option<Env<'a>>,
+    pub(super) outer: Option<&'a Outer<'a>>,
+    pub(super) asked: Asked,
+    /// Whether `excluded` is in sight: the only relation's columns once more, behind the first.
+    pub(super) excluded: bool,
+    /// Named windows.
+    pub(super) windows: Vec<(String, &'a sqlparser::ast::NamedWindowExpr)>,
 }
 
 impl<'a> Scope<'a> {
     /// No columns.
     pub(super) fn nothing() -> Self {
         Self {
-            source: Source::Nothing,
-            columns: Vec::new(),
-            seq: false,
-            qualifier: None,
-            namespace: None,
-            single_key: false,
+            relations: Vec::new(),
+            merged: Vec::new(),
+            star: Vec::new(),
+            env: None,
+            outer: None,
+            asked: Asked::default(),
             excluded: false,
+            windows: Vec::new(),
         }
     }
 
+    fn one(relation: Relation<'a>) -> Self {
+        let star = stars(&relation);
+        Self { relations: vec![relation], star, ..Self::nothing() }
+    }
+
     /// A table's columns; `_seq` behind them when `seq`.
+    pub(super) fn table(table: &'a Arc<Table>, alias: Option<&Name>, seq: bool) -> Self {
+        Self::one(Relation::table(table, alias, seq))
+    }
+
+    /// A system table's columns.
+    pub(super) fn system(table: SystemTable, alias: Option<&Name>) -> Self {
+        Self::one(Relation::system(table, alias))
+    }
+
+    /// The columns of a table that is being made.
+    pub(super) fn draft(name: &str, columns: Vec<Visible>) -> Self {
+        Self::one(Relation {
+            source: Source::Draft,
+            first: 0,
+            columns,
+            seq: false,
+            qualifier: Some(name.to_owned()),
+            namespace: None,
+            single_key: false,
+            nullable: false,
+        })
+    }
+
+    /// The same with `excluded` in sight: the columns of the row that was to be inserted.
+    pub(super) fn with_excluded(self) -> Self {
+        Self { excluded: true, ..self }
+    }
+
+    /// A column of `excluded`, when this is its name and it is in sight.
+    pub(super) fn excluded(&self, qualifier: &ObjectName, column: &Name) -> Option<Result<(u32, DataType), Diag>> {
+        if !self.excluded || qualifier.namespace.is_some() || qualifier.name.value != EXCLUDED {
+            return None;
+        }
+        let width = self.relations.first().map_or(0, |relation| relation.columns.len());
+        let behind = u32::try_from(width).unwrap_or(u32::MAX);
+        Some(self.column(column).map(|(index, data_type)| (behind.saturating_add(index), data_type)))
+    }
+
+    /// The source of the only relation.
+    pub(super) fn source(&self) -> &Source<'a> {
+        match self.relations.as_slice() {
+            [one] => &one.source,
+            _ => &Source::Nothing,
+        }
+    }
+
+    /// The column at a position and its relation; `None` for `_seq`, which is no column of its table.
+    pub(super) fn at(&self, position: u32) -> Option<(&Relation<'a>, &Visible)> {
+        let relation = self.relation_at(position)?;
+        let index = usize::try_from(position.checked_sub(relation.first)?).ok()?;
+        Some((relation, relation.columns.get(index)?))
+    }
+
+    /// The relation that gives the column at a position.
+    pub(super) fn relation_at(&self, position: u32) -> Option<&Relation<'a>> {
+        self.relations
+            .iter()
+            .find(|relation| (relation.first..relation.first.saturating_add(relation.width())).contains(&position))
+    }
+
+    /// Whether the column at this position is unique by itself and never NULL because of a join.
+    pub(super) fn is_unique(&self, position: u32) -> bool {
+        match (self.relations.as_slice(), self.at(position)) {
+            ([_], Some((relation, column))) => relation.single_key && column.primary_key,
+            _ => false,
+        }
+    }
+
+    /// The relation that `name.*` means.
+    pub(super) fn qualified(&self, name: &ObjectName) -> Result<&Relation<'a>, Diag> {
+        let mut found = self.relations.iter().filter(|relation| relation.is_qualified_by(name));
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one),
+            (Some(_), Some(_)) => Err(Diag::new(
+                SqlState::AMBIGUOUS_ALIAS,
+                format!("\"{}\" names several tables of this statement", name.name.value),
+            )
+            .hint("Give each an alias.")
+            .at(name.span())),
+            (None, _) => Err(self.unknown_qualifier(name)),
+        }
+    }
+
+    /// The refusal of a qualifier that is no relation of the statement.
+    fn unknown_qualifier(&self, name: &ObjectName) -> Diag {
+        let diag =
+            Diag::new(SqlState::UNDEFINED_TABLE, format!("\"{}\" is not a table of this statement", name.name.value))
+                .at(name.span());
+        let known = self.relations.iter().filter_map(|relation| relation.qualifier.as_deref());
+        let diag = suggest::with_nearest(diag, &name.name.value, known);
+        // An alias hides the name of its table.
+        let hidden = self.relations.iter().find(|relation| match &relation.source {
+            Source::Table(table) => relation.namespace.is_none() && table.name == name.name.value,
+            _ => false,
+        });
+        match hidden.and_then(|relation| relation.qualifier.as_deref()) {
+            Some(alias) => diag.hint(format!("The table is called \"{alias}\" in this statement.")),
+            None => diag,
+        }
+    }
+
+    /// The position of a column of the only relation, for statements that know one.
+    pub(super) fn column(&self, name: &Name) -> Result<(u32, DataType), Diag> {
+        let found = self.relations.iter().find_map(|relation| relation.find(&name.value));
+        found.ok_or_else(|| self.unknown_column(&name.value, name.span))
+    }
+
+    /// What a column's name means here, not looking at outer queries.
+    pub(super) fn local(&self, name: &Name) -> Result<Option<(Expr, DataType)>, Diag> {
+        let merged = self.merged.iter().filter(|merged| merged.name == name.value);
+        let merged = merged.map(|merged| (merged.expr.clone(), merged.data_type));
+        let columns = self.relations.iter().filter_map(|relation| {
+            let (position, data_type) = relation.find(&name.value)?;
+            let hidden = self.merged.iter().any(|merged| merged.hides.contains(&position));
+            (!hidden).then_some((Expr::Column(position, data_type), data_type))
+        });
+        let mut found = merged.chain(columns);
+        let first = found.next();
+        if found.next().is_none() {
+            return Ok(first);
+        }
+        let owners: Vec<String> = self
+            .relations
+            .iter()
+            .filter(|relation| relation.find(&name.value).is_some())
+            .filter_map(|relation| relation.qualifier.as_ref())
+            .map(|qualifier| format!("{qualifier}.{}", name.value))
+            .collect();
+        let mut diag = Diag::new(
+            SqlState::AMBIGUOUS_COLUMN,
+            format!("column \"{}\" is in several tables of this statement", name.value),
+        )
+        .hint(format!("Write {}.", owners.join(" or ")))
+        .at(name.span);
+        diag.suggestions = owners;
+        Err(diag)
+    }
+
+    /// What a column's name means: a column of the query, or of one around it.
+    pub(super) fn resolve(
+        &self,
+        name: &Name,
+        slots: &mut dyn FnMut() -> Result<u16, Diag>,
+    ) -> Result<Option<(Expr, DataType)>, Diag> {
+        if let Some(found) = self.local(name)? {
+            return Ok(Some(found));
+        }
+        let Some(outer) = self.outer else { return Ok(None) };
+        match outer.scope.resolve(name, slots)? {
+            Some((expr, data_type)) => outer.seen_as(expr, data_type, slots).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What a qualified column's name means: a column of the query, or of one around it.
+    pub(super) fn resolve_qualified(
+        &self,
+        qualifier: &ObjectName,
+        column: &Name,
+        slots: &mut dyn FnMut() -> Result<u16, Diag>,
+    ) -> Result<(Expr, DataType), Diag> {
+        let known = self.relations.iter().any(|relation| relation.is_qualified_by(qualifier));
+        if !known && let Some(outer) = self.outer {
+            let found = outer.scope.resolve_qualified(qualifier, column, slots);
+            return match found {
+                Ok((expr, data_type)) => outer.seen_as(expr, data_type, slots),
+                // What is near is looked for where the name stands.
+                Err(diag) if diag.sqlstate == SqlState::UNDEFINED_TABLE => Err(self.unknown_qualifier(qualifier)),
+                Err(diag) => Err(diag),
+            };
+        }
+        let relation = self.qualified(qualifier)?;
+        match relation.find(&column.value) {
+            Some((position, data_type)) => Ok((Expr::Column(position, data_type), data_type)),
+            None => {
+                let known = relation.columns.iter().map(|column| column.name.as_str());
+                let diag = Diag::new(
+                    SqlState::UNDEFINED_COLUMN,
+                    format!("column \"{}\" does not exist in \"{}\"", column.value, qualifier.name.value),
+                )
+                .at(column.span);
+                Err(suggest::with_nearest(diag, &column.value, known))
+            }
+        }
+    }
+
+    /// The refusal of a column's name that means nothing.
+    pub(super) fn unknown_column(&self, name: &str, span: Span) -> Diag {
+        if name == "rowkey" {
+            return Diag::not_supported("ROWKEY").at(span).hint("Name the key columns.");
+        }
+        let diag = Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")).at(span);
+        if self.relations.is_empty() && self.outer.is_none() {
+            return diag.detail("There is no table here to take columns from.");
+        }
+        if name == SEQ && matches!(self.source(), Source::Table(_)) {
+            return diag.detail("_seq is given when the change is committed; only SELECT reads it.");
+        }
+        let mut known: Vec<&str> = Vec::new();
+        let mut scope = Some(self);
+        while let Some(here) = scope {
+            for relation in &here.relations {
+                known.extend(relation.columns.iter().map(|column| column.name.as_str()));
+                known.extend(relation.seq.then_some(SEQ));
+            }
+            scope = here.outer.map(|outer| outer.scope);
+        }
+        known.sort_unstable();
+        known.dedup();
+        suggest::with_nearest(diag, name, known)
+    }
+}
+
+impl<'a> Relation<'a> {
+    /// A table; `_seq` behind its columns when `seq`.
     pub(super) fn table(table: &'a Arc<Table>, alias: Option<&Name>, seq: bool) -> Self {
         let columns = table
             .columns
@@ -84,16 +413,17 @@ impl<'a> Scope<'a> {
             .collect();
         Self {
             source: Source::Table(table),
+            first: 0,
             columns,
             seq,
             qualifier: Some(alias.map_or_else(|| table.name.clone(), |alias| alias.value.clone())),
             namespace: alias.is_none().then(|| table.namespace.clone()),
             single_key: table.primary_key.len() == 1,
-            excluded: false,
+            nullable: false,
         }
     }
 
-    /// A system table's columns.
+    /// A system table.
     pub(super) fn system(table: SystemTable, alias: Option<&Name>) -> Self {
         let columns: Vec<Visible> = system::columns(table)
             .iter()
@@ -107,94 +437,53 @@ impl<'a> Scope<'a> {
         let single_key = columns.iter().filter(|column| column.primary_key).count() == 1;
         Self {
             source: Source::System(table),
+            first: 0,
             columns,
             seq: false,
             qualifier: Some(alias.map_or_else(|| system::name(table).to_owned(), |alias| alias.value.clone())),
             namespace: alias.is_none().then(|| system::NAMESPACE.to_owned()),
             single_key,
-            excluded: false,
+            nullable: false,
         }
     }
 
-    /// The columns of a table that is being made.
-    pub(super) fn draft(name: &str, columns: Vec<Visible>) -> Self {
-        Self {
-            source: Source::Draft,
-            columns,
-            seq: false,
-            qualifier: Some(name.to_owned()),
-            namespace: None,
-            single_key: false,
-            excluded: false,
+    /// A subquery or common table expression of these columns.
+    pub(super) fn query(source: Source<'a>, columns: Vec<Visible>, qualifier: Option<String>) -> Self {
+        Self { source, first: 0, columns, seq: false, qualifier, namespace: None, single_key: false, nullable: false }
+    }
+}
+
+/// What `*` stands for over one relation.
+pub(super) fn stars(relation: &Relation<'_>) -> Vec<Star> {
+    let positions = relation.first..;
+    let column = |(column, position): (&Visible, u32)| Star {
+        name: column.name.clone(),
+        expr: Expr::Column(position, column.data_type),
+        data_type: column.data_type,
+    };
+    relation.columns.iter().zip(positions).map(column).collect()
+}
+
+impl Outer<'_> {
+    /// The parameter by which the subquery sees a value of the outer row; what is constant there is so here.
+    fn seen_as(
+        &self,
+        expr: Expr,
+        data_type: DataType,
+        slots: &mut dyn FnMut() -> Result<u16, Diag>,
+    ) -> Result<(Expr, DataType), Diag> {
+        if matches!(expr, Expr::Param(..)) {
+            return Ok((expr, data_type));
         }
-    }
-
-    /// The same with `excluded` in sight: the columns of the row that was to be inserted.
-    pub(super) fn with_excluded(self) -> Self {
-        Self { excluded: true, ..self }
-    }
-
-    /// A column of `excluded`, when this is its name and it is in sight.
-    pub(super) fn excluded(&self, qualifier: &ObjectName, column: &Name) -> Option<Result<(u32, DataType), Diag>> {
-        if !self.excluded || qualifier.namespace.is_some() || qualifier.name.value != EXCLUDED {
-            return None;
-        }
-        let behind = u32::try_from(self.columns.len()).unwrap_or(u32::MAX);
-        Some(self.column(column).map(|(index, data_type)| (behind.saturating_add(index), data_type)))
-    }
-
-    /// Whether this column is unique by itself.
-    pub(super) fn is_unique(&self, column: &Visible) -> bool {
-        self.single_key && column.primary_key
-    }
-
-    /// Whether `name.*` or `name.column` means this relation.
-    pub(super) fn is_qualified_by(&self, name: &ObjectName) -> bool {
-        let namespace = match &name.namespace {
-            None => true,
-            Some(namespace) => self.namespace.as_ref() == Some(&namespace.value),
+        let known = self.seen.borrow().iter().find(|(_, known)| *known == expr).map(|(slot, _)| *slot);
+        let slot = match known {
+            Some(slot) => slot,
+            None => {
+                let slot = slots()?;
+                self.seen.borrow_mut().push((slot, expr));
+                slot
+            }
         };
-        namespace && self.qualifier.as_ref() == Some(&name.name.value)
-    }
-
-    /// The refusal of a qualifier that is no relation of the statement.
-    pub(super) fn unknown_qualifier(&self, name: &ObjectName) -> Diag {
-        let diag =
-            Diag::new(SqlState::UNDEFINED_TABLE, format!("\"{}\" is not a table of this statement", name.name.value))
-                .at(name.span());
-        suggest::with_nearest(diag, &name.name.value, self.qualifier.as_deref())
-    }
-
-    /// The position of a column, if it is in sight.
-    pub(super) fn find(&self, name: &str) -> Option<(u32, DataType)> {
-        if self.seq && name == SEQ {
-            return u32::try_from(self.columns.len()).ok().map(|index| (index, DataType::BigInt));
-        }
-        let index = self.columns.iter().position(|column| column.name == name)?;
-        let column = self.columns.get(index)?;
-        u32::try_from(index).ok().map(|index| (index, column.data_type))
-    }
-
-    /// The position and type of a column.
-    pub(super) fn column(&self, name: &Name) -> Result<(u32, DataType), Diag> {
-        self.find(&name.value).ok_or_else(|| self.unknown_column(&name.value, name.span))
-    }
-
-    fn unknown_column(&self, name: &str, span: Span) -> Diag {
-        if name == "rowkey" {
-            return Diag::not_supported("ROWKEY").at(span).hint("Name the key columns.");
-        }
-        let diag = Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")).at(span);
-        match &self.source {
-            Source::Nothing => diag.detail("There is no table here to take columns from."),
-            Source::Table(_) if name == SEQ => {
-                diag.detail("_seq is given when the change is committed; only SELECT reads it.")
-            }
-            Source::Table(_) | Source::System(_) | Source::Draft => {
-                let hidden = if self.seq { Some(SEQ) } else { None };
-                let known = self.columns.iter().map(|column| column.name.as_str()).chain(hidden);
-                suggest::with_nearest(diag, name, known)
-            }
-        }
+        Ok((Expr::Param(slot, data_type), data_type))
     }
 }

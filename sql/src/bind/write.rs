@@ -242,7 +242,7 @@ fn changed<'a>(
         );
     }
     let scope = one_table(from, context, seq)?;
-    let Source::Table(table) = scope.source else {
+    let &Source::Table(table) = scope.source() else {
         return Err(refuse_at(&format!("{verb} of anything but a table"), from.span()));
     };
     if table.kind == TableKind::Stream {

@@ -76,7 +76,7 @@ pub(super) fn execute_as(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     let (inside, _) = open(rest)?;
     let closing = inside.find_at_level(|_| false);
     let body = inside.until(closing);
-    let known = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    let known = ["SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE"];
     let Some(first) = body.peek_word(0) else {
         return body.mismatch("SELECT, INSERT, UPDATE or DELETE");
     };

@@ -33,7 +33,7 @@ use terminal::end;
 /// First words that have a grammar here.
 const STATEMENTS: &[&str] = &[
     "ACK", "ALTER", "CLEAR", "CLUSTER", "COMMENT", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE",
-    "INSERT", "SELECT", "SHOW", "TRUNCATE", "UPDATE",
+    "INSERT", "SELECT", "SHOW", "TRUNCATE", "UPDATE", "VALUES", "WITH",
 ];
 
 /// First words of statements that are known and not supported, with what to do instead where there is something.
@@ -78,8 +78,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("UNLISTEN", ""),
     ("USE", "Write namespace.name, or send the namespace with the request."),
     ("VACUUM", ""),
-    ("VALUES", "Write SELECT without FROM."),
-    ("WITH", "Common table expressions are not there yet; write one SELECT over one table."),
 ];
 
 /// Parses the tokens `start..end`, one statement.
@@ -132,7 +130,11 @@ fn unexpected(lexed: &Lexed<'_>, end: usize, furthest: &Furthest) -> Diag {
 fn one(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     let Some(first) = input.peek_word(0).map(str::to_ascii_uppercase) else {
         return match input.peek(0) {
-            Some(Token::LParen) => refuse(Diag::not_supported("a statement in parentheses").at(input.here())),
+            Some(Token::LParen) => {
+                let (rest, statement) = dml::plain(input)?;
+                let (rest, ()) = end(rest)?;
+                Ok((rest, statement))
+            }
             _ => refuse(no_statement(&input)),
         };
     };
@@ -149,7 +151,7 @@ fn one(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         "TRUNCATE" => table::truncate(input.skip(1))?,
         "COMMENT" => alter::comment(input.skip(1))?,
         "EXECUTE" => dml::execute_as(input)?,
-        "SELECT" | "INSERT" | "UPDATE" | "DELETE" => dml::plain(input)?,
+        "SELECT" | "WITH" | "VALUES" | "INSERT" | "UPDATE" | "DELETE" => dml::plain(input)?,
         _ => return refuse(unknown_statement(&input, &first)),
     };
     let (rest, ()) = end(rest)?;

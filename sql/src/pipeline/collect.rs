@@ -67,7 +67,7 @@ impl Ord for Ranked {
 }
 
 /// The order that ORDER BY asks for.
-fn compare_keys(order_by: &[SortKey], left: &[Value], right: &[Value]) -> Ordering {
+pub(crate) fn compare_keys(order_by: &[SortKey], left: &[Value], right: &[Value]) -> Ordering {
     for (key, (left, right)) in order_by.iter().zip(left.iter().zip(right)) {
         let ordering = match (left.is_null(), right.is_null()) {
             (true, true) => Ordering::Equal,

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::TableAccess;
+use super::{Once, Plan, Relation, TableAccess};
 use crate::catalog::Table;
 use crate::expr::{AggregateCall, Expr};
 use crate::value::DataType;
 
-/// A SELECT over at most one table.
+/// A SELECT: steps over the rows of one source.
 #[derive(Clone, Debug)]
 pub struct QueryPlan {
+    /// Subqueries whose values are parameters of everything below.
+    pub before: Vec<Once>,
     /// Where rows come from.
     pub from: From,
     /// WHERE, over the source row.
@@ -44,6 +46,38 @@ pub enum From {
     },
     /// A system table; the source row is its columns in order.
     System(SystemTable),
+    /// Joins, subqueries and the like.
+    Tree(Box<Relation>),
+    /// EXPLAIN: rows of one text each.
+    Explain(Box<Explained>),
+}
+
+/// What EXPLAIN explains.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The statement.
+    pub plan: Plan,
+    /// ANALYZE: it is run, and what it took is shown.
+    pub analyze: bool,
+    /// FORMAT JSON.
+    pub json: bool,
+}
+
+impl QueryPlan {
+    /// Shows this SELECT and every other that it reads from, in FROM, in expressions and in what it explains.
+    pub fn each_plan<'q>(&'q self, see: &mut dyn FnMut(&'q Self)) {
+        see(self);
+        self.before.iter().for_each(|once| once.plan.each_plan(see));
+        match &self.from {
+            From::Nothing | From::Table { .. } | From::System(_) => {}
+            From::Tree(relation) => relation.each_plan(&mut |plan| plan.each_plan(see)),
+            From::Explain(explained) => {
+                if let Plan::Query(plan) = &explained.plan {
+                    plan.each_plan(see);
+                }
+            }
+        }
+    }
 }
 
 /// Which rows of a result are left out as repeated.

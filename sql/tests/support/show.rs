@@ -2,8 +2,8 @@
 
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
-    Bound, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, OutputColumn, Plan, QueryPlan, TableAccess,
-    TableSpec, WriteKind, WritePlan,
+    Bound, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Meaning, OutputColumn, Plan, QueryPlan,
+    Relation, TableAccess, TableSpec, WriteKind, WritePlan,
 };
 use highwater_sql::value::Value;
 
@@ -52,12 +52,99 @@ fn consume(plan: &ConsumePlan) -> String {
     )
 }
 
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn relation(relation: &Relation) -> String {
+    match relation {
+        Relation::Block(plan) => query(plan),
+        Relation::Shared { id, name, plan } => format!("with {name} #{id}\n{}", indented(&query(plan))),
+        Relation::Indexed { scan, keys, probes, .. } => {
+            format!("indexed [{}] = [{}]\n{}", list(keys), list(probes), indented(&query(scan)))
+        }
+        Relation::Values(rows) => {
+            format!("values {}", rows.iter().map(|row| format!("({})", list(row))).collect::<Vec<_>>().join(", "))
+        }
+        Relation::Join(join) => {
+            let keys: Vec<String> = join.keys.iter().map(|(l, r)| format!("{} = {}", expr(l), expr(r))).collect();
+            let lookup = if join.lookup.is_empty() { "" } else { " lookup" };
+            format!(
+                "{:?} join [{}]{lookup}{}\n{}\n{}",
+                join.kind,
+                keys.join(", "),
+                join.condition.as_ref().map_or_else(String::new, |condition| format!(" on {}", expr(condition))),
+                indented(&self::relation(&join.left)),
+                indented(&self::relation(&join.right))
+            )
+        }
+        Relation::Filter { input, condition } => {
+            format!("filter {}\n{}", expr(condition), indented(&self::relation(input)))
+        }
+        Relation::Apply { input, subqueries } => {
+            let subqueries: Vec<String> = subqueries
+                .iter()
+                .map(|subquery| {
+                    let outer: Vec<String> =
+                        subquery.outer.iter().map(|(slot, value)| format!("${} = {}", slot + 1, expr(value))).collect();
+                    let meaning = match &subquery.meaning {
+                        Meaning::Scalar => "value".to_owned(),
+                        Meaning::Exists => "exists".to_owned(),
+                        Meaning::Compare { pairs, op, all } => {
+                            let pairs: Vec<String> =
+                                pairs.iter().map(|(l, r)| format!("{} {op:?} {}", expr(l), expr(r))).collect();
+                            format!("{} [{}]", if *all { "all" } else { "any" }, pairs.join(", "))
+                        }
+                    };
+                    format!("{meaning} with [{}]\n{}", outer.join(", "), indented(&query(&subquery.plan)))
+                })
+                .collect();
+            format!("apply\n{}\n{}", indented(&subqueries.join("\n")), indented(&self::relation(input)))
+        }
+        Relation::Window { input, calls } => {
+            let calls: Vec<String> = calls
+                .iter()
+                .map(|call| {
+                    format!(
+                        "{:?}({}) partition [{}] order [{}] {:?} {:?} to {:?}",
+                        call.function,
+                        list(&call.args),
+                        list(&call.partition_by),
+                        call.order_by.iter().map(|key| expr(&key.expr)).collect::<Vec<_>>().join(", "),
+                        call.frame.unit,
+                        call.frame.start,
+                        call.frame.end
+                    )
+                })
+                .collect();
+            format!("window {}\n{}", calls.join("; "), indented(&self::relation(input)))
+        }
+        Relation::Set(set) => format!(
+            "{:?}{}\n{}\n{}",
+            set.operator,
+            if set.all { " all" } else { "" },
+            indented(&self::relation(&set.left)),
+            indented(&self::relation(&set.right))
+        ),
+    }
+}
+
 fn query(plan: &QueryPlan) -> String {
-    let mut lines = vec![match &plan.from {
+    let mut lines: Vec<String> = plan
+        .before
+        .iter()
+        .map(|once| {
+            let what = if once.exists { "exists" } else { "value" };
+            format!("before ${} = {what}\n{}", once.slot + 1, indented(&query(&once.plan)))
+        })
+        .collect();
+    lines.push(match &plan.from {
         From::Nothing => "from nothing".to_owned(),
         From::Table { table, access } => format!("from {}.{} {}", table.namespace, table.name, self::access(access)),
         From::System(table) => format!("from system {table:?}"),
-    }];
+        From::Tree(tree) => format!("from\n{}", indented(&relation(tree))),
+        From::Explain(explained) => format!("explain analyze {} json {}", explained.analyze, explained.json),
+    });
     if let Some(filter) = &plan.filter {
         lines.push(format!("filter {}", expr(filter)));
     }

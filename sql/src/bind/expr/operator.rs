@@ -88,7 +88,7 @@ impl Binder<'_, '_> {
     }
 
     /// `left op right` with the casts that the operator needs.
-    pub(super) fn operation(&mut self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diag> {
+    pub(in crate::bind) fn operation(&mut self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diag> {
         let span = join(left.span, right.span);
         let (left_type, right_type, data_type) =
             eval::resolve_operator(op, left.data_type, right.data_type).map_err(|error| {

@@ -40,9 +40,7 @@ pub(super) fn bind(
                     return Err(refuse_at("\"*\" behind an expression", item.span()));
                 };
                 let name = object_of(name)?;
-                if !scope.is_qualified_by(&name) {
-                    return Err(scope.unknown_qualifier(&name));
-                }
+                scope.qualified(&name)?;
                 everything(scope, &mut columns);
             }
         }
@@ -77,18 +75,18 @@ fn value(
 
 /// A column of the table as it is.
 fn unchanged(scope: &Scope<'_>, index: u32) -> Option<OutputColumn> {
-    let column = scope.columns.get(usize::try_from(index).ok()?)?;
+    let (_, column) = scope.at(index)?;
     Some(OutputColumn {
         name: column.name.clone(),
         expr: Expr::Column(index, column.data_type),
         data_type: column.data_type,
         primary_key: column.primary_key,
         not_null: column.not_null,
-        unique: scope.is_unique(column),
+        unique: scope.is_unique(index),
     })
 }
 
 fn everything(scope: &Scope<'_>, columns: &mut Vec<OutputColumn>) {
-    let all = u32::try_from(scope.columns.len()).unwrap_or(u32::MAX);
+    let all = u32::try_from(scope.star.len()).unwrap_or(u32::MAX);
     columns.extend((0..all).filter_map(|index| unchanged(scope, index)));
 }

@@ -1,0 +1,205 @@
+//! Joins: the right side is held, in order of its keys where there are any; the left side passes by.
+//!
+//! Without keys every pair is tried. A few left rows look up theirs in a table on the right instead of reading all of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::index::Index;
+use super::{BATCH, Executor, Held, Pace, Params, Rows, Source, size};
+use crate::diag::Diag;
+use crate::expr::Expr;
+use crate::plan::{From, Join, JoinKind, KeyBounds, QueryPlan, Relation, TableAccess};
+use crate::value::{Row, SortValue, Value};
+
+/// Most keys that left rows look up one by one on the right.
+const MAX_LOOKUPS: usize = 512;
+
+/// An open join.
+pub(super) struct JoinRows<'p> {
+    plan: &'p Join,
+    params: Params,
+    left: Rows<'p>,
+    /// Rows of the left side that were read and not joined yet.
+    waiting: std::vec::IntoIter<Row>,
+    right: Index,
+    /// With FULL: which rows of the right side had a partner.
+    partnered: Vec<bool>,
+    current: Option<Current>,
+    /// The left side has ended: how many rows of the right side have been looked at for a partner.
+    leftovers: Option<usize>,
+}
+
+/// A left row on its way along the right side.
+struct Current {
+    row: Row,
+    /// The places to try; `None`: all.
+    places: Option<Vec<u32>>,
+    next: usize,
+    has_partner: bool,
+}
+
+impl Current {
+    fn step(&mut self, right: usize) -> Option<usize> {
+        let at = match &self.places {
+            Some(places) => places.get(self.next).map(|at| *at as usize)?,
+            None if self.next < right => self.next,
+            None => return None,
+        };
+        self.next += 1;
+        Some(at)
+    }
+}
+
+impl<S: Source> Executor<'_, S> {
+    pub(super) async fn open_join<'p>(&self, plan: &'p Join, params: &Params) -> Result<JoinRows<'p>, S::Error> {
+        let mut left = self.open(&plan.left, params).await?;
+        let mut waiting = Vec::new();
+        let held = self.hold();
+        let mut bounds = None;
+        if !plan.lookup.is_empty() && plan.kind != JoinKind::Full {
+            (waiting, bounds) = self.first_keys(plan, &mut left, params, &held).await?;
+        }
+        let right = match (&plan.right, bounds) {
+            (Relation::Block(block), Some(bounds)) => {
+                let narrow = Arc::new(narrowed(block, bounds));
+                let rows = self.query(&narrow, Arc::clone(params)).await?;
+                for row in &rows {
+                    held.add("a join", size(row))?;
+                }
+                rows
+            }
+            (right, _) => {
+                let rows = self.open(right, params).await?;
+                self.all(rows, "a join", &held).await?
+            }
+        };
+        let partnered = if plan.kind == JoinKind::Full { vec![false; right.len()] } else { Vec::new() };
+        let right = self.index(right, plan.keys.iter().map(|(_, right)| right), params, held).await?;
+        Ok(JoinRows {
+            plan,
+            params: Arc::clone(params),
+            left,
+            waiting: waiting.into_iter(),
+            right,
+            partnered,
+            current: None,
+            leftovers: None,
+        })
+    }
+
+    /// Left rows, and the bounds of their keys on the right if these are all and few.
+    async fn first_keys(
+        &self,
+        plan: &Join,
+        left: &mut Rows<'_>,
+        params: &Params,
+        held: &Held,
+    ) -> Result<(Vec<Row>, Option<Vec<KeyBounds>>), S::Error> {
+        let mut waiting = Vec::new();
+        let mut keys: BTreeSet<Vec<SortValue>> = BTreeSet::new();
+        let exprs = || plan.lookup.iter().filter_map(|at| plan.keys.get(*at)).map(|(left, _)| left);
+        while let Some(batch) = self.next(left).await? {
+            for row in batch {
+                held.add("a join", size(&row))?;
+                keys.extend(self.key(exprs(), &row, params)?);
+                waiting.push(row);
+            }
+            if keys.len() > MAX_LOOKUPS || waiting.len() > 4 * MAX_LOOKUPS {
+                return Ok((waiting, None));
+            }
+        }
+        let types: Vec<_> = plan
+            .lookup
+            .iter()
+            .filter_map(|at| plan.keys.get(*at))
+            .map(|(_, right)| crate::eval::data_type(right))
+            .collect();
+        let bounds = keys.into_iter().map(|key| KeyBounds {
+            equal: key.into_iter().zip(&types).map(|(value, wanted)| Expr::Literal(value.0, *wanted)).collect(),
+            lower: None,
+            upper: None,
+        });
+        Ok((waiting, Some(bounds.collect())))
+    }
+
+    pub(super) async fn next_joined(&self, join: &mut JoinRows<'_>) -> Result<Option<Vec<Row>>, S::Error> {
+        let mut out: Vec<Row> = Vec::new();
+        let mut pace = Pace::default();
+        while out.len() < BATCH {
+            pace.step(self.source).await?;
+            if let Some(mut current) = join.current.take() {
+                match current.step(join.right.rows.len()) {
+                    Some(at) => {
+                        self.pair(join, &mut current, at, &mut out)?;
+                        join.current = Some(current);
+                    }
+                    None if !current.has_partner && join.plan.kind != JoinKind::Inner => {
+                        current.row.resize(join.plan.left_width + join.plan.right_width, Value::Null);
+                        out.push(current.row);
+                    }
+                    None => {}
+                }
+                continue;
+            }
+            if let Some(at) = join.leftovers {
+                let Some(row) = join.right.rows.get(at) else { break };
+                join.leftovers = Some(at + 1);
+                if join.partnered.get(at) == Some(&false) {
+                    let mut alone = vec![Value::Null; join.plan.left_width];
+                    alone.extend(row.iter().cloned());
+                    out.push(alone);
+                }
+                continue;
+            }
+            match join.waiting.next() {
+                Some(row) => {
+                    let places = self.places(join, &row)?;
+                    join.current = Some(Current { row, places, next: 0, has_partner: false });
+                }
+                None => match self.next(&mut join.left).await? {
+                    Some(batch) => join.waiting = batch.into_iter(),
+                    None if join.plan.kind == JoinKind::Full => join.leftovers = Some(0),
+                    None => join.leftovers = Some(usize::MAX),
+                },
+            }
+        }
+        Ok((!out.is_empty()).then_some(out))
+    }
+
+    fn places(&self, join: &JoinRows<'_>, row: &[Value]) -> Result<Option<Vec<u32>>, Diag> {
+        if join.plan.keys.is_empty() {
+            return Ok(None);
+        }
+        let key = self.key(join.plan.keys.iter().map(|(left, _)| left), row, &join.params)?;
+        Ok(Some(key.map_or_else(Vec::new, |key| join.right.places(&key).to_vec())))
+    }
+
+    /// Tries one pair.
+    fn pair(&self, join: &mut JoinRows<'_>, current: &mut Current, at: usize, out: &mut Vec<Row>) -> Result<(), Diag> {
+        let Some(right) = join.right.rows.get(at) else { return Ok(()) };
+        let mut pair = Vec::with_capacity(current.row.len() + right.len());
+        pair.extend_from_slice(&current.row);
+        pair.extend_from_slice(right);
+        if let Some(condition) = &join.plan.condition
+            && !self.is_true(condition, &pair, &join.params)?
+        {
+            return Ok(());
+        }
+        current.has_partner = true;
+        if let Some(partnered) = join.partnered.get_mut(at) {
+            *partnered = true;
+        }
+        out.push(pair);
+        Ok(())
+    }
+}
+
+/// A SELECT over a table, within these bounds of its key.
+fn narrowed(block: &QueryPlan, bounds: Vec<KeyBounds>) -> QueryPlan {
+    let mut plan = block.clone();
+    if let From::Table { access, .. } = &mut plan.from {
+        *access = TableAccess::Bounds(bounds);
+    }
+    plan
+}

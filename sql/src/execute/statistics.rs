@@ -1,0 +1,40 @@
+//! What EXPLAIN ANALYZE counts: per part of the plan its runs, rows and time.
+
+use std::collections::BTreeMap;
+
+/// What was counted of one part of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// How often it ran.
+    pub runs: u64,
+    /// Rows that it gave, all runs together.
+    pub rows: u64,
+    /// Time in it and below it, in microseconds, all runs together.
+    pub micros: u64,
+}
+
+/// What was counted of a plan. Parts are known by where they are in memory: a plan does not move while it runs.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    parts: BTreeMap<usize, Counted>,
+}
+
+/// How a part of a plan is known.
+pub(crate) fn address<T>(part: &T) -> usize {
+    std::ptr::from_ref(part).addr()
+}
+
+impl Statistics {
+    pub(super) fn note(&mut self, part: usize, rows: usize, micros: u64, is_run: bool) {
+        let counted = self.parts.entry(part).or_default();
+        counted.runs += u64::from(is_run);
+        counted.rows += rows as u64;
+        counted.micros += micros;
+    }
+
+    /// What was counted of this part; `None` when it never ran.
+    #[must_use]
+    pub fn of<T>(&self, part: &T) -> Option<Counted> {
+        self.parts.get(&address(part)).copied()
+    }
+}
