@@ -95,7 +95,37 @@ fn table(bytes: &[u8]) {
     }
 }
 
+/// Expressions over the columns of `highwater_fuzz::table`, of every family.
+const EXPRESSIONS: &[&str] = &[
+    "c2 + 1 = c3 * -2",
+    "c4 / c5 > power(c5, 2.0)",
+    "CASE WHEN c1 THEN c7 ELSE upper(c7) || 'x' END LIKE '%a_'",
+    "c2 IN (1, 2, $1) OR c3 BETWEEN 1 AND 10",
+    "coalesce(nullif(c7, ''), 'b') IS DISTINCT FROM left(c7, -1)",
+    "substring(c7 FROM 2 FOR 3) = lpad(c7, 5, 'ab')",
+    "c9 ->> 'a' = '1' AND c9 -> 'a' -> 0 IS NOT NULL",
+    "c10 + INTERVAL '1 day' > date_trunc('month', c10)",
+    "extract(day FROM c12) = 28 AND c12 - 3 < DATE '2026-01-01'",
+    "CAST('12.5' AS DECIMAL(4, 2)) = round(c6, 1)",
+    "c18 = ARRAY[1, NULL, 3] AND 2 = ANY(c18)",
+    "c16 = '019b0000-0000-7000-8000-000000000001'::UUID",
+    "regexp_replace(c7, '[aeiou]+', '#') ~ '^.{3}'",
+    "to_char(c14, 'YYYY-MM-DD HH24:MI:SS') = format('%s-%s', c7, c2)",
+    "json_build_object('k', c2, 'v', c7)::TEXT = '{}'",
+    "encode(sha256(c8), 'hex') = md5(c7)",
+    "greatest(c2, c3, 4) % 3 <> abs(-c4) AND NOT c1",
+    "split_part(concat_ws(',', c7, c2), ',', 2) = '7'",
+];
+
 fn main() {
+    for (number, expression) in EXPRESSIONS.iter().enumerate() {
+        put("evaluate", &format!("expression-{number:02}"), expression.as_bytes());
+        put(
+            "statement",
+            &format!("update-{number:02}"),
+            format!("UPDATE app.t SET c7 = ({expression})::TEXT").as_bytes(),
+        );
+    }
     let scratch = tempfile::tempdir_in("target").or_else(|_| tempfile::tempdir()).unwrap();
     let folder = scratch.path().join("store-0");
     let made = folder.clone();

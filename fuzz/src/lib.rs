@@ -1,8 +1,9 @@
 //! Shared set-up of the fuzz targets.
 
+use highwater_sql::cast::cast;
 use highwater_sql::catalog::{AccessLevel, Column, ObjectId, Table, TableKind};
 use highwater_sql::plan::TableSpec;
-use highwater_sql::value::{DataType, Element};
+use highwater_sql::value::{DataType, Element, Value};
 
 /// Every type.
 pub const TYPES: [DataType; 20] = [
@@ -45,4 +46,40 @@ pub fn table() -> Table {
         indexes: Vec::new(),
     }
     .into_table(ObjectId(1), 0)
+}
+
+/// A row of [`table`].
+#[must_use]
+pub fn row() -> Vec<Value> {
+    let sample = |data_type: DataType| match data_type {
+        DataType::Boolean => "true",
+        DataType::SmallInt | DataType::Int | DataType::BigInt => "7",
+        DataType::Double | DataType::Float | DataType::Decimal { .. } => "-2.5",
+        DataType::Text | DataType::Bytes => "Grüße, a b",
+        DataType::Json => "{\"a\": [1, {\"b\": null}]}",
+        DataType::Timestamp | DataType::DateTime => "2026-02-28 23:59:59.5",
+        DataType::Date => "2026-02-28",
+        DataType::Time => "23:59:59.5",
+        DataType::Interval => "1 month -2 days 03:04:05",
+        DataType::Uuid => "019b0000-0000-7000-8000-000000000001",
+        DataType::Embedding(_) => "[1, -2]",
+        DataType::Array(_) => "{1,NULL,3}",
+    };
+    let value = |data_type| cast(Value::Text(sample(data_type).into()), data_type, false).unwrap_or(Value::Null);
+    TYPES.into_iter().map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_a_sample() {
+        assert!(
+            row()
+                .iter()
+                .zip(TYPES)
+                .all(|(value, data_type)| value.data_type().is_some_and(|of| of.same_kind(&data_type)))
+        );
+    }
 }
