@@ -128,9 +128,35 @@ fn load_is_verified(url: &str) {
     }
     assert!(done(&document(url, "select --verify"), "select") > 0, "what was updated is as it was");
     a_node_that_is_gone_is_survived(url);
+    mixtures_sweeps_and_folders(url);
 
     assert_eq!(load(url, PASSWORD, "--cleanup").0, 0);
     assert_eq!(load(url, PASSWORD, "select").0, 1, "the tables are gone");
+}
+
+fn mixtures_sweeps_and_folders(url: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mixed =
+        document(url, &format!("mixed --mix select=5,update=3,put=1,insert=1 --rate 200 --out {}", out.display()));
+    assert!(done(&mixed, "select") > done(&mixed, "put") && done(&mixed, "insert") > 0, "{mixed:#}");
+    let select = &mixed["operations"]["select"];
+    let at = |which: &str| select[which]["p50"].as_f64().unwrap();
+    assert!(at("service_milliseconds") <= at("milliseconds") * 1.01 + 0.01, "waiting comes on top: {select:#}");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let run: Value = serde_json::from_str(&read("run.json")).unwrap();
+    assert_eq!(run["operations"], mixed["operations"]);
+    for name in ["select.hgrm", "select.service.hgrm", "update.hgrm", "put.hgrm", "insert.hgrm"] {
+        assert!(read(name).contains("#[Mean"), "{name}");
+    }
+    assert!(read("report.html").contains("<svg") && read("intervals.csv").lines().count() > 1);
+
+    let swept = document(url, "select --rate 50 --sweep p99=10000 --precision 1 --seconds 0.1");
+    assert!(swept["sweep"]["best"]["rate"].as_f64().unwrap() >= 50.0, "{:#}", swept["sweep"]);
+    let (code, out, err) = load(url, PASSWORD, "select --rate 4 --sweep p99=0.001 --seconds 0.5");
+    assert!(code == 1 && out.contains("no rate held"), "{out}\n{err}");
+    let (code, _, err) = load(url, PASSWORD, "select --postgres postgres://nobody@127.0.0.1:1/none");
+    assert!(code == 3 && err.contains("no PostgreSQL at 127.0.0.1:1"), "{err}");
 }
 
 /// Half of the connections begin at a node that nobody listens at.

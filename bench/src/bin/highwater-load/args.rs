@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::failure::Failure;
+use crate::mixture::Weights;
+use crate::sweep::Objective;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +21,12 @@ Examples:
   highwater-load consume --verify --json > run.json   and check the messages; the result as JSON
   highwater-load --nodes http://a:2900,http://b:2900 insert
                                                       connections are spread over the nodes
+  highwater-load mixed --mix select=80,update=15,insert=5 --rate 2000
+                                                      several kinds at once, by weights
+  highwater-load select --rate 1000 --sweep p99=10    the highest rate whose p99 is at most 10 ms, from 1,000 on
+  highwater-load insert --rate 2000 --out run1        run.json, intervals.csv, *.hgrm and report.html in a folder
+  highwater-load select --setup --postgres postgres://postgres@127.0.0.1/bench
+                                                      the same load on PostgreSQL
   highwater-load --cleanup                            drop what --setup made
 
 Closed loop (no --rate): a connection sends its next operation when the last was answered. A stall then holds up the
@@ -45,6 +53,8 @@ pub(crate) enum Workload {
     Select,
     /// Messages of a topic, as a group, with acks
     Consume,
+    /// Inserts, puts, updates and selects by --mix
+    Mixed,
 }
 
 /// A load generator for Highwater: inserts, selects and consumes over HTTP.
@@ -64,6 +74,10 @@ pub(crate) struct Args {
         default_value = "http://127.0.0.1:2900"
     )]
     pub(crate) nodes: Vec<String>,
+
+    /// Load PostgreSQL instead, for comparison: postgres://user:password@host:port/database
+    #[arg(long, value_name = "URL", conflicts_with = "verify")]
+    pub(crate) postgres: Option<String>,
 
     /// User to log in as
     #[arg(short, long, env = "HIGHWATER_USER", default_value = "root")]
@@ -165,6 +179,22 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) cleanup: bool,
 
+    /// Weights of a mixed workload
+    #[arg(long, default_value = "select=80,update=15,insert=5", value_parser = Weights::parse, value_name = "KIND=WEIGHT,..")]
+    pub(crate) mix: Weights,
+
+    /// Find the highest rate that keeps this: a percentile and milliseconds from the intended start; --rate is the first that is tried
+    #[arg(long, value_parser = Objective::parse, value_name = "p99=10", requires = "rate", conflicts_with = "verify")]
+    pub(crate) sweep: Option<Objective>,
+
+    /// How exactly a sweep looks, as a share of the rate
+    #[arg(long, default_value_t = 0.1, requires = "sweep")]
+    pub(crate) precision: f64,
+
+    /// Write run.json, intervals.csv, percentiles (.hgrm) and report.html into this folder
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+
     /// Print the result as one JSON document; the lines of the seconds go to standard error
     #[arg(long)]
     pub(crate) json: bool,
@@ -191,15 +221,24 @@ impl Args {
         if self.workload.is_some() && self.seconds.is_zero() {
             return Err(Failure::usage("--seconds must be above 0"));
         }
+        if self.postgres.is_some() && self.workload == Some(Workload::Consume) {
+            return Err(Failure::usage("PostgreSQL has no topics to consume: insert, put, update, select and mixed"));
+        }
+        if self.sweep.is_some() && self.workload == Some(Workload::Consume) {
+            return Err(Failure::usage("--sweep is for insert, put, update, select and mixed"));
+        }
+        if !(0.01..=1.0).contains(&self.precision) {
+            return Err(Failure::usage("--precision is from 0.01 to 1"));
+        }
         if self.timeout.is_zero() {
             return Err(Failure::usage("--timeout must be above 0"));
         }
         if self.verify && self.workload == Some(Workload::Consume) && self.producers == 0 {
             return Err(Failure::usage("a verified consume needs producers: it checks what this run inserts"));
         }
-        if self.verify && matches!(self.workload, Some(Workload::Put | Workload::Update)) {
+        if self.verify && matches!(self.workload, Some(Workload::Put | Workload::Update | Workload::Mixed)) {
             return Err(Failure::usage(
-                "--verify is for insert, select and consume: put and update keep no record of what they wrote",
+                "--verify is for insert, select and consume: put, update and mixed keep no record of what they wrote",
             ));
         }
         let is_name = self.namespace.starts_with(|c: char| c.is_ascii_lowercase())
@@ -262,10 +301,16 @@ mod tests {
             &["consume", "--verify", "--producers", "0"],
             &["consume", "--rate", "5", "--producers", "0"],
             &["insert", "--namespace", "a; DROP"],
+            &["mixed", "--verify"],
+            &["consume", "--postgres", "postgres://h/d"],
+            &["consume", "--rate", "5", "--sweep", "p99=1"],
+            &["select", "--rate", "5", "--sweep", "p99=1", "--precision", "0"],
         ] {
             assert_eq!(parse(wrong).unwrap().check().unwrap_err().code(), 2, "{wrong:?}");
         }
         assert!(parse(&["insert", "--seconds", "-1"]).is_err());
+        assert!(parse(&["select", "--sweep", "p99=1"]).is_err(), "a sweep begins at a rate");
+        assert!(parse(&["mixed", "--mix", "consume=1"]).is_err());
         assert_eq!(parse(&["insert", "--seconds", "0.5"]).unwrap().seconds, Duration::from_millis(500));
     }
 

@@ -4,8 +4,8 @@
 //! answer or 503 goes to the next node. That is what every client of Highwater may do.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use ureq::Agent;
 
 use crate::failure::Failure;
 use crate::measure::lock;
+use crate::postgres::Postgres;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ pub(crate) struct Nodes {
     tokens: Vec<Mutex<Option<String>>>,
     timeout: Duration,
     give_up: Duration,
+    /// It is this that is asked, and not Highwater.
+    postgres: Option<Arc<Postgres>>,
 }
 
 /// How a request ended.
@@ -169,7 +172,24 @@ impl Nodes {
     /// At least one address.
     pub(crate) fn new(urls: Vec<String>, login: Login, timeout: Duration, give_up: Duration) -> Self {
         let tokens = urls.iter().map(|_| Mutex::new(None)).collect();
-        Self { urls, login, tokens, timeout, give_up }
+        Self { urls, login, tokens, timeout, give_up, postgres: None }
+    }
+
+    /// A PostgreSQL server in their place.
+    pub(crate) fn of_postgres(postgres: Postgres, timeout: Duration, give_up: Duration) -> Self {
+        let urls = vec![format!("http://{}", postgres.authority)];
+        let nodes = Self::new(urls, Login::Token(String::new()), timeout, give_up);
+        Self { postgres: Some(Arc::new(postgres)), ..nodes }
+    }
+
+    /// Whether it is PostgreSQL that is asked.
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// The PostgreSQL server, if it is one.
+    pub(crate) fn postgres(&self) -> Option<Arc<Postgres>> {
+        self.postgres.clone()
     }
 
     /// A connection whose first node is number `home` modulo their number.
@@ -195,6 +215,9 @@ impl Nodes {
     /// Looks whether the nodes are there and Highwaters, and logs in at each. Of several, one that is there is enough: what is said of
     /// the others is given back.
     pub(crate) fn check(&self) -> Result<Vec<String>, Failure> {
+        if let Some(postgres) = &self.postgres {
+            return postgres.check().map(|()| Vec::new());
+        }
         let (mut failures, mut there) = (Vec::new(), 0);
         for number in 0..self.urls.len() {
             match self.check_one(number) {

@@ -137,7 +137,11 @@ impl Member<'_> {
         }
         self.ack(client, partition, last, is_measured);
         if wait == 0 {
-            recorder.count(Kind::Consume, Event::Done(stage.now().saturating_sub(started)), is_measured);
+            recorder.count(
+                Kind::Consume,
+                Event::Done { nanos: stage.now().saturating_sub(started), service: None },
+                is_measured,
+            );
         }
         batch.messages.len()
     }
@@ -155,7 +159,11 @@ impl Member<'_> {
         });
         let sent_at = ours.and_then(|payload| payload.sent_at.parse().ok()).map(|unix| stage.since_start(unix));
         match sent_at {
-            Some(at) => recorder.count(Kind::Deliver, Event::Done(now.saturating_sub(at)), stage.is_measured(at)),
+            Some(at) => recorder.count(
+                Kind::Deliver,
+                Event::Done { nanos: now.saturating_sub(at), service: None },
+                stage.is_measured(at),
+            ),
             None => {
                 let is_measured = stage.is_measured(now) && now < stage.bounds().1;
                 recorder.count(Kind::Deliver, Event::Counted, is_measured);

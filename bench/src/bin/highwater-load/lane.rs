@@ -13,9 +13,10 @@ use rustix::event::epoll;
 use rustix::event::{Timespec, epoll::EventFlags};
 
 use crate::client::{Attempt, FIRST_PAUSE, NO_CONNECTION, Next, Nodes, lost_connection, next_pause};
+use crate::line::Line;
 use crate::measure::{Event, Kind, Recorder};
 use crate::stage::{Stage, Turn};
-use crate::wire::{Reply, Wire};
+use crate::wire::Reply;
 
 /// Longest wait for anything, and how often it is looked for answers that are overdue.
 const LOOK: u64 = 20_000_000;
@@ -24,17 +25,14 @@ const EVENTS: usize = 256;
 
 /// What the operations are.
 pub(crate) trait Work {
-    /// The path that it is asked at.
-    const PATH: &'static str;
-
-    /// What the figures call it.
-    fn kind(&self) -> Kind;
+    /// What the figures call operation `number`.
+    fn kind(&self, number: u64) -> Kind;
 
     /// The request of an operation, as JSON.
     fn request(&mut self, turn: Turn, out: &mut Vec<u8>);
 
     /// Whether a request whose answer was lost may go again: it is applied once all the same.
-    fn is_repeatable(&self) -> bool {
+    fn is_repeatable(&self, _number: u64) -> bool {
         true
     }
 
@@ -70,7 +68,7 @@ enum Doing {
 struct Slot {
     /// The node that it speaks to.
     at: usize,
-    wire: Option<Wire>,
+    wire: Option<Line>,
     doing: Doing,
     turn: Turn,
     ticket: u64,
@@ -201,7 +199,7 @@ impl<'a, W: Work> Lane<'a, W> {
 
     /// Takes the next operation, if there is one.
     fn next_turn(&mut self, number: usize) {
-        let turn = self.stage.draw(self.work.kind(), self.recorder);
+        let turn = self.stage.draw(|number| self.work.kind(number), self.recorder);
         let Some(slot) = self.slots.get_mut(number) else { return };
         let Some(turn) = turn else {
             slot.wire = None;
@@ -238,7 +236,7 @@ impl<'a, W: Work> Lane<'a, W> {
             Err(message) => return self.attempted(number, Attempt::Lost { code: NO_CONNECTION, message }),
         };
         if slot.head_of != (slot.at, token.clone()) {
-            slot.head = head(nodes, slot.at, W::PATH, &token);
+            slot.head = head(nodes, slot.at, &token);
             slot.head_of = (slot.at, token);
         }
         let sent = slot.send(nodes, &self.poll, number);
@@ -276,11 +274,12 @@ impl<'a, W: Work> Lane<'a, W> {
     fn answered(&mut self, number: usize, reply: Reply) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let Some(wire) = &slot.wire else { return };
-        let nanos = self.stage.now().saturating_sub(slot.turn.start);
+        let now = self.stage.now();
+        let (nanos, service) = (now.saturating_sub(slot.turn.start), now.saturating_sub(slot.first));
         let body = wire.body(&reply);
         let wrong = self.work.ended(slot.turn, slot.ticket, End::Answered(body));
-        let event = wrong.map_or(Event::Done(nanos), Event::Refused);
-        self.recorder.count(self.work.kind(), event, self.stage.is_measured(slot.turn.start));
+        let event = wrong.map_or(Event::Done { nanos, service: Some(service) }, Event::Refused);
+        self.recorder.count(self.work.kind(slot.turn.number), event, self.stage.is_measured(slot.turn.start));
         if !reply.is_kept {
             slot.wire = None;
         }
@@ -303,7 +302,7 @@ impl<'a, W: Work> Lane<'a, W> {
             Next::Renew { code, .. } | Next::Refused { code, .. } => return self.end(number, &code, false),
             Next::Unknown { code, .. } => return self.end(number, &code, true),
             Next::Again { code, wait, is_elsewhere, is_lost, .. } => {
-                if is_lost && !self.work.is_repeatable() {
+                if is_lost && !self.work.is_repeatable(slot.turn.number) {
                     slot.wire = None;
                     slot.at = stage.nodes.after(slot.at);
                     return self.end(number, &code, true);
@@ -320,7 +319,7 @@ impl<'a, W: Work> Lane<'a, W> {
         if waited + wait > stage.nodes.give_up() || stage.is_stopped() {
             return self.end(number, &code, true);
         }
-        self.recorder.count(self.work.kind(), Event::Retry(&code), stage.is_measured(slot.turn.start));
+        self.recorder.count(self.work.kind(slot.turn.number), Event::Retry(&code), stage.is_measured(slot.turn.start));
         slot.doing = Doing::Pausing;
         self.due.insert((now + wait.as_nanos() as u64, number));
     }
@@ -334,7 +333,7 @@ impl<'a, W: Work> Lane<'a, W> {
         let nanos = self.stage.now().saturating_sub(turn.start);
         let _ = self.work.ended(turn, ticket, if is_unknown { End::Unknown } else { End::Refused });
         let event = if is_unknown { Event::GivenUp(code, nanos) } else { Event::Refused(code) };
-        self.recorder.count(self.work.kind(), event, self.stage.is_measured(turn.start));
+        self.recorder.count(self.work.kind(turn.number), event, self.stage.is_measured(turn.start));
         self.next_turn(number);
     }
 }
@@ -342,7 +341,7 @@ impl<'a, W: Work> Lane<'a, W> {
 impl Slot {
     fn send(&mut self, nodes: &Nodes, poll: &std::os::fd::OwnedFd, number: usize) -> io::Result<()> {
         if self.wire.is_none() {
-            let wire = Wire::connect(nodes.address(self.at)?)?;
+            let wire = Line::connect(nodes, self.at)?;
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
             epoll::add(poll, &wire, epoll::EventData::new_u64(number as u64), flags)?;
             self.wire = Some(wire);
@@ -354,9 +353,9 @@ impl Slot {
     }
 }
 
-fn head(nodes: &Nodes, at: usize, path: &str, token: &str) -> Vec<u8> {
+fn head(nodes: &Nodes, at: usize, token: &str) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\nauthorization: Bearer {token}\r\n",
+        "POST /v1/api/sql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\nauthorization: Bearer {token}\r\n",
         nodes.authority(at)
     )
     .into_bytes()

@@ -1,6 +1,6 @@
 //! # highwater-load
 //!
-//! A load generator for Highwater over HTTP: inserts, selects by key and consumes, in a closed loop or by a schedule made
+//! A load generator for Highwater over HTTP: inserts, selects by key, consumes and mixtures, in a closed loop or by a schedule made
 //! before the run, with a check afterwards that what was acknowledged is there, once. Owns the plan of operations, the
 //! measuring and the checks. Pure parts (`arrivals`, `plan`, `ledger`, `consumption`, `measure`, `report`) know no network
 //! and no clock. Must never: leave an operation out of the figures because the server was slow.
@@ -16,15 +16,21 @@ mod client;
 mod consumers;
 mod consumption;
 mod failure;
+mod folder;
+mod html;
 mod lane;
 mod ledger;
+mod line;
 mod measure;
+mod mixture;
 mod plan;
+mod postgres;
 mod readback;
 mod report;
 mod run;
 mod schema;
 mod stage;
+mod sweep;
 mod violation;
 mod wire;
 mod writers;

@@ -44,6 +44,9 @@ pub(crate) struct Tally {
     pub(crate) done: u64,
     /// Microseconds of what succeeded, and of what never got an answer (a lower bound then).
     pub(crate) latency: Histogram<u64>,
+    /// Microseconds from the first sending to the answer, of what succeeded: what the server and the way to it took, without the wait for
+    /// a free connection.
+    pub(crate) service: Histogram<u64>,
     /// Operations that failed for good, by code.
     pub(crate) errors: BTreeMap<String, u64>,
     /// Attempts that were followed by another, by the code that made it necessary.
@@ -54,7 +57,7 @@ impl Default for Tally {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "three digits are within what a histogram takes")]
         let latency = Histogram::new(3).expect("a histogram of three digits");
-        Self { done: 0, latency, errors: BTreeMap::new(), retries: BTreeMap::new() }
+        Self { done: 0, service: latency.clone(), latency, errors: BTreeMap::new(), retries: BTreeMap::new() }
     }
 }
 
@@ -64,15 +67,22 @@ impl Tally {
         self.latency.value_at_quantile(quantile) as f64 / 1e3
     }
 
+    /// Service time at a quantile, in milliseconds.
+    pub(crate) fn service_millis(&self, quantile: f64) -> f64 {
+        self.service.value_at_quantile(quantile) as f64 / 1e3
+    }
+
     fn record(&mut self, micros: u64) {
         // It grows as it needs to, so any number is taken.
         let _ = self.latency.record(micros);
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Adds another's figures.
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.done += other.done;
         // Likewise.
         let _ = self.latency.add(&other.latency);
+        let _ = self.service.add(&other.service);
         for (code, count) in &other.errors {
             *self.errors.entry(code.clone()).or_default() += count;
         }
@@ -85,8 +95,13 @@ impl Tally {
 /// What happened to one operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
-    /// Done after so many nanoseconds.
-    Done(u64),
+    /// Done.
+    Done {
+        /// From the intended start.
+        nanos: u64,
+        /// From the first sending, where that is known.
+        service: Option<u64>,
+    },
     /// Done, and nobody knows since when.
     Counted,
     /// Answered with an error.
@@ -106,9 +121,13 @@ impl Sheet {
     pub(crate) fn count(&mut self, kind: Kind, event: Event<'_>) {
         let tally = self.0.entry(kind).or_default();
         match event {
-            Event::Done(nanos) => {
+            Event::Done { nanos, service } => {
                 tally.done += 1;
                 tally.record(nanos / 1000);
+                if let Some(service) = service {
+                    // Likewise.
+                    let _ = tally.service.record(service / 1000);
+                }
             }
             Event::Counted => tally.done += 1,
             Event::Refused(code) => *tally.errors.entry(code.to_owned()).or_default() += 1,
@@ -172,7 +191,7 @@ mod tests {
             let recorders: Vec<Recorder> = (0..threads).map(|_| Recorder::default()).collect();
             let mut alone = Sheet::default();
             for (number, micros) in micros.iter().enumerate() {
-                let event = Event::Done(u64::from(*micros) * 1000);
+                let event = Event::Done { nanos: u64::from(*micros) * 1000, service: None };
                 recorders[number % threads].count(Kind::Insert, event, true);
                 alone.count(Kind::Insert, event);
             }
@@ -188,8 +207,8 @@ mod tests {
     #[test]
     fn warm_up_is_shown_in_its_second_and_not_in_the_total() {
         let recorder = Recorder::default();
-        recorder.count(Kind::Select, Event::Done(5_000), false);
-        recorder.count(Kind::Select, Event::Done(7_000), true);
+        recorder.count(Kind::Select, Event::Done { nanos: 5_000, service: None }, false);
+        recorder.count(Kind::Select, Event::Done { nanos: 7_000, service: None }, true);
         assert_eq!(recorder.take_second().0[&Kind::Select].done, 2);
         assert!(recorder.take_second().0.is_empty(), "a second is taken once");
         let mut total = Sheet::default();

@@ -80,6 +80,20 @@ pub(crate) fn table(facts: &Facts, sheet: &Sheet) -> String {
             codes(&tally.errors),
             codes(&tally.retries),
         ));
+        // In a closed loop both are the same.
+        if facts.is_scheduled && !tally.service.is_empty() {
+            text.push_str(&format!(
+                "{:<9}{:>10}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}  from the sending\n",
+                "  service",
+                "",
+                "",
+                millis(tally.service_millis(0.5)),
+                millis(tally.service_millis(0.9)),
+                millis(tally.service_millis(0.99)),
+                millis(tally.service_millis(0.999)),
+                millis(tally.service.max() as f64 / 1e3),
+            ));
+        }
     }
     text
 }
@@ -109,7 +123,12 @@ pub(crate) fn second_json(at: f64, seconds: f64, sheet: &Sheet, is_warmup: bool,
 }
 
 fn tally_json(tally: &Tally, seconds: f64) -> Value {
+    let service = json!({
+        "p50": tally.service_millis(0.5), "p90": tally.service_millis(0.9), "p99": tally.service_millis(0.99),
+        "p99_9": tally.service_millis(0.999), "max": tally.service.max() as f64 / 1e3, "mean": tally.service.mean() / 1e3,
+    });
     json!({
+        "service_milliseconds": if tally.service.is_empty() { Value::Null } else { service },
         "done": tally.done,
         "per_second": tally.done as f64 / seconds.max(1e-3),
         "milliseconds": {
@@ -145,7 +164,9 @@ mod tests {
 
     fn sheet() -> Sheet {
         let mut sheet = Sheet::default();
-        (1..=100).for_each(|millis| sheet.count(Kind::Insert, Event::Done(millis * 1_000_000)));
+        (1..=100).for_each(|millis| {
+            sheet.count(Kind::Insert, Event::Done { nanos: millis * 1_000_000, service: Some(millis * 500_000) })
+        });
         sheet.count(Kind::Insert, Event::Refused("INVALID_SQL"));
         sheet.count(Kind::Insert, Event::Retry("LOST"));
         sheet
@@ -163,7 +184,7 @@ mod tests {
              retries 1 (LOST 1)  waiting 4  (warm-up)\n"
         );
         let mut two = sheet();
-        two.count(Kind::Deliver, Event::Done(1));
+        two.count(Kind::Deliver, Event::Done { nanos: 1, service: None });
         assert_eq!(second_lines(3.0, 1.0, &two, false, None).lines().count(), 2);
     }
 
@@ -177,7 +198,11 @@ mod tests {
         let table = table(&facts(), &sheet());
         assert!(table.contains("10.0 s measured, cut short; latency in ms from the intended start"), "{table}");
         assert!(table.contains("insert          100       10.0      50.0      90.0"), "{table}");
+        assert!(table.contains("  service") && table.contains("25.0") && table.contains("from the sending"), "{table}");
         let document = document(&facts(), &sheet(), &[], Some(&Verdict::default()));
+        assert!(
+            (24.0..26.0).contains(&document["operations"]["insert"]["service_milliseconds"]["p50"].as_f64().unwrap())
+        );
         let insert = &document["operations"]["insert"];
         assert_eq!((insert["done"].as_u64(), insert["per_second"].as_f64()), (Some(100), Some(10.0)));
         assert!((49.0..51.0).contains(&insert["milliseconds"]["p50"].as_f64().unwrap()));

@@ -14,14 +14,18 @@ use crate::arrivals::Arrivals;
 use crate::client::{Login, Nodes};
 use crate::consumers::{Group, consume, partitions};
 use crate::failure::{Failure, exit};
+use crate::folder;
 use crate::lane::Lane;
 use crate::ledger::Ledger;
-use crate::measure::{Recorder, Sheet, lock};
+use crate::measure::{Recorder, Sheet, Tally, lock};
+use crate::mixture::Mixture;
 use crate::plan::Plan;
+use crate::postgres::Postgres;
 use crate::readback;
 use crate::report::{self, Facts};
 use crate::schema::Schema;
 use crate::stage::{Stage, Timing};
+use crate::sweep::{Objective, Sweep};
 use crate::violation::Verdict;
 use crate::writers::{Inserts, Puts, Selects};
 
@@ -31,7 +35,11 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// Does what the arguments ask for and gives the exit code.
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     args.check()?;
-    let nodes = Nodes::new(args.urls()?, login(args)?, args.timeout, args.give_up);
+    let nodes = match &args.postgres {
+        Some(url) => Nodes::of_postgres(Postgres::parse(url, &args.namespace)?, args.timeout, args.give_up),
+        None => Nodes::new(args.urls()?, login(args)?, args.timeout, args.give_up),
+    };
+    let postgres = nodes.postgres();
     let schema = Schema::new(&args.namespace, args.users);
     let plan = Plan { seed: args.seed, users: args.users, rows: args.rows, payload_bytes: args.payload_bytes };
     let stop = Arc::new(AtomicBool::new(false));
@@ -40,36 +48,143 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     for absent in nodes.check()? {
         eprintln!("warning: {absent}");
     }
-    if args.setup {
+    if let (true, Some(postgres)) = (args.setup, &postgres) {
+        postgres.set_up(&plan)?;
+    } else if args.setup {
         schema.set_up(&mut nodes.client(0), &plan, args.partitions, &random_hex()?, &stop)?;
     }
     let mut code = exit::OK;
     let nodes = match args.workload {
         None => nodes,
         Some(workload) => {
-            schema.probe(&mut nodes.client(0), &stop)?;
-            let arrivals = args.rate.map(|rate| {
-                let nanos = (args.warmup + args.seconds).as_nanos() as u64;
-                Arrivals::poisson(args.seed, rate, nanos)
-            });
-            let timing = Timing { warmup: args.warmup, seconds: args.seconds, arrivals: arrivals.transpose()? };
-            let run = random_hex()?;
-            let has_ledger = args.verify && workload != Workload::Select;
-            let stage = Stage::new(nodes, schema.clone(), plan, run, has_ledger, Arc::clone(&stop), timing);
-            code = load(args, workload, &stage)?;
-            stage.nodes
+            match &postgres {
+                Some(postgres) => postgres.probe()?,
+                None => schema.probe(&mut nodes.client(0), &stop)?,
+            }
+            let (of_run, nodes) = match args.sweep {
+                Some(objective) => sweep(args, workload, objective, nodes, &schema, plan, &stop)?,
+                None => {
+                    let stage = stage(args, workload, args.rate, nodes, &schema, plan, &stop)?;
+                    (load(args, workload, &stage)?, stage.nodes)
+                }
+            };
+            code = finish(args, &of_run)?;
+            nodes
         }
     };
-    if args.cleanup {
+    if let (true, Some(postgres)) = (args.cleanup, &postgres) {
+        postgres.clean_up()?;
+    } else if args.cleanup {
         schema.clean_up(&mut nodes.client(0), &AtomicBool::new(false))?;
     }
     Ok(code)
 }
 
-/// Runs the load and the checks, and prints the report.
-fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<u8, Failure> {
+/// A run at a rate, or in a closed loop.
+fn stage(
+    args: &Args,
+    workload: Workload,
+    rate: Option<f64>,
+    nodes: Nodes,
+    schema: &Schema,
+    plan: Plan,
+    stop: &Arc<AtomicBool>,
+) -> Result<Stage, Failure> {
+    let nanos = (args.warmup + args.seconds).as_nanos() as u64;
+    let arrivals = rate.map(|rate| Arrivals::poisson(args.seed, rate, nanos));
+    let timing = Timing { warmup: args.warmup, seconds: args.seconds, arrivals: arrivals.transpose()? };
+    let has_ledger = args.verify && matches!(workload, Workload::Insert | Workload::Consume);
+    Ok(Stage::new(nodes, schema.clone(), plan, random_hex()?, has_ledger, Arc::clone(stop), timing))
+}
+
+/// What a run gave.
+struct OfRun {
+    facts: Facts,
+    total: Sheet,
+    seconds: Vec<Value>,
+    verdict: Option<Verdict>,
+    sweep: Option<Sweep>,
+}
+
+/// Tries rates until the highest that keeps the objective is known; gives its run, or the last one's.
+fn sweep(
+    args: &Args,
+    workload: Workload,
+    objective: Objective,
+    mut nodes: Nodes,
+    schema: &Schema,
+    plan: Plan,
+    stop: &Arc<AtomicBool>,
+) -> Result<(OfRun, Nodes), Failure> {
+    let mut sweep = Sweep::new(objective, args.rate.unwrap_or(100.0), args.precision);
+    let mut shown: Option<OfRun> = None;
+    while let Some(rate) = sweep.next().filter(|_| !stop.load(Ordering::Relaxed)) {
+        let stage = stage(args, workload, Some(rate), nodes, schema, plan, stop)?;
+        let mut of_run = load(args, workload, &stage)?;
+        nodes = stage.nodes;
+        if of_run.facts.is_cut_short {
+            break;
+        }
+        let mut all = Tally::default();
+        of_run.total.0.values().for_each(|tally| all.merge(tally));
+        let achieved = all.done as f64 / of_run.facts.seconds.max(1e-3);
+        let step =
+            sweep.tried(rate, achieved, all.millis(objective.quantile), all.millis(0.5), all.errors.values().sum());
+        let line = sweep.line(&step);
+        if args.json {
+            std::io::stderr().write_all(line.as_bytes())?
+        } else {
+            say(&line)?
+        }
+        if let Value::Object(settings) = &mut of_run.facts.settings {
+            settings.insert("rate".into(), json!(rate));
+        }
+        if shown.is_none() || step.holds {
+            shown = Some(of_run);
+        }
+    }
+    let mut of_run = shown.ok_or_else(|| Failure::usage("the sweep was ended before its first rate was tried"))?;
+    of_run.sweep = Some(sweep);
+    Ok((of_run, nodes))
+}
+
+/// Prints a run and writes its folder: the exit code.
+fn finish(args: &Args, of_run: &OfRun) -> Result<u8, Failure> {
+    let OfRun { facts, total, seconds, verdict, sweep } = of_run;
+    let mut document = report::document(facts, total, seconds, verdict.as_ref());
+    if let (Some(sweep), Value::Object(fields)) = (sweep, &mut document) {
+        fields.insert("sweep".into(), sweep.to_json());
+    }
+    if let Some(folder) = &args.out {
+        folder::write(folder, &document, total)?;
+    }
+    if args.json {
+        say(&format!("{document:#}\n"))?;
+    } else {
+        say(&report::table(facts, total))?;
+        if let Some(verdict) = verdict {
+            say(&verdict.text())?;
+        }
+        if let Some(sweep) = sweep {
+            say(&match sweep.best() {
+                Some(best) => format!("\nthe highest rate that held: {:.0} per second\n", best.rate),
+                None => "\nno rate held\n".to_owned(),
+            })?;
+        }
+    }
+    let is_broken = verdict.as_ref().is_some_and(|verdict| verdict.violations > 0);
+    let is_empty = !facts.is_cut_short && total.0.values().all(|tally| tally.done == 0);
+    if is_empty {
+        eprintln!("error: not one operation was done in the measured time");
+    }
+    let is_missed = sweep.as_ref().is_some_and(|sweep| sweep.best().is_none());
+    Ok(if is_broken || is_empty || is_missed { exit::VIOLATION } else { exit::OK })
+}
+
+/// Runs the load and the checks.
+fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<OfRun, Failure> {
     let group = match workload {
-        Workload::Insert | Workload::Put | Workload::Update | Workload::Select => None,
+        Workload::Insert | Workload::Put | Workload::Update | Workload::Select | Workload::Mixed => None,
         Workload::Consume => Some(Group {
             name: args.group.clone().unwrap_or_else(|| format!("load-{}", stage.run)),
             partitions: partitions(stage, &mut stage.nodes.client(0))?,
@@ -104,6 +219,10 @@ fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<u8, Failure> {
                 Workload::Put => idle(Lane::new(stage, recorder, Puts::new(stage, args.request_ids), homes)?.run()),
                 Workload::Update => {
                     idle(Lane::new(stage, recorder, Puts::again(stage, args.request_ids), homes)?.run())
+                }
+                Workload::Mixed => {
+                    let work = Mixture::new(stage, &args.mix, args.request_ids, wrong);
+                    Ok(Lane::new(stage, recorder, work, homes)?.run()?.into_ledger())
                 }
                 Workload::Select => idle(Lane::new(stage, recorder, Selects::new(stage, wrong), homes)?.run()),
             }));
@@ -142,13 +261,7 @@ fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<u8, Failure> {
         is_cut_short: stage.stop.load(Ordering::Relaxed),
         is_scheduled: stage.is_scheduled(),
     };
-    print(args, &facts, &total, &progress.seconds, verdict.as_ref())?;
-    let is_broken = verdict.is_some_and(|verdict| verdict.violations > 0);
-    let is_empty = !facts.is_cut_short && total.0.values().all(|tally| tally.done == 0);
-    if is_empty {
-        eprintln!("error: not one operation was done in the measured time");
-    }
-    Ok(if is_broken || is_empty { exit::VIOLATION } else { exit::OK })
+    Ok(OfRun { facts, total, seconds: progress.seconds, verdict, sweep: None })
 }
 
 /// For work that leaves no ledger.
@@ -204,8 +317,8 @@ impl Progress<'_> {
             let (at, seconds) = (now as f64 / 1e9, now.saturating_sub(self.last) as f64 / 1e9);
             let (is_warmup, waiting) = (self.last.midpoint(now) < warm_until, self.stage.waiting());
             let lines = report::second_lines(at, seconds, &sheet, is_warmup, waiting);
-            if self.args.json {
-                self.seconds.push(report::second_json(at, seconds, &sheet, is_warmup, waiting));
+            self.seconds.push(report::second_json(at, seconds, &sheet, is_warmup, waiting));
+            if self.args.json || self.args.sweep.is_some() {
                 std::io::stderr().write_all(lines.as_bytes())?;
             } else {
                 say(&lines)?;
@@ -214,20 +327,6 @@ impl Progress<'_> {
         }
         Ok(())
     }
-}
-
-fn print(
-    args: &Args,
-    facts: &Facts,
-    total: &Sheet,
-    seconds: &[Value],
-    verdict: Option<&Verdict>,
-) -> Result<(), Failure> {
-    if args.json {
-        return say(&format!("{:#}\n", report::document(facts, total, seconds, verdict)));
-    }
-    say(&report::table(facts, total))?;
-    verdict.map_or(Ok(()), |verdict| say(&verdict.text()))
 }
 
 /// A reader that closed the pipe (`| head`) has seen enough.
@@ -241,10 +340,10 @@ fn say(text: &str) -> Result<(), Failure> {
 
 fn settings(args: &Args, workload: Workload) -> Value {
     json!({
-        "workload": format!("{workload:?}").to_lowercase(), "nodes": args.nodes, "connections": args.connections,
+        "workload": format!("{workload:?}").to_lowercase(), "nodes": if args.postgres.is_some() { Vec::new() } else { args.nodes.clone() }, "postgres": args.postgres.is_some(), "connections": args.connections,
         "rate": args.rate, "seconds": args.seconds.as_secs_f64(), "warmup": args.warmup.as_secs_f64(), "rows": args.rows,
         "payload_bytes": args.payload_bytes, "users": args.users, "seed": args.seed, "producers": args.producers,
-        "batch": args.batch, "verify": args.verify, "threads": args.threads, "request_ids": args.request_ids,
+        "batch": args.batch, "mix": args.mix.to_string(), "verify": args.verify, "threads": args.threads, "request_ids": args.request_ids,
     })
 }
 

@@ -131,7 +131,7 @@ impl Stage {
 
     /// The next operation, which of an open loop may start later; none when the run is over. What was due by then and could not be sent is
     /// counted with the time that it had waited.
-    pub(crate) fn draw(&self, kind: Kind, recorder: &Recorder) -> Option<Turn> {
+    pub(crate) fn draw(&self, kind: impl Fn(u64) -> Kind, recorder: &Recorder) -> Option<Turn> {
         let Some(arrivals) = &self.arrivals else {
             let number = self.is_running().then(|| self.next.fetch_add(1, Ordering::Relaxed))?;
             return Some(Turn { number, start: self.now() });
@@ -146,7 +146,7 @@ impl Stage {
                 return Some(Turn { number, start });
             }
             let waited = self.now().saturating_sub(start);
-            recorder.count(kind, Event::GivenUp("NOT_SENT", waited), self.is_measured(start));
+            recorder.count(kind(number), Event::GivenUp("NOT_SENT", waited), self.is_measured(start));
         }
     }
 }

@@ -35,22 +35,14 @@ pub(crate) struct Reply {
     pub(crate) retry_after: Option<Duration>,
     /// The connection may be used again.
     pub(crate) is_kept: bool,
-    head: usize,
-    length: usize,
+    pub(crate) head: usize,
+    pub(crate) length: usize,
 }
 
 impl Wire {
     /// Begins to connect.
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        let is_connecting = match rustix::net::connect(&socket, &address) {
-            Ok(()) => false,
-            Err(Errno::INPROGRESS) => true,
-            Err(error) => return Err(error.into()),
-        };
-        let stream = TcpStream::from(socket);
+        let (stream, is_connecting) = begin(address)?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, is_connecting, out: Vec::new(), written: 0, input: vec![0; READ_BYTES], filled: 0 })
     }
@@ -78,11 +70,7 @@ impl Wire {
     /// The connection is of no use any more.
     pub(crate) fn advance(&mut self) -> io::Result<Option<Reply>> {
         if self.is_connecting {
-            match rustix::net::sockopt::socket_error(&self.stream)? {
-                Ok(()) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if rustix::net::getpeername(&self.stream).is_err() {
+            if !is_connected(&self.stream)? {
                 return Ok(None);
             }
             self.is_connecting = false;
@@ -139,6 +127,26 @@ impl Wire {
             }
         }
         Ok(())
+    }
+}
+
+/// Begins to connect; whether it is not done yet.
+pub(crate) fn begin(address: SocketAddr) -> io::Result<(TcpStream, bool)> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok((TcpStream::from(socket), false)),
+        Err(Errno::INPROGRESS) => Ok((TcpStream::from(socket), true)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a connection that was begun is there.
+pub(crate) fn is_connected(stream: &TcpStream) -> io::Result<bool> {
+    match rustix::net::sockopt::socket_error(stream)? {
+        Ok(()) => Ok(rustix::net::getpeername(stream).is_ok()),
+        Err(error) => Err(error.into()),
     }
 }
 

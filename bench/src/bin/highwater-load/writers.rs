@@ -10,13 +10,12 @@ use crate::lane::{End, Work};
 use crate::ledger::{Entry, Fate, Ledger};
 use crate::measure::{Event, Kind, Recorder, lock};
 use crate::plan::mix;
+use crate::postgres;
 use crate::stage::{Stage, Turn};
 use crate::violation::Verdict;
 
 /// Stream of draws for request ids; the plan's are below.
 const STREAM: u64 = 200;
-/// Where statements go.
-const SQL: &str = "/v1/api/sql";
 
 /// A statement as it is sent.
 #[derive(Serialize)]
@@ -58,16 +57,24 @@ impl<'a> Inserts<'a> {
 }
 
 impl Work for Inserts<'_> {
-    const PATH: &'static str = SQL;
-
-    fn kind(&self) -> Kind {
+    fn kind(&self, _: u64) -> Kind {
         Kind::Insert
+    }
+
+    fn is_repeatable(&self, _: u64) -> bool {
+        // Only Highwater knows a request that it has seen.
+        !self.stage.nodes.is_postgres()
     }
 
     fn request(&mut self, turn: Turn, out: &mut Vec<u8>) {
         let stage = self.stage;
         let place = stage.plan.insert(turn.number);
-        let params = (place.id, &stage.run, stage.unix(turn.start), stage.plan.body(place.id));
+        let (sent_at, body) = (stage.unix(turn.start), stage.plan.body(place.id));
+        if stage.nodes.is_postgres() {
+            let (user, id) = (place.user.to_string(), place.id.to_string());
+            return postgres::request("insert", &[&user, &id, &stage.run, &sent_at.to_string(), &body], out);
+        }
+        let params = (place.id, &stage.run, sent_at, body);
         let request_id = Some(request_id(stage, turn.number));
         Statement { sql: of_user(&self.statements, place.user), params, request_id }.write(out);
     }
@@ -113,22 +120,24 @@ impl<'a> Puts<'a> {
 }
 
 impl Work for Puts<'_> {
-    const PATH: &'static str = SQL;
-
-    fn kind(&self) -> Kind {
+    fn kind(&self, _: u64) -> Kind {
         self.kind
     }
 
     fn request(&mut self, turn: Turn, out: &mut Vec<u8>) {
         let place = if self.kind == Kind::Put { self.keys.insert(turn.number) } else { self.keys.select(turn.number) };
+        if self.stage.nodes.is_postgres() {
+            let (user, id, body) = (place.user.to_string(), place.id.to_string(), self.stage.plan.body(place.id));
+            return postgres::request(self.kind.name(), &[&user, &id, &body], out);
+        }
         let params = (place.id, self.stage.plan.body(place.id));
         let request_id = self.has_request_ids.then(|| request_id(self.stage, turn.number));
         Statement { sql: of_user(&self.statements, place.user), params, request_id }.write(out);
     }
 
-    fn is_repeatable(&self) -> bool {
+    fn is_repeatable(&self, _: u64) -> bool {
         // The same text again makes no difference.
-        self.has_request_ids || self.kind == Kind::Update
+        (self.has_request_ids && !self.stage.nodes.is_postgres()) || self.kind == Kind::Update
     }
 
     fn ended(&mut self, _: Turn, _: u64, _: End<'_>) -> Option<&'static str> {
@@ -163,14 +172,15 @@ struct Rows<'a> {
 }
 
 impl Work for Selects<'_> {
-    const PATH: &'static str = SQL;
-
-    fn kind(&self) -> Kind {
+    fn kind(&self, _: u64) -> Kind {
         Kind::Select
     }
 
     fn request(&mut self, turn: Turn, out: &mut Vec<u8>) {
         let place = self.stage.plan.select(turn.number);
+        if self.stage.nodes.is_postgres() {
+            return postgres::request("select", &[&place.user.to_string(), &place.id.to_string()], out);
+        }
         Statement { sql: of_user(&self.statements, place.user), params: (place.id,), request_id: None }.write(out);
     }
 
@@ -198,7 +208,7 @@ impl Work for Selects<'_> {
 pub(crate) fn count(stage: &Stage, recorder: &Recorder, kind: Kind, started: u64, outcome: &Outcome) {
     let nanos = stage.now().saturating_sub(started);
     let event = match outcome {
-        Outcome::Answered(_) => Event::Done(nanos),
+        Outcome::Answered(_) => Event::Done { nanos, service: Some(nanos) },
         Outcome::Refused { code, .. } => Event::Refused(code),
         Outcome::Unknown { code, .. } => Event::GivenUp(code, nanos),
     };
