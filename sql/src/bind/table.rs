@@ -92,7 +92,9 @@ pub(super) fn create(create: &CreateTable, context: &BindContext<'_>) -> Result<
         partition_columns,
     };
     let indexes = unique_constraints(create, &shape, &checks, namespace, context)?;
-    for column in columns.iter().filter(|column| column.serial && traits.kind == TableKind::Stream) {
+    if traits.kind == TableKind::Stream
+        && let Some(column) = columns.iter().find(|column| column.serial)
+    {
         return Err(Diag::not_supported(format_args!("the SERIAL column \"{}\" of a STREAM table", column.name))
             .hint("DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
             .at(create.name.span()));
