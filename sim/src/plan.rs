@@ -27,6 +27,9 @@ pub const REGISTERS: i64 = 4;
 /// Keys that a writer uses, from 0.
 pub const KEYS: i64 = 48;
 
+/// Groups of the simulated database: that of the metadata, three of users' rows, three of shared ones.
+pub const GROUPS: u32 = 7;
+
 /// What a writer does to its own rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -146,7 +149,9 @@ impl Plan {
         let mut cluster = Rng::new(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x00C1_0572);
         let drawn = if cluster.chance(0.7) { 3 } else { 1 };
         let nodes = nodes.unwrap_or(drawn);
-        let surroundings = Surroundings::draw(&mut cluster, nodes, SPREAD);
+        let mut surroundings = Surroundings::draw(&mut cluster, nodes, SPREAD);
+        let mut administrator = Rng::new(seed.wrapping_mul(0xA076_1D64_78BD_642F) ^ 0x0AD1_2157);
+        surroundings.draw_orders(&mut administrator, nodes, GROUPS, SPREAD);
         let mut rng = Rng::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x0051_3A7E_D00D);
         let faults = draw_faults(seed, &mut rng);
         let crash_at_birth = rng.chance(0.3).then(|| (rng.below(60), draw_kind(&mut rng)));
@@ -199,7 +204,9 @@ impl Plan {
         let numbered = |name: &str, count: usize| (0..count).map(|at| format!("{name}{at}")).collect::<Vec<_>>();
         let mut parts: Vec<String> =
             ["disk", "links", "clocks", "birth", "dead", "wander", "definer"].into_iter().map(str::to_owned).collect();
+        parts.extend(["rot", "probes"].map(str::to_owned));
         parts.extend(numbered("trouble", self.surroundings.disturbances.len()));
+        parts.extend(numbered("order", self.surroundings.orders.len()));
         parts.extend(numbered("crash", self.crashes.len()));
         parts.extend(numbered("writer", self.writers.len()));
         parts.extend(numbered("adder", self.adders.len()));
@@ -251,6 +258,9 @@ impl Plan {
             ("dead", None) => self.surroundings.stays_down = None,
             ("wander", None) => self.wander = 0.0,
             ("definer", None) => self.definitions.clear(),
+            ("rot", None) => self.surroundings.rots = false,
+            ("probes", None) => self.surroundings.probes = false,
+            ("order", Some(at)) => self.surroundings.orders.get_mut(at).ok_or(error)?.after_writes = u64::MAX,
             ("trouble", Some(at)) => {
                 self.surroundings.disturbances.get_mut(at).ok_or(error)?.after_writes = u64::MAX;
             }
@@ -415,15 +425,18 @@ impl fmt::Display for Plan {
                     trouble.after_writes, trouble.delay, trouble.lasts, trouble.trouble
                 )?;
             }
+            for ordered in &self.surroundings.orders {
+                writeln!(f, "order after {:>4} writes: {:?}", ordered.after_writes, ordered.order)?;
+            }
             for (from, to, link) in &self.surroundings.links {
                 writeln!(f, "from node {from} to node {to}: {link:?}")?;
             }
-            let Surroundings { client_link, skews, stays_down, loses_disk, bad_disk, keeps_log, .. } =
+            let Surroundings { client_link, skews, stays_down, loses_disk, bad_disk, keeps_log, rots, probes, .. } =
                 &self.surroundings;
             writeln!(f, "to and from clients: {client_link:?}\nclocks: {skews:?}")?;
             writeln!(
                 f,
-                "stays down: {stays_down:?}, having lost its disk: {loses_disk}; errors on the disk of node {bad_disk}; wander {}",
+                "stays down: {stays_down:?}, having lost its disk: {loses_disk}; errors on the disk of node {bad_disk}, bits turned over: {rots}; wander {}; clients aim at who is cut off: {probes}",
                 self.wander
             )?;
             writeln!(f, "the log is kept for those who lack it: {keeps_log}")?;

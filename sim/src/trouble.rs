@@ -1,4 +1,5 @@
-//! What befalls a cluster besides crashes: partitions, pauses, slow and resetting links, clocks. Pure: drawn with the plan.
+//! What befalls a cluster besides crashes: partitions, pauses, slow and resetting links, clocks, and what an administrator orders. Pure:
+//! drawn with the plan.
 
 use highwater_runtime::network::Link;
 use highwater_runtime::rng::Rng;
@@ -58,6 +59,30 @@ pub struct Disturbance {
     pub lasts: u64,
 }
 
+/// What an administrator orders of a cluster that runs. Nodes are numbered from 0; the first one that joins is the first behind the founders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// \[M4\] This node is to lead the group.
+    Transfer(u32, usize),
+    /// \[M1\] This node is to vote in the group, in the place of another one where enough do.
+    Move(u32, usize),
+    /// \[M1\] Votes are to be spread evenly.
+    Rebalance,
+    /// \[M1\] A new machine is to be let in.
+    Join,
+    /// \[M1\] \[M3\] This node is to leave for good, whatever it leads.
+    Leave(usize),
+}
+
+/// One order and when it is given: once so many writes were acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// So many.
+    pub after_writes: u64,
+    /// What.
+    pub order: Order,
+}
+
 /// How a node's clocks go from the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skew {
@@ -86,6 +111,12 @@ pub struct Surroundings {
     pub loses_disk: bool,
     /// The node whose disk fails operations; the others' only lose what a power cut may lose.
     pub bad_disk: usize,
+    /// \[S9\] That disk turns bits over, too: the node is taken out at the end and has no part in what is verified.
+    pub rots: bool,
+    /// In order of `after_writes`.
+    pub orders: Vec<Ordered>,
+    /// Clients aim at nodes that are cut off or paused.
+    pub probes: bool,
 }
 
 impl Surroundings {
@@ -120,6 +151,41 @@ impl Surroundings {
         surroundings.stays_down = rng.chance(0.5).then(|| pick(rng, nodes));
         surroundings.loses_disk = surroundings.stays_down.is_some() && rng.chance(0.4);
         surroundings
+    }
+
+    /// What is done to the membership while clients work, what rots, and whether anybody probes. `groups` is how many there are.
+    pub fn draw_orders(&mut self, rng: &mut Rng, nodes: usize, groups: u32, spread: u64) {
+        if nodes == 1 {
+            return;
+        }
+        self.probes = !rng.chance(0.1);
+        if rng.chance(0.1) {
+            (self.rots, self.stays_down, self.loses_disk) = (true, None, false);
+        }
+        let mut orders = Vec::new();
+        let mut give = |after_writes, order| orders.push(Ordered { after_writes, order });
+        let group = |rng: &mut Rng| u32::try_from(rng.below(u64::from(groups))).unwrap_or(0);
+        let transfers = if rng.chance(0.5) { 1 + rng.below(4) } else { 0 };
+        for _ in 0..transfers {
+            give(5 + rng.below(spread), Order::Transfer(group(rng), pick(rng, nodes)));
+        }
+        if !self.rots && rng.chance(0.4) {
+            let joined = 5 + rng.below(spread / 2);
+            give(joined, Order::Join);
+            for _ in 0..rng.below(4) {
+                give(joined + rng.below(spread / 2), Order::Move(group(rng), pick(rng, nodes + 1)));
+            }
+            if rng.chance(0.4) {
+                give(joined + rng.below(spread / 2), Order::Rebalance);
+            }
+            // Who stays down for good is not asked to leave, or three would be left of whom one is down.
+            let leaver = pick(rng, nodes + 1);
+            if rng.chance(0.6) && self.stays_down.is_none_or(|node| self.loses_disk && node != leaver) {
+                give(joined + 10 + rng.below(spread / 2), Order::Leave(leaver));
+            }
+        }
+        orders.sort_by_key(|ordered| ordered.after_writes);
+        self.orders = orders;
     }
 }
 
@@ -196,5 +262,29 @@ mod tests {
         any(|drawn| drawn.stays_down.is_some());
         any(|drawn| drawn.loses_disk);
         assert!(drawn.iter().all(|drawn| drawn.client_link.corrupt == 0.0), "HTTP has no checksums");
+    }
+
+    #[test]
+    fn every_order_is_given_in_some_seeds_and_nobody_leaves_before_another_one_has_joined() {
+        let drawn = (0..300).map(|seed| {
+            let rng = &mut Rng::new(seed);
+            let mut surroundings = Surroundings::draw(rng, 3, 200);
+            surroundings.draw_orders(rng, 3, 7, 200);
+            surroundings
+        });
+        let mut kinds = std::collections::BTreeSet::new();
+        for surroundings in drawn {
+            let orders = &surroundings.orders;
+            let at = |wanted: fn(&Order) -> bool| orders.iter().position(|ordered| wanted(&ordered.order));
+            if let Some(leave) = at(|order| matches!(order, Order::Leave(_))) {
+                assert!(at(|order| *order == Order::Join).is_some_and(|join| join < leave));
+                assert!(surroundings.stays_down.is_none() || surroundings.loses_disk);
+            }
+            assert!(!surroundings.rots || surroundings.stays_down.is_none());
+            kinds.extend(orders.iter().map(|ordered| std::mem::discriminant(&ordered.order)).map(|kind| format!("{kind:?}")));
+            kinds.extend(surroundings.rots.then(|| "rots".to_owned()));
+            kinds.extend((!surroundings.probes).then(|| "nobody probes".to_owned()));
+        }
+        assert_eq!(kinds.len(), 7, "{kinds:?}");
     }
 }

@@ -16,6 +16,10 @@ use super::verify::{field, payload};
 /// The table of the counters.
 pub const COUNTERS: &str = "counters";
 
+/// SQLSTATE of a request id that is too old to tell.
+const REQUEST_EXPIRED: &str = "55P04";
+/// Such an age, in milliseconds: more than is remembered, and than clocks jump.
+const FORGOTTEN_MILLIS: u128 = 900_000;
 /// Probability that an acknowledged addition is looked for in the topic.
 const FOLLOWS: f64 = 0.3;
 
@@ -68,7 +72,10 @@ pub async fn add(run: Rc<Run>, number: usize) {
         run.pause(operation.pause).await;
         let outcome = match &operation.action {
             Action::Add(counter) => add_one(&run, &mut session, *counter, operation.manner, &mut follower).await,
-            Action::Look(counter) => look(&run, &mut session, *counter).await,
+            Action::Look(counter) => {
+                let late = add_too_late(&run, &mut session, *counter).await;
+                if late.is_ok() { look(&run, &mut session, *counter).await } else { late }
+            }
             _ => Ok(()),
         };
         if run.is_broken() {
@@ -122,6 +129,20 @@ async fn add_one(
             counter(run, id, |counter| counter.unknown += 1);
             Ok(())
         }
+    }
+}
+
+/// An addition under a request id of which nobody remembers whether it was applied is refused, and changes nothing.
+async fn add_too_late(run: &Rc<Run>, session: &mut Session, id: i64) -> Result<(), String> {
+    let request = session.request_id_of(FORGOTTEN_MILLIS);
+    match session.sql("UPDATE w.counters SET n = n + 1 WHERE id = $1", &json!([id]), Some(&request), None).await {
+        Reply::Refused { state, .. } if state == REQUEST_EXPIRED => {
+            run.mark("expired_requests_refused");
+            Ok(())
+        }
+        Reply::Refused { state, message } => Err(format!("an expired request was refused with {state} {message}")),
+        Reply::Done(_) => Err("an expired request was carried out".to_owned()),
+        Reply::NotNow | Reply::Lost | Reply::Open => Ok(()),
     }
 }
 

@@ -8,8 +8,10 @@
 mod adder;
 mod consumer;
 mod definer;
+mod governor;
 mod lister;
 mod nemesis;
+mod prober;
 mod report;
 mod session;
 mod setter;
@@ -39,7 +41,7 @@ pub fn run(plan: Plan, mutant: u32, prints: bool, keeps: bool) -> (Report, Vec<S
     sim::install(&runtime, Faults::none());
     let run = Run::install(plan, prints, keeps);
     runtime.block_on(async {
-        for node in 0..run.nodes() {
+        for node in 0..run.founders() {
             run.add_server(world::start_machine(node));
         }
         let clients = Handle::current().create_node().name("clients").init(|| direct(shared::current())).build().id();
@@ -78,7 +80,7 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
         run.client(setter::set(Rc::clone(run), number));
     }
     run.client(definer::define(Rc::clone(run)));
-    for number in 0..if run.nodes() > 1 { lister::LISTERS } else { 0 } {
+    for number in 0..if run.founders() > 1 { lister::LISTERS } else { 0 } {
         run.client(lister::append(Rc::clone(run), number));
     }
     for number in 0..highwater_sim::plan::CONSUMERS {
@@ -86,12 +88,19 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
     }
     run.attendant(consumer::ack_at_once(Rc::clone(run)));
     run.attendant(watcher::watch(Rc::clone(run)));
+    if run.founders() > 1 {
+        run.attendant(governor::govern(Rc::clone(run)));
+        for number in 0..if run.plan.surroundings.probes { prober::TABLES.len() } else { 0 } {
+            run.attendant(prober::write(Rc::clone(run), number));
+            run.attendant(prober::read(Rc::clone(run), number));
+        }
+    }
     run.until(|run| run.clients() == 0).await;
     run.enter(Phase::Rest);
     run.until(Run::crashes_are_over).await;
     run.switch_faults(false);
     run.enter(Phase::Verify);
-    run.until(|run| run.all_serve() && run.attendants() == 0).await;
+    run.until(|run| run.all_serve() && run.attendants() == 0 && !run.any_leaves()).await;
     if run.is_broken() {
         return Ok(());
     }

@@ -126,6 +126,10 @@ impl Nemesis<'_> {
 
     fn look(&mut self) {
         let now = now_micros();
+        // Who has joined meanwhile.
+        while self.lives.len() < self.run.nodes() {
+            self.lives.push(Life { down_for: 10_000, born: now, ..Life::default() });
+        }
         self.troubles.look(now);
         for node in 0..self.run.nodes() {
             if sim::is_down(self.run.machine(node)) {
@@ -140,6 +144,9 @@ impl Nemesis<'_> {
 
     fn look_at_the_dead(&mut self, node: usize, now: u64) {
         let run = self.run;
+        if run.is_gone(node) {
+            return;
+        }
         let life = self.life(node);
         let stays_down = life.stays_down && run.phase() < Phase::Verify || life.refusals == Some(0);
         let (restart_at, down_for) = (life.restart_at, life.down_for);
@@ -148,7 +155,9 @@ impl Nemesis<'_> {
         }
         let Some(restart_at) = restart_at else {
             self.judge_the_end(node);
-            self.life(node).restart_at = Some(now + down_for);
+            // One whose disk is damaged does not come back: it tries now and then.
+            let patience = if run.has_rotted(node) { 3_000_000 } else { 0 };
+            self.life(node).restart_at = Some(now + down_for.max(patience));
             return;
         };
         if now < restart_at || stays_down {
@@ -176,9 +185,13 @@ impl Nemesis<'_> {
     fn judge_the_end(&mut self, node: usize) {
         let run = self.run;
         let life = self.life(node);
-        let failed = run.failed_operations(node) > life.failed_before;
+        let failed = run.failed_operations(node) > life.failed_before || run.has_rotted(node);
         life.asked_at = None;
         let armed = life.armed.take();
+        let last_words = sim::stop_reason(run.machine(node)).or_else(|| run.ended(node));
+        if run.is_leaving(node) && last_words.is_some_and(|words| words.contains("has left this cluster")) {
+            return run.has_left(node);
+        }
         if life.refusals.is_some() {
             return self.judge_a_refusal(node);
         }
@@ -215,7 +228,7 @@ impl Nemesis<'_> {
     /// A node that lost its disk has ended. It was never let in.
     fn judge_a_refusal(&mut self, node: usize) {
         let run = self.run;
-        let Some(reason) = run.ended(node) else { return };
+        let Some(reason) = run.ended(node).filter(|_| !run.has_rotted(node)) else { return };
         if !reason.contains("may not vote under its old id") {
             run.violation(format!("a node that lost its disk ended for another reason: {reason}"));
         }
@@ -244,7 +257,7 @@ impl Nemesis<'_> {
         if self.troubles.any() {
             self.troubled_at = now;
         }
-        let since = self.life(node).born.max(if run.nodes() > 1 { self.troubled_at } else { 0 });
+        let since = self.life(node).born.max(if run.founders() > 1 { self.troubled_at } else { 0 });
         if !run.is_serving(node) && now.saturating_sub(since) > COMES_BACK {
             run.violation(format!("a server does not serve {} s after its start", COMES_BACK / 1_000_000));
         }
@@ -275,10 +288,11 @@ impl Nemesis<'_> {
     /// Liveness: once nothing befalls the cluster and a majority is there, everybody's work comes to an end.
     fn look_at_the_clients(&self, now: u64) {
         let run = self.run;
-        if run.nodes() > 1
-            && run.phase() == Phase::Load
-            && run.calm_since().is_some_and(|since| now.saturating_sub(since) > FINISHES)
-        {
+        let is_late = run.calm_since().is_some_and(|since| now.saturating_sub(since) > FINISHES);
+        if is_late && run.any_leaves() {
+            run.violation(format!("a node that was asked to leave is there {} s after the last trouble", FINISHES / 1_000_000));
+        }
+        if is_late && run.founders() > 1 && run.phase() == Phase::Load {
             run.violation(format!(
                 "{} clients have not finished {} s after the last trouble",
                 run.clients(),
@@ -293,7 +307,7 @@ impl Nemesis<'_> {
         if run.phase() == Phase::Verify && self.lives.iter().any(|life| life.stays_down) {
             self.lives.iter_mut().for_each(|life| life.stays_down = false);
         }
-        if run.nodes() == 1 && (!run.is_serving(0) || self.life(0).is_ending()) {
+        if run.founders() == 1 && (!run.is_serving(0) || self.life(0).is_ending()) {
             return;
         }
         if run.takes_last_crash() {
@@ -314,7 +328,7 @@ impl Nemesis<'_> {
             return;
         }
         let nodes = match next {
-            Event::Crash(crash) => self.meant(crash.target),
+            Event::Crash(crash) => self.meant(crash.target).into_iter().filter(|node| !run.is_gone(*node)).collect(),
             Event::Trouble(_) => Vec::new(),
         };
         // Who is down already crashes when it is back.
@@ -341,12 +355,12 @@ impl Nemesis<'_> {
         match target {
             Target::Node(node) => vec![node],
             Target::Leader => vec![self.run.leader()],
-            Target::All => (0..self.run.nodes()).collect(),
+            Target::All => self.run.members().collect(),
         }
     }
 
     fn end_life(&mut self, node: usize, crash: &Crash) {
-        if self.run.nodes() > 1 && self.run.leads(node) {
+        if self.run.founders() > 1 && self.run.leads(node) {
             self.run.mark("crashes_of_leaders");
         }
         let life = self.life(node);
@@ -369,7 +383,7 @@ impl Nemesis<'_> {
     /// an end.
     fn come_to_rest(&mut self) {
         let run = self.run;
-        if run.nodes() > 1 && run.calm_since().is_none() {
+        if run.founders() > 1 && run.calm_since().is_none() {
             if self.troubles.any() || self.lives.iter().any(|life| life.is_ending() || !life.again.is_empty()) {
                 return;
             }
@@ -393,11 +407,21 @@ impl Nemesis<'_> {
                     self.life(node).stays_down = true;
                 }
             }
+            let rotten = run.plan.surroundings.bad_disk;
+            if run.plan.surroundings.rots && run.has_rotted(rotten) {
+                if run.is_up(rotten) {
+                    self.crash(rotten, CrashKind::Power);
+                }
+                run.tell_of(rotten, || "is taken out: its disk turned bits over".to_owned());
+                run.mark("rotten_disks_taken_out");
+                run.lose(rotten);
+                self.life(rotten).refusals = Some(0);
+            }
             run.calm_down();
         }
         let is_over = |(node, life): (usize, &Life)| match life.refusals {
             Some(left) => left == 0,
-            None => life.stays_down || run.is_serving(node),
+            None => life.stays_down || run.is_gone(node) || run.is_serving(node),
         };
         let over = self.lives.iter().enumerate().all(is_over);
         run.set_crashes_over(over);

@@ -34,7 +34,7 @@ pub fn of(run: &Run) -> Report {
     for (fault, count) in sim::network_counts().iter() {
         counters.insert(fault.name().to_owned(), count);
     }
-    counters.insert(format!("seeds_of_{}_nodes", run.nodes()), 1);
+    counters.insert(format!("seeds_of_{}_nodes", run.founders()), 1);
     counters.insert("acknowledged_writes".to_owned(), run.acknowledged());
     counters.insert("virtual_milliseconds".to_owned(), now_micros() / 1000);
     let completions = (0..run.nodes()).map(|node| sim::completions(run.machine(node))).sum();

@@ -38,10 +38,6 @@ pub enum Reply {
     Open,
 }
 
-fn pick(rng: &mut Rng, nodes: usize) -> usize {
-    usize::try_from(rng.below(nodes as u64)).unwrap_or(0)
-}
-
 /// A logged-in client.
 pub struct Session {
     run: Rc<Run>,
@@ -67,7 +63,7 @@ impl Session {
         let name = name.into();
         let salt = name.bytes().fold(run.plan.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         let mut rng = Rng::new(salt);
-        let node = if run.nodes() == 1 { 0 } else { pick(&mut rng, run.nodes()) };
+        let node = if run.founders() == 1 { 0 } else { run.pick_member(&mut rng) };
         Self {
             run: Rc::clone(run),
             env: sim::env(),
@@ -90,6 +86,21 @@ impl Session {
         self
     }
 
+    /// Asks this node only, from now on. One that it did not ask before is told nothing of what others had.
+    pub fn ask_only(&mut self, node: usize) {
+        if self.node != node {
+            (self.client, self.seen) = (None, None);
+        }
+        (self.node, self.pinned) = (node, true);
+    }
+
+    /// Logs in, at whichever node that is possible, so that the next request is one.
+    pub async fn enter(&mut self) {
+        while self.log_in().await.is_err() && !self.run.is_broken() {
+            pause(20_000).await;
+        }
+    }
+
     /// The node that it asked last.
     pub const fn node(&self) -> usize {
         self.node
@@ -102,8 +113,8 @@ impl Session {
 
     /// Another node may do better.
     pub fn turn_away(&mut self) {
-        if self.run.nodes() > 1 && !self.pinned {
-            let node = pick(&mut self.rng, self.run.nodes());
+        if self.run.founders() > 1 && !self.pinned {
+            let node = self.run.pick_member(&mut self.rng);
             if node != self.node {
                 self.run.mark("clients_turn_to_another_node");
                 self.client = None;
@@ -122,7 +133,12 @@ impl Session {
 
     /// A new UUIDv7 of now.
     pub fn request_id(&mut self) -> String {
-        let millis = u128::try_from(self.env.wall().0 / 1000).unwrap_or(0);
+        self.request_id_of(0)
+    }
+
+    /// A new UUIDv7 of so many milliseconds ago.
+    pub fn request_id_of(&mut self, ago_millis: u128) -> String {
+        let millis = u128::try_from(self.env.wall().0 / 1000).unwrap_or(0).saturating_sub(ago_millis);
         let random = (u128::from(self.rng.next()) << 64) | u128::from(self.rng.next());
         let low = random & 0x0000_0000_0000_0FFF_3FFF_FFFF_FFFF_FFFF;
         let number = ((millis & 0xFFFF_FFFF_FFFF) << 80)
@@ -241,7 +257,7 @@ impl Session {
             }
         };
         // Another node may have it, and have it later.
-        let reply = if self.run.nodes() > 1 && matches!(reply, Reply::Lost) { Reply::Open } else { reply };
+        let reply = if self.run.founders() > 1 && matches!(reply, Reply::Lost) { Reply::Open } else { reply };
         match &reply {
             Reply::Done(answer) => self.see_token(answer),
             Reply::Lost | Reply::Open => {
@@ -279,7 +295,7 @@ impl Session {
 
     /// A connection; false if there is none for now.
     async fn connect(&mut self) -> bool {
-        if self.run.nodes() > 1 && self.rng.chance(self.run.plan.wander) {
+        if self.run.founders() > 1 && self.rng.chance(self.run.plan.wander) {
             self.turn_away();
         }
         if self.client.as_ref().is_some_and(|client| !client.is_closed()) && !self.rng.chance(0.05) {
@@ -329,7 +345,7 @@ impl Session {
             // Timed out, or the node was going down: it may be applied after all.
             503 if matches!(state.as_str(), "57014" | "08007" | "40003" | "Timeout") => Reply::Open,
             // Nobody leads, or the node is starting: nothing was proposed.
-            503 if self.run.nodes() > 1 && is_definite(&state) => {
+            503 if self.run.founders() > 1 && is_definite(&state) => {
                 self.run.mark("answered_not_now");
                 Reply::NotNow
             }

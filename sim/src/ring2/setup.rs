@@ -7,6 +7,7 @@ use highwater_sim::plan::{ADDERS, COUNTERS, PARTITIONS, REGISTERS, SETTERS, WRIT
 use serde_json::json;
 
 use super::lister;
+use super::prober;
 use super::session::{Reply, Session};
 use super::shared::Run;
 use super::world::ROOT_PASSWORD;
@@ -72,7 +73,8 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
             }
         }
     }
-    if run.nodes() > 1 {
+    if run.founders() > 1 {
+        statements.extend(prober::statements());
         statements.push(lister::TABLE.to_owned());
         statements.push(format!("CREATE USER {0} WITH PASSWORD '{1}' ROLE user", lister::USER, password(lister::USER)));
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use highwater_runtime::disk::{Fault, Faults};
+use highwater_runtime::rng::Rng;
 use highwater_runtime::sim;
 use highwater_server::core_part::Stopper;
 use highwater_sim::append::Transaction;
@@ -44,6 +45,10 @@ pub enum Phase {
     Over,
 }
 
+/// How often a read of a disk that rots gives a bit turned over.
+const ROT: f64 = 0.002;
+/// How long clients aim at a node after its trouble, in microseconds: what it has yet to answer is answered by then.
+const AIMED_AFTER: u64 = 300_000;
 /// Virtual seconds after which a run that has not ended is stuck.
 const PATIENCE: u64 = 900;
 
@@ -58,8 +63,29 @@ struct Server {
     stopper: Option<Stopper>,
     /// It was asked.
     is_asked: bool,
-    /// Its disk is another one than that with which it became a member.
-    is_lost: bool,
+    place: Place,
+}
+
+/// A server's place in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It belongs to it.
+    Member,
+    /// It was asked to leave, and is there until the others have taken its place.
+    Leaving,
+    /// It has left, and was told so.
+    Left,
+    /// Its disk is another one than that with which it became a member, or must not be trusted.
+    Lost,
+}
+
+/// A node at which clients aim, as it is cut off or paused and may not know that others lead by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// Which.
+    pub node: usize,
+    /// Virtual microseconds at which its trouble is over.
+    pub until: u64,
 }
 
 /// The state of a run.
@@ -99,6 +125,7 @@ pub struct Run {
     calm_since: Cell<Option<u64>>,
     /// Until then nobody asks anything.
     quiet_until: Cell<u64>,
+    aim: Cell<Option<Aim>>,
 }
 
 impl Run {
@@ -127,6 +154,7 @@ impl Run {
             leaders: RefCell::default(),
             calm_since: Cell::new(None),
             quiet_until: Cell::new(0),
+            aim: Cell::new(None),
         });
         CURRENT.set(Some(Rc::clone(&run)));
         run
@@ -195,13 +223,18 @@ impl Run {
         self.phase.set(phase);
     }
 
-    /// How many servers there are.
+    /// How many servers have been there so far: those who have joined count, and those who have left.
     pub fn nodes(&self) -> usize {
+        self.servers.borrow().len()
+    }
+
+    /// How many servers the database began with.
+    pub fn founders(&self) -> usize {
         self.plan.nodes
     }
 
     pub fn add_server(&self, machine: NodeId) {
-        let server = Server { machine, serving: 0, ended: None, stopper: None, is_asked: false, is_lost: false };
+        let server = Server { machine, serving: 0, ended: None, stopper: None, is_asked: false, place: Place::Member };
         self.servers.borrow_mut().push(server);
     }
 
@@ -226,7 +259,7 @@ impl Run {
 
     /// How the trace calls a server.
     pub fn called(&self, node: usize) -> String {
-        if self.nodes() == 1 { "server".to_owned() } else { format!("node{}", node + 1) }
+        if self.founders() == 1 { "server".to_owned() } else { format!("node{}", node + 1) }
     }
 
     pub fn tell_of(&self, node: usize, what: impl FnOnce() -> String) {
@@ -274,17 +307,57 @@ impl Run {
 
     /// The node lost its disk: it is no member any more.
     pub fn lose(&self, node: usize) {
-        self.server(node, |server| (server.is_lost, server.ended) = (true, None));
+        self.server(node, |server| (server.place, server.ended) = (Place::Lost, None));
     }
 
-    /// Whether the node lost its disk.
-    pub fn is_lost(&self, node: usize) -> bool {
-        self.server(node, |server| server.is_lost)
+    /// The node was asked to leave, or will be.
+    pub fn leaves(&self, node: usize) {
+        self.server(node, |server| server.place = Place::Leaving);
     }
 
-    /// The nodes that have not lost their disks.
+    /// The node has left: its process ended, saying so.
+    pub fn has_left(&self, node: usize) {
+        self.tell_of(node, || "has left the cluster".to_owned());
+        self.mark("nodes_that_left");
+        self.server(node, |server| server.place = Place::Left);
+    }
+
+    /// Whether the node was asked to leave and has not done so yet.
+    pub fn is_leaving(&self, node: usize) -> bool {
+        self.server(node, |server| server.place == Place::Leaving)
+    }
+
+    /// Whether the node has left.
+    pub fn is_gone(&self, node: usize) -> bool {
+        self.server(node, |server| server.place == Place::Left)
+    }
+
+    /// Whether anybody was asked to leave and has not done so yet.
+    pub fn any_leaves(&self) -> bool {
+        (0..self.nodes()).any(|node| self.is_leaving(node))
+    }
+
+    /// The nodes that belong to the cluster and have their disks.
     pub fn members(&self) -> impl Iterator<Item = usize> + use<'_> {
-        (0..self.nodes()).filter(|node| !self.is_lost(*node))
+        let belongs = |node: &usize| self.server(*node, |server| matches!(server.place, Place::Member | Place::Leaving));
+        (0..self.nodes()).filter(belongs)
+    }
+
+    /// One of them.
+    pub fn pick_member(&self, rng: &mut Rng) -> usize {
+        let members: Vec<usize> = self.members().collect();
+        let at = usize::try_from(rng.below(members.len() as u64)).unwrap_or(0);
+        members.get(at).copied().unwrap_or(0)
+    }
+
+    /// Clients aim at a node until its trouble is over.
+    pub fn aim_at(&self, node: usize, until: u64) {
+        self.aim.set(Some(Aim { node, until }));
+    }
+
+    /// At whom clients aim now, and for a moment after its trouble is over.
+    pub fn aim(&self) -> Option<Aim> {
+        self.aim.get().filter(|aim| aim.until + AIMED_AFTER > now_micros())
     }
 
     pub fn core_serves(&self, node: usize) {
@@ -349,14 +422,14 @@ impl Run {
 
     /// A node acknowledged a write. One that leads nothing, as far as anybody has seen, passed it on.
     pub fn acknowledged_at(&self, node: usize) {
-        if self.nodes() > 1 && !self.leads(node) && !self.leaders.borrow().is_empty() {
+        if self.founders() > 1 && !self.leads(node) && !self.leaders.borrow().is_empty() {
             self.mark("writes_forwarded");
         }
     }
 
     /// A node answered a read.
     pub fn read_at(&self, node: usize) {
-        if self.nodes() > 1 && !self.leads(node) && !self.leaders.borrow().is_empty() {
+        if self.founders() > 1 && !self.leads(node) && !self.leaders.borrow().is_empty() {
             self.mark("reads_on_followers");
         }
     }
@@ -401,7 +474,7 @@ impl Run {
     /// Who leads most groups, as far as anybody has seen; node 0 before anyone has.
     pub fn leader(&self) -> usize {
         let leaders = self.leaders.borrow();
-        (0..self.nodes())
+        self.members()
             .max_by_key(|node| (leaders.values().filter(|(_, leader)| leader == node).count(), self.nodes() - node))
             .unwrap_or(0)
     }
@@ -474,20 +547,22 @@ impl Run {
 
     pub fn switch_faults(&self, on: bool) {
         for node in 0..self.nodes() {
-            let faults = if on { self.faults_of(node) } else { Faults::none() };
-            self.tell_of(
-                node,
-                || if on { format!("{faults:?}") } else { "the disk has no faults any more".to_owned() },
-            );
-            sim::with_disk(self.machine(node), |disk| disk.faults = faults);
+            self.switch_faults_of(node, on);
         }
+    }
+
+    pub fn switch_faults_of(&self, node: usize, on: bool) {
+        let faults = if on { self.faults_of(node) } else { Faults::none() };
+        self.tell_of(node, || if on { format!("{faults:?}") } else { "the disk has no faults any more".to_owned() });
+        sim::with_disk(self.machine(node), |disk| disk.faults = faults);
     }
 
     /// Operations fail on one disk of a cluster only; what is lost there, the others have.
     fn faults_of(&self, node: usize) -> Faults {
         let faults = self.plan.faults.clone();
         if node == self.plan.surroundings.bad_disk {
-            return faults;
+            let bit_rot = if self.plan.surroundings.rots { ROT } else { 0.0 };
+            return Faults { bit_rot, ..faults };
         }
         Faults { sync_error: 0.0, short_read: 0.0, read_error: 0.0, write_error: 0.0, no_space: 0.0, ..faults }
     }
@@ -496,11 +571,16 @@ impl Run {
     pub fn failed_operations(&self, node: usize) -> u64 {
         sim::with_disk(self.machine(node), |disk| {
             let counts = disk.counts();
-            [Fault::ReadError, Fault::WriteError, Fault::SyncError, Fault::NoSpace, Fault::ShortRead]
+            [Fault::ReadError, Fault::WriteError, Fault::SyncError, Fault::NoSpace, Fault::ShortRead, Fault::BitRot]
                 .into_iter()
                 .map(|fault| counts.of(fault))
                 .sum()
         })
+    }
+
+    /// Whether a node's disk has turned bits over: what it holds is damaged for good.
+    pub fn has_rotted(&self, node: usize) -> bool {
+        sim::with_disk(self.machine(node), |disk| disk.counts().of(Fault::BitRot) > 0)
     }
 
     pub fn failed_syncs(&self, node: usize) -> u64 {

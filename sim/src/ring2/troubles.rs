@@ -52,10 +52,15 @@ impl<'a> Troubles<'a> {
             sim::set_link(run.machine(*from), run.machine(*to), *link);
         }
         for node in 0..run.nodes() {
-            let (node, clients) = (run.machine(node), run.clients_machine());
-            sim::set_link(node, clients, surroundings.client_link);
-            sim::set_link(clients, node, surroundings.client_link);
+            Self::set_client_links(run, node);
         }
+    }
+
+    /// Those between a node and the clients.
+    pub fn set_client_links(run: &Run, node: usize) {
+        let (node, clients, link) = (run.machine(node), run.clients_machine(), run.plan.surroundings.client_link);
+        sim::set_link(node, clients, link);
+        sim::set_link(clients, node, link);
     }
 
     /// Whether anything is under way.
@@ -134,7 +139,10 @@ impl<'a> Troubles<'a> {
             Trouble::Bridge(target) => {
                 run.mark("bridges");
                 let bridge = self.meant(target);
-                let ends: Vec<usize> = (0..run.nodes()).filter(|node| *node != bridge).collect();
+                let ends: Vec<usize> = run.members().filter(|node| *node != bridge).collect();
+                if let Some(end) = ends.iter().copied().find(|node| !run.leads(*node)).or(ends.first().copied()) {
+                    run.aim_at(end, until);
+                }
                 for (one, other) in ends.iter().flat_map(|one| ends.iter().map(move |other| (*one, *other))) {
                     if one != other {
                         self.cut(run.machine(one), run.machine(other), until);
@@ -213,6 +221,7 @@ impl<'a> Troubles<'a> {
         if self.run.leads(node) {
             self.run.mark("leaders_cut_off");
         }
+        self.run.aim_at(node, until);
         let machine = self.run.machine(node);
         for other in self.others(node) {
             if inbound {
@@ -274,6 +283,8 @@ impl<'a> Troubles<'a> {
         }
         self.run.tell_of(node, || "is paused".to_owned());
         sim::pause(self.run.machine(node));
-        self.open.push((until.max(now_micros() + 1_000), Undo::Resume(node)));
+        let until = until.max(now_micros() + 1_000);
+        self.run.aim_at(node, until);
+        self.open.push((until, Undo::Resume(node)));
     }
 }

@@ -9,7 +9,9 @@ use highwater_sim::plan::{PARTITIONS, REGISTERS};
 use serde_json::{Value, json};
 
 use super::consumer;
+use super::governor;
 use super::lister;
+use super::prober;
 use super::session::{Reply, Session, number};
 use super::setter;
 use super::setup;
@@ -44,8 +46,10 @@ async fn look(run: &Rc<Run>) -> Result<(), String> {
         events(run, &mut root).await?;
         counts(run, &mut root).await?;
         watcher::look(run, &mut root).await?;
-        if run.nodes() > 1 {
+        if run.founders() > 1 {
             lister::check(run, node).await?;
+            prober::look(run, node).await?;
+            governor::check(run, &mut root).await?;
         }
         if run.is_broken() {
             return Ok(());
@@ -70,7 +74,7 @@ fn histories(run: &Run) -> Result<(), String> {
 
 /// With nobody writing, all replicas come to the same index, and there to the same hash chain (which every look compares).
 async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
-    if run.nodes() == 1 {
+    if run.founders() == 1 {
         return Ok(());
     }
     let since = now_micros();

@@ -25,11 +25,16 @@ pub async fn watch(run: Rc<Run>) {
 
 /// One look at offsets and hash chains. Without an answer nothing is seen.
 pub async fn look(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
+    if offsets(run, session, None).await? { chains(run, session).await.map(|_| ()) } else { Ok(()) }
+}
+
+/// Looks at the committed offsets; whether there was an answer.
+pub async fn offsets(run: &Rc<Run>, session: &mut Session, patience: Option<u64>) -> Result<bool, String> {
     let marks = run.committed.borrow().clone();
     let sql = format!(
         "SELECT partition_id, last_acked_offset FROM system.topic_offsets WHERE group_id = '{BY_HAND}' AND topic_id = 'w.events'"
     );
-    match session.sql(&sql, &json!([]), None, None).await {
+    match session.sql(&sql, &json!([]), None, patience).await {
         Reply::Done(answer) => {
             let rows = rows_of(&answer);
             for (partition, mark) in &marks {
@@ -39,9 +44,9 @@ pub async fn look(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
             }
         }
         Reply::Refused { state, message } => return Err(format!("{sql} was refused: {state} {message}")),
-        Reply::NotNow | Reply::Lost | Reply::Open => return Ok(()),
+        Reply::NotNow | Reply::Lost | Reply::Open => return Ok(false),
     }
-    chains(run, session).await.map(|_| ())
+    Ok(true)
 }
 
 /// Per group: what a node has applied, and its hash chain there.

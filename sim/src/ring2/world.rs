@@ -23,6 +23,7 @@ pub const CORES: u16 = 2;
 pub const CLIENTS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 /// Root's password.
 pub const ROOT_PASSWORD: &str = "root-of-the-simulation";
+const SECRET: &[u8] = b"the secret of the simulated cluster";
 const DATA: &str = "/data";
 const HTTP: u16 = 2900;
 const RPC: u16 = 2901;
@@ -46,7 +47,7 @@ pub fn start_machine(node: usize) -> NodeId {
 }
 
 /// Claims expire fast enough to be handed on within a run; there are few groups, so that each has much to do.
-fn configuration(node: usize, nodes: usize) -> Result<Config, config::ConfigError> {
+fn configuration(node: usize, founders: usize) -> Result<Config, config::ConfigError> {
     let mut set: Vec<String> = [
         "user_shards=3",
         "shared_shards=3",
@@ -57,7 +58,7 @@ fn configuration(node: usize, nodes: usize) -> Result<Config, config::ConfigErro
     .map(str::to_owned)
     .into();
     set.push(format!("http.addr={}", address(node)));
-    if nodes == 1 {
+    if founders == 1 {
         set.push("sql.statement_timeout=60s".to_owned());
     } else {
         // A node that is cut off gives its clients up while there is time to ask another.
@@ -72,14 +73,19 @@ fn stores(surroundings: &Surroundings) -> StoreOptions {
     if surroundings.keeps_log { StoreOptions { log_limit_bytes: 1 << 30, ..small } } else { small }
 }
 
-/// A node's place among the others; none for one that is alone.
-fn place(node: usize, nodes: usize, config: &Config) -> Result<Option<Arc<ClusterSetup>>, String> {
-    if nodes == 1 {
+/// A node's place among the founders, or behind them; none for one that is alone.
+fn place(node: usize, founders: usize, config: &Config) -> Result<Option<Arc<ClusterSetup>>, String> {
+    if founders == 1 {
         return Ok(None);
     }
-    let peers: BTreeMap<u64, SocketAddr> =
-        (0..nodes).map(|node| (node as u64 + 1, SocketAddr::new(ip(node), RPC))).collect();
-    let setup = ClusterSetup::simulated(node as u64 + 1, peers, b"the secret of the simulated cluster");
+    let rpc = |node: usize| SocketAddr::new(ip(node), RPC);
+    let setup = if node < founders {
+        let peers: BTreeMap<u64, SocketAddr> = (0..founders).map(|node| (node as u64 + 1, rpc(node))).collect();
+        ClusterSetup::simulated(node as u64 + 1, peers, SECRET)
+    } else {
+        let seeds: Vec<SocketAddr> = (0..founders).map(rpc).collect();
+        ClusterSetup::simulated_joiner(node as u64 + 1, rpc(node), &seeds, SECRET)
+    };
     let setup = setup.map_err(|error| error.to_string())?;
     Ok(Some(Arc::new(setup.with_http(config, address(node)))))
 }
@@ -89,7 +95,7 @@ async fn live(node: usize) {
     let run = current();
     run.life_begins(node);
     let env = sim::env();
-    let config = match configuration(node, run.nodes()) {
+    let config = match configuration(node, run.founders()) {
         Ok(config) => Arc::new(config),
         Err(error) => return end(node, error.to_string()),
     };
@@ -99,7 +105,7 @@ async fn live(node: usize) {
     // The cores stop when nobody can stop them any more: it is kept for as long as they live.
     let (parts, stopper) = core_part::parts(&config, CORES, address(node), DATA.into(), ROOT_PASSWORD.into());
     run.set_stopper(node, stopper);
-    let place = match place(node, run.nodes(), &config) {
+    let place = match place(node, run.founders(), &config) {
         Ok(place) => place,
         Err(reason) => return end(node, reason),
     };

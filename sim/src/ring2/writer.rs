@@ -10,9 +10,16 @@ use super::session::{Reply, Session, changed, number, rows_of, text};
 use super::setup;
 use super::shared::{Run, pause};
 
-/// The body of a row: follows from user, key and version, and is long enough to fill tables.
+/// A body that several blocks of a table hold; four of them fit into an entry of the log.
+const LONG: usize = 6_000;
+
+/// The body of a row: follows from user, key and version, is now and then empty or very long, and else long enough to fill tables.
 pub fn body(user: &str, key: i64, version: i64) -> String {
-    let length = usize::try_from((key * 31 + version * 17).rem_euclid(180)).unwrap_or(0);
+    let length = match (key * 13 + version * 5).rem_euclid(41) {
+        0 => return String::new(),
+        1 => LONG,
+        _ => usize::try_from((key * 31 + version * 17).rem_euclid(180)).unwrap_or(0),
+    };
     let unit = format!("{user}/{key}/{version}/");
     unit.chars().cycle().take(unit.len() + length).collect()
 }

@@ -25,6 +25,7 @@ pub(crate) struct ForwardFigures {
     answered: Cell<u64>,
     retried: Cell<u64>,
     unknown: Cell<u64>,
+    left: Cell<u64>,
     taken: Cell<u64>,
     hop_micros: Cell<u64>,
     hops: RefCell<[u64; BUCKETS.len() + 1]>,
@@ -60,6 +61,11 @@ impl ForwardFigures {
         raise(&self.unknown);
     }
 
+    /// A command waits no longer for a leader that does not answer.
+    pub(super) fn left(&self) {
+        raise(&self.left);
+    }
+
     /// Another node's command came.
     pub(super) fn taken(&self) {
         raise(&self.taken);
@@ -92,6 +98,12 @@ impl ForwardFigures {
                 "commands",
                 self.unknown.get(),
                 "commands whose outcome could not be told to the client (SQLSTATE 40003)",
+            ),
+            counter(
+                "forward_left",
+                "commands",
+                self.left.get(),
+                "commands that no longer waited for a leader's answer, as another node led by then or that one was gone",
             ),
             counter("forward_taken", "commands", self.taken.get(), "commands that came from other nodes"),
             Sample::counter(

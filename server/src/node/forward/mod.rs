@@ -11,11 +11,12 @@
 //! | not sent, not the leader, busy, shutting down | it is in no log | it goes again |
 //! | refused (overload, disk full) | it is in no log | the client is told |
 //! | an outcome, a refusal of `state` included | it is applied | the client is told |
-//! | the answer was lost, or leadership was | nobody can tell | it goes again if its request id (or its nature: exchange) makes it apply once; else 40003 |
+//! | the answer was lost, or leadership was, or the leader was replaced or gone before it answered | nobody can tell | it goes again if its request id (or its nature: exchange) makes it apply once; else 40003 |
 //!
 //! Once an attempt may have taken effect, only an outcome ends it: later refusals say nothing of the first attempt.
 
 mod figures;
+mod patience;
 mod payload;
 mod route;
 
@@ -37,8 +38,9 @@ pub use payload::{ForwardedAnswer, ForwardedProposal, Unreadable};
 
 use super::membership::{MEMBERSHIP, Order};
 use super::mesh::{Admission, Applied, NotApplied, Proposal, Question};
-use super::{Node, outcome_unknown, shutting_down, start};
+use super::{Node, Watch as _, outcome_unknown, shutting_down, start};
 use crate::cluster::NOT_READY;
+use patience::Patience;
 use payload::ProposalHead;
 use route::{Route, Step};
 
@@ -333,8 +335,19 @@ impl Node {
             trace: request_id,
         };
         let payload = head.encode(&motion.command);
-        let answer = self.links().call(node, group, kinds::PROPOSE, payload, motion.errand.deadline).await;
+        let answer = async { Some(self.links().call(node, group, kinds::PROPOSE, payload, motion.errand.deadline).await) };
+        let left = async {
+            self.loses_patience(group, node).await;
+            None
+        };
+        let answer = future::or(answer, left).await;
         let micros = self.env().now().micros_since(began);
+        let Some(answer) = answer else {
+            sometimes("silent_leaders_left");
+            self.0.forward.left();
+            tracing::debug!(%request_id, group, to = node.0, micros, "a command waits no longer for a leader that was replaced or is gone");
+            return Attempt::Refused(unknown(group));
+        };
         let answer = match answer {
             Ok(payload) => ForwardedAnswer::decode(&payload).map_err(|error| {
                 tracing::warn!(%request_id, group, from = node.0, %error, "the answer to a command cannot be read");
@@ -365,6 +378,19 @@ impl Node {
                 Attempt::Refused(diag)
             }
             Err(diag) => Attempt::Refused(diag),
+        }
+    }
+
+    /// Ends when no answer is to be had any more from a node that leads a group, or led it.
+    async fn loses_patience(&self, group: u32, asked: NodeId) {
+        let mut patience = Patience::new(asked);
+        self.env().sleep(patience::FIRST_LOOK_MICROS).await;
+        loop {
+            let named = self.leader_of(group).await;
+            if patience.is_over(named, self.links().sign(asked)) {
+                return;
+            }
+            self.env().sleep(patience::LOOK_MICROS).await;
         }
     }
 
