@@ -4,16 +4,18 @@
 //! Exit codes: 0 every promise held, 1 one was broken, 2 bad usage, anything else is a defect of the simulator.
 
 mod campaign;
-mod page;
-mod planted;
-#[cfg(madsim)]
-mod ring2;
+#[path = "rings/looked_for.rs"]
+mod looked_for;
 #[path = "rings/page.rs"]
 #[allow(
     clippy::disallowed_methods,
     reason = "a page of the documentation is read and written; nothing simulated runs in it"
 )]
-mod table;
+mod page;
+mod planted;
+#[cfg(madsim)]
+mod ring2;
+mod written;
 
 use std::process::ExitCode;
 
@@ -147,7 +149,7 @@ fn main() -> ExitCode {
         Command::Campaign(options) => ended(campaign::run(&options)),
         Command::Mutants(options) => ended(planted::run(&options)),
         Command::Minimize { seed, nodes, mutant } => ended(campaign::minimize(seed, nodes, mutant)),
-        Command::Report { trace, report } => ended(page::of_trace(&trace, &report)),
+        Command::Report { trace, report } => ended(written::of_trace(&trace, &report)),
         Command::Run(chosen) => run(&chosen),
         Command::Replay(chosen) => run(&Chosen { trace: true, ..chosen }),
     }
@@ -184,7 +186,7 @@ fn run(chosen: &Chosen) -> ExitCode {
             plan: shown,
             counters: report.to_string(),
         };
-        if let Err(reason) = page::write(&texts, &trace, page) {
+        if let Err(reason) = written::write(&texts, &trace, page) {
             eprintln!("{reason}");
             return ExitCode::from(2);
         }

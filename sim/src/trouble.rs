@@ -281,7 +281,9 @@ mod tests {
                 assert!(surroundings.stays_down.is_none() || surroundings.loses_disk);
             }
             assert!(!surroundings.rots || surroundings.stays_down.is_none());
-            kinds.extend(orders.iter().map(|ordered| std::mem::discriminant(&ordered.order)).map(|kind| format!("{kind:?}")));
+            kinds.extend(
+                orders.iter().map(|ordered| std::mem::discriminant(&ordered.order)).map(|kind| format!("{kind:?}")),
+            );
             kinds.extend(surroundings.rots.then(|| "rots".to_owned()));
             kinds.extend((!surroundings.probes).then(|| "nobody probes".to_owned()));
         }

@@ -36,7 +36,8 @@ async fn give(run: &Rc<Run>, session: &mut Session, order: Order) -> Result<(), 
     run.tell("governor", || format!("{order:?}"));
     match order {
         Order::Transfer(group, node) => {
-            try_once(run, session, &format!("CLUSTER TRANSFER LEADER {group} TO {}", node + 1), "leads_transferred").await
+            try_once(run, session, &format!("CLUSTER TRANSFER LEADER {group} TO {}", node + 1), "leads_transferred")
+                .await
         }
         Order::Move(group, node) => {
             try_once(run, session, &format!("CLUSTER MOVE SHARD {group} TO {}", node + 1), "moves_ordered").await
@@ -91,7 +92,8 @@ async fn leave(run: &Rc<Run>, session: &mut Session, node: usize) -> Result<(), 
 /// On the session's node every group comes to have all members, of whom as many vote as should.
 pub async fn check(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
     let since = now_micros();
-    let wanted: BTreeSet<u64> = (0..run.nodes()).filter(|node| !run.is_gone(*node)).map(|node| node as u64 + 1).collect();
+    let wanted: BTreeSet<u64> =
+        (0..run.nodes()).filter(|node| !run.is_gone(*node)).map(|node| node as u64 + 1).collect();
     loop {
         let sql = "SELECT group_id, voters, learners, moving_to FROM system.cluster_groups";
         let rows = match session.sql(sql, &json!([]), None, None).await {

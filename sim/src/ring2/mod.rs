@@ -112,10 +112,58 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use highwater_sim::report::html;
     use highwater_sim::report::page::Texts;
+    use highwater_sim::trouble::{Disturbance, Target, Trouble};
 
     use super::*;
+
+    /// Nothing befalls three nodes but this.
+    fn only(seed: u64, disturbance: Disturbance) -> Plan {
+        let mut plan = Plan::draw(seed, Some(3));
+        for part in plan.parts().iter().filter(|part| !part.starts_with(|first| "was".contains(first))) {
+            plan.leave_out(part).unwrap();
+        }
+        plan.surroundings.disturbances = vec![disturbance];
+        plan.surroundings.stays_down = None;
+        plan
+    }
+
+    /// A line's virtual microseconds, who says something, and what.
+    fn line(text: &str) -> (u64, &str, &str) {
+        let (seconds, rest) = text.trim_start().split_once('.').unwrap();
+        let (micros, rest) = rest.split_once(' ').unwrap();
+        let (who, what) = rest.split_once(' ').unwrap();
+        (seconds.parse::<u64>().unwrap() * 1_000_000 + micros.parse::<u64>().unwrap(), who, what.trim_start())
+    }
+
+    #[test]
+    fn a_leader_that_is_paused_keeps_nobody_waiting_who_asks_another_node() {
+        let trouble = Trouble::Pause(Target::Leader);
+        let (report, trace) =
+            run(only(5, Disturbance { after_writes: 40, delay: 0, trouble, lasts: 9_000_000 }), 0, false, true);
+        assert_eq!(report.violation, None);
+        let lines: Vec<_> = trace.iter().map(|text| line(text)).collect();
+        let (from, paused, _) = *lines.iter().find(|(_, _, what)| *what == "is paused").expect("a leader is paused");
+        let (to, ..) = *lines.iter().find(|(_, who, what)| *who == paused && *what == "goes on").unwrap();
+        assert!(to - from >= 9_000_000);
+        let mut answered = 0;
+        for (at, who, what) in lines.iter().filter(|(at, ..)| (from..to).contains(at)) {
+            let Some((took, rest)) = what.strip_prefix("node").and_then(|rest| rest.split_once("us ")) else {
+                continue;
+            };
+            let (node, took) = took.split_once(' ').unwrap();
+            let is_paused = paused.ends_with(node);
+            if is_paused || *who == "definer" || rest.starts_with("/v1/api/auth") {
+                continue;
+            }
+            assert!(took.parse::<u64>().unwrap() < 2_000_000, "{at} {who} {what}");
+            answered += u64::from(rest.contains("-> Done"));
+        }
+        assert!(answered > 100, "only {answered} requests were answered meanwhile");
+        assert!(report.to_string().contains("silent_leaders_left"), "no command was under way to it");
+    }
 
     #[test]
     fn the_page_of_a_seed_shows_every_node_every_crash_of_its_plan_and_who_led() {
@@ -134,5 +182,32 @@ mod tests {
         assert!(page.contains(" leads group 0 in term "), "nobody leads the meta group");
         assert!(page.contains("data-lane=\"writer0\"") && page.contains("class=\"done\""));
         assert!(page.contains("nothing passes from node"), "no partition is shown");
+        for (class, outcome) in
+            [("done", "Done"), ("refused", "Refused"), ("notnow", "NotNow"), ("lost", "Lost"), ("open", "Open")]
+        {
+            let of = |line: &&String| {
+                let what = line.rsplit_once(" -> ").filter(|(before, _)| before.contains("us /v1/"));
+                what.is_some_and(|(_, after)| after.starts_with(outcome))
+            };
+            let (asked, drawn) =
+                (trace.iter().filter(of).count(), page.matches(&format!("<rect class=\"{class}\"")).count());
+            assert_eq!(asked, drawn, "requests that were {outcome}");
+        }
+        assert_eq!(open_tags(&page), [""; 0], "every tag is closed where it should be");
+    }
+
+    /// The tags that are not closed, or closed in the wrong place.
+    fn open_tags(page: &str) -> Vec<String> {
+        let mut open = Vec::new();
+        for tag in page.split('<').skip(1).filter_map(|part| part.split_once('>')).map(|(tag, _)| tag) {
+            let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default().to_owned();
+            let has_no_end = tag.ends_with('/') || tag.starts_with('!') || name == "meta";
+            if tag.starts_with('/') && open.last() == Some(&name) {
+                open.pop();
+            } else if !has_no_end {
+                open.push(name);
+            }
+        }
+        open
     }
 }

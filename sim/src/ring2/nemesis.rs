@@ -290,7 +290,10 @@ impl Nemesis<'_> {
         let run = self.run;
         let is_late = run.calm_since().is_some_and(|since| now.saturating_sub(since) > FINISHES);
         if is_late && run.any_leaves() {
-            run.violation(format!("a node that was asked to leave is there {} s after the last trouble", FINISHES / 1_000_000));
+            run.violation(format!(
+                "a node that was asked to leave is there {} s after the last trouble",
+                FINISHES / 1_000_000
+            ));
         }
         if is_late && run.founders() > 1 && run.phase() == Phase::Load {
             run.violation(format!(

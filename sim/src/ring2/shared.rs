@@ -339,7 +339,8 @@ impl Run {
 
     /// The nodes that belong to the cluster and have their disks.
     pub fn members(&self) -> impl Iterator<Item = usize> + use<'_> {
-        let belongs = |node: &usize| self.server(*node, |server| matches!(server.place, Place::Member | Place::Leaving));
+        let belongs =
+            |node: &usize| self.server(*node, |server| matches!(server.place, Place::Member | Place::Leaving));
         (0..self.nodes()).filter(belongs)
     }
 

@@ -335,7 +335,8 @@ impl Node {
             trace: request_id,
         };
         let payload = head.encode(&motion.command);
-        let answer = async { Some(self.links().call(node, group, kinds::PROPOSE, payload, motion.errand.deadline).await) };
+        let answer =
+            async { Some(self.links().call(node, group, kinds::PROPOSE, payload, motion.errand.deadline).await) };
         let left = async {
             self.loses_patience(group, node).await;
             None

@@ -1,11 +1,11 @@
 //! The campaign: every planted bug, looked for from several disjoint ranges of seeds, and the table of what that took.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::page::{self, NOT_FOUND, brief, chosen};
+use crate::looked_for::{APART, HEAD, LookedFor};
+use crate::page::{self, NOT_FOUND, chosen};
 use crate::seeds::has_planted_bugs;
 use crate::{Run, run};
 
@@ -18,38 +18,28 @@ pub const PLANTED: &[u32] = &[
 /// Options of `mutants`.
 #[derive(Args, Clone)]
 pub struct Campaign {
-    /// Only these bugs.
-    #[arg(long, num_args = 1..)]
-    only: Vec<u32>,
-    /// Campaigns for each bug, from disjoint seeds.
-    #[arg(long, default_value_t = 5)]
-    campaigns: u64,
-    /// Seeds of one campaign, at most.
-    #[arg(long, default_value_t = 200)]
-    seeds: u64,
+    #[command(flatten)]
+    looked_for: LookedFor,
     /// Steps of the first phase of each seed.
     #[arg(long, default_value_t = 4000)]
     steps: u64,
     /// Threads.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
-    /// The page into which the table goes.
-    #[arg(long)]
-    write: Option<PathBuf>,
 }
 
 /// Looks for every bug. The table, and the bugs that were not found.
 pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
-    let mut table = String::from("| bug | found in | seeds needed | median | noticed as |\n|---|---|---|---|---|\n");
+    let mut table = HEAD.to_owned();
     let mut missed = Vec::new();
-    for number in chosen(PLANTED, &options.only) {
+    let looked_for = &options.looked_for;
+    for number in chosen(PLANTED, &looked_for.only) {
         let (mut needed, mut noticed) = (Vec::new(), String::new());
-        for campaign in 0..options.campaigns {
-            // Far apart, and not the seeds that every commit runs.
-            let from = 1_000_000 * (campaign + 1);
+        for campaign in 0..looked_for.campaigns {
+            let from = APART * (campaign + 1);
             let (sums, _) = run(&Run {
                 from,
-                seeds: options.seeds,
+                seeds: looked_for.seeds,
                 steps: options.steps,
                 seconds: None,
                 jobs: options.jobs,
@@ -59,29 +49,19 @@ pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
             });
             match sums.found {
                 Some((seed, what)) => {
-                    needed.push(seed - from + 1);
+                    needed.push(Some(seed - from + 1));
                     if noticed.is_empty() {
                         noticed = what;
                     }
                 }
-                None => needed.push(u64::MAX),
+                None => needed.push(None),
             }
         }
-        needed.sort_unstable();
-        let found = needed.iter().filter(|seeds| **seeds != u64::MAX).count();
-        if found == 0 {
+        if needed.iter().all(Option::is_none) {
             missed.push(number);
             noticed.push_str(NOT_FOUND);
         }
-        let show = |seeds: &u64| if *seeds == u64::MAX { format!("over {}", options.seeds) } else { seeds.to_string() };
-        let median = needed.get(needed.len() / 2).map_or_else(String::new, show);
-        let all: Vec<String> = needed.iter().map(show).collect();
-        let line = format!(
-            "| {number} | {found} of {} | {} | {median} | {} |",
-            options.campaigns,
-            all.join(", "),
-            brief(noticed.split_once(": ").map_or(&noticed, |(_, what)| what), 110)
-        );
+        let line = looked_for.row(number, &needed, noticed.split_once(": ").map_or(&noticed, |(_, what)| what));
         println!("{line}");
         let _ = writeln!(table, "{line}");
     }
@@ -90,13 +70,14 @@ pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
 
 /// The command. True if every bug was found.
 pub fn run_campaign(options: &Campaign) -> bool {
-    if !has_planted_bugs() || options.write.as_ref().is_some_and(|page| page::read(page).is_none()) {
+    let LookedFor { only, write, .. } = &options.looked_for;
+    if !has_planted_bugs() || write.as_ref().is_some_and(|page| page::read(page).is_none()) {
         return false;
     }
     let (mut table, missed) = run_all(options);
-    let all = chosen(PLANTED, &options.only).len();
+    let all = chosen(PLANTED, only).len();
     let _ = writeln!(table, "\n{} of {all} found.", all - missed.len());
-    if options.write.as_ref().is_some_and(|page| !page::write(page, &table)) {
+    if write.as_ref().is_some_and(|page| !page::write(page, &table)) {
         return false;
     }
     if !missed.is_empty() {

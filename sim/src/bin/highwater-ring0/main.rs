@@ -15,6 +15,8 @@ mod dice;
 mod disk;
 mod driver;
 mod liveness;
+#[path = "../../rings/looked_for.rs"]
+mod looked_for;
 mod network;
 mod oracle;
 #[path = "../../rings/page.rs"]
