@@ -18,15 +18,14 @@ use clap::ValueEnum as _;
 use highwater_sim::plan::Plan;
 
 use super::Nodes;
+use super::ledger::Ledger;
 
-/// How many of the first seeds are run a second time.
-const RUN_TWICE: u64 = 10;
 /// Seconds between two lines of progress.
 const PROGRESS: u64 = 15;
 /// So many seeds of clusters must have had each of [`IN_CLUSTERS`].
 const ENOUGH: u64 = 60;
 /// What a campaign of clusters must have come to, at least once: else it shows less than it seems to.
-const IN_CLUSTERS: [&str; 44] = [
+const IN_CLUSTERS: [&str; 54] = [
     // What befell it.
     "leaders_cut_off",
     "crashes_of_leaders",
@@ -46,6 +45,12 @@ const IN_CLUSTERS: [&str; 44] = [
     "refused_without_its_disk",
     "N9 reset",
     "N13 corrupted",
+    "leads_transferred",
+    "moves_ordered",
+    "rebalances_ordered",
+    "nodes_started_to_join",
+    "nodes_that_left",
+    "rotten_disks_taken_out",
     // What it did about that.
     "elections_seen",
     "leader_changes",
@@ -54,6 +59,7 @@ const IN_CLUSTERS: [&str; 44] = [
     "snapshots_put_in_place",
     "writes_forwarded",
     "hints_followed",
+    "silent_leaders_left",
     "unknown_outcomes_learned",
     "answers_given_again",
     "statements_planned_anew",
@@ -69,6 +75,9 @@ const IN_CLUSTERS: [&str; 44] = [
     // What was seen of it.
     "clients_turn_to_another_node",
     "retried_under_its_id",
+    "expired_requests_refused",
+    "probes_answered",
+    "memberships_compared",
     "consumed_once_acknowledged",
     "tables_made_and_dropped",
     "tokens_compared",
@@ -106,12 +115,27 @@ pub struct Options {
     /// Do not stop at the first violation: every one is told, and all of them fail the campaign.
     #[arg(long)]
     keep_going: bool,
+    /// Run so many of the first seeds a second time: the traces must be equal.
+    #[arg(long, default_value_t = 10)]
+    twice: u64,
+    /// A file to which each seed's line is added, and whose seeds of this commit are not run again.
+    #[arg(long, requires = "commit")]
+    ledger: Option<std::path::PathBuf>,
+    /// The commit, for the ledger.
+    #[arg(long)]
+    commit: Option<String>,
     /// Print each seed's line.
     #[arg(long)]
     json: bool,
     /// Print nothing on the way.
     #[arg(skip)]
     is_quiet: bool,
+}
+
+impl Options {
+    fn jobs(&self) -> usize {
+        self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get)).max(1)
+    }
 }
 
 /// A seed, and with how many servers it is run.
@@ -141,6 +165,8 @@ impl FromStr for Case {
 #[derive(Default)]
 struct Sums {
     done: u64,
+    /// Of those, the ones that stood in the ledger.
+    known: u64,
     /// Per counter: the sum, and in how many seeds it was above zero.
     counters: BTreeMap<String, (u64, u64)>,
     /// Seeds that failed, with what they said.
@@ -167,9 +193,30 @@ impl Sums {
         }
     }
 
+    /// Takes a seed's line; what it said counts if a promise was broken, or if the process told nothing.
+    fn take(&mut self, case: Case, options: &Options, line: String, said: &str) {
+        self.done += 1;
+        if options.json {
+            println!("{line}");
+        }
+        self.count(&line);
+        if !is_held(&line) {
+            self.found.insert(case, format!("{line}\n{said}"));
+        }
+        if case.nodes == options.nodes && case.seed.checked_sub(options.from).is_some_and(|place| place < options.twice)
+        {
+            self.first.insert(case, line);
+        }
+    }
+
     fn of(&self, name: &str) -> u64 {
         self.counters.get(name).map_or(0, |(sum, _)| *sum)
     }
+}
+
+/// Whether a seed's line says that every promise held.
+fn is_held(line: &str) -> bool {
+    line.contains("\"ok\":true")
 }
 
 /// Starts one seed.
@@ -233,6 +280,9 @@ pub fn hunt(
         mutant: Some(mutant),
         before: Vec::new(),
         keep_going: false,
+        twice: 0,
+        ledger: None,
+        commit: None,
         json: false,
         is_quiet: true,
     };
@@ -253,15 +303,19 @@ fn what_of(said: &str) -> String {
 /// Runs the seeds, and adds up what they told.
 fn run_seeds(options: &Options) -> Result<Sums, String> {
     let started = Instant::now();
-    let jobs =
-        options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get)).max(1);
+    let jobs = options.jobs();
     let end = options.from.saturating_add(options.seeds);
     let mut before: Vec<Case> = if options.mutant.is_none() { options.before.clone() } else { Vec::new() };
     let (mut next, mut sums, mut told) = (options.from, Sums::default(), 0);
+    let ledger = options
+        .ledger
+        .clone()
+        .map(|path| Ledger::new(path, options.commit.as_deref().unwrap_or_default(), options.nodes.name()));
+    let mut known = ledger.as_ref().map(Ledger::results).transpose()?.unwrap_or_default();
     // Whoever is done first makes room for the next.
     let (tell, ended) = mpsc::channel();
     let mut running = 0;
-    loop {
+    'seeds: loop {
         let late = options.seconds.is_some_and(|limit| started.elapsed() >= Duration::from_secs(limit));
         let enough = next >= end || (late && next - options.from >= options.floor);
         while running < jobs && (!before.is_empty() || !enough) && (sums.found.is_empty() || options.keep_going) {
@@ -269,6 +323,11 @@ fn run_seeds(options: &Options) -> Result<Sums, String> {
                 next += 1;
                 Case { seed: next - 1, nodes: options.nodes }
             });
+            if let Some(line) = known.remove(&case.seed).filter(|_| case.nodes == options.nodes) {
+                sums.known += 1;
+                sums.take(case, options, line, "it stands in the ledger");
+                continue 'seeds;
+            }
             let (child, tell) = (start(case, options.mutant, &[])?, tell.clone());
             std::thread::spawn(move || tell.send((case, finish(case, child))));
             running += 1;
@@ -279,20 +338,13 @@ fn run_seeds(options: &Options) -> Result<Sums, String> {
         let (case, outcome) = ended.recv().map_err(|_| "no seed runs any more")?;
         let (line, held, said) = outcome?;
         running -= 1;
-        sums.done += 1;
-        if options.json {
-            println!("{line}");
+        if let Some(ledger) = ledger.as_ref().filter(|_| case.nodes == options.nodes && line.starts_with('{')) {
+            ledger.add(&line)?;
         }
-        sums.count(&line);
-        if case.nodes == options.nodes && case.seed.checked_sub(options.from).is_some_and(|place| place < RUN_TWICE) {
-            sums.first.insert(case, line.clone());
+        if !held && options.keep_going {
+            println!("{case}: {said}");
         }
-        if !held {
-            if options.keep_going {
-                println!("{case}: {said}");
-            }
-            sums.found.insert(case, format!("{line}\n{said}"));
-        }
+        sums.take(case, options, line, &said);
         let seconds = started.elapsed().as_secs();
         if seconds >= told + PROGRESS && !options.is_quiet {
             told = seconds;
@@ -303,8 +355,13 @@ fn run_seeds(options: &Options) -> Result<Sums, String> {
 }
 
 fn tell(sums: &Sums, took: Duration) {
-    let per_hour = sums.done as f64 * 3600.0 / took.as_secs_f64().max(0.001);
-    println!("{} seeds in {} s ({per_hour:.0} per hour)", sums.done, took.as_secs());
+    let run = sums.done - sums.known;
+    let per_hour = run as f64 * 3600.0 / took.as_secs_f64().max(0.001);
+    println!(
+        "{} seeds; {run} of them in {} s ({per_hour:.0} per hour), the others stood in the ledger",
+        sums.done,
+        took.as_secs()
+    );
     for (name, (sum, seeds)) in &sums.counters {
         println!(
             "  {name:<30} {sum:>10} in all, in {seeds} seeds ({:.1} %)",
@@ -331,7 +388,7 @@ fn judge(options: &Options, sums: &Sums) -> Result<(), String> {
             program.display()
         ));
     }
-    run_again(sums)?;
+    run_again(options, sums)?;
     let clusters = sums.of("seeds_of_3_nodes");
     let missing: Vec<&str> = IN_CLUSTERS.into_iter().filter(|name| sums.of(name) == 0).collect();
     if clusters >= ENOUGH && !missing.is_empty() {
@@ -341,14 +398,19 @@ fn judge(options: &Options, sums: &Sums) -> Result<(), String> {
 }
 
 /// The same seeds in new processes must give the same lines, trace hash included: else no failure could be replayed.
-fn run_again(sums: &Sums) -> Result<(), String> {
-    for (case, first) in &sums.first {
-        let (second, ..) = finish(*case, start(*case, None, &[])?)?;
-        if *first != second {
-            return Err(format!("the run is not deterministic: two processes with {case} gave\n{first}\n{second}"));
+fn run_again(options: &Options, sums: &Sums) -> Result<(), String> {
+    let cases: Vec<(Case, String)> = sums.first.iter().map(|(case, line)| (*case, line.clone())).collect();
+    for together in cases.chunks(options.jobs()) {
+        let children: Vec<Child> =
+            together.iter().map(|(case, _)| start(*case, None, &[])).collect::<Result<_, String>>()?;
+        for ((case, first), child) in together.iter().zip(children) {
+            let (second, ..) = finish(*case, child)?;
+            if *first != second {
+                return Err(format!("the run is not deterministic: two processes with {case} gave\n{first}\n{second}"));
+            }
         }
     }
-    println!("{} seeds run twice: equal to the last bit of the trace hash", sums.first.len());
+    println!("{} seeds run twice: equal to the last bit of the trace hash", cases.len());
     Ok(())
 }
 

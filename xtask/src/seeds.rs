@@ -24,12 +24,25 @@ pub fn command(args: &[String]) -> Result<(), String> {
         Some((first, rest)) if first == "--mutants" => (["mutants", "--write", PAGE], rest),
         Some(_) | None => (["campaign", "--before", before.as_str()], args),
     };
+    // What a ledger says counts for the commit only of which it was said.
+    let commit =
+        if args.iter().any(|arg| arg == "--ledger") { vec!["--commit".to_owned(), commit()?] } else { Vec::new() };
     let status = Command::new(&simulator)
         .args(campaign)
         .args(args)
+        .args(commit)
         .status()
         .map_err(|error| format!("{}: {error}", simulator.display()))?;
     if status.success() { Ok(()) } else { Err("the campaign failed".to_owned()) }
+}
+
+/// The commit that is checked out; with a mark if anything differs from it.
+fn commit() -> Result<String, String> {
+    let output = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .output()
+        .map_err(|error| format!("git describe: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The seeds of `cargo xtask test`: stopped by time, above a floor.

@@ -113,7 +113,7 @@ pub async fn read(run: Rc<Run>, number: usize) {
         let outcome = if session.rng().chance(0.1) && number == 0 {
             offsets(&run, &mut session, patience).await
         } else {
-            one(&run, &mut session, table, patience).await
+            one(&run, &mut session, table, patience).await.map(|_| ())
         };
         if let Err(reason) = outcome {
             return run.violation(format!("{}: {reason}", session.name()));
@@ -122,7 +122,8 @@ pub async fn read(run: Rc<Run>, number: usize) {
     }
 }
 
-async fn one(run: &Rc<Run>, session: &mut Session, table: &'static str, patience: u64) -> Result<(), String> {
+/// One read; whether it was answered.
+async fn one(run: &Rc<Run>, session: &mut Session, table: &'static str, patience: u64) -> Result<bool, String> {
     let call = now_micros();
     let sql = format!("SELECT v FROM w.{table} WHERE id = 0");
     match session.sql(&sql, &json!([]), None, Some(patience)).await {
@@ -130,10 +131,10 @@ async fn one(run: &Rc<Run>, session: &mut Session, table: &'static str, patience
             run.mark("probes_answered");
             let value = rows_of(&answer).first().map(|row| number(row, 0));
             run.record(table, 0, session.name(), call, true, Act::Read(value));
-            Ok(())
+            Ok(true)
         }
         Reply::Refused { state, message } => Err(format!("{sql} was refused: {state} {message}")),
-        Reply::NotNow | Reply::Lost | Reply::Open => Ok(()),
+        Reply::NotNow | Reply::Lost | Reply::Open => Ok(false),
     }
 }
 
@@ -147,10 +148,7 @@ pub async fn look(run: &Rc<Run>, node: usize) -> Result<(), String> {
     let mut session = session(run, format!("probe@{node}")).await;
     session.ask_only(node);
     for table in TABLES {
-        let answered = run.counts().get("probes_answered").copied();
-        while run.counts().get("probes_answered").copied() == answered && !run.is_broken() {
-            one(run, &mut session, table, 10_000_000).await?;
-        }
+        while !one(run, &mut session, table, LONG_ENOUGH).await? && !run.is_broken() {}
     }
     Ok(())
 }
