@@ -4,7 +4,11 @@
 //! Exit codes: 0 every promise held, 1 one was broken, 2 bad usage, anything else is a defect of the simulator.
 
 mod campaign;
-#[allow(clippy::disallowed_methods, reason = "a launcher's file of what was run; nothing simulated runs in it")]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a launcher's file of what was run; nothing simulated runs in it"
+)]
 mod ledger;
 #[path = "rings/looked_for.rs"]
 mod looked_for;

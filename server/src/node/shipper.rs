@@ -82,7 +82,9 @@ async fn ship_pair(
             return;
         }
         let Some(view) = host.view(source) else { return };
-        let range = match view.outbox_range(destination, host.shipped(source, destination), RANGE_BYTES).await {
+        // In stores whose entries must be small, ranges are, too: a range is one entry of the destination's log.
+        let most = RANGE_BYTES.min(host.store.options().max_entry_bytes() / 2);
+        let range = match view.outbox_range(destination, host.shipped(source, destination), most).await {
             Ok(range) => range,
             Err(error) => {
                 node.env().fail_stop(&format!("the outbox of group {source} cannot be read: {error}")).await;
