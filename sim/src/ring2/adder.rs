@@ -6,7 +6,7 @@ use std::rc::Rc;
 use highwater_sim::linear::Act;
 use highwater_sim::model::Counter;
 use highwater_sim::plan::{Action, Manner};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::session::{Reply, Session, changed, number, rows_of};
 use super::setup::{self, COUNT_PARTITIONS};
@@ -16,6 +16,11 @@ use super::verify::{field, payload};
 /// The table of the counters.
 pub const COUNTERS: &str = "counters";
 
+/// Probability that an addition is an upsert, which finds the row and changes it.
+const UPSERTS: f64 = 0.4;
+/// Such an addition; it returns what it left.
+const UPSERT: &str =
+    "INSERT INTO w.counters (id, n) VALUES ($1, 1) ON CONFLICT (id) DO UPDATE SET n = n + 1 RETURNING n";
 /// SQLSTATE of a request id that is too old to tell.
 const REQUEST_EXPIRED: &str = "55P04";
 /// Such an age, in milliseconds: more than is remembered, and than clocks jump.
@@ -98,8 +103,12 @@ async fn add_one(
     manner: Manner,
     follower: &mut Follower,
 ) -> Result<(), String> {
-    let sql = "UPDATE w.counters SET n = n + 1 WHERE id = $1";
-    counter(run, id, |counter| counter.begun += 1);
+    let upsert = session.rng().chance(UPSERTS);
+    let sql = if upsert { UPSERT } else { "UPDATE w.counters SET n = n + 1 WHERE id = $1" };
+    let before = counter(run, id, |counter| {
+        counter.begun += 1;
+        *counter
+    });
     let call = now_micros();
     let reply = match manner {
         Manner::Retry | Manner::Impatient(_) => {
@@ -114,7 +123,14 @@ async fn add_one(
             run.acknowledge_write();
             run.acknowledged_at(session.node());
             run.record(COUNTERS, id, session.name(), call, true, Act::Add(1));
-            counter(run, id, |counter| counter.acknowledged += 1);
+            let now = counter(run, id, |counter| {
+                counter.acknowledged += 1;
+                *counter
+            });
+            if upsert {
+                run.mark("upserts_returned");
+                returned(&before, &now, &answer)?;
+            }
             if session.rng().chance(FOLLOWS) { follower.follow(run, session, id).await } else { Ok(()) }
         }
         Reply::Done(answer) => Err(format!("{} rows were changed; it should be 1", changed(&answer))),
@@ -129,6 +145,15 @@ async fn add_one(
             counter(run, id, |counter| counter.unknown += 1);
             Ok(())
         }
+    }
+}
+
+/// What an upsert returns is the counter as it left it: behind all that was acknowledged before, and before all that was not begun.
+fn returned(before: &Counter, now: &Counter, answer: &Value) -> Result<(), String> {
+    let value = rows_of(answer).first().map_or(i64::MIN, |row| number(row, 0));
+    match u64::try_from(value) {
+        Ok(value) if value > before.acknowledged && value <= now.begun => Ok(()),
+        _ => Err(format!("the upsert returned {value}; before: {before:?}, after: {now:?}")),
     }
 }
 
