@@ -248,6 +248,10 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
         if let Some(links) = found.get() {
             links.stop();
         }
+        // A core that was a moment faster serves already, and waits for all others before it ends.
+        for core in &everyone {
+            let _ = core.send(()).await;
+        }
         return Ok(());
     };
     let node = started?;
