@@ -87,6 +87,8 @@ sqlstates! {
     INVALID_PARAMETER = b"22023";
     /// LIMIT or OFFSET below zero.
     INVALID_LIMIT = b"2201W";
+    /// A sequence has no further number.
+    SEQUENCE_LIMIT = b"2200H";
     /// NOT NULL.
     NOT_NULL_VIOLATION = b"23502";
     /// Key or UNIQUE.

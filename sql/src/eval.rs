@@ -13,7 +13,7 @@ mod signature;
 use std::borrow::Cow;
 
 pub use self::context::EvalContext;
-pub use self::fold::{data_type, fold, is_constant, is_immutable, is_volatile};
+pub use self::fold::{data_type, fold, is_constant, is_immutable, is_volatile, map_columns, uses_column};
 pub use self::signature::{
     FunctionError, aggregate_names, function_names, implied_argument, resolve_aggregate, resolve_function,
     resolve_operator,

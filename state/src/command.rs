@@ -52,6 +52,21 @@ pub enum Command {
     },
     /// For the meta group only.
     Meta(MetaCommand),
+    /// The next rows of a table are held to the change that is under way.
+    Backfill(BackfillCommand),
+}
+
+/// A step of a table's pending change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillCommand {
+    /// The table.
+    pub table: ObjectId,
+    /// Its version with the change under way; another one is refused.
+    pub table_version: u32,
+    /// Go on after this row: its engine key behind the table's id. `None`: from the first row of the group.
+    pub after: Option<Vec<u8>>,
+    /// At most this many rows.
+    pub rows: u32,
 }
 
 /// Who asks, and how a retry is told from a new request.

@@ -355,6 +355,7 @@ async fn carry_out<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Resul
     match command {
         Command::Catalog { to, from, deltas } => take_catalog(entry, *to, *from, deltas).await,
         Command::Write(write) => write::apply(entry, write).await,
+        Command::Backfill(backfill) => write::backfill::apply(entry, backfill).await,
         Command::Meta(meta) => definitions::apply(entry, meta).await,
         Command::Consume(command) => {
             let (catalog, now) = (Arc::clone(&entry.catalog), entry.now());
@@ -406,9 +407,25 @@ pub(crate) async fn redefine<E: Env>(
     catalog_objects::store(&mut entry.txn, &deltas)?;
     let (catalog, layout) = (Arc::clone(&entry.catalog), entry.layout);
     for delta in &deltas {
-        if let CatalogDelta::DropTable(id) = delta {
-            let keys = entry.txn.keys();
-            entry.txn.delete_range(keys.rows_of_table(*id))?;
+        let keys = entry.txn.keys();
+        match delta {
+            CatalogDelta::DropTable(id) => {
+                entry.txn.delete_range(keys.rows_of_table(*id))?;
+                entry.txn.delete_range(keys.indexes_of_table(*id))?;
+                entry.txn.delete_range(keys.sequences_of_table(*id))?;
+            }
+            CatalogDelta::PutTable(table) => {
+                let known = catalog.tables.get(&table.id).map(|table| table.indexes.as_slice()).unwrap_or_default();
+                for gone in known.iter().filter(|index| table.index(index.id).is_none()) {
+                    entry.txn.delete_range(keys.index(table.id, gone.id))?;
+                }
+            }
+            CatalogDelta::PutNamespace(_)
+            | CatalogDelta::DropNamespace(_)
+            | CatalogDelta::PutTopic(_)
+            | CatalogDelta::DropTopic(_)
+            | CatalogDelta::PutUser(_)
+            | CatalogDelta::DropUser(_) => {}
         }
         topics::redefine(&mut entry.txn, &layout, &catalog, delta).await?;
     }
@@ -456,6 +473,7 @@ fn head_of(command: &Command) -> Option<Cow<'_, RequestHead>> {
         )
         | Command::Catalog { .. }
         | Command::Deltas(_)
+        | Command::Backfill(_)
         | Command::Trim { .. } => None,
     }
 }

@@ -14,6 +14,10 @@ use crate::txn::Txn;
 pub enum JobKind {
     /// CLEAR TOPIC (`TC-`).
     TopicCleanup,
+    /// ALTER TABLE that looks at every row (`AT-`).
+    TableChange,
+    /// CREATE INDEX, ADD UNIQUE (`IX-`).
+    IndexBuild,
 }
 
 impl JobKind {
@@ -22,12 +26,16 @@ impl JobKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::TopicCleanup => "topic_cleanup",
+            Self::TableChange => "table_change",
+            Self::IndexBuild => "index_build",
         }
     }
 
     const fn prefix(self) -> &'static str {
         match self {
             Self::TopicCleanup => "TC",
+            Self::TableChange => "AT",
+            Self::IndexBuild => "IX",
         }
     }
 }
@@ -58,7 +66,7 @@ impl JobStatus {
 /// A job. Stored as `version u8 (1) | postcard`: fields are only appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// `TC-` and 26 characters that sort by time of creation.
+    /// `TC-`, `AT-` or `IX-` and 26 characters that sort by time of creation.
     pub id: String,
     /// What it does.
     pub kind: JobKind,
@@ -78,7 +86,12 @@ pub struct Job {
     pub finished_at: Option<Micros>,
 }
 
-/// Starts a job; its id is a function of log time and the entry's seed.
+/// The id that a job started by an entry gets: a function of log time and the entry's seed.
+pub(crate) fn id(kind: JobKind, now: Micros, seed: u128) -> String {
+    format!("{}-{}", kind.prefix(), ulid_text(now, seed))
+}
+
+/// Starts a job; its id is that of [`id`].
 pub(crate) fn start<E: Env>(
     txn: &mut Txn<'_, E>,
     kind: JobKind,
@@ -86,9 +99,8 @@ pub(crate) fn start<E: Env>(
     now: Micros,
     seed: u128,
 ) -> Result<Job, Abort> {
-    let id = format!("{}-{}", kind.prefix(), ulid_text(now, seed));
     let job = Job {
-        id,
+        id: id(kind, now, seed),
         kind,
         status: JobStatus::Running,
         parameters,

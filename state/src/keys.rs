@@ -8,6 +8,9 @@
 //! 0x02     kind u8 | id u64 BE, or name bytes            catalog object   version u8 | postcard
 //! 0x10     table u64 BE | [text user] | row key          row              seq u64 LE | row (sql::row)
 //! 0x11     until i64 | table u64 BE | [text user] | key  stream row's end nothing
+//! 0x12     table u64 BE | index u64 BE | [text user] |   index entry      row key
+//!          entry
+//! 0x13     table u64 BE | column u32 BE | [text user]    sequence         version u8 | postcard
 //! 0x20     text principal | id u128 BE | ordinal u16 BE  session answer   version u8 | postcard
 //! 0x21     until i64 | principal | id | ordinal          session's end    nothing
 //! 0x30     topic u64 BE | partition u32 BE               partition head   crate::topics
@@ -29,7 +32,7 @@
 //! the key, so that byte order within a table (and user) is key order. Spaces that are not named here stay unused.
 //! Invariant: every range made here holds exactly the keys of its subject, and lies inside its group.
 
-use highwater_sql::catalog::ObjectId;
+use highwater_sql::catalog::{ColumnId, ObjectId};
 use highwater_sql::value::Micros;
 
 use crate::command::RequestId;
@@ -69,6 +72,10 @@ pub enum Space {
     Row = 0x10,
     /// When rows of STREAM tables end.
     RowEnd = 0x11,
+    /// Entries of indexes.
+    Index = 0x12,
+    /// Where sequences stand.
+    Sequence = 0x13,
     /// Answers by request id.
     Session = 0x20,
     /// When those answers end.
@@ -96,11 +103,13 @@ pub enum Space {
 }
 
 /// Every space, in key order.
-pub const SPACES: [Space; 16] = [
+pub const SPACES: [Space; 18] = [
     Space::Scalar,
     Space::Catalog,
     Space::Row,
     Space::RowEnd,
+    Space::Index,
+    Space::Sequence,
     Space::Session,
     Space::SessionEnd,
     Space::Head,
@@ -195,6 +204,79 @@ impl Keys {
     #[must_use]
     pub fn row_key_of<'a>(self, table: ObjectId, user: Option<&str>, key: &'a [u8]) -> Option<&'a [u8]> {
         key.strip_prefix(self.row(table, user, &[]).as_slice())
+    }
+
+    /// The user and the row key of a [`Keys::row`] of a table; `is_owned`: the table's rows belong to users.
+    #[must_use]
+    pub fn row_parts(self, table: ObjectId, is_owned: bool, key: &[u8]) -> Option<(Option<String>, &[u8])> {
+        let rest = key.strip_prefix(self.rows_of_table(table).start.as_slice())?;
+        if !is_owned {
+            return Some((None, rest));
+        }
+        let (mut user, mut at) = (Vec::new(), 0);
+        loop {
+            match (*rest.get(at)?, rest.get(at + 1)) {
+                (0, Some(1)) => break,
+                (0, Some(0xff)) => {
+                    user.push(0);
+                    at += 2;
+                }
+                (0, _) => return None,
+                (byte, _) => {
+                    user.push(byte);
+                    at += 1;
+                }
+            }
+        }
+        Some((Some(String::from_utf8(user).ok()?), rest.get(at + 2..)?))
+    }
+
+    /// An entry of an index; `user` on USER tables only.
+    #[must_use]
+    pub fn index_entry(self, table: ObjectId, index: ObjectId, user: Option<&str>, entry: &[u8]) -> Vec<u8> {
+        self.key(Space::Index).u64(table.0).u64(index.0).maybe_text(user).raw(entry).0
+    }
+
+    /// Entries of an index (of a user) that lie in `start..end` (no end: to the last).
+    #[must_use]
+    pub fn index_entries(
+        self,
+        table: ObjectId,
+        index: ObjectId,
+        user: Option<&str>,
+        start: &[u8],
+        end: Option<&[u8]>,
+    ) -> KeySpan {
+        let first = self.index_entry(table, index, user, start);
+        let end = match end {
+            Some(end) => self.index_entry(table, index, user, end),
+            None => self.key(Space::Index).u64(table.0).u64(index.0).maybe_text(user).span().end,
+        };
+        KeySpan { start: first, end }
+    }
+
+    /// All entries of an index in this group, of all users.
+    #[must_use]
+    pub fn index(self, table: ObjectId, index: ObjectId) -> KeySpan {
+        self.key(Space::Index).u64(table.0).u64(index.0).span()
+    }
+
+    /// All entries of all indexes of a table in this group.
+    #[must_use]
+    pub fn indexes_of_table(self, table: ObjectId) -> KeySpan {
+        self.key(Space::Index).u64(table.0).span()
+    }
+
+    /// Where the sequence of a column stands; `user` on USER tables only.
+    #[must_use]
+    pub fn sequence(self, table: ObjectId, column: ColumnId, user: Option<&str>) -> Vec<u8> {
+        self.key(Space::Sequence).u64(table.0).u32(column.0).maybe_text(user).0
+    }
+
+    /// All sequences of a table in this group.
+    #[must_use]
+    pub fn sequences_of_table(self, table: ObjectId) -> KeySpan {
+        self.key(Space::Sequence).u64(table.0).span()
     }
 
     /// All rows of a table in this group, of all users.

@@ -48,6 +48,13 @@ pub enum Outcome {
         /// One per changed row, in the order of the changes.
         rows: Vec<Row>,
     },
+    /// A step of a pending change.
+    Backfilled {
+        /// Rows that were looked at.
+        rows: u64,
+        /// The last of them, to go on after; `None`: there are no more.
+        next: Option<Vec<u8>>,
+    },
 }
 
 /// What a consume found.

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use highwater_engine::{LogIndex, Snapshot};
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, Table};
-use highwater_sql::key::KeyRange;
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::EvalContext;
+use highwater_sql::key::{KeyRange, resolve_access, resolve_index};
+use highwater_sql::plan::TableAccess;
 use highwater_sql::value::{Micros, Row};
 
 use crate::definitions::{Identity, logins};
@@ -145,6 +148,34 @@ impl<E: Env> GroupView<E> {
         logins::is_ended(self.reader(), self.keys(), login).await
     }
 
+    /// The rows that a statement's access means: by ranges of the key as [`Self::rows`], or by those of an index, in the index's
+    /// order.
+    ///
+    /// # Errors
+    /// What evaluating a bound gives; XX000 for an index that the table does not have.
+    pub async fn rows_of(
+        &self,
+        table: &Arc<Table>,
+        user: Option<&str>,
+        access: &TableAccess,
+        context: &EvalContext<'_>,
+    ) -> Result<RowCursor<E>, Diag> {
+        let TableAccess::Index { index, bounds } = access else {
+            return Ok(self.rows(table, user, &resolve_access(access, table, context)?).await);
+        };
+        let index = table.index(*index).ok_or_else(|| Diag::new(SqlState::INTERNAL, "a read by an unknown index"))?;
+        let ranges = resolve_index(bounds, table, index, context)?;
+        let entries = |range: &KeyRange| {
+            let span = self.keys().index_entries(table.id, index.id, user, &range.start, range.end.as_deref());
+            (span, false)
+        };
+        Ok(RowCursor {
+            spans: ranges.iter().map(entries).collect(),
+            by_index: Some(user.map(str::to_owned)),
+            ..RowCursor::new(self.clone(), Arc::clone(table), user, &[])
+        })
+    }
+
     /// All jobs, in order of id.
     ///
     /// # Errors
@@ -166,13 +197,15 @@ pub struct RowCursor<E: Env> {
     /// What is left to read; true: one key only.
     spans: VecDeque<(KeySpan, bool)>,
     open: Option<Scan<E>>,
+    /// The spans are of an index, whose entries stand for rows of this user (of nobody on SHARED tables).
+    by_index: Option<Option<String>>,
 }
 
 impl<E: Env> RowCursor<E> {
     fn new(view: GroupView<E>, table: Arc<Table>, user: Option<&str>, ranges: &[KeyRange]) -> Self {
         let spans =
             ranges.iter().map(|range| (rows::span(view.keys(), &table, user, range), range.is_point())).collect();
-        Self { view, table, spans, open: None }
+        Self { view, table, spans, open: None, by_index: None }
     }
 
     /// The next row with its `_seq`; `None` after the last.
@@ -193,7 +226,11 @@ impl<E: Env> RowCursor<E> {
         loop {
             if let Some(scan) = &mut self.open {
                 if let Some((_, value)) = scan.next().await? {
-                    return Ok(Some(value));
+                    let Some(user) = &self.by_index else { return Ok(Some(value)) };
+                    let keys = self.view.keys();
+                    let row = self.view.reader().get(&keys.row(self.table.id, user.as_deref(), &value)).await?;
+                    let lost = StateError::Corrupt { group: keys.group(), what: "an index entry without a row" };
+                    return row.map(Some).ok_or(lost);
                 }
                 self.open = None;
             }

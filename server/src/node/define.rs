@@ -20,6 +20,7 @@ use super::execute::{Failure, Run};
 use super::forward::{Errand, Motion};
 use super::mesh::{Applied, NotApplied, Question};
 use super::portions::in_portions;
+use super::rows_change::Unfinished;
 use super::{Node, ask_port};
 use crate::auth;
 
@@ -140,7 +141,10 @@ impl Node {
         let everywhere = changes_groups(&motion.command);
         let applied = self.propose_to_log(motion).await?;
         if let Outcome::Defined { version, job, .. } = &applied.outcome {
-            self.carry_to_the_end(*version, job.clone(), everywhere).await.map_err(|diag| not_at_its_end(&diag))?;
+            self.carry_to_the_end(*version, job.as_deref(), everywhere).await.map_err(|why| match why {
+                Unfinished::Failed(diag) => diag,
+                Unfinished::OnItsWay(diag) => not_at_its_end(&diag),
+            })?;
         }
         Ok(applied)
     }
@@ -150,21 +154,19 @@ impl Node {
     async fn carry_to_the_end(
         &self,
         version: CatalogVersion,
-        job: Option<String>,
+        job: Option<&str>,
         everywhere: bool,
-    ) -> Result<(), Diag> {
-        let catalog = self.know_catalog(self.own_errand(), version).await?;
+    ) -> Result<(), Unfinished> {
+        let known = self.know_catalog(self.own_errand(), version).await;
+        let catalog = known.map_err(Unfinished::OnItsWay)?;
         self.tell_nodes(version).await;
-        let spread = if everywhere || job.is_some() { self.spread(&catalog).await } else { Ok(()) };
-        if let Some(job) = job {
-            let failure = spread.as_ref().err().map(ToString::to_string);
-            // Where the lead was lost, the next leader finishes the job.
-            if failure.is_none() || self.links().is_alone() {
-                let command = Command::Meta(MetaCommand::FinishJob { job, failure });
-                self.propose(Motion::of_system(self.own_errand(), META, command, None)).await?;
-            }
+        if everywhere || job.is_some() {
+            self.spread(&catalog).await.map_err(Unfinished::OnItsWay)?;
         }
-        spread
+        match job {
+            Some(job) => self.end_job(&catalog, job).await,
+            None => Ok(()),
+        }
     }
 
     /// Runs on the core that hosts the meta group. What an earlier leader (or life) decided and did not carry to its end is taken up
@@ -203,9 +205,13 @@ impl Node {
         }
         self.spread(&catalog).await?;
         for job in self.ask(META, |reply| Question::Jobs(deadline, reply)).await?? {
-            if job.finished_at.is_none() {
-                let command = Command::Meta(MetaCommand::FinishJob { job: job.id, failure: None });
-                self.propose(Motion::of_system(self.own_errand(), META, command, None)).await?;
+            if job.finished_at.is_some() {
+                continue;
+            }
+            match self.end_job(&catalog, &job.id).await {
+                Ok(()) => {}
+                Err(Unfinished::Failed(diag)) => tracing::info!(job = job.id, %diag, "a job has failed"),
+                Err(Unfinished::OnItsWay(diag)) => return Err(diag),
             }
         }
         Ok(())
@@ -235,7 +241,7 @@ impl Node {
     ///
     /// # Errors
     /// This node does not lead the meta group any more, or shuts down: the next leader does it.
-    async fn spread(&self, catalog: &Arc<Catalog>) -> Result<(), Diag> {
+    pub(super) async fn spread(&self, catalog: &Arc<Catalog>) -> Result<(), Diag> {
         let groups: Vec<u32> = self.layout().groups().filter(|group| *group != META).collect();
         let (node, catalog, count) = (self.clone(), Arc::clone(catalog), groups.len());
         let spread = move |group| {

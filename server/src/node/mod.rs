@@ -34,6 +34,7 @@ mod replica;
 #[cfg(test)]
 mod replication_tests;
 mod rest;
+mod rows_change;
 mod shape;
 mod shipper;
 mod signal;

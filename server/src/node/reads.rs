@@ -13,7 +13,6 @@ use highwater_runtime::{Env, Monotonic};
 use highwater_sql::catalog::{ObjectId, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext};
-use highwater_sql::key::resolve_access;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
 use highwater_sql::plan::From;
 use highwater_sql::value::{Row, Value};
@@ -181,9 +180,8 @@ pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, Re
         Some(_) | None => return Err(ReadRefusal::StaleCatalog),
     }
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
-    let ranges = resolve_access(access, table, &context).map_err(ReadRefusal::Failed)?;
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
-    let mut cursor = view.rows(table, user, &ranges).await;
+    let mut cursor = view.rows_of(table, user, access, &context).await.map_err(ReadRefusal::Failed)?;
     let limits = node.settings().pipeline;
     let mut sink = match read.part {
         ReadPart::Whole => Sink::Whole(Box::new(

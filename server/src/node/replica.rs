@@ -537,6 +537,7 @@ impl Replica {
                 Outcome::Done
                 | Outcome::Written(_)
                 | Outcome::Returned { .. }
+                | Outcome::Backfilled { .. }
                 | Outcome::Defined { .. }
                 | Outcome::Consumed(_)
                 | Outcome::Acked { .. }

@@ -69,6 +69,7 @@ pub(super) fn unexpected(outcome: Outcome) -> Failure {
         Outcome::Done
         | Outcome::Written(_)
         | Outcome::Returned { .. }
+        | Outcome::Backfilled { .. }
         | Outcome::Defined { .. }
         | Outcome::Consumed(_)
         | Outcome::Acked { .. }

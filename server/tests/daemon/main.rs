@@ -12,6 +12,7 @@
 mod authentication;
 mod catching_up;
 mod cluster;
+mod definitions;
 mod forwarding;
 mod http_edge;
 mod membership;

@@ -73,6 +73,45 @@ pub fn is_immutable(expr: &Expr) -> bool {
         })
 }
 
+/// Whether it looks at the input row's value at this position.
+#[must_use]
+pub fn uses_column(expr: &Expr, position: u32) -> bool {
+    any(expr, &|part| matches!(part, Expr::Column(at, _) if *at == position))
+}
+
+/// Gives every column of the input row another position.
+pub fn map_columns(expr: &mut Expr, to: &dyn Fn(u32) -> u32) {
+    match expr {
+        Expr::Literal(..) | Expr::Param(..) => {}
+        Expr::Column(at, _) => *at = to(*at),
+        Expr::Unary { expr, .. } | Expr::IsNull { expr, .. } | Expr::Cast { expr, .. } | Expr::IsBool { expr, .. } => {
+            map_columns(expr, to);
+        }
+        Expr::Binary { left, right, .. } | Expr::IsDistinct { left, right, .. } => {
+            map_columns(left, to);
+            map_columns(right, to);
+        }
+        Expr::InList { expr, list, .. } => {
+            map_columns(expr, to);
+            list.iter_mut().for_each(|item| map_columns(item, to));
+        }
+        Expr::Like { expr, pattern, .. } => {
+            map_columns(expr, to);
+            map_columns(pattern, to);
+        }
+        Expr::Case { branches, otherwise, .. } => {
+            for (condition, result) in branches {
+                map_columns(condition, to);
+                map_columns(result, to);
+            }
+            if let Some(otherwise) = otherwise {
+                map_columns(otherwise, to);
+            }
+        }
+        Expr::Function { args, .. } => args.iter_mut().for_each(|arg| map_columns(arg, to)),
+    }
+}
+
 /// The same expression with its constant immutable parts replaced by their values. A part whose value is an error stays, so
 /// that the error comes when (and if) it is evaluated.
 #[must_use]

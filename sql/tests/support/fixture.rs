@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use highwater_sql::bind::{BindContext, bind};
-use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, ObjectId, Role, Topic, User};
+use highwater_sql::catalog::{
+    Catalog, CatalogDelta, CatalogVersion, Column, ColumnId, IndexState, Namespace, ObjectId, Role, Table, Topic, User,
+};
 use highwater_sql::parse::parse;
-use highwater_sql::plan::{Ddl, Plan, UserPlan};
+use highwater_sql::plan::{Ddl, Plan, TableChange, UserPlan};
 
 const DEFINITIONS: &str = "
 CREATE NAMESPACE app;
@@ -20,6 +22,8 @@ CREATE TABLE app.counters (bucket INT, name TEXT, n BIGINT NOT NULL, PRIMARY KEY
 CREATE TABLE app.ids (id TEXT PRIMARY KEY DEFAULT UUID_V7(), at TIMESTAMP, raw BYTES) WITH (ACCESS_LEVEL = 'PUBLIC');
 CREATE STREAM TABLE app.events (at TIMESTAMP PRIMARY KEY, kind TEXT, data JSON) WITH (TTL_SECONDS = 60);
 CREATE TABLE other.secrets (id INT PRIMARY KEY, what TEXT) WITH (ACCESS_LEVEL = 'DBA');
+CREATE TABLE other.people (id INT PRIMARY KEY, mail TEXT UNIQUE, room INT, born INT);
+CREATE INDEX ON other.people (room, born);
 CREATE TOPIC app.changes PARTITIONS 4;
 CREATE TOPIC app.log;
 ALTER TOPIC app.log ADD SOURCE app.messages ON INSERT;
@@ -94,10 +98,32 @@ fn delta(ddl: Ddl, catalog: &Catalog) -> Option<CatalogDelta> {
             topic.sources.push(source);
             CatalogDelta::PutTopic(Arc::new(topic))
         }
+        Ddl::AlterTable { table, change, .. } => {
+            let mut table = Table::clone(&catalog.tables[&table]);
+            match change {
+                TableChange::AddColumn(column) => {
+                    table.columns.push(Column { id: ColumnId(table.next_column), ..*column });
+                    table.next_column += 1;
+                }
+                TableChange::RenameColumn { column, to } => {
+                    table
+                        .columns
+                        .iter_mut()
+                        .filter(|known| known.id == column)
+                        .for_each(|known| known.name = to.clone());
+                }
+                TableChange::Rename(to) => table.name = to,
+                _ => return None,
+            }
+            CatalogDelta::PutTable(Arc::new(table))
+        }
+        Ddl::CreateIndex { table, index, .. } => {
+            let mut table = Table::clone(&catalog.tables[&table]);
+            table.indexes.push(index.into_index(ObjectId(id.0 + 1000), IndexState::Public));
+            CatalogDelta::PutTable(Arc::new(table))
+        }
         Ddl::DropNamespace { .. }
         | Ddl::DropTable { .. }
-        | Ddl::AlterTable { .. }
-        | Ddl::CreateIndex { .. }
         | Ddl::DropIndex { .. }
         | Ddl::DropSource { .. }
         | Ddl::ClearTopic { .. }

@@ -1,9 +1,10 @@
 //! Plans in few words.
 
+use highwater_sql::catalog::{Column, IndexColumn};
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
     Bound, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Meaning, OutputColumn, Plan, QueryPlan,
-    Relation, TableAccess, TableSpec, WriteKind, WritePlan,
+    Relation, TableAccess, TableChange, TableSpec, WriteKind, WritePlan,
 };
 use highwater_sql::value::Value;
 
@@ -253,8 +254,45 @@ fn ddl(plan: &Ddl) -> String {
             source.partition_by.as_ref().map_or_else(|| "none".to_owned(), expr),
             source.partition_by_text
         ),
+        Ddl::AlterTable { table, table_version, change } => {
+            format!("alter table {} v{table_version} {}", table.0, table_change(change))
+        }
+        Ddl::CreateIndex { table, table_version, index, if_not_exists } => {
+            let column =
+                |part: &IndexColumn| format!("{}{}", part.column.0, if part.descending { " desc" } else { "" });
+            let columns: Vec<String> = index.columns.iter().map(column).collect();
+            format!(
+                "create index {} on table {} v{table_version} ({}) unique {} constraint {} if_not_exists {if_not_exists}",
+                index.name,
+                table.0,
+                columns.join(", "),
+                index.unique,
+                index.constraint
+            )
+        }
         other => format!("{other:?}"),
     }
+}
+
+fn table_change(change: &TableChange) -> String {
+    match change {
+        TableChange::AddColumn(column) => format!("add{}", shown_column(column)),
+        TableChange::AddCheck(check) => format!("add check {} {} text {:?}", check.name, expr(&check.expr), check.text),
+        TableChange::SetDefault { column, default: Some((value, text)) } => {
+            format!("column {} default {} text {text:?}", column.0, expr(value))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn shown_column(column: &Column) -> String {
+    let limit = column.max_chars.map_or_else(String::new, |most| format!(" at most {most}"));
+    let null = if column.nullable { "" } else { " not null" };
+    let default = column.default.as_ref().map_or_else(String::new, |default| {
+        format!(" default {} text {:?}", expr(default), column.default_text.as_deref().unwrap_or_default())
+    });
+    let default = if column.serial { " serial".to_owned() } else { default };
+    format!("  {} {} {}{limit}{null}{default}", column.id.0, column.name, column.data_type)
 }
 
 fn table_spec(table: &TableSpec, if_not_exists: bool) -> String {
@@ -268,16 +306,13 @@ fn table_spec(table: &TableSpec, if_not_exists: bool) -> String {
         table.partition_columns,
         table.ttl_seconds
     )];
-    for column in &table.columns {
-        let limit = column.max_chars.map_or_else(String::new, |most| format!(" at most {most}"));
-        let null = if column.nullable { "" } else { " not null" };
-        let default = column.default.as_ref().map_or_else(String::new, |default| {
-            format!(" default {} text {:?}", expr(default), column.default_text.as_deref().unwrap_or_default())
-        });
-        lines.push(format!("  {} {} {}{limit}{null}{default}", column.id.0, column.name, column.data_type));
-    }
+    lines.extend(table.columns.iter().map(shown_column));
     for check in &table.checks {
         lines.push(format!("  check {} {} text {:?}", check.name, expr(&check.expr), check.text));
+    }
+    for index in &table.indexes {
+        let columns: Vec<String> = index.columns.iter().map(|part| part.column.0.to_string()).collect();
+        lines.push(format!("  unique {} ({})", index.name, columns.join(", ")));
     }
     lines.join("\n")
 }

@@ -10,6 +10,8 @@
 //! cluster scalar 2 := the roll of members, drawn in `roll.rs`
 //! ```
 
+mod alter;
+mod indexes;
 pub(crate) mod logins;
 mod names;
 mod namespaces;
@@ -37,6 +39,7 @@ use crate::placement::{Layout, META};
 use crate::roll::{Changed, ROLL, Roll, RollCommand};
 use crate::stored;
 
+pub use indexes::MAX_INDEXES;
 pub use names::MAX_NAME_BYTES;
 pub use tables::MAX_COLUMNS;
 pub use topics::{MAX_PARTITIONS, MAX_SOURCES};
@@ -77,6 +80,8 @@ struct Deciding<'a> {
     role: Role,
     /// Who asks.
     principal: &'a str,
+    /// The entry's seed.
+    seed: u128,
 }
 
 /// What was decided.
@@ -112,7 +117,7 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &MetaComman
         MetaCommand::FinishJob { job, failure } => {
             let now = entry.now();
             jobs::finish(&mut entry.txn, job, failure.clone(), now).await?;
-            Ok(Outcome::Done)
+            settle(entry, job, failure.is_some()).await
         }
         MetaCommand::Refuse { why, .. } => Err(Abort::Refused(why.clone())),
         MetaCommand::Roll(command) => enroll(entry, command),
@@ -233,24 +238,16 @@ async fn define<E: Env>(
         next_id: ObjectId(last_id + 1),
         role: actor.role.min(head.role),
         principal: &head.principal,
+        seed: entry.seed,
     };
     let Decision { deltas, message, job } = decide(&deciding)?;
     let (to, now, next_id) = (deciding.to, deciding.now, deciding.next_id);
     if deltas.is_empty() {
         return Ok(Outcome::Defined { version: catalog.version, message, job: None });
     }
-    let takes_id = deltas.iter().any(|delta| match delta {
-        CatalogDelta::PutTable(table) => table.id == next_id,
-        CatalogDelta::PutTopic(topic) => topic.id == next_id,
-        CatalogDelta::PutNamespace(_)
-        | CatalogDelta::DropNamespace(_)
-        | CatalogDelta::DropTable(_)
-        | CatalogDelta::DropTopic(_)
-        | CatalogDelta::PutUser(_)
-        | CatalogDelta::DropUser(_) => false,
-    });
-    if takes_id {
-        entry.txn.put(id_key, stored::encode(&next_id.0))?;
+    let last_taken = deltas.iter().flat_map(ids).filter(|id| *id >= next_id).max();
+    if let Some(last) = last_taken {
+        entry.txn.put(id_key, stored::encode(&last.0))?;
     }
     let job = match job {
         Some((kind, parameters)) => Some(jobs::start(&mut entry.txn, kind, parameters, now, entry.seed)?.id),
@@ -260,15 +257,54 @@ async fn define<E: Env>(
     Ok(Outcome::Defined { version: to, message, job })
 }
 
+/// The objects that a change defines.
+fn ids(delta: &CatalogDelta) -> Vec<ObjectId> {
+    match delta {
+        CatalogDelta::PutTable(table) => {
+            table.indexes.iter().map(|index| index.id).chain(std::iter::once(table.id)).collect()
+        }
+        CatalogDelta::PutTopic(topic) => vec![topic.id],
+        CatalogDelta::PutNamespace(_)
+        | CatalogDelta::DropNamespace(_)
+        | CatalogDelta::DropTable(_)
+        | CatalogDelta::DropTopic(_)
+        | CatalogDelta::PutUser(_)
+        | CatalogDelta::DropUser(_) => Vec::new(),
+    }
+}
+
+/// Decides what becomes of the table's change that a job was about, if it was about one.
+async fn settle<E: Env>(entry: &mut Entry<'_, E>, job: &str, has_failed: bool) -> Result<Outcome, Abort> {
+    let catalog = Arc::clone(&entry.catalog);
+    let deciding = Deciding {
+        catalog: &catalog,
+        to: CatalogVersion(catalog.version.0 + 1),
+        now: entry.now(),
+        // Nothing new is made.
+        next_id: ObjectId(u64::MAX),
+        role: Role::System,
+        principal: ROOT,
+        seed: entry.seed,
+    };
+    let Some(Decision { deltas, message, .. }) = alter::settle(&deciding, job, has_failed)? else {
+        return Ok(Outcome::Done);
+    };
+    let to = deciding.to;
+    redefine(entry, to, deltas).await?;
+    Ok(Outcome::Defined { version: to, message, job: None })
+}
+
 fn decide_ddl(deciding: &Deciding<'_>, ddl: &Ddl) -> Result<Decision, Abort> {
     deciding.needs_dba("changing definitions")?;
     match ddl {
         Ddl::CreateNamespace { name, if_not_exists } => Ok(namespaces::create(deciding, name, *if_not_exists)?),
         Ddl::DropNamespace { name, if_exists, cascade } => Ok(namespaces::drop(deciding, name, *if_exists, *cascade)?),
         Ddl::CreateTable { table, if_not_exists } => Ok(tables::create(deciding, table, *if_not_exists)?),
-        Ddl::AlterTable { .. } | Ddl::CreateIndex { .. } | Ddl::DropIndex { .. } => {
-            Err(Diag::not_supported("ALTER TABLE and CREATE INDEX").into())
+        Ddl::AlterTable { table, table_version, change } => alter::alter(deciding, *table, *table_version, change),
+        Ddl::CreateIndex { table, table_version, index, if_not_exists } => {
+            indexes::create(deciding, *table, *table_version, index, *if_not_exists)
         }
+        Ddl::DropIndex { namespace, name, if_exists } => indexes::drop(deciding, namespace, name, *if_exists),
         Ddl::DropTable { namespace, name, if_exists } => Ok(tables::drop(deciding, namespace, name, *if_exists)?),
         Ddl::CreateTopic { namespace, name, if_not_exists, partitions, retention_seconds, retention_bytes } => {
             let spec = topics::Spec {
@@ -288,6 +324,11 @@ fn decide_ddl(deciding: &Deciding<'_>, ddl: &Ddl) -> Result<Decision, Abort> {
 }
 
 impl Deciding<'_> {
+    /// The id of a job that this decision starts.
+    fn job_id(&self, kind: JobKind) -> String {
+        jobs::id(kind, self.now, self.seed)
+    }
+
     fn needs_dba(&self, what: &str) -> Result<(), Diag> {
         if self.role >= Role::Dba {
             return Ok(());

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use highwater_sql::catalog::{CatalogDelta, TableKind};
+use highwater_sql::catalog::{CatalogDelta, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::TableSpec;
 use highwater_sql::value::DataType;
 
-use super::{Deciding, Decision, names};
+use super::indexes::{self, MAX_INDEXES};
+use super::{Deciding, Decision, alter, names};
 
 /// Most columns of a table.
 pub const MAX_COLUMNS: usize = 1024;
@@ -28,10 +29,8 @@ pub(super) fn create(deciding: &Deciding<'_>, spec: &TableSpec, if_not_exists: b
     check_columns(spec)?;
     check_key(spec)?;
     check_kind(spec)?;
-    if !spec.indexes.is_empty() || spec.columns.iter().any(|column| column.serial) {
-        return Err(Diag::not_supported("UNIQUE or SERIAL"));
-    }
     let table = spec.clone().into_table(deciding.next_id, deciding.now);
+    check_indexes(deciding, spec, &table)?;
     Ok(Decision::change(
         CatalogDelta::PutTable(Arc::new(table)),
         format!("Table '{namespace}.{name}' created successfully"),
@@ -86,6 +85,28 @@ fn check_key(spec: &TableSpec) -> Result<(), Diag> {
                 format_args!("has the JSON column \"{}\" in its key; JSON has no order", column.name),
             ));
         }
+    }
+    Ok(())
+}
+
+fn check_indexes(deciding: &Deciding<'_>, spec: &TableSpec, table: &Table) -> Result<(), Diag> {
+    if spec.indexes.len() > MAX_INDEXES {
+        return Err(invalid(
+            spec,
+            format_args!("has {} indexes; at most {MAX_INDEXES} are allowed", spec.indexes.len()),
+        ));
+    }
+    let mut names: BTreeSet<&str> = spec.checks.iter().map(|check| check.name.as_str()).collect();
+    for index in &spec.indexes {
+        indexes::check(index, table)?;
+        if !names.insert(&index.name) || deciding.catalog.index(&spec.namespace, &index.name).is_some() {
+            return Err(alter::taken(&index.name));
+        }
+    }
+    if let Some(column) = spec.columns.iter().find(|column| column.serial)
+        && spec.kind == TableKind::Stream
+    {
+        return Err(Diag::not_supported(format!("the SERIAL column \"{}\" of a STREAM table", column.name)));
     }
     Ok(())
 }

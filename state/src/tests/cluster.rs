@@ -9,17 +9,20 @@ use highwater_engine::{GroupId, Incarnation, LogBatch, LogIndex, Store, StoreOpt
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
 use highwater_sql::catalog::{
-    AccessLevel, Check, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table, TableKind,
+    AccessLevel, Check, Column, ColumnId, IndexColumn, IndexState, ObjectId, Operation, PayloadMode, Role, Source,
+    Table, TableKind,
 };
 use highwater_sql::diag::Diag;
 use highwater_sql::expr::{BinaryOp, Expr};
-use highwater_sql::key::KeyRange;
-use highwater_sql::plan::{Ddl, KeyBounds, TableAccess, TableSpec, WriteKind, WritePlan};
+use highwater_sql::key::{KeyRange, encode_index};
+use highwater_sql::plan::{Ddl, IndexSpec, KeyBounds, TableAccess, TableChange, TableSpec, WriteKind, WritePlan};
+use highwater_sql::row::decode_row;
 use highwater_sql::value::{DataType, Micros, Row, Value};
 
 use crate::StateError;
-use crate::command::{Command, Deltas, Envelope, MetaCommand, RequestHead, RequestId, WriteCommand};
+use crate::command::{BackfillCommand, Command, Deltas, Envelope, MetaCommand, RequestHead, RequestId, WriteCommand};
 use crate::group::{Applied, GroupState};
+use crate::keys::{Keys, Space};
 use crate::outcome::Outcome;
 use crate::placement::{Layout, META};
 use crate::reader::Reader;
@@ -40,6 +43,16 @@ pub struct Cluster {
     pub seed: u128,
     /// Every entry of each group, from index 1.
     pub entries: BTreeMap<u32, Vec<Vec<u8>>>,
+    /// How far the rows of a table with a change under way have been gone through.
+    pub passing: Passing,
+}
+
+/// How far a job has come.
+#[derive(Default)]
+pub struct Passing {
+    job: String,
+    after: Option<Vec<u8>>,
+    done: Option<Result<(), Diag>>,
 }
 
 /// Runs a test's body on an in-process node.
@@ -151,7 +164,7 @@ impl Cluster {
         for group in LAYOUT.groups() {
             groups.insert(group, GroupState::open(Rc::clone(&store), group, LAYOUT).await.unwrap());
         }
-        Self { store, groups, now: START, seed: 0, entries: BTreeMap::new() }
+        Self { store, groups, now: START, seed: 0, entries: BTreeMap::new(), passing: Passing::default() }
     }
 
     pub async fn bootstrapped(env: &InProcEnv) -> Self {
@@ -248,6 +261,106 @@ impl Cluster {
         let (namespace, name) = (table.namespace.clone(), table.name.clone());
         self.define(Ddl::CreateTable { table, if_not_exists: false }).await;
         self.table_in(&namespace, &name).id
+    }
+
+    /// Goes through at most `rows` further rows of the table whose change is under way; true when all have been, or one failed.
+    pub async fn pass(&mut self, table: &str, rows: u32) -> bool {
+        let table = self.table(table);
+        let Some(pending) = table.pending.clone() else { return false };
+        if self.passing.job != pending.job {
+            self.passing = Passing { job: pending.job, ..Passing::default() };
+        }
+        if self.passing.done.is_some() {
+            return true;
+        }
+        let after = self.passing.after.clone();
+        let command = BackfillCommand { table: table.id, table_version: table.version, after, rows };
+        let group = if table.kind == TableKind::Shared { SHARED } else { USERS };
+        match self.apply(group, Command::Backfill(command)).await {
+            Outcome::Backfilled { next: None, .. } => self.passing.done = Some(Ok(())),
+            Outcome::Backfilled { next, .. } => self.passing.after = next,
+            Outcome::Refused(diag) => self.passing.done = Some(Err(*diag)),
+            other => panic!("{other:?}"),
+        }
+        self.passing.done.is_some()
+    }
+
+    /// Ends the change under way as the rows have it; nothing while they have not all been gone through.
+    pub async fn end_pass(&mut self, table: &str) -> Option<Result<(), Diag>> {
+        let job = self.table(table).pending.clone()?.job;
+        let done = self.passing.done.clone().filter(|_| self.passing.job == job)?;
+        let failure = done.as_ref().err().map(ToString::to_string);
+        let ended = self.meta(MetaCommand::FinishJob { job, failure }).await;
+        assert!(matches!(ended, Outcome::Defined { .. }), "{ended:?}");
+        Some(done)
+    }
+
+    /// DDL by root, carried to its end: two rows at a time.
+    pub async fn change(&mut self, table: &str, ddl: Ddl) -> Result<(), Diag> {
+        let outcome = self.ddl("root", ddl).await;
+        match outcome {
+            Outcome::Defined { job: None, .. } => return Ok(()),
+            Outcome::Defined { job: Some(_), .. } => {}
+            other => return Err(refused(other)),
+        }
+        while !self.pass(table, 2).await {}
+        self.end_pass(table).await.unwrap()
+    }
+
+    /// ALTER TABLE of a table of namespace app.
+    pub async fn alter(&mut self, table: &str, change: TableChange) -> Result<(), Diag> {
+        let known = self.table(table);
+        let new_name = match &change {
+            TableChange::Rename(to) => to.clone(),
+            _ => table.to_owned(),
+        };
+        self.change(&new_name, Ddl::AlterTable { table: known.id, table_version: known.version, change }).await
+    }
+
+    /// CREATE INDEX over columns by their ids.
+    pub fn index_ddl(&self, table: &str, name: &str, columns: &[u32], unique: bool) -> Ddl {
+        let known = self.table(table);
+        let part = |id: &u32| IndexColumn { column: ColumnId(*id), descending: false };
+        let columns = columns.iter().map(part).collect();
+        let index = IndexSpec { name: name.into(), columns, unique, constraint: false };
+        Ddl::CreateIndex { table: known.id, table_version: known.version, index, if_not_exists: false }
+    }
+
+    /// Every public index of every table holds exactly one entry per row, one that is being built nothing else, and nothing is left of
+    /// others.
+    pub async fn check_indexes(&self) {
+        for (group, state) in &self.groups {
+            let (view, keys) = (state.view(), Keys::new(*group));
+            let contents = self.contents(*group).await;
+            let entries: BTreeMap<&Bytes, &Bytes> = contents
+                .iter()
+                .filter(|(key, _)| keys.space(Space::Index).contains(key))
+                .map(|(key, value)| (key, value))
+                .collect();
+            let mut known = 0;
+            for table in view.catalog().tables.values() {
+                let is_owned = table.kind != TableKind::Shared;
+                for (key, value) in contents.iter().filter(|(key, _)| keys.rows_of_table(table.id).contains(key)) {
+                    let (row, _) = decode_row(table, value).unwrap();
+                    let (user, row_key) = keys.row_parts(table.id, is_owned, key).unwrap();
+                    for index in &table.indexes {
+                        let values = index.columns.iter().map(|part| &row[table.position(part.column).unwrap()]);
+                        let mut entry = encode_index(values).unwrap();
+                        if !index.unique || entry.has_null {
+                            entry.bytes.extend_from_slice(row_key);
+                        }
+                        let key = Bytes::from(keys.index_entry(table.id, index.id, user.as_deref(), &entry.bytes));
+                        match entries.get(&key) {
+                            Some(found) if found.as_ref() == row_key => known += 1,
+                            Some(_) | None => {
+                                assert_eq!(index.state, IndexState::Building, "{} lacks {row:?}", index.name)
+                            }
+                        }
+                    }
+                }
+            }
+            assert_eq!(entries.len(), known, "entries without a row in group {group}");
+        }
     }
 
     /// A topic app.events whose sources are the given operations of a table.

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod alter;
 mod catalog;
 mod cluster;
 mod conflicts;
 mod definitions;
+mod indexes;
 mod logins;
 mod replay;
 mod requests;
+mod sequences;
 mod streams;
 mod transactions;
 mod views;

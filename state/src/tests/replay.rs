@@ -8,13 +8,16 @@ use bytes::Bytes;
 use highwater_engine::{GroupId, Incarnation, IngestOptions, KeyRange, LogIndex, Store, Term};
 use highwater_runtime::disk::{CrashKind, Faults};
 use highwater_runtime::inproc::{InProcEnv, Sim};
-use highwater_sql::catalog::{Operation, Role, TableKind};
-use highwater_sql::plan::{Ddl, StartPosition, TableAccess, TableSpec};
-use highwater_sql::value::Value;
+use highwater_sql::catalog::{Column, ColumnId, Operation, Role, TableKind};
+use highwater_sql::expr::Expr;
+use highwater_sql::plan::{
+    ConflictAction, ConflictTarget, Ddl, OnConflict, StartPosition, TableAccess, TableChange, TableSpec, WriteKind,
+};
+use highwater_sql::value::{DataType, Value};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
 use super::cluster::{
-    Cluster, LAYOUT, SECOND, SHARED, START, USERS, delete, ids, insert, literal, options, run, spec, update,
+    Cluster, LAYOUT, Passing, SECOND, SHARED, START, USERS, delete, ids, insert, literal, options, run, spec, update,
 };
 use crate::command::{AckCommand, Command, ConsumeCommand, MetaCommand, RequestId};
 use crate::group::GroupState;
@@ -38,12 +41,20 @@ enum Act {
     AlterUser(u8),
     Noop(u8),
     Flush,
+    Upsert(u8, u8),
+    Truncate,
+    CreateIndex(u8),
+    DropIndex(u8),
+    Pass(u8),
+    EndPass,
+    AddColumn(u8),
+    DropColumn,
 }
 
 impl Arbitrary for Act {
     fn arbitrary(g: &mut Gen) -> Self {
         let (a, b, c) = (u8::arbitrary(g), u8::arbitrary(g) % 24, u8::arbitrary(g) % 24);
-        match u8::arbitrary(g) % 24 {
+        match u8::arbitrary(g) % 36 {
             0..=5 => Self::Insert(a, b, bool::arbitrary(g)),
             6..=7 => Self::Update(a, b, c),
             8 => Self::Delete(a, b, c),
@@ -57,6 +68,14 @@ impl Arbitrary for Act {
             20 => Self::ClearTopic,
             21 => Self::AlterUser(a % 2),
             22 => Self::Noop(a % 3),
+            24..=26 => Self::Upsert(a, b),
+            27 => Self::Truncate,
+            28..=29 => Self::CreateIndex(a % 3),
+            30 => Self::DropIndex(a % 3),
+            31..=32 => Self::Pass(b),
+            33 => Self::EndPass,
+            34 => Self::AddColumn(a),
+            35 => Self::DropColumn,
             _ => Self::Flush,
         }
     }
@@ -138,7 +157,50 @@ impl Cluster {
                 self.log_noop(u32::from(group)).await;
             }
             Act::Flush => self.store.flush().await.unwrap(),
+            Act::Upsert(who, id) => {
+                let text = format!("{}", who % 5);
+                let WriteKind::Insert { columns, rows, .. } = insert(&[(i64::from(id), &text)]) else { return };
+                let excluded = Expr::Column(self.table("mine").columns.len() as u32 + 2, DataType::Text);
+                let action = ConflictAction::Update { assignments: vec![(ColumnId(3), Some(excluded))], filter: None };
+                let conflict = Some(OnConflict { target: ConflictTarget::Key, action });
+                self.write(user(who), "mine", WriteKind::Insert { columns, rows, conflict }).await;
+            }
+            Act::Truncate => {
+                self.write("svc", "ours", WriteKind::Truncate).await;
+            }
+            Act::CreateIndex(n) => {
+                let columns: &[u32] = [&[3][..], &[4, 3], &[3]][usize::from(n)];
+                let ddl = self.index_ddl("mine", &format!("i{n}"), columns, n == 2);
+                self.ddl("dba", ddl).await;
+            }
+            Act::DropIndex(n) => {
+                let (namespace, name) = ("app".to_owned(), format!("i{n}"));
+                self.ddl("dba", Ddl::DropIndex { namespace, name, if_exists: true }).await;
+            }
+            Act::Pass(rows) => {
+                self.pass("mine", u32::from(rows)).await;
+            }
+            Act::EndPass => {
+                self.end_pass("mine").await;
+            }
+            Act::AddColumn(n) => {
+                let default = (n % 2 == 0).then(|| literal(Value::Int(i32::from(n))));
+                let column = Column { default, ..Column::new(0, "more", DataType::Int) };
+                self.alter_mine(TableChange::AddColumn(Box::new(column))).await;
+            }
+            Act::DropColumn => {
+                let more =
+                    self.table("mine").columns.iter().find(|column| column.name == "more").map(|column| column.id);
+                if let Some(column) = more {
+                    self.alter_mine(TableChange::DropColumn(column)).await;
+                }
+            }
         }
+    }
+
+    async fn alter_mine(&mut self, change: TableChange) {
+        let mine = self.table("mine");
+        self.ddl("dba", Ddl::AlterTable { table: mine.id, table_version: mine.version, change }).await;
     }
 
     async fn log_noop(&mut self, group: u32) {
@@ -186,7 +248,23 @@ async fn replay(store: Rc<Store<InProcEnv>>, entries: &BTreeMap<u32, Vec<Vec<u8>
         }
         groups.insert(group, state);
     }
-    Cluster { store, groups, now: START, seed: 0, entries: BTreeMap::new() }
+    Cluster { store, groups, now: START, seed: 0, entries: BTreeMap::new(), passing: Passing::default() }
+}
+
+#[test]
+fn indexes_are_what_the_rows_make_them_after_every_step() {
+    fn holds(acts: Vec<Act>) -> bool {
+        run(async |env| {
+            let mut cluster = Cluster::busy(&env).await;
+            cluster.act(&Act::CreateIndex(0)).await;
+            for act in &acts {
+                cluster.act(act).await;
+                cluster.check_indexes().await;
+            }
+        });
+        true
+    }
+    QuickCheck::new().tests(40).quickcheck(holds as fn(Vec<Act>) -> bool);
 }
 
 #[test]

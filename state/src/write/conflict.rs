@@ -12,7 +12,7 @@ use highwater_sql::plan::{ConflictAction, ConflictTarget, OnConflict};
 use highwater_sql::value::Row;
 
 use super::modify::assigned;
-use super::{Changes, Statement, rows, rules};
+use super::{Changes, Statement, indexes, rows, rules};
 use crate::error::Abort;
 use crate::group::Entry;
 use crate::topics::RowChange;
@@ -30,7 +30,7 @@ pub(super) async fn resolve<'a, E: Env>(
     met: &mut Met,
     changes: &mut Changes<'a>,
 ) -> Result<bool, Abort> {
-    let Some(there) = in_the_way(entry, statement, on.target, key).await? else { return Ok(false) };
+    let Some(there) = in_the_way(entry, statement, on.target, key, row).await? else { return Ok(false) };
     let (assignments, filter) = match &on.action {
         ConflictAction::Nothing => return Ok(true),
         ConflictAction::Update { assignments, filter } => (assignments, filter),
@@ -53,6 +53,10 @@ pub(super) async fn resolve<'a, E: Env>(
         return Ok(true);
     }
     let new = rules::checked(table, assigned(statement, assignments, &old, &input)?, &statement.context)?;
+    statement.sequences.borrow_mut().pass(table, &new);
+    let row_key = entry.txn.keys().row_key_of(table.id, statement.user, &there).unwrap_or_default().to_vec();
+    indexes::remove(&mut entry.txn, statement.owner(), &old, &row_key, Some(&new)).await?;
+    indexes::add(&mut entry.txn, statement.owner(), &new, &row_key, Some(&old)).await?;
     let seq = rows::put(entry, table, there, &new)?;
     changes.note(statement, &RowChange::Update { old: &old, new: &new }, seq)?;
     Ok(true)
@@ -64,11 +68,21 @@ async fn in_the_way<E: Env>(
     statement: &Statement<'_>,
     target: ConflictTarget,
     key: &[u8],
+    row: &Row,
 ) -> Result<Option<Vec<u8>>, Abort> {
-    match target {
-        ConflictTarget::Any | ConflictTarget::Key => {
-            Ok(rows::occupied(entry, statement.table, key).await?.then(|| key.to_vec()))
-        }
-        ConflictTarget::Index(_) => Ok(None),
+    let table = statement.table;
+    if matches!(target, ConflictTarget::Any | ConflictTarget::Key) && rows::occupied(entry, table, key).await? {
+        return Ok(Some(key.to_vec()));
     }
+    for index in table.indexes.iter().filter(|index| index.unique) {
+        let is_meant = match target {
+            ConflictTarget::Any => true,
+            ConflictTarget::Key => false,
+            ConflictTarget::Index(id) => index.id == id,
+        };
+        if is_meant && let Some(row_key) = indexes::in_the_way(&mut entry.txn, statement.owner(), index, row).await? {
+            return Ok(Some(entry.txn.keys().row(table.id, statement.user, &row_key)));
+        }
+    }
+    Ok(None)
 }

@@ -9,7 +9,7 @@ use highwater_sql::plan::OnConflict;
 use highwater_sql::value::{Row, Value};
 
 use super::conflict::{self, Met};
-use super::{Changes, Statement, rows, rules};
+use super::{Changes, Statement, indexes, rows, rules};
 use crate::error::Abort;
 use crate::group::Entry;
 use crate::topics::RowChange;
@@ -38,7 +38,9 @@ pub(super) async fn apply<'a, E: Env>(
         }
         let row = rules::checked(table, new_row(statement, columns, values)?, &statement.context)?;
         statement.check_row_group(&row)?;
-        let key = entry.txn.keys().row(table.id, statement.user, &rules::key_of(table, &row)?);
+        statement.sequences.borrow_mut().pass(table, &row);
+        let row_key = rules::key_of(table, &row)?;
+        let key = entry.txn.keys().row(table.id, statement.user, &row_key);
         if let Some(on) = conflict
             && conflict::resolve(entry, statement, on, &key, &row, &mut met, &mut changes).await?
         {
@@ -50,6 +52,7 @@ pub(super) async fn apply<'a, E: Env>(
         if conflict.is_some() {
             met.insert(key.clone());
         }
+        indexes::add(&mut entry.txn, statement.owner(), &row, &row_key, None).await?;
         let seq = rows::put(entry, table, key, &row)?;
         changes.note(statement, &RowChange::Insert { new: &row }, seq)?;
     }
@@ -69,6 +72,9 @@ fn new_row(statement: &Statement<'_>, columns: &[ColumnId], values: &[Option<Exp
 
 /// What the word DEFAULT, or no word at all, gives for a column.
 pub(super) fn default_value(statement: &Statement<'_>, column: &Column) -> Result<Value, Diag> {
+    if column.serial {
+        return statement.sequences.borrow_mut().next(column);
+    }
     match &column.default {
         Some(expr) => evaluate(expr, &[], &statement.context),
         None => Ok(Value::Null),

@@ -5,12 +5,16 @@
 //! a key that no other live row of its table (and user) has, and after every rule held; each changed row gets a `_seq` of its
 //! own and is handed to the topics exactly once. Any refusal leaves nothing: the caller rolls back.
 
+pub(crate) mod backfill;
 mod conflict;
+pub(crate) mod indexes;
 mod insert;
 mod modify;
 pub(crate) mod rows;
 mod rules;
+mod sequences;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use highwater_runtime::Env;
@@ -21,6 +25,8 @@ use highwater_sql::expr::Expr;
 use highwater_sql::plan::WriteKind;
 use highwater_sql::value::{Row, Value};
 
+use self::indexes::Owner;
+use self::sequences::Sequences;
 use crate::command::WriteCommand;
 use crate::error::Abort;
 use crate::exchange::outbox;
@@ -43,6 +49,8 @@ pub(crate) struct Statement<'a> {
     group: u32,
     /// RETURNING, over a changed row and its `_seq`.
     returning: &'a [Expr],
+    /// The sequences of the table's SERIAL columns.
+    sequences: RefCell<Sequences>,
 }
 
 /// Applies a write.
@@ -58,6 +66,12 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         TableKind::Shared => None,
     };
     let context = EvalContext::new(entry.now(), &command.user, command.head.role, &command.params, entry.seed);
+    let may_draw = matches!(command.plan.kind, WriteKind::Insert { .. } | WriteKind::Update { .. });
+    let sequences = if may_draw && table.columns.iter().any(|column| column.serial) {
+        Sequences::load(&mut entry.txn, &layout, table, user).await?
+    } else {
+        Sequences::default()
+    };
     let statement = Statement {
         catalog: &catalog,
         layout: &layout,
@@ -66,6 +80,7 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         context,
         group: entry.txn.group(),
         returning: &command.plan.returning,
+        sequences: RefCell::new(sequences),
     };
     statement.check_group()?;
     let changes = match &command.plan.kind {
@@ -78,6 +93,7 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         WriteKind::Delete { access, filter } => modify::delete(entry, &statement, access, filter.as_ref()).await?,
         WriteKind::Truncate => modify::truncate(entry, &statement)?,
     };
+    statement.sequences.borrow().store(&mut entry.txn, table, user)?;
     let Changes { changed, returned, outgoing, .. } = changes;
     if !outgoing.is_empty() {
         outbox::append(&mut entry.txn, &catalog, outgoing).await?;
@@ -119,6 +135,13 @@ fn may_write(command: &WriteCommand, table: &Table, catalog: &Catalog) -> Result
         SqlState::INSUFFICIENT_PRIVILEGE,
         format!("permission denied: user \"{actor}\" cannot act as user \"{target}\""),
     ))
+}
+
+impl<'a> Statement<'a> {
+    /// What index entries of its rows are made from.
+    fn owner(&self) -> Owner<'a> {
+        Owner { table: self.table, user: self.user }
+    }
 }
 
 impl Statement<'_> {

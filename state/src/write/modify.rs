@@ -4,17 +4,17 @@
 //! first frees the old ones and then takes the new ones: keys may be swapped or shifted within one statement.
 
 use highwater_runtime::Env;
-use highwater_sql::catalog::{Column, ColumnId, Operation, TableKind};
+use highwater_sql::catalog::{Column, ColumnId, IndexState, Operation, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{evaluate, is_true};
 use highwater_sql::expr::Expr;
-use highwater_sql::key::resolve_access;
+use highwater_sql::key::{resolve_access, resolve_index};
 use highwater_sql::plan::TableAccess;
 use highwater_sql::value::{Row, Value};
 
 use super::insert::default_value;
-use super::{Changes, Statement, rows, rules};
-use crate::error::Abort;
+use super::{Changes, Statement, indexes, rows, rules};
+use crate::error::{Abort, StateError};
 use crate::group::Entry;
 use crate::topics::RowChange;
 
@@ -33,17 +33,24 @@ pub(super) async fn update<'a, E: Env>(
     let mut changed = Vec::with_capacity(found.len());
     for (old_key, old, _) in found {
         let new = rules::checked(table, assigned(statement, assignments, &old, &old)?, &statement.context)?;
-        let new_key = entry.txn.keys().row(table.id, statement.user, &rules::key_of(table, &new)?);
-        if new_key != old_key {
+        statement.sequences.borrow_mut().pass(table, &new);
+        let row_key = rules::key_of(table, &new)?;
+        let new_key = entry.txn.keys().row(table.id, statement.user, &row_key);
+        let stays = (new_key == old_key).then_some(&new);
+        if stays.is_none() {
             statement.check_row_group(&new)?;
             entry.txn.delete(old_key.clone())?;
         }
-        changed.push((old_key, old, new_key, new));
+        let old_row_key = entry.txn.keys().row_key_of(table.id, statement.user, &old_key).unwrap_or_default();
+        indexes::remove(&mut entry.txn, statement.owner(), &old, old_row_key, stays).await?;
+        changed.push((old_key, old, new_key, new, row_key));
     }
-    for (old_key, old, new_key, new) in &changed {
+    for (old_key, old, new_key, new, row_key) in &changed {
         if new_key != old_key && rows::occupied(entry, table, new_key).await? {
             return Err(rules::duplicate(table, new).into());
         }
+        let same = (new_key == old_key).then_some(old);
+        indexes::add(&mut entry.txn, statement.owner(), new, row_key, same).await?;
         let seq = rows::put(entry, table, new_key.clone(), new)?;
         changes.note(statement, &RowChange::Update { old, new }, seq)?;
     }
@@ -62,6 +69,8 @@ pub(super) async fn delete<'a, E: Env>(
     let mut changes = statement.changes();
     for (key, old, seq) in &found {
         entry.txn.delete(key.clone())?;
+        let row_key = entry.txn.keys().row_key_of(statement.table.id, statement.user, key).unwrap_or_default();
+        indexes::remove(&mut entry.txn, statement.owner(), old, row_key, None).await?;
         changes.note(statement, &RowChange::Delete { old }, *seq)?;
     }
     Ok(changes)
@@ -85,6 +94,10 @@ pub(super) fn truncate<'a, E: Env>(entry: &mut Entry<'_, E>, statement: &Stateme
     }
     let span = entry.txn.keys().rows(table.id, statement.user, &[], None);
     entry.txn.delete_range(span)?;
+    for index in &table.indexes {
+        let span = entry.txn.keys().index_entries(table.id, index.id, statement.user, &[], None);
+        entry.txn.delete_range(span)?;
+    }
     Ok(statement.changes())
 }
 
@@ -108,6 +121,28 @@ async fn matching<E: Env>(
 ) -> Result<Vec<(Vec<u8>, Row, u64)>, Abort> {
     let (table, keys) = (statement.table, entry.txn.keys());
     let mut found = Vec::new();
+    if let TableAccess::Index { index, bounds } = access {
+        let Some(index) = table.index(*index).filter(|index| index.state == IndexState::Public) else {
+            return Err(Abort::Stale);
+        };
+        for range in resolve_index(bounds, table, index, &statement.context)? {
+            let span = keys.index_entries(table.id, index.id, statement.user, &range.start, range.end.as_deref());
+            for (_, row_key) in entry.txn.scan(&span, usize::MAX).await? {
+                let key = keys.row(table.id, statement.user, &row_key);
+                let Some(value) = entry.txn.get(&key).await? else {
+                    return Err(
+                        StateError::Corrupt { group: keys.group(), what: "an index entry without a row" }.into()
+                    );
+                };
+                let (row, seq) = rows::decode(keys.group(), table, &value)?;
+                if filter.map_or(Ok(true), |filter| is_true(filter, &row, &statement.context))? {
+                    found.push((key, row, seq));
+                }
+            }
+        }
+        found.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+        return Ok(found);
+    }
     // Sorted and disjoint: no row is met twice.
     for range in resolve_access(access, table, &statement.context)? {
         let span = rows::span(keys, table, statement.user, &range);

@@ -1,11 +1,13 @@
 //! The rules of a single row: types, NOT NULL, lengths, CHECK, key. Pure: a row in, the row or a refusal out.
 
 use highwater_sql::cast::fit_text;
-use highwater_sql::catalog::{Column, Table};
+use highwater_sql::catalog::{Column, Pending, PendingRule, Table};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::key::{KeyError, encode_key};
 use highwater_sql::value::{Row, Value};
+
+use super::backfill;
 
 /// Most characters of a value that a refusal shows.
 const SHOWN_CHARS: usize = 100;
@@ -29,6 +31,17 @@ pub(crate) fn checked(table: &Table, row: Row, context: &EvalContext<'_>) -> Res
             )
             .detail(format!("CHECK ({})", check.text)));
         }
+    }
+    match &table.pending {
+        Some(Pending { rule: PendingRule::NotNull { column, .. }, .. }) => {
+            let position = table.position(*column);
+            let found = position.and_then(|at| Some((table.columns.get(at)?, row.get(at)?)));
+            if let Some((column, Value::Null)) = found {
+                return Err(null_refusal(table, column));
+            }
+        }
+        Some(Pending { rule, .. }) => backfill::check(table, rule, &row, context)?,
+        None => {}
     }
     Ok(row)
 }
@@ -107,7 +120,13 @@ pub(crate) fn duplicate(table: &Table, row: &Row) -> Diag {
         .detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
 }
 
-fn shown(value: &Value) -> String {
+/// The key of a row as people read it.
+pub(crate) fn key_text(table: &Table, row: &Row) -> String {
+    key_values(table, row).map(shown).collect::<Vec<_>>().join(", ")
+}
+
+/// A value as people read it, cut where it is long.
+pub(crate) fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((at, _)) => format!("{}...", text.get(..at).unwrap_or_default()),

@@ -131,6 +131,7 @@ fn is_repeatable(command: &Command) -> bool {
         ) => head.request.is_some(),
         Command::Catalog { .. }
         | Command::Deltas(_)
+        | Command::Backfill(_)
         | Command::Trim { .. }
         // Each change of the roll changes nothing the second time.
         | Command::Meta(MetaCommand::FinishJob { .. } | MetaCommand::Roll(_) | MetaCommand::EndLogin { .. }) => true,
