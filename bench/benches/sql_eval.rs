@@ -72,6 +72,8 @@ fn grouped() -> QueryPlan {
         args: Vec::new(),
         distinct: false,
         data_type: DataType::BigInt,
+        order: Vec::new(),
+        filtered: false,
     };
     QueryPlan {
         before: Vec::new(),

@@ -13,7 +13,7 @@ use crate::embedding;
 use crate::interval::{self, Interval, IntervalError};
 use crate::json::{self, JsonType};
 use crate::uuid;
-use crate::value::{Array, ArrayError, DataType, Element, MAX_DECIMAL_DIGITS, MAX_VALUE_BYTES, Value, parse_array};
+use crate::value::{Array, ArrayError, DataType, Element, MAX_VALUE_BYTES, Value, parse_array};
 
 /// Where a conversion is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +85,7 @@ fn needs(from: DataType, to: DataType) -> Option<Coercion> {
 }
 
 /// The type to which values of all these types convert implicitly without loss of range; `None` when there is none, or no
-/// type at all. DECIMALs meet in one that has the digits of each, up to 28, the digits before the point first.
+/// type at all. DECIMALs of different digits meet in DECIMAL, in which each value keeps its own.
 #[must_use]
 pub fn common_type(types: &[DataType]) -> Option<DataType> {
     let (first, rest) = types.split_first()?;
@@ -102,22 +102,15 @@ fn common_pair(left: DataType, right: DataType) -> Option<DataType> {
     if let (DataType::Embedding(_), DataType::Embedding(_)) = (left, right) {
         return Some(DataType::Embedding(0));
     }
-    let (Some((left_whole, left_scale)), Some((right_whole, right_scale))) = (digits(left), digits(right)) else {
+    let exact = |side: DataType| side.is_integer() || matches!(side, DataType::Decimal { .. });
+    if !exact(left) || !exact(right) || left.is_integer() && right.is_integer() {
         return if allowed(left, right, Coercion::Implicit) {
             Some(right)
         } else {
             allowed(right, left, Coercion::Implicit).then_some(left)
         };
-    };
-    if left.is_integer() && right.is_integer() {
-        return Some(if allowed(left, right, Coercion::Implicit) { right } else { left });
     }
-    if left == DataType::DECIMAL || right == DataType::DECIMAL {
-        return Some(DataType::DECIMAL);
-    }
-    let whole = left_whole.max(right_whole);
-    let scale = left_scale.max(right_scale).min(MAX_DECIMAL_DIGITS.saturating_sub(whole));
-    Some(DataType::Decimal { precision: (whole + scale).clamp(1, MAX_DECIMAL_DIGITS), scale })
+    Some(DataType::DECIMAL)
 }
 
 /// Digits before and after the point that an exact number type holds; DECIMAL without digits says none.

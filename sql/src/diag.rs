@@ -85,6 +85,8 @@ sqlstates! {
     INVALID_ENCODING = b"22021";
     /// A parameter or option value that is not allowed.
     INVALID_PARAMETER = b"22023";
+    /// A regular expression that is none.
+    INVALID_REGULAR_EXPRESSION = b"2201B";
     /// LIMIT or OFFSET below zero.
     INVALID_LIMIT = b"2201W";
     /// A sequence has no further number.

@@ -8,15 +8,18 @@ mod fold;
 mod functions;
 mod like;
 mod operators;
+mod regex;
 mod signature;
 
 use std::borrow::Cow;
 
 pub use self::context::EvalContext;
 pub use self::fold::{data_type, fold, is_constant, is_immutable, is_volatile, map_columns, uses_column};
+#[cfg(test)]
+pub(crate) use self::signature::sample_arguments;
 pub use self::signature::{
-    FunctionError, aggregate_names, function_names, implied_argument, resolve_aggregate, resolve_function,
-    resolve_operator,
+    FunctionError, aggregate_names, function_names, implied_argument, named_arguments, resolve_aggregate,
+    resolve_function, resolve_operator, symbol,
 };
 
 use crate::cast;
@@ -59,7 +62,9 @@ fn value<'v>(expr: &'v Expr, row: &'v [Value], context: &'v EvalContext<'_>) -> 
         Expr::Case { branches, otherwise, .. } => return case(branches, otherwise.as_deref(), row, context),
         Expr::Cast { expr, to, assignment } => {
             let operand = value(expr, row, context)?;
-            if !matches!(to, DataType::Decimal { .. }) && operand.data_type().is_none_or(|from| from == *to) {
+            if !matches!(to, DataType::Decimal { .. } | DataType::Array(_))
+                && operand.data_type().is_none_or(|from| from == *to)
+            {
                 return Ok(operand);
             }
             cast::cast(operand.into_owned(), *to, *assignment)?
@@ -74,6 +79,14 @@ fn value<'v>(expr: &'v Expr, row: &'v [Value], context: &'v EvalContext<'_>) -> 
         }
     };
     Ok(Cow::Owned(made))
+}
+
+/// Any number as DOUBLE.
+///
+/// # Errors
+/// 42804 for what is no number.
+pub fn number_as_double(value: &Value) -> Result<f64, Diag> {
+    operators::as_double(value)
 }
 
 fn column(at: u32, row: &[Value]) -> Result<&Value, Diag> {
@@ -100,6 +113,7 @@ fn parameter<'v>(at: u16, wanted: DataType, context: &'v EvalContext<'_>) -> Res
 fn whole_enough(given: &Value, wanted: DataType) -> Result<(), Diag> {
     let fraction = match given {
         Value::Decimal(number) => !number.fract().is_zero(),
+        Value::Float(number) => number.is_finite() && libm::truncf(*number) != *number,
         Value::Double(number) => number.is_finite() && libm::trunc(*number) != *number,
         _ => false,
     };
@@ -128,6 +142,7 @@ fn unary(op: UnaryOp, operand: &Value) -> Result<Value, Diag> {
     match op {
         UnaryOp::Not => Ok(truth(operand)?.map_or(Value::Null, |truth| Value::Boolean(!truth))),
         UnaryOp::Minus => operators::negate(operand),
+        UnaryOp::BitNot => operators::bit_not(operand),
     }
 }
 

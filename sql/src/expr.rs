@@ -118,10 +118,12 @@ pub enum UnaryOp {
     Not,
     /// Arithmetic minus.
     Minus,
+    /// `~`: every bit of an integer turned.
+    BitNot,
 }
 
 /// Binary operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BinaryOp {
     /// `+`
     Add,
@@ -155,6 +157,44 @@ pub enum BinaryOp {
     JsonGet,
     /// `->>`: the same as text.
     JsonGetText,
+    /// `#>` with an array of keys and indexes: JSON.
+    JsonGetPath,
+    /// `#>>`: the same as text.
+    JsonGetPathText,
+    /// `@>`: the left side holds the right one (JSON, arrays).
+    Contains,
+    /// `<@`: the right side holds the left one.
+    ContainedBy,
+    /// `?`: the key, or the text as an element, is in the JSON value.
+    JsonHasKey,
+    /// `?|`: one of the keys is.
+    JsonHasAnyKey,
+    /// `?&`: all keys are.
+    JsonHasAllKeys,
+    /// `#-` with an array of keys and indexes: JSON without it.
+    JsonDeletePath,
+    /// `&&`: arrays with an element in common.
+    Overlaps,
+    /// `~`: the text matches the regular expression.
+    Matches,
+    /// `~*`: the same without regard to case.
+    MatchesInsensitive,
+    /// `!~`
+    MatchesNot,
+    /// `!~*`
+    MatchesNotInsensitive,
+    /// `^`
+    Power,
+    /// `&` on integers.
+    BitAnd,
+    /// `|` on integers.
+    BitOr,
+    /// `#` on integers.
+    BitXor,
+    /// `<<` on integers.
+    ShiftLeft,
+    /// `>>` on integers.
+    ShiftRight,
 }
 
 /// Scalar functions. The name is the SQL name in lower case with words joined.
@@ -213,6 +253,112 @@ pub enum Function {
     Ulid,
     CurrentUser,
     CurrentRole,
+    /// `left op ANY (array)`.
+    Any(BinaryOp),
+    /// `left op ALL (array)`.
+    All(BinaryOp),
+    /// `ARRAY[...]`.
+    ArrayOf,
+    /// `array[index]`.
+    Subscript,
+    /// `array[from:to]`; NULL bounds are the array's own.
+    Slice,
+    ArrayLength,
+    Cardinality,
+    ArrayAppend,
+    ArrayPrepend,
+    ArrayCat,
+    ArrayPosition,
+    ArrayPositions,
+    ArrayRemove,
+    ArrayReplace,
+    ArrayToString,
+    StringToArray,
+    TrimArray,
+    Ascii,
+    Chr,
+    InitCap,
+    Reverse,
+    Repeat,
+    Translate,
+    Overlay,
+    ToHex,
+    Format,
+    QuoteLiteral,
+    QuoteNullable,
+    QuoteIdent,
+    Sha512,
+    RegexpMatch,
+    RegexpReplace,
+    RegexpLike,
+    RegexpCount,
+    RegexpSubstr,
+    RegexpSplitToArray,
+    Similar,
+    NumNulls,
+    NumNonNulls,
+    Div,
+    Gcd,
+    Lcm,
+    Pi,
+    Degrees,
+    Radians,
+    Sin,
+    Cos,
+    Tan,
+    Cot,
+    Asin,
+    Acos,
+    Atan,
+    Atan2,
+    Sinh,
+    Cosh,
+    Tanh,
+    Asinh,
+    Acosh,
+    Atanh,
+    Cbrt,
+    Factorial,
+    WidthBucket,
+    Scale,
+    MinScale,
+    TrimScale,
+    Random,
+    GenRandomUuid,
+    CurrentDate,
+    LocalTime,
+    LocalTimestamp,
+    Age,
+    MakeDate,
+    MakeTime,
+    MakeTimestamp,
+    MakeTimestamptz,
+    MakeInterval,
+    JustifyDays,
+    JustifyHours,
+    JustifyInterval,
+    DateBin,
+    ToChar,
+    ToDate,
+    ToNumber,
+    AtTimeZone,
+    Overlaps,
+    JsonBuildArray,
+    ToJson,
+    JsonArrayLength,
+    JsonExtractPath,
+    JsonExtractPathText,
+    JsonSet,
+    JsonInsert,
+    JsonStripNulls,
+    JsonPretty,
+    IsJson,
+    CosineDistance,
+    L2Distance,
+    InnerProduct,
+    VectorDims,
+    VectorNorm,
+    StrPos,
 }
 
 /// Aggregates.
@@ -236,6 +382,26 @@ pub enum AggregateFunction {
     BoolOr,
     /// `string_agg(expr, separator)` in input order.
     StringAgg,
+    /// `stddev_pop(expr)`, DOUBLE.
+    StddevPop,
+    /// `stddev_samp(expr)`, DOUBLE.
+    StddevSamp,
+    /// `var_pop(expr)`, DOUBLE.
+    VarPop,
+    /// `var_samp(expr)`, DOUBLE.
+    VarSamp,
+    /// `bit_and(expr)`.
+    BitAnd,
+    /// `bit_or(expr)`.
+    BitOr,
+    /// `bit_xor(expr)`.
+    BitXor,
+    /// `array_agg(expr)`, NULLs among the elements.
+    ArrayAgg,
+    /// `json_agg(expr)`, NULLs as null.
+    JsonAgg,
+    /// `json_object_agg(key, value)`, NULL values as null.
+    JsonObjectAgg,
 }
 
 /// One aggregate of a query.
@@ -249,4 +415,17 @@ pub struct AggregateCall {
     pub distinct: bool,
     /// Type of the result.
     pub data_type: DataType,
+    /// ORDER BY inside the call: its keys are the last of `args`, and these are their directions.
+    pub order: Vec<SortDirection>,
+    /// FILTER: the condition stands in `args` before the keys of ORDER BY, and rows for which it is not true do not count.
+    pub filtered: bool,
+}
+
+/// How one key sorts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortDirection {
+    /// DESC.
+    pub descending: bool,
+    /// NULLs first.
+    pub nulls_first: bool,
 }

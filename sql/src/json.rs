@@ -3,7 +3,10 @@
 //! Works on the text itself, so that numbers keep all their digits and objects their order and their duplicate keys (the
 //! last of which is found, as in PostgreSQL). Nesting is limited, so that no input exhausts the stack here or in a reader.
 
+pub mod tree;
+
 use crate::datetime;
+use crate::diag::{Diag, SqlState};
 use crate::value::Value;
 
 /// Deepest nesting of arrays and objects; what clients' JSON readers commonly accept.
@@ -65,6 +68,18 @@ pub fn compact(text: &str) -> Result<String, JsonError> {
     if scanner.at == text.len() { Ok(out) } else { Err(scanner.error("unexpected text after the value")) }
 }
 
+/// JSON that was put together from values, which may nest too deep.
+///
+/// # Errors
+/// 54000 beyond [`MAX_DEPTH`].
+pub fn checked(json: String) -> Result<String, Diag> {
+    let mut scanner = Scanner::new(&json);
+    match scanner.value(&mut |_| (), 0) {
+        Ok(()) => Ok(json),
+        Err(_) => Err(Diag::new(SqlState::PROGRAM_LIMIT, format!("the JSON nests deeper than {MAX_DEPTH} levels"))),
+    }
+}
+
 /// The type of a compact JSON text.
 #[must_use]
 pub fn type_of(json: &str) -> JsonType {
@@ -99,6 +114,24 @@ pub fn member<'t>(json: &'t str, key: &str) -> Option<&'t str> {
             return found;
         }
     }
+}
+
+/// The members of an object in order, names in their quotes; none for anything else.
+pub(crate) fn members(json: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut scanner = Scanner::new(json);
+    let mut more = scanner.take(b'{') && scanner.peek() != Some(b'}');
+    std::iter::from_fn(move || {
+        if !more {
+            return None;
+        }
+        let name = scanner.slice(|scanner| scanner.string())?;
+        if !scanner.take(b':') {
+            return None;
+        }
+        let value = scanner.slice(|scanner| scanner.value(&mut |_| (), 0));
+        more = scanner.take(b',');
+        Some((name, value?))
+    })
 }
 
 /// The element of an array at this place, from 0, or from the end when negative; `None` when there is none, or no array.

@@ -24,7 +24,7 @@ use highwater_sql::value::{DataType, Row, Value};
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
 const FILES: &[&str] =
-    &["aggregates", "expressions", "joins", "keys", "queries", "sets", "subqueries", "windows", "writes"];
+    &["aggregates", "expressions", "functions", "joins", "keys", "queries", "sets", "subqueries", "windows", "writes"];
 /// 2026-01-02 03:04:05 UTC.
 const NOW: i64 = 1_767_323_045_000_000;
 const LIMITS: PipelineLimits = PipelineLimits { max_rows: 10_000, max_bytes: 16 << 20 };

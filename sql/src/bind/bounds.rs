@@ -3,6 +3,7 @@
 //! Looks at the conjuncts that compare a key column with something constant: equality and IN on leading key columns, then a
 //! range on the next. The condition itself stays the judge of every row; bounds only leave out keys that it cannot accept.
 
+use crate::cast;
 use crate::catalog::{Column, IndexState, Table};
 use crate::eval;
 use crate::expr::{BinaryOp, Expr};
@@ -259,13 +260,26 @@ fn as_key(constant: &Expr, column: &Column) -> AsKey {
     if let Expr::Literal(value, _) = constant {
         return literal_as_key(value, column.data_type);
     }
-    if eval::data_type(constant).same_kind(&column.data_type) { AsKey::Exact(constant.clone()) } else { AsKey::Unknown }
+    match (eval::data_type(constant), column.data_type) {
+        (from, to) if from.same_kind(&to) => AsKey::Exact(constant.clone()),
+        // The same microseconds, so that `created_at > NOW()` is a range on a key of either type.
+        (DataType::Timestamp | DataType::DateTime, to @ (DataType::Timestamp | DataType::DateTime)) => {
+            AsKey::Exact(Expr::Cast { expr: Box::new(constant.clone()), to, assignment: false })
+        }
+        _ => AsKey::Unknown,
+    }
 }
 
 fn literal_as_key(value: &Value, wanted: DataType) -> AsKey {
     let Some(from) = value.data_type() else { return AsKey::Never };
     if from.same_kind(&wanted) {
         return AsKey::Exact(Expr::Literal(value.clone(), wanted));
+    }
+    if from.is_point_in_time() && matches!(wanted, DataType::Timestamp | DataType::DateTime) {
+        return match cast::cast(value.clone(), wanted, false) {
+            Ok(value) => AsKey::Exact(Expr::Literal(value, wanted)),
+            Err(_) => AsKey::Unknown,
+        };
     }
     let whole = |number: i64| match wanted {
         DataType::SmallInt => i16::try_from(number).ok().map(Value::SmallInt),

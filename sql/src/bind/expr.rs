@@ -4,6 +4,7 @@
 //! neighbour, its function or its column wants, as PostgreSQL does. Chains of operators are walked without recursion; AND, OR
 //! and `||` chains are balanced, so that the depth of what comes out stays below the limit.
 
+mod array;
 mod case;
 mod operator;
 mod predicate;
@@ -264,11 +265,28 @@ impl<'a, 'b> Binder<'a, 'b> {
             ast::Expr::AllOp { left, compare_op, right } if let ast::Expr::Subquery(query) = right.as_ref() => {
                 self.quantified(left, compare_op, query, true)
             }
+            ast::Expr::Interval(written) => self.interval(written, expr),
+            ast::Expr::Array(array) => self.array(&array.elem, expr),
+            ast::Expr::AnyOp { left, compare_op, right, .. } if !is_subquery(right) => {
+                self.any_or_all(left, compare_op, right, false)
+            }
+            ast::Expr::AllOp { left, compare_op, right } if !is_subquery(right) => {
+                self.any_or_all(left, compare_op, right, true)
+            }
+            ast::Expr::CompoundFieldAccess { root, access_chain } => self.subscripts(root, access_chain, expr),
+            ast::Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(expr, pattern, escape_char.as_deref(), *negated)
+            }
+            ast::Expr::IsJson { expr: operand, kind, unique_keys: None, negated } => {
+                self.is_json(operand, kind.as_ref(), *negated)
+            }
             ast::Expr::Extract { .. }
             | ast::Expr::Ceil { .. }
             | ast::Expr::Floor { .. }
             | ast::Expr::Position { .. }
             | ast::Expr::Substring { .. }
+            | ast::Expr::Overlay { .. }
+            | ast::Expr::AtTimeZone { .. }
             | ast::Expr::Trim { .. } => super::function::special(self, expr),
             _ => Err(refused(construct(expr), expr)),
         }
@@ -291,9 +309,7 @@ impl<'a, 'b> Binder<'a, 'b> {
             None if ident.quote_style.is_none()
                 && matches!(name.value.as_str(), "localtimestamp" | "localtime" | "current_date") =>
             {
-                Err(Diag::not_supported(name.value.to_uppercase())
-                    .hint("NOW() gives the time as a TIMESTAMP.")
-                    .at(name.span))
+                super::function::resolved(self, &name.value, Vec::new(), Some(name.span))
             }
             None => {
                 let diag = self.scope.unknown_column(&name.value, name.span);
@@ -341,7 +357,10 @@ impl<'a, 'b> Binder<'a, 'b> {
 
     #[inline(never)]
     fn cast(&mut self, operand: &ast::Expr, written: &ast::DataType) -> Result<Typed, Diag> {
-        let open = self.open(operand)?;
+        let open = match array::is_empty(operand) {
+            true => array::empty(),
+            false => self.open(operand)?,
+        };
         let span = open.span;
         let wanted = types::named(written, span.unwrap_or(Span { start: 0, end: 0 }))?;
         let to = wanted.data_type;
@@ -358,6 +377,32 @@ impl<'a, 'b> Binder<'a, 'b> {
                 super::function::resolved(self, "left", vec![cast, most], span)
             }
         }
+    }
+
+    /// `INTERVAL '1 day'`, `INTERVAL '1' DAY`
+    #[inline(never)]
+    fn interval(&mut self, written: &ast::Interval, expr: &ast::Expr) -> Result<Typed, Diag> {
+        let precise = written.leading_precision.is_some() || written.fractional_seconds_precision.is_some();
+        if written.last_field.is_some() || precise {
+            return Err(refused("INTERVAL with a range of fields or a precision", expr));
+        }
+        let ast::Expr::Value(value) = written.value.as_ref() else {
+            return Err(refused("INTERVAL of an expression", expr).hint("Multiply: n * INTERVAL '1 day'."));
+        };
+        let span = char_span(value.span);
+        let text = match (&value.value, literal::text_of(&value.value)) {
+            (_, Some(text)) => text.to_owned(),
+            (ast::Value::Number(digits, _), None) => digits.clone(),
+            _ => return Err(refused("INTERVAL of a parameter", expr).hint("Write $1::INTERVAL.")),
+        };
+        let unit = written.leading_field.as_ref().map(|field| field.to_string().to_lowercase());
+        let place = |diag: Diag| match span {
+            Some(span) => diag.at(span),
+            None => diag,
+        };
+        let interval = cast::parse_interval(&text, unit.as_deref()).map_err(place)?;
+        let literal = Expr::Literal(Value::Interval(interval), DataType::Interval);
+        Ok(Typed::leaf(literal, Some(DataType::Interval), span))
     }
 
     #[inline(never)]
@@ -426,25 +471,28 @@ pub(super) fn refused(what: &str, expr: &ast::Expr) -> Diag {
     }
 }
 
+fn is_subquery(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Subquery(_) => true,
+        ast::Expr::Nested(inner) => is_subquery(inner),
+        _ => false,
+    }
+}
+
 /// How an error calls an expression that does not exist here.
 fn construct(expr: &ast::Expr) -> &'static str {
     match expr {
         ast::Expr::Subquery(_) | ast::Expr::InSubquery { .. } | ast::Expr::Exists { .. } => "a subquery",
-        ast::Expr::Interval(_) => "INTERVAL",
-        ast::Expr::Array(_) => "ARRAY",
-        ast::Expr::AnyOp { .. } | ast::Expr::AllOp { .. } => "ANY or ALL",
-        ast::Expr::SimilarTo { .. } => "SIMILAR TO",
-        ast::Expr::AtTimeZone { .. } => "AT TIME ZONE",
+        ast::Expr::AnyOp { .. } | ast::Expr::AllOp { .. } => "ANY or ALL of a subquery",
         ast::Expr::Collate { .. } => "COLLATE",
         ast::Expr::Tuple(_) => "a row of values as an expression",
-        ast::Expr::CompoundFieldAccess { .. } | ast::Expr::JsonAccess { .. } => "a subscript or member access",
+        ast::Expr::JsonAccess { .. } => "a member access",
         ast::Expr::Like { .. } | ast::Expr::ILike { .. } => "LIKE ANY",
-        ast::Expr::Overlay { .. } => "OVERLAY",
         ast::Expr::GroupingSets(_) => "GROUPING SETS",
         ast::Expr::Cube(_) => "CUBE",
         ast::Expr::Rollup(_) => "ROLLUP",
         ast::Expr::InUnnest { .. } => "UNNEST",
-        ast::Expr::IsJson { .. } => "IS JSON",
+        ast::Expr::IsJson { .. } => "IS JSON WITH UNIQUE KEYS",
         ast::Expr::IsNormalized { .. } => "IS NORMALIZED",
         ast::Expr::Wildcard(_) | ast::Expr::QualifiedWildcard(..) => "\"*\" inside an expression",
         _ => "this expression",

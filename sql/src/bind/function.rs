@@ -8,7 +8,7 @@ use super::names::{name_of, object_of};
 use crate::cast::Coercion;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
-use crate::expr::{AggregateCall, AggregateFunction, Expr};
+use crate::expr::{AggregateCall, AggregateFunction, Expr, SortDirection};
 use crate::value::{DataType, Value};
 
 fn at(diag: Diag, span: Option<Span>) -> Diag {
@@ -41,19 +41,23 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
         FunctionArguments::Subquery(_) => return Err(at(Diag::not_supported("a subquery"), span)),
         FunctionArguments::List(list) => Some(list),
     };
-    if let Some(list) = list
-        && !list.clauses.is_empty()
-    {
-        let what = match list.clauses.first() {
-            Some(ast::FunctionArgumentClause::OrderBy(_)) => "ORDER BY in a call",
-            _ => "a clause in a call",
-        };
-        return Err(at(Diag::not_supported(what), span));
+    let is_aggregate = eval::aggregate_names().any(|known| known == name);
+    for clause in list.map(|list| list.clauses.as_slice()).unwrap_or_default() {
+        match clause {
+            ast::FunctionArgumentClause::OrderBy(_) if is_aggregate => {}
+            ast::FunctionArgumentClause::OrderBy(_) => {
+                return Err(at(
+                    Diag::new(SqlState::SYNTAX_ERROR, format!("ORDER BY in a call is for aggregates, {name} is none")),
+                    span,
+                ));
+            }
+            _ => return Err(at(Diag::not_supported("a clause in a call"), span)),
+        }
     }
     if super::query::window::is_window_function(name) {
         return super::query::window::call(binder, name, function, list, span);
     }
-    if eval::aggregate_names().any(|known| known == name) {
+    if is_aggregate {
         if function.over.is_some() {
             return super::query::window::call(binder, name, function, list, span);
         }
@@ -71,10 +75,59 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
     if function.filter.is_some() {
         return Err(at(Diag::new(SqlState::SYNTAX_ERROR, format!("FILTER is for aggregates, {name} is none")), span));
     }
+    let given = list.map(|list| list.args.as_slice()).unwrap_or_default();
+    let names = eval::named_arguments(name);
+    if !names.is_empty() && given.iter().any(|argument| named(argument).is_some()) {
+        return with_names(binder, name, given, names, span);
+    }
     let mut args = Vec::new();
-    for argument in list.map(|list| list.args.as_slice()).unwrap_or_default() {
+    for argument in given {
         args.push(binder.open(plain(argument, span)?)?);
     }
+    resolved(binder, name, args, span)
+}
+
+/// `name => expr`
+fn named(argument: &FunctionArg) -> Option<(&ast::Ident, &ast::Expr)> {
+    match argument {
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => Some((name, expr)),
+        FunctionArg::ExprNamed { name: ast::Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. } => {
+            Some((name, expr))
+        }
+        _ => None,
+    }
+}
+
+/// A call whose arguments have names, perhaps after some without; those left out are 0.
+fn with_names(
+    binder: &mut Binder<'_, '_>,
+    name: &str,
+    given: &[FunctionArg],
+    names: &[&str],
+    span: Option<Span>,
+) -> Result<Typed, Diag> {
+    let mut slots: Vec<Option<Typed>> = vec![None; names.len()];
+    for (position, argument) in given.iter().enumerate() {
+        let (slot, expr) = match named(argument) {
+            Some((ident, expr)) => {
+                let wanted = name_of(ident)?;
+                let slot = names.iter().position(|known| *known == wanted.value).ok_or_else(|| {
+                    let diag =
+                        Diag::new(SqlState::UNDEFINED_FUNCTION, format!("{name} has no argument \"{}\"", wanted.value));
+                    crate::suggest::with_nearest(diag.at(wanted.span), &wanted.value, names.iter().copied())
+                })?;
+                (slot, expr)
+            }
+            None => (position, plain(argument, span)?),
+        };
+        let value = binder.open(expr)?;
+        match slots.get_mut(slot) {
+            Some(free @ None) => *free = Some(value),
+            _ => return Err(at(Diag::new(SqlState::SYNTAX_ERROR, format!("{name} is given an argument twice")), span)),
+        }
+    }
+    let zero = || literal::number("0", false, span);
+    let args = slots.into_iter().map(|slot| slot.map_or_else(zero, Ok)).collect::<Result<Vec<_>, Diag>>()?;
     resolved(binder, name, args, span)
 }
 
@@ -192,6 +245,17 @@ pub(super) fn aggregate_call(
         args.push(binder.open(plain(argument, span)?)?);
     }
     let filter = function.filter.as_deref().map(|filter| binder.filter(filter)).transpose()?;
+    let mut order = Vec::new();
+    let mut keys = Vec::new();
+    for clause in list.map(|list| list.clauses.as_slice()).unwrap_or_default() {
+        if let ast::FunctionArgumentClause::OrderBy(items) = clause {
+            for item in items {
+                let (key, direction) = sort_key(binder, item)?;
+                keys.push(key);
+                order.push(direction);
+            }
+        }
+    }
     let types: Vec<Option<DataType>> = args.iter().map(|arg| arg.data_type).collect();
     let (mut call, wanted, data_type) =
         eval::resolve_aggregate(name, &types).map_err(|error| at(error.into(), span))?;
@@ -204,20 +268,69 @@ pub(super) fn aggregate_call(
         depth = depth.max(arg.depth);
         exprs.push(arg.expr);
     }
+    let mut filtered = false;
     if let Some(filter) = filter {
-        // Every aggregate but count(*) skips NULLs: what the filter leaves out becomes NULL.
         if call == AggregateFunction::CountStar {
             call = AggregateFunction::Count;
             exprs.push(Expr::Literal(Value::Boolean(true), DataType::Boolean));
         }
-        if let Some(first) = exprs.first_mut() {
-            let kept = std::mem::replace(first, Expr::Literal(Value::Null, DataType::Text));
-            let kept_type = eval::data_type(&kept);
-            *first = Expr::Case { branches: vec![(filter, kept)], otherwise: None, data_type: kept_type };
+        // What the filter leaves out is not evaluated: it becomes NULL, which most aggregates skip.
+        for arg in &mut exprs {
+            if !eval::is_constant(arg) || eval::is_volatile(arg) || !matches!(arg, Expr::Literal(..)) || !filtered {
+                let kept = std::mem::replace(arg, Expr::Literal(Value::Null, DataType::Text));
+                let kept_type = eval::data_type(&kept);
+                *arg = Expr::Case { branches: vec![(filter.clone(), kept)], otherwise: None, data_type: kept_type };
+            }
+            filtered = true;
+        }
+        filtered =
+            matches!(call, AggregateFunction::ArrayAgg | AggregateFunction::JsonAgg | AggregateFunction::JsonObjectAgg);
+        if filtered {
+            exprs.push(filter);
         }
     }
-    let call = AggregateCall { function: call, args: exprs.into_iter().map(eval::fold).collect(), distinct, data_type };
+    let mut args: Vec<Expr> = exprs.into_iter().map(eval::fold).collect();
+    for key in keys {
+        let expr = eval::fold(key.expr);
+        if distinct && !args.contains(&expr) {
+            return Err(at(
+                Diag::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("in {name}(DISTINCT ...) the expressions of ORDER BY must be its arguments"),
+                ),
+                key.span,
+            ));
+        }
+        depth = depth.max(key.depth);
+        args.push(expr);
+    }
+    let call = AggregateCall { function: call, args, distinct, data_type, order, filtered };
     Ok((call, depth))
+}
+
+/// A key of ORDER BY inside a call.
+fn sort_key(binder: &mut Binder<'_, '_>, item: &ast::OrderByExpr) -> Result<(Typed, SortDirection), Diag> {
+    let key = binder.typed(&item.expr)?;
+    if item.with_fill.is_some() {
+        return Err(at(Diag::not_supported("WITH FILL"), key.span));
+    }
+    let descending = match &item.options.sort {
+        None | Some(ast::OrderBySort::Asc) => false,
+        Some(ast::OrderBySort::Desc) => true,
+        Some(ast::OrderBySort::Using(_)) => return Err(at(Diag::not_supported("ORDER BY ... USING"), key.span)),
+    };
+    if let Some(data_type) = key.data_type
+        && !data_type.is_comparable()
+    {
+        return Err(at(
+            Diag::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("ORDER BY cannot take a value of type {data_type}: it has no order"),
+            ),
+            key.span,
+        ));
+    }
+    Ok((key, SortDirection { descending, nulls_first: item.options.nulls_first.unwrap_or(descending) }))
 }
 
 impl Binder<'_, '_> {
@@ -237,7 +350,7 @@ impl Binder<'_, '_> {
     }
 }
 
-/// EXTRACT, CEIL, FLOOR, POSITION, SUBSTRING and TRIM in SQL's own spelling.
+/// EXTRACT, CEIL, FLOOR, POSITION, SUBSTRING, TRIM, OVERLAY and AT TIME ZONE in SQL's own spelling.
 pub(super) fn special(binder: &mut Binder<'_, '_>, expr: &ast::Expr) -> Result<Typed, Diag> {
     let (name, written): (&str, Vec<&ast::Expr>) = match expr {
         ast::Expr::Extract { field, expr: operand, .. } => {
@@ -266,6 +379,14 @@ pub(super) fn special(binder: &mut Binder<'_, '_>, expr: &ast::Expr) -> Result<T
                 let span = args.first().and_then(|text| text.span);
                 return resolved(binder, "substring", args, span);
             };
+            if let (ast::Expr::Value(value), None) = (from.as_ref(), substring_for)
+                && literal::text_of(&value.value).is_some()
+            {
+                let text = binder.open(text)?;
+                let pattern = binder.typed(from)?;
+                let span = text.span;
+                return resolved(binder, "substring", vec![text, pattern], span);
+            }
             let mut written: Vec<&ast::Expr> = vec![text, from];
             written.extend(substring_for.as_deref());
             ("substring", written)
@@ -281,6 +402,12 @@ pub(super) fn special(binder: &mut Binder<'_, '_>, expr: &ast::Expr) -> Result<T
             written.extend(trim_characters.iter().flatten());
             (name, written)
         }
+        ast::Expr::Overlay { expr: text, overlay_what, overlay_from, overlay_for } => {
+            let mut written: Vec<&ast::Expr> = vec![text, overlay_what, overlay_from];
+            written.extend(overlay_for.as_deref());
+            ("overlay", written)
+        }
+        ast::Expr::AtTimeZone { timestamp, time_zone } => ("timezone", vec![time_zone, timestamp]),
         other => return Err(refused("this expression", other)),
     };
     let args = written.into_iter().map(|arg| binder.open(arg)).collect::<Result<Vec<_>, Diag>>()?;
@@ -292,7 +419,8 @@ fn field_name(field: &DateTimeField) -> Option<String> {
     match field {
         DateTimeField::Custom(ident) => name_of(ident).ok().map(|name| name.value),
         other => {
-            Some(other.to_string().to_lowercase()).filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))
+            let plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            Some(other.to_string().to_lowercase()).filter(plain)
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What an expression may know besides its row: the time, the user, the parameters, and a seed for volatile values.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell, RefMut};
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::regex::Compiled;
 use crate::catalog::Role;
 use crate::value::{Micros, Value};
 
@@ -29,19 +30,26 @@ pub struct EvalContext<'a> {
     pub seed: u128,
     /// How many volatile values have been given.
     ordinal: Cell<u64>,
+    /// Regular expressions that were used.
+    regexes: RefCell<Compiled>,
 }
 
 impl<'a> EvalContext<'a> {
     /// A context at ordinal 0.
     #[must_use]
     pub fn new(now: Micros, user: &'a str, role: Role, params: &'a [Value], seed: u128) -> Self {
-        Self { now, user, role, params, seed, ordinal: Cell::new(0) }
+        Self { now, user, role, params, seed, ordinal: Cell::new(0), regexes: RefCell::default() }
     }
 
     /// How many volatile values have been given so far.
     #[must_use]
     pub fn ordinal(&self) -> u64 {
         self.ordinal.get()
+    }
+
+    /// Regular expressions that were used already. Taken and given back within one call.
+    pub(super) fn regexes(&self) -> RefMut<'_, Compiled> {
+        self.regexes.borrow_mut()
     }
 
     /// The same context, going on after this many volatile values.
@@ -79,23 +87,24 @@ impl<'a> EvalContext<'a> {
         millis << SNOWFLAKE_BITS | i64::try_from(low).unwrap_or(0)
     }
 
-    /// UUID_V7(): RFC 9562, hyphenated.
-    pub(crate) fn uuid_v7(&self) -> String {
+    /// GEN_RANDOM_UUID(): RFC 9562, version 4.
+    pub(crate) fn uuid_v4(&self) -> u128 {
         let random = self.pseudorandom(self.next_ordinal());
-        let bits = self.id_millis() << 80
-            | 0x7 << 76
-            | ((random >> 64) & 0xfff) << 64
-            | 0b10 << 62
-            | (random & ((1 << 62) - 1));
-        let hex = format!("{bits:032x}");
-        let mut text = String::with_capacity(36);
-        for (at, digit) in hex.chars().enumerate() {
-            if matches!(at, 8 | 12 | 16 | 20) {
-                text.push('-');
-            }
-            text.push(digit);
-        }
-        text
+        random & !(0xf << 76 | 0b11 << 62) | 0x4 << 76 | 0b10 << 62
+    }
+
+    /// RANDOM(): at least 0 and below 1.
+    pub(crate) fn random(&self) -> f64 {
+        let bits = u64::try_from(self.pseudorandom(self.next_ordinal()) >> 75).unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+        let number = bits as f64 / 9_007_199_254_740_992.0;
+        number
+    }
+
+    /// UUID_V7(): RFC 9562.
+    pub(crate) fn uuid_v7(&self) -> u128 {
+        let random = self.pseudorandom(self.next_ordinal());
+        self.id_millis() << 80 | 0x7 << 76 | ((random >> 64) & 0xfff) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1))
     }
 
     /// ULID(): 48 bits of milliseconds, 80 pseudorandom bits, 26 characters.

@@ -14,7 +14,7 @@ pub fn data_type(expr: &Expr) -> DataType {
     match expr {
         Expr::Literal(_, data_type) | Expr::Column(_, data_type) | Expr::Param(_, data_type) => *data_type,
         Expr::Unary { op: UnaryOp::Not, .. } => DataType::Boolean,
-        Expr::Unary { op: UnaryOp::Minus, expr } => self::data_type(expr),
+        Expr::Unary { op: UnaryOp::Minus | UnaryOp::BitNot, expr } => self::data_type(expr),
         Expr::Binary { data_type, .. } | Expr::Case { data_type, .. } | Expr::Function { data_type, .. } => *data_type,
         Expr::Cast { to, .. } => *to,
         Expr::IsNull { .. }
@@ -50,7 +50,17 @@ fn any(expr: &Expr, test: &dyn Fn(&Expr) -> bool) -> bool {
 #[must_use]
 pub fn is_volatile(expr: &Expr) -> bool {
     any(expr, &|part| {
-        matches!(part, Expr::Function { function: Function::SnowflakeId | Function::UuidV7 | Function::Ulid, .. })
+        matches!(
+            part,
+            Expr::Function {
+                function: Function::SnowflakeId
+                    | Function::UuidV7
+                    | Function::Ulid
+                    | Function::Random
+                    | Function::GenRandomUuid,
+                ..
+            }
+        )
     })
 }
 
@@ -64,12 +74,21 @@ pub fn is_constant(expr: &Expr) -> bool {
 #[must_use]
 pub fn is_immutable(expr: &Expr) -> bool {
     !is_volatile(expr)
-        && !any(expr, &|part| {
-            matches!(
-                part,
-                Expr::Param(..)
-                    | Expr::Function { function: Function::Now | Function::CurrentUser | Function::CurrentRole, .. }
-            )
+        && !any(expr, &|part| match part {
+            Expr::Param(..) => true,
+            Expr::Function {
+                function:
+                    Function::Now
+                    | Function::LocalTimestamp
+                    | Function::LocalTime
+                    | Function::CurrentDate
+                    | Function::CurrentUser
+                    | Function::CurrentRole,
+                ..
+            } => true,
+            // With one argument it counts from today.
+            Expr::Function { function: Function::Age, args, .. } => args.len() == 1,
+            _ => false,
         })
 }
 

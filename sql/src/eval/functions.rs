@@ -2,18 +2,31 @@
 //!
 //! A function is NULL when an argument is, but for those that [`call`] names first. Each family has a file.
 
+pub(super) mod array;
+pub(super) mod calendar;
 mod construct;
+pub(super) mod document;
+mod figures;
+mod format;
 mod number;
+mod pattern;
+mod template;
 mod text;
 mod time;
+mod trigonometry;
+mod vector;
 
 use std::borrow::Cow;
 
 use super::{EvalContext, operators, value, wrong_type};
 use crate::catalog::Role;
+use crate::datetime::DAY;
 use crate::diag::{Diag, SqlState};
+use crate::embedding;
 use crate::expr::{Expr, Function};
 use crate::value::{DataType, Value};
+
+pub(super) use self::number::power;
 
 /// The function's value.
 pub(super) fn call(
@@ -25,9 +38,15 @@ pub(super) fn call(
 ) -> Result<Value, Diag> {
     match function {
         Function::Coalesce => return coalesce(args, row, context),
-        Function::Now => return Ok(Value::Timestamp(context.now)),
+        Function::Now => return Ok(Value::DateTime(context.now)),
+        Function::LocalTimestamp => return Ok(Value::Timestamp(context.now)),
+        Function::LocalTime => return Ok(Value::Time(context.now.rem_euclid(DAY))),
+        Function::CurrentDate => return calendar::as_date(context.now),
+        Function::Random => return Ok(Value::Double(context.random())),
+        Function::GenRandomUuid => return Ok(Value::Uuid(context.uuid_v4())),
+        Function::Pi => return Ok(Value::Double(std::f64::consts::PI)),
         Function::SnowflakeId => return Ok(Value::BigInt(context.snowflake_id())),
-        Function::UuidV7 => return Ok(Value::Text(context.uuid_v7())),
+        Function::UuidV7 => return Ok(Value::Uuid(context.uuid_v7())),
         Function::Ulid => return Ok(Value::Text(context.ulid())),
         Function::CurrentUser => return Ok(Value::Text(context.user.to_owned())),
         Function::CurrentRole => return Ok(Value::Text(role_name(context.role).to_owned())),
@@ -42,6 +61,23 @@ pub(super) fn call(
         Function::Concat => return text::concat(&args),
         Function::ConcatWs => return text::concat_ws(&args),
         Function::JsonBuildObject => return construct::json_build_object(&args),
+        Function::JsonBuildArray => return document::build_array(&args),
+        Function::Format => return format::format(&args),
+        Function::QuoteNullable if args.get(0)?.is_null() => return Ok(Value::Text("NULL".to_owned())),
+        Function::NumNulls => return Ok(args.count(true)),
+        Function::NumNonNulls => return Ok(args.count(false)),
+        Function::ArrayOf => return array::build(&args, data_type),
+        Function::ArrayAppend => return array::append(&args, data_type),
+        Function::ArrayPrepend => return array::prepend(&args, data_type),
+        Function::ArrayCat => return array::cat(&args, data_type),
+        Function::ArrayPosition => return array::position(&args),
+        Function::ArrayPositions => return array::positions(&args),
+        Function::ArrayRemove => return array::remove(&args),
+        Function::ArrayReplace => return array::replace(&args),
+        Function::ArrayToString => return array::to_string(&args),
+        Function::StringToArray => return array::from_string(&args),
+        Function::Any(op) => return array::quantified(op, false, &args),
+        Function::All(op) => return array::quantified(op, true, &args),
         _ => {}
     }
     if values.iter().any(|value| value.is_null()) {
@@ -65,8 +101,12 @@ pub(super) fn call(
         Function::OctetLength => text::octet_length(args.get(0)?),
         Function::Lower => Ok(Value::Text(args.text(0)?.to_lowercase())),
         Function::Upper => Ok(Value::Text(args.text(0)?.to_uppercase())),
+        Function::Substring if matches!(args.values.get(1).map(Cow::as_ref), Some(Value::Text(_))) => {
+            pattern::substring(&args, context)
+        }
         Function::Substring => text::substring(&args),
         Function::Position => text::position(args.get(0)?, args.get(1)?),
+        Function::StrPos => text::position(args.get(1)?, args.get(0)?),
         Function::Replace => text::replace(args.text(0)?, args.text(1)?, args.text(2)?),
         Function::Trim => text::trim(&args, true, true),
         Function::LeftTrim => text::trim(&args, true, false),
@@ -81,10 +121,108 @@ pub(super) fn call(
         Function::Sha256 => construct::sha256(args.get(0)?),
         Function::Encode => construct::encode(args.get(0)?, args.text(1)?),
         Function::Decode => construct::decode(args.text(0)?, args.text(1)?),
-        Function::DateTrunc => time::date_trunc(args.text(0)?, args.timestamp(1)?),
-        Function::DatePart => time::date_part(args.text(0)?, args.timestamp(1)?, data_type),
+        Function::DateTrunc => time::date_trunc(args.text(0)?, args.get(1)?),
+        Function::DatePart => time::date_part(args.text(0)?, args.get(1)?, data_type),
+        Function::ToTimestamp if args.len() == 2 => template::read(args.text(0)?, args.text(1)?).map(Value::DateTime),
         Function::ToTimestamp => time::to_timestamp(args.double(0)?),
         Function::JsonTypeof => construct::json_typeof(args.get(0)?),
+        Function::Subscript => array::subscript(&args),
+        Function::Slice => array::slice(&args),
+        Function::ArrayLength => array::length(&args),
+        Function::Cardinality => array::cardinality(args.get(0)?),
+        Function::TrimArray => array::trim(&args),
+        Function::Ascii => Ok(text::ascii(args.text(0)?)),
+        Function::Chr => text::chr(args.integer(0)?),
+        Function::InitCap => Ok(Value::Text(text::init_cap(args.text(0)?))),
+        Function::Reverse => Ok(Value::Text(args.text(0)?.chars().rev().collect())),
+        Function::Repeat => text::repeat(args.text(0)?, args.integer(1)?),
+        Function::Translate => Ok(Value::Text(text::translate(args.text(0)?, args.text(1)?, args.text(2)?))),
+        Function::Overlay => text::overlay(&args),
+        Function::ToHex => text::to_hex(args.get(0)?),
+        Function::QuoteLiteral | Function::QuoteNullable => {
+            let quoted = format::literal(&crate::cast::to_text(args.get(0)?));
+            operators::check_length(quoted.len()).map(|()| Value::Text(quoted))
+        }
+        Function::QuoteIdent => {
+            let quoted = format::identifier(args.text(0)?);
+            operators::check_length(quoted.len()).map(|()| Value::Text(quoted))
+        }
+        Function::Sha512 => construct::sha512(args.get(0)?),
+        Function::RegexpMatch => pattern::first_match(&args, context),
+        Function::RegexpReplace => pattern::replace(&args, context),
+        Function::RegexpLike => pattern::like(&args, context),
+        Function::RegexpCount => pattern::count(&args, context),
+        Function::RegexpSubstr => pattern::substr(&args, context),
+        Function::RegexpSplitToArray => pattern::split(&args, context),
+        Function::Similar => pattern::similar_to(&args, context),
+        Function::Div => number::div(args.get(0)?, args.get(1)?),
+        Function::Gcd => number::gcd(args.get(0)?, args.get(1)?),
+        Function::Lcm => number::lcm(args.get(0)?, args.get(1)?),
+        Function::Atan2 => Ok(Value::Double(libm::atan2(args.double(0)?, args.double(1)?))),
+        Function::Factorial => number::factorial(args.integer(0)?),
+        Function::WidthBucket => number::width_bucket(&args),
+        Function::Scale | Function::MinScale => number::scale(args.get(0)?, function == Function::MinScale),
+        Function::TrimScale => Ok(Value::Decimal(operators::as_decimal(args.get(0)?)?.normalize())),
+        Function::Age => calendar::age(
+            calendar::instant(args.get(0)?)?,
+            match values.get(1) {
+                Some(earlier) => calendar::instant(earlier)?,
+                None => {
+                    return calendar::age(context.now - context.now.rem_euclid(DAY), calendar::instant(args.get(0)?)?);
+                }
+            },
+        ),
+        Function::MakeDate => calendar::make_date(&args),
+        Function::MakeTime => calendar::make_time(&args),
+        Function::MakeTimestamp => calendar::make_timestamp(&args).map(Value::Timestamp),
+        Function::MakeTimestamptz => calendar::make_timestamp(&args).map(Value::DateTime),
+        Function::MakeInterval => calendar::make_interval(&args),
+        Function::JustifyDays | Function::JustifyHours | Function::JustifyInterval => {
+            let span = calendar::interval(args.get(0)?)?;
+            let justified = match function {
+                Function::JustifyDays => span.justified_days(),
+                Function::JustifyHours => span.justified_hours(),
+                _ => span.justified(),
+            };
+            justified.map(Value::Interval).ok_or_else(calendar::interval_out_of_range)
+        }
+        Function::DateBin => calendar::date_bin(&args),
+        Function::ToChar => time::to_char(args.get(0)?, args.text(1)?),
+        Function::ToDate => template::read_date(args.text(0)?, args.text(1)?).map(Value::Date),
+        Function::ToNumber => figures::parse(args.text(0)?, args.text(1)?).map(Value::Decimal),
+        Function::AtTimeZone => calendar::at_time_zone(&args),
+        Function::Overlaps => calendar::overlaps(&args),
+        Function::ToJson => document::to_json(args.get(0)?),
+        Function::JsonArrayLength => document::array_length(args.get(0)?),
+        Function::JsonExtractPath => document::extract_path(&args, false),
+        Function::JsonExtractPathText => document::extract_path(&args, true),
+        Function::JsonSet => document::set(&args, false),
+        Function::JsonInsert => document::set(&args, true),
+        Function::JsonStripNulls => document::strip_nulls(args.get(0)?),
+        Function::JsonPretty => document::pretty(args.get(0)?),
+        Function::IsJson => document::is_json(&args),
+        Function::CosineDistance => vector::of_two(&args, embedding::cosine_distance),
+        Function::L2Distance => vector::of_two(&args, embedding::l2_distance),
+        Function::InnerProduct => vector::of_two(&args, embedding::inner_product),
+        Function::VectorDims => vector::dimensions(args.get(0)?),
+        Function::VectorNorm => vector::norm(args.get(0)?),
+        Function::Degrees
+        | Function::Radians
+        | Function::Sin
+        | Function::Cos
+        | Function::Tan
+        | Function::Cot
+        | Function::Asin
+        | Function::Acos
+        | Function::Atan
+        | Function::Sinh
+        | Function::Cosh
+        | Function::Tanh
+        | Function::Asinh
+        | Function::Acosh
+        | Function::Atanh
+        | Function::Cbrt => trigonometry::call(function, args.double(0)?)
+            .unwrap_or_else(|| Err(Diag::new(SqlState::INTERNAL, "this function has no value"))),
         Function::Greatest
         | Function::Least
         | Function::Concat
@@ -97,9 +235,29 @@ pub(super) fn call(
         | Function::UuidV7
         | Function::Ulid
         | Function::CurrentUser
-        | Function::CurrentRole => {
-            Err(Diag::new(SqlState::INTERNAL, "this function is decided before its arguments are"))
-        }
+        | Function::CurrentRole
+        | Function::LocalTimestamp
+        | Function::LocalTime
+        | Function::CurrentDate
+        | Function::Random
+        | Function::GenRandomUuid
+        | Function::Pi
+        | Function::JsonBuildArray
+        | Function::Format
+        | Function::NumNulls
+        | Function::NumNonNulls
+        | Function::ArrayOf
+        | Function::ArrayAppend
+        | Function::ArrayPrepend
+        | Function::ArrayCat
+        | Function::ArrayPosition
+        | Function::ArrayPositions
+        | Function::ArrayRemove
+        | Function::ArrayReplace
+        | Function::ArrayToString
+        | Function::StringToArray
+        | Function::Any(_)
+        | Function::All(_) => Err(Diag::new(SqlState::INTERNAL, "this function is decided before its arguments are")),
     }
 }
 
@@ -156,11 +314,10 @@ impl<'a> Args<'a> {
         operators::as_double(self.get(at)?)
     }
 
-    fn timestamp(&self, at: usize) -> Result<i64, Diag> {
-        match self.get(at)? {
-            Value::Timestamp(micros) => Ok(*micros),
-            other => Err(self.mismatch(at, other)),
-        }
+    /// How many arguments are NULL, or are not.
+    fn count(&self, nulls: bool) -> Value {
+        let found = self.values.iter().filter(|value| value.is_null() == nulls).count();
+        Value::Int(i32::try_from(found).unwrap_or(i32::MAX))
     }
 
     fn len(&self) -> usize {

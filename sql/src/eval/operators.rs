@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::functions::{array, calendar, document};
+use super::regex::{Flags, compile};
 use super::{EvalContext, truth, value, wrong_type};
 use crate::decimal;
 use crate::diag::{Diag, SqlState};
@@ -27,16 +29,33 @@ pub(super) fn binary(
     row: &[Value],
     context: &EvalContext<'_>,
 ) -> Result<Value, Diag> {
+    let left_expr = left;
     let left = value(left, row, context)?;
     if let BinaryOp::And | BinaryOp::Or = op {
         return logic(op == BinaryOp::Or, left.as_ref(), right, row, context);
     }
+    let is_array = |side: &Expr| matches!(super::data_type(side), crate::value::DataType::Array(_));
+    let array_side = if op == BinaryOp::Concat { (is_array(left_expr), is_array(right)) } else { (false, false) };
     let right = value(right, row, context)?;
     let (left, right) = (left.as_ref(), right.as_ref());
     if left.is_null() || right.is_null() {
-        return Ok(Value::Null);
+        // An array joined with NULL is not NULL: it gets a NULL element, or stays as it is beside a NULL array.
+        return match (op, left, right) {
+            (BinaryOp::Concat, Value::Array(_), Value::Null) if !array_side.1 => array::concat(left, right),
+            (BinaryOp::Concat, Value::Null, Value::Array(_)) if !array_side.0 => array::concat(left, right),
+            (BinaryOp::Concat, array @ Value::Array(_), _) | (BinaryOp::Concat, _, array @ Value::Array(_)) => {
+                Ok(array.clone())
+            }
+            _ => Ok(Value::Null),
+        };
     }
     match op {
+        BinaryOp::Subtract if matches!(left, Value::Json(_)) => document::delete(left, right),
+        BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide
+            if let Some(result) = calendar::arithmetic(op, left, right) =>
+        {
+            result
+        }
         BinaryOp::Add => arithmetic(Arithmetic::Add, left, right),
         BinaryOp::Subtract => arithmetic(Arithmetic::Subtract, left, right),
         BinaryOp::Multiply => arithmetic(Arithmetic::Multiply, left, right),
@@ -54,7 +73,113 @@ pub(super) fn binary(
         BinaryOp::Concat => concat(left, right),
         BinaryOp::JsonGet => Ok(json_get(left, right)?.map_or(Value::Null, |found| Value::Json(found.to_owned()))),
         BinaryOp::JsonGetText => Ok(json_get(left, right)?.and_then(json::text).map_or(Value::Null, Value::Text)),
+        BinaryOp::JsonGetPath => Ok(json_path(left, right)?.map_or(Value::Null, |found| Value::Json(found.to_owned()))),
+        BinaryOp::JsonGetPathText => Ok(json_path(left, right)?.and_then(json::text).map_or(Value::Null, Value::Text)),
+        BinaryOp::JsonDeletePath => document::delete_path(left, right),
+        BinaryOp::Contains => contains(left, right),
+        BinaryOp::ContainedBy => contains(right, left),
+        BinaryOp::JsonHasKey => match right {
+            Value::Text(key) => Ok(Value::Boolean(document::has_key(document::document(left)?, key))),
+            other => Err(wrong_type("the right side of ?", other)),
+        },
+        BinaryOp::JsonHasAnyKey | BinaryOp::JsonHasAllKeys => {
+            let json = document::document(left)?;
+            let keys = array::texts(right, "the right side of ?|")?;
+            let mut keys = keys.into_iter().flatten();
+            let has = |key: &str| document::has_key(json, key);
+            Ok(Value::Boolean(if op == BinaryOp::JsonHasAnyKey { keys.any(has) } else { keys.all(has) }))
+        }
+        BinaryOp::Overlaps => {
+            let (left, right) = (array::array(left, "&&")?, array::array(right, "&&")?);
+            Ok(Value::Boolean(array::overlaps(left, right)))
+        }
+        BinaryOp::Matches | BinaryOp::MatchesInsensitive | BinaryOp::MatchesNot | BinaryOp::MatchesNotInsensitive => {
+            let (Value::Text(text), Value::Text(pattern)) = (left, right) else {
+                return Err(wrong_type(
+                    "a regular expression",
+                    if matches!(left, Value::Text(_)) { right } else { left },
+                ));
+            };
+            let insensitive = matches!(op, BinaryOp::MatchesInsensitive | BinaryOp::MatchesNotInsensitive);
+            let wanted = matches!(op, BinaryOp::Matches | BinaryOp::MatchesInsensitive);
+            let regex = compile(pattern, Flags::case(insensitive), context)?;
+            Ok(Value::Boolean(regex.is_match(text) == wanted))
+        }
+        BinaryOp::Power => super::functions::power(as_double(left)?, as_double(right)?),
+        BinaryOp::BitAnd => bits(left, right, |l, r| l & r),
+        BinaryOp::BitOr => bits(left, right, |l, r| l | r),
+        BinaryOp::BitXor => bits(left, right, |l, r| l ^ r),
+        BinaryOp::ShiftLeft => shift(left, right, true),
+        BinaryOp::ShiftRight => shift(left, right, false),
     }
+}
+
+/// The truth of a comparison; `None` when a side is NULL.
+pub(super) fn holds(op: BinaryOp, left: &Value, right: &Value) -> Result<Option<bool>, Diag> {
+    let Some(ordering) = ordering(left, right)? else { return Ok(None) };
+    Ok(Some(match op {
+        BinaryOp::Equal => ordering.is_eq(),
+        BinaryOp::NotEqual => ordering.is_ne(),
+        BinaryOp::Less => ordering.is_lt(),
+        BinaryOp::LessOrEqual => ordering.is_le(),
+        BinaryOp::Greater => ordering.is_gt(),
+        BinaryOp::GreaterOrEqual => ordering.is_ge(),
+        other => return Err(Diag::new(SqlState::INTERNAL, format!("{other:?} is no comparison"))),
+    }))
+}
+
+fn json_path<'v>(left: &'v Value, right: &Value) -> Result<Option<&'v str>, Diag> {
+    Ok(document::at_path(document::document(left)?, &array::texts(right, "the right side of #>")?))
+}
+
+fn contains(left: &Value, right: &Value) -> Result<Value, Diag> {
+    match (left, right) {
+        (Value::Array(left), Value::Array(right)) => Ok(Value::Boolean(array::contains(left, right))),
+        (left, right) => Ok(Value::Boolean(document::contains(document::document(left)?, document::document(right)?)?)),
+    }
+}
+
+/// An integer as the type of another value of its own kind.
+fn integer_like(number: i64, like: &Value) -> Result<Value, Diag> {
+    let name = like.data_type().map_or_else(String::new, |data_type| data_type.to_string());
+    let overflow = |_| integer_overflow(&name);
+    match like {
+        Value::SmallInt(_) => i16::try_from(number).map(Value::SmallInt).map_err(overflow),
+        Value::Int(_) => i32::try_from(number).map(Value::Int).map_err(overflow),
+        _ => Ok(Value::BigInt(number)),
+    }
+}
+
+/// An operation on the bits of two integers of one type: sign extension keeps its result within the type.
+fn bits(left: &Value, right: &Value, operation: fn(i64, i64) -> i64) -> Result<Value, Diag> {
+    let l = left.as_i64().ok_or_else(|| wrong_type("a bit operator", left))?;
+    let r = right.as_i64().ok_or_else(|| wrong_type("a bit operator", right))?;
+    integer_like(operation(l, r), left)
+}
+
+/// `~operand`
+pub(super) fn bit_not(operand: &Value) -> Result<Value, Diag> {
+    match operand {
+        Value::Null => Ok(Value::Null),
+        other => integer_like(!other.as_i64().ok_or_else(|| wrong_type("~", other))?, other),
+    }
+}
+
+/// Shifts within the type's width; the distance counts modulo the width, as PostgreSQL's machines do it.
+fn shift(left: &Value, right: &Value, up: bool) -> Result<Value, Diag> {
+    let distance = right.as_i64().ok_or_else(|| wrong_type("a shift", right))?;
+    // A SMALLINT is shifted as an INT and cut.
+    let by = |width: i64| u32::try_from(distance.rem_euclid(width)).unwrap_or(0);
+    Ok(match left {
+        #[expect(clippy::cast_possible_truncation, reason = "the upper bits are shifted out")]
+        Value::SmallInt(v) => {
+            let wide = i32::from(*v);
+            Value::SmallInt(if up { wide.wrapping_shl(by(32)) as i16 } else { (wide >> by(32)) as i16 })
+        }
+        Value::Int(v) => Value::Int(if up { v.wrapping_shl(by(32)) } else { v >> by(32) }),
+        Value::BigInt(v) => Value::BigInt(if up { v.wrapping_shl(by(64)) } else { v >> by(64) }),
+        other => return Err(wrong_type("a shift", other)),
+    })
 }
 
 /// AND (`decisive` false) and OR (`decisive` true): one decisive side decides, else UNKNOWN beats the other value.
@@ -124,7 +249,8 @@ pub(super) fn integer_overflow(name: &str) -> Diag {
 
 fn arithmetic(op: Arithmetic, left: &Value, right: &Value) -> Result<Value, Diag> {
     match (left, right) {
-        (Value::Double(_), _) | (_, Value::Double(_)) => double(op, left, right),
+        (Value::Float(l), Value::Float(r)) => float(op, *l, *r),
+        (Value::Double(_) | Value::Float(_), _) | (_, Value::Double(_) | Value::Float(_)) => double(op, left, right),
         (Value::Decimal(_), _) | (_, Value::Decimal(_)) => {
             let (l, r) = (as_decimal(left)?, as_decimal(right)?);
             let result = match op {
@@ -204,6 +330,20 @@ fn double(op: Arithmetic, left: &Value, right: &Value) -> Result<Value, Diag> {
     checked_double(result, l.is_infinite() || r.is_infinite(), !vanishes).map(Value::Double)
 }
 
+/// REAL with REAL: computed in DOUBLE and rounded once, which gives the same result as computing in REAL.
+fn float(op: Arithmetic, l: f32, r: f32) -> Result<Value, Diag> {
+    let Value::Double(wide) = double(op, &Value::Float(l), &Value::Float(r))? else { return Ok(Value::Null) };
+    #[expect(clippy::cast_possible_truncation, reason = "rounds to nearest; what is beyond REAL is refused below")]
+    let narrow = wide as f32;
+    if narrow.is_infinite() && wide.is_finite() {
+        return Err(Diag::new(SqlState::OUT_OF_RANGE, "value out of range for REAL: overflow"));
+    }
+    if narrow == 0.0 && wide != 0.0 {
+        return Err(Diag::new(SqlState::OUT_OF_RANGE, "value out of range for REAL: underflow"));
+    }
+    Ok(Value::Float(narrow))
+}
+
 /// The result, unless it is infinite or zero where the operands do not make it so.
 pub(super) fn checked_double(result: f64, infinite_allowed: bool, zero_allowed: bool) -> Result<f64, Diag> {
     if result.is_infinite() && !infinite_allowed {
@@ -229,6 +369,8 @@ pub(super) fn check_length(bytes: usize) -> Result<(), Diag> {
 
 fn concat(left: &Value, right: &Value) -> Result<Value, Diag> {
     match (left, right) {
+        (Value::Array(_), _) | (_, Value::Array(_)) => array::concat(left, right),
+        (Value::Json(_), Value::Json(_)) => document::concat(left, right),
         (Value::Text(l), Value::Text(r)) => {
             check_length(l.len().saturating_add(r.len()))?;
             Ok(Value::Text([l.as_str(), r.as_str()].concat()))

@@ -8,7 +8,7 @@ mod operators;
 mod table;
 
 pub use self::aggregates::resolve_aggregate;
-pub use self::operators::resolve_operator;
+pub use self::operators::{resolve_operator, symbol};
 use self::table::{AGGREGATES, FUNCTIONS, NOT_YET};
 use crate::cast::{Coercion, allowed, common_type, digits};
 use crate::diag::{Diag, SqlState};
@@ -45,8 +45,8 @@ pub enum FunctionError {
     NoOperator {
         /// The operation as asked for, with types.
         call: String,
-        /// Whether a side is JSON.
-        json: bool,
+        /// What may be meant.
+        hint: &'static str,
     },
 }
 
@@ -62,16 +62,7 @@ impl From<FunctionError> for Diag {
             FunctionError::NotSupported { .. } => Self::new(SqlState::NOT_SUPPORTED, message),
             FunctionError::NoMatch { known, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
                 .hint(format!("there is {}; add a CAST", known.join(", "))),
-            FunctionError::NoOperator { json: true, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
-                .hint("JSON has no order and no equality: take a member out with ->> and cast it"),
-            FunctionError::NoOperator { call, .. }
-                if call.starts_with("TIMESTAMP + ") || call.starts_with("TIMESTAMP - ") =>
-            {
-                Self::not_supported(format_args!("arithmetic with timestamps and intervals ({call})"))
-            }
-            FunctionError::NoOperator { .. } => {
-                Self::new(SqlState::UNDEFINED_FUNCTION, message).hint("add a CAST to one side")
-            }
+            FunctionError::NoOperator { hint, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message).hint(hint),
         }
     }
 }
@@ -91,6 +82,8 @@ enum Param {
     Common,
     /// As `Common`, of a type that has an order.
     CommonOrdered,
+    /// An array whose elements take the type in which the common arguments and they meet.
+    Array,
 }
 
 /// What comes out.
@@ -101,6 +94,8 @@ enum Output {
     First,
     /// The type in which the common arguments meet.
     Common,
+    /// An array of that type.
+    Array,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +124,24 @@ pub fn function_names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|(name, _, _)| *name)
 }
 
+/// Types of arguments that the function of this name takes, a list per signature: `common` where a signature leaves it open.
+#[cfg(test)]
+pub(crate) fn sample_arguments(name: &str, common: DataType) -> Vec<Vec<DataType>> {
+    let sample = |param: &Param| match param {
+        Param::Is(data_type) => *data_type,
+        Param::Integer => DataType::BigInt,
+        Param::Decimal => DataType::DECIMAL,
+        Param::Any | Param::Common | Param::CommonOrdered => common,
+        Param::Array => common.array().unwrap_or(DataType::Array(crate::value::Element::Int)),
+    };
+    let signatures = FUNCTIONS.iter().filter(|(known, _, _)| *known == name).flat_map(|(_, _, signatures)| *signatures);
+    let lists = signatures.flat_map(|signature| {
+        let full = signature.required.iter().chain(signature.optional).chain(signature.variadic.iter());
+        [signature.required.iter().map(sample).collect(), full.map(sample).collect()]
+    });
+    lists.collect()
+}
+
 /// Every aggregate's name, sorted.
 pub fn aggregate_names() -> impl Iterator<Item = &'static str> {
     AGGREGATES.iter().copied()
@@ -139,6 +152,15 @@ pub fn aggregate_names() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn implied_argument(name: &str) -> Option<&'static str> {
     ["year", "month", "day", "hour", "minute", "second"].into_iter().find(|field| *field == name)
+}
+
+/// The names that arguments may be given by, in the order of the signature; each is 0 when it is left out.
+#[must_use]
+pub fn named_arguments(name: &str) -> &'static [&'static str] {
+    match name {
+        "make_interval" => &["years", "months", "weeks", "days", "hours", "mins", "secs"],
+        _ => &[],
+    }
 }
 
 /// The function of this name (lower case) for these argument types: which one, the types to which the arguments are cast,
@@ -216,8 +238,11 @@ impl Signature {
         let output = match self.output {
             Output::Is(data_type) => data_type,
             Output::Common => common,
+            Output::Array => common.array()?,
             Output::First => match casts.first()? {
-                DataType::Decimal { scale, .. } => DataType::Decimal { precision: MAX_DECIMAL_DIGITS, scale: *scale },
+                DataType::Decimal { scale, precision: 1.. } => {
+                    DataType::Decimal { precision: MAX_DECIMAL_DIGITS, scale: *scale }
+                }
                 other => *other,
             },
         };
@@ -239,11 +264,14 @@ fn common_of(params: &[Param], args: &[Option<DataType>]) -> Option<DataType> {
         params.iter().zip(args).filter(|(param, _)| wanted(param)).filter_map(|(_, arg)| *arg).collect()
     };
     let integers = params.contains(&Param::Integer);
-    let types = marked(if integers {
+    let mut types = marked(if integers {
         |param| *param == Param::Integer
     } else {
         |param| matches!(param, Param::Common | Param::CommonOrdered)
     });
+    for array in marked(|param| *param == Param::Array) {
+        types.push(array.element()?);
+    }
     if types.is_empty() {
         return Some(if integers { DataType::BigInt } else { DataType::Text });
     }
@@ -262,12 +290,13 @@ impl Param {
                 None => Some(common),
             },
             Self::Decimal => match arg {
+                Some(DataType::DECIMAL) | None => Some(DataType::DECIMAL),
                 Some(arg) => digits(arg).map(|(whole, scale)| DataType::Decimal { precision: whole + scale, scale }),
-                None => Some(UNKNOWN_DECIMAL),
             },
             Self::Any => Some(arg.unwrap_or(DataType::Text)),
             Self::Common => Some(common),
             Self::CommonOrdered => Some(common).filter(DataType::is_comparable),
+            Self::Array => common.array(),
         }
     }
 
@@ -278,9 +307,7 @@ impl Param {
             Self::Decimal => "DECIMAL".to_owned(),
             Self::Any => "any".to_owned(),
             Self::Common | Self::CommonOrdered => "T".to_owned(),
+            Self::Array => "T[]".to_owned(),
         }
     }
 }
-
-/// DECIMAL for a value of which nothing is known: room on both sides of the point.
-const UNKNOWN_DECIMAL: DataType = DataType::Decimal { precision: MAX_DECIMAL_DIGITS, scale: 10 };

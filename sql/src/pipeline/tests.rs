@@ -128,7 +128,14 @@ fn nulls_stand_where_they_are_told() {
 fn aggregate(keys: Vec<Expr>, function: AggregateFunction, args: Vec<Expr>) -> Option<Aggregate> {
     Some(Aggregate {
         keys,
-        calls: vec![AggregateCall { function, args, distinct: false, data_type: DataType::BigInt }],
+        calls: vec![AggregateCall {
+            function,
+            args,
+            distinct: false,
+            data_type: DataType::BigInt,
+            order: Vec::new(),
+            filtered: false,
+        }],
     })
 }
 

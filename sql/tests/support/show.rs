@@ -193,7 +193,9 @@ fn output(column: &OutputColumn) -> String {
 
 fn call(call: &AggregateCall) -> String {
     let distinct = if call.distinct { "distinct " } else { "" };
-    format!("{:?}({distinct}{}):{}", call.function, list(&call.args), call.data_type)
+    let filtered = if call.filtered { " filtered" } else { "" };
+    let order: String = call.order.iter().map(|key| if key.descending { " desc" } else { " asc" }).collect();
+    format!("{:?}({distinct}{}){filtered}{order}:{}", call.function, list(&call.args), call.data_type)
 }
 
 fn write(plan: &WritePlan) -> String {
@@ -376,6 +378,7 @@ pub fn expr(expr: &Expr) -> String {
         Expr::Param(index, data_type) => format!("${}:{data_type}", index + 1),
         Expr::Unary { op: UnaryOp::Not, expr } => format!("(not {})", e(expr)),
         Expr::Unary { op: UnaryOp::Minus, expr } => format!("(- {})", e(expr)),
+        Expr::Unary { op: UnaryOp::BitNot, expr } => format!("(~ {})", e(expr)),
         Expr::Binary { op, left, right, data_type } => {
             let shown = match op {
                 BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => {

@@ -7,7 +7,7 @@ use super::{Binder, Typed, join, made, refused, too_deep};
 use crate::cast::Coercion;
 use crate::diag::{Diag, SqlState};
 use crate::eval;
-use crate::expr::{BinaryOp, Expr, UnaryOp};
+use crate::expr::{BinaryOp, Expr, Function, UnaryOp};
 use crate::lexer::char_span;
 use crate::value::DataType;
 
@@ -17,6 +17,9 @@ impl Binder<'_, '_> {
     pub(super) fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
         if matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
             return self.chain(left, op, right);
+        }
+        if matches!(op, BinaryOperator::Overlaps) {
+            return self.overlaps(left, right);
         }
         let mut steps = vec![(op, right)];
         let mut first = left;
@@ -40,6 +43,37 @@ impl Binder<'_, '_> {
             value = self.operation(op, value, right)?;
         }
         Ok(value)
+    }
+
+    /// `(start, end) OVERLAPS (start, length)`
+    #[inline(never)]
+    fn overlaps(&mut self, left: &ast::Expr, right: &ast::Expr) -> Result<Typed, Diag> {
+        let mut ends = Vec::with_capacity(4);
+        for side in [left, right] {
+            let ast::Expr::Tuple(pair) = side else { return Err(refused("OVERLAPS without two pairs", side)) };
+            let [start, end] = pair.as_slice() else { return Err(refused("OVERLAPS without two pairs", side)) };
+            let start = self.open(start)?;
+            let end = self.open(end)?;
+            let end = match end.data_type {
+                Some(DataType::Interval) => self.operation(BinaryOp::Add, start.clone(), end)?,
+                _ => end,
+            };
+            ends.push(start);
+            ends.push(end);
+        }
+        let span = ends.iter().fold(None, |span, end| join(span, end.span));
+        let (ends, common) = self.in_common(ends, "OVERLAPS")?;
+        if !common.is_point_in_time() && common != DataType::Time {
+            let diag = Diag::new(SqlState::DATATYPE_MISMATCH, format!("OVERLAPS takes dates and times, not {common}"));
+            return Err(match span {
+                Some(span) => diag.at(span),
+                None => diag,
+            });
+        }
+        let depth = ends.iter().map(|end| end.depth).max().unwrap_or(0);
+        let args = ends.into_iter().map(|end| end.expr).collect();
+        let data_type = DataType::Boolean;
+        made(Expr::Function { function: Function::Overlaps, args, data_type }, Some(data_type), depth, span)
     }
 
     /// A chain of one associative operator, balanced.
@@ -72,6 +106,15 @@ impl Binder<'_, '_> {
                 }
                 _ => operand,
             });
+        }
+        // A chain with an array in it is no chain of one operation: `a || 1 || 2` appends twice.
+        if op == BinaryOp::Concat && bound.iter().any(|one| one.data_type.is_some_and(|one| one.element().is_some())) {
+            let mut rest = bound.into_iter();
+            let mut value = rest.next().ok_or_else(too_deep)?;
+            for right in rest {
+                value = self.operation(op, value, right)?;
+            }
+            return Ok(value);
         }
         while bound.len() > 1 {
             let mut joined = Vec::with_capacity(bound.len().div_ceil(2));
@@ -120,6 +163,29 @@ impl Binder<'_, '_> {
                 made(Expr::Unary { op: UnaryOp::Minus, expr: Box::new(open.expr) }, data_type, depth, span)
             }
             ast::UnaryOperator::Plus => self.number(operand, "+"),
+            ast::UnaryOperator::BitwiseNot => {
+                let open = self.open(operand)?;
+                match open.data_type {
+                    Some(data_type) if data_type.is_integer() => {}
+                    Some(data_type) => {
+                        let message = format!("operator does not exist: ~ {data_type}");
+                        return Err(open.place(Diag::new(SqlState::UNDEFINED_FUNCTION, message)));
+                    }
+                    None => return Err(refused("~ of a value of unknown type", operand)),
+                }
+                let (data_type, depth, span) = (open.data_type, open.depth, open.span);
+                made(Expr::Unary { op: UnaryOp::BitNot, expr: Box::new(open.expr) }, data_type, depth, span)
+            }
+            ast::UnaryOperator::PGAbs | ast::UnaryOperator::PGSquareRoot | ast::UnaryOperator::PGCubeRoot => {
+                let name = match op {
+                    ast::UnaryOperator::PGAbs => "abs",
+                    ast::UnaryOperator::PGSquareRoot => "sqrt",
+                    _ => "cbrt",
+                };
+                let open = self.open(operand)?;
+                let span = open.span;
+                super::super::function::resolved(self, name, vec![open], span)
+            }
             ast::UnaryOperator::Not => {
                 let open = self.open(operand)?;
                 let inner = self.coerced(open, DataType::Boolean, Coercion::Implicit, |from| {
@@ -139,7 +205,7 @@ impl Binder<'_, '_> {
     fn number(&mut self, operand: &ast::Expr, sign: &str) -> Result<Typed, Diag> {
         let open = self.open(operand)?;
         match open.data_type {
-            Some(data_type) if data_type.is_numeric() => Ok(open),
+            Some(data_type) if data_type.is_numeric() || data_type == DataType::Interval => Ok(open),
             Some(data_type) => {
                 let diag =
                     Diag::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {sign} {data_type}"));
@@ -150,7 +216,7 @@ impl Binder<'_, '_> {
     }
 }
 
-fn operator(op: &BinaryOperator) -> Option<BinaryOp> {
+pub(super) fn operator(op: &BinaryOperator) -> Option<BinaryOp> {
     Some(match op {
         BinaryOperator::Plus => BinaryOp::Add,
         BinaryOperator::Minus => BinaryOp::Subtract,
@@ -168,6 +234,25 @@ fn operator(op: &BinaryOperator) -> Option<BinaryOp> {
         BinaryOperator::StringConcat => BinaryOp::Concat,
         BinaryOperator::Arrow => BinaryOp::JsonGet,
         BinaryOperator::LongArrow => BinaryOp::JsonGetText,
+        BinaryOperator::HashArrow => BinaryOp::JsonGetPath,
+        BinaryOperator::HashLongArrow => BinaryOp::JsonGetPathText,
+        BinaryOperator::HashMinus => BinaryOp::JsonDeletePath,
+        BinaryOperator::AtArrow => BinaryOp::Contains,
+        BinaryOperator::ArrowAt => BinaryOp::ContainedBy,
+        BinaryOperator::Question => BinaryOp::JsonHasKey,
+        BinaryOperator::QuestionPipe => BinaryOp::JsonHasAnyKey,
+        BinaryOperator::QuestionAnd => BinaryOp::JsonHasAllKeys,
+        BinaryOperator::PGOverlap => BinaryOp::Overlaps,
+        BinaryOperator::PGRegexMatch => BinaryOp::Matches,
+        BinaryOperator::PGRegexIMatch => BinaryOp::MatchesInsensitive,
+        BinaryOperator::PGRegexNotMatch => BinaryOp::MatchesNot,
+        BinaryOperator::PGRegexNotIMatch => BinaryOp::MatchesNotInsensitive,
+        BinaryOperator::PGExp => BinaryOp::Power,
+        BinaryOperator::BitwiseAnd => BinaryOp::BitAnd,
+        BinaryOperator::BitwiseOr => BinaryOp::BitOr,
+        BinaryOperator::PGBitwiseXor => BinaryOp::BitXor,
+        BinaryOperator::PGBitwiseShiftLeft => BinaryOp::ShiftLeft,
+        BinaryOperator::PGBitwiseShiftRight => BinaryOp::ShiftRight,
         _ => return None,
     })
 }

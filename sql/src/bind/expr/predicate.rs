@@ -5,11 +5,11 @@ use sqlparser::ast;
 use super::super::literal;
 use super::{Binder, Typed, join, made, refused, too_deep};
 use crate::cast::Coercion;
-use crate::diag::{Diag, SqlState};
+use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
-use crate::expr::{BinaryOp, Expr};
+use crate::expr::{BinaryOp, Expr, Function, UnaryOp};
 use crate::lexer::char_span;
-use crate::value::DataType;
+use crate::value::{DataType, Value};
 
 impl Binder<'_, '_> {
     #[inline(never)]
@@ -129,6 +129,69 @@ impl Binder<'_, '_> {
             negated,
         };
         made(expr, Some(DataType::Boolean), depth, span)
+    }
+}
+
+impl Binder<'_, '_> {
+    /// `text [NOT] SIMILAR TO pattern [ESCAPE c]`
+    #[inline(never)]
+    pub(super) fn similar(
+        &mut self,
+        operand: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::Expr>,
+        negated: bool,
+    ) -> Result<Typed, Diag> {
+        let refusal = |from: DataType| format!("SIMILAR TO takes TEXT, not a value of type {from}");
+        let operand = self.open(operand)?;
+        let operand = self.coerced(operand, DataType::Text, Coercion::Implicit, refusal)?;
+        let pattern = self.open(pattern)?;
+        let pattern = self.coerced(pattern, DataType::Text, Coercion::Implicit, refusal)?;
+        let depth = operand.depth.max(pattern.depth);
+        let span = join(operand.span, pattern.span);
+        let mut args = vec![operand.expr, pattern.expr];
+        match escape {
+            None => {}
+            Some(ast::Expr::Value(escape)) => {
+                args.push(Expr::Literal(Value::Text(one_char(escape)?.to_string()), DataType::Text));
+            }
+            Some(other) => return Err(refused("ESCAPE with an expression", other)),
+        }
+        self.truth(Function::Similar, args, depth, span, negated)
+    }
+
+    /// `text IS [NOT] JSON [VALUE|SCALAR|ARRAY|OBJECT]`
+    #[inline(never)]
+    pub(super) fn is_json(
+        &mut self,
+        operand: &ast::Expr,
+        kind: Option<&ast::JsonPredicateType>,
+        negated: bool,
+    ) -> Result<Typed, Diag> {
+        let operand = self.typed(operand)?;
+        if !matches!(operand.data_type, Some(DataType::Text | DataType::Json)) {
+            return Err(operand.place(Diag::new(SqlState::DATATYPE_MISMATCH, "IS JSON takes TEXT or JSON")));
+        }
+        let kind = kind.map_or_else(|| "value".to_owned(), |kind| kind.to_string().to_lowercase());
+        let args = vec![operand.expr, Expr::Literal(Value::Text(kind), DataType::Text)];
+        self.truth(Function::IsJson, args, operand.depth, operand.span, negated)
+    }
+
+    /// A function that answers a BOOLEAN, or its contrary.
+    fn truth(
+        &mut self,
+        function: Function,
+        args: Vec<Expr>,
+        depth: u32,
+        span: Option<Span>,
+        negated: bool,
+    ) -> Result<Typed, Diag> {
+        let data_type = DataType::Boolean;
+        let truth = made(Expr::Function { function, args, data_type }, Some(data_type), depth, span)?;
+        if !negated {
+            return Ok(truth);
+        }
+        made(Expr::Unary { op: UnaryOp::Not, expr: Box::new(truth.expr) }, Some(data_type), truth.depth, span)
     }
 }
 

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use md5::{Digest, Md5};
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 
 use super::Args;
 use crate::cast;
@@ -43,6 +43,10 @@ pub(super) fn md5(value: &Value) -> Result<Value, Diag> {
 
 pub(super) fn sha256(value: &Value) -> Result<Value, Diag> {
     Ok(Value::Bytes(Sha256::digest(input(value, "sha256")?).to_vec()))
+}
+
+pub(super) fn sha512(value: &Value) -> Result<Value, Diag> {
+    Ok(Value::Bytes(Sha512::digest(input(value, "sha512")?).to_vec()))
 }
 
 fn unknown_format(format: &str) -> Diag {
@@ -122,5 +126,5 @@ pub(super) fn json_build_object(args: &Args<'_>) -> Result<Value, Diag> {
         check_length(out.len())?;
     }
     out.push('}');
-    Ok(Value::Json(out))
+    super::document::checked(out)
 }

@@ -180,3 +180,76 @@ pub(super) fn concat_ws(args: &Args<'_>) -> Result<Value, Diag> {
     }
     Ok(Value::Text(out))
 }
+
+/// The code of the first character, 0 for an empty text.
+pub(super) fn ascii(text: &str) -> Value {
+    Value::Int(text.chars().next().and_then(|first| i32::try_from(u32::from(first)).ok()).unwrap_or(0))
+}
+
+pub(super) fn chr(code: i64) -> Result<Value, Diag> {
+    if code == 0 {
+        return Err(Diag::new(SqlState::PROGRAM_LIMIT, "null character not permitted"));
+    }
+    let character = u32::try_from(code).ok().and_then(char::from_u32);
+    character.map(|character| Value::Text(character.to_string())).ok_or_else(|| {
+        Diag::new(SqlState::PROGRAM_LIMIT, format!("requested character not valid for encoding: {code}"))
+    })
+}
+
+/// The first letter of every word in upper case, the rest in lower case. Words are letters and digits.
+pub(super) fn init_cap(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut inside = false;
+    for character in text.chars() {
+        if inside {
+            out.extend(character.to_lowercase());
+        } else {
+            out.extend(character.to_uppercase());
+        }
+        inside = character.is_alphanumeric();
+    }
+    out
+}
+
+pub(super) fn repeat(text: &str, times: i64) -> Result<Value, Diag> {
+    let times = clamp(times);
+    check_length(text.len().saturating_mul(times))?;
+    Ok(Value::Text(text.repeat(if text.is_empty() { 0 } else { times })))
+}
+
+/// Each character of `from` becomes the one at its place in `to`, or goes when there is none.
+pub(super) fn translate(text: &str, from: &str, to: &str) -> String {
+    let to: Vec<char> = to.chars().collect();
+    let mut places = std::collections::BTreeMap::new();
+    for (at, character) in from.chars().enumerate() {
+        places.entry(character).or_insert(at);
+    }
+    let changed = |character: char| match places.get(&character) {
+        None => Some(character),
+        Some(at) => to.get(*at).copied(),
+    };
+    text.chars().filter_map(changed).collect()
+}
+
+/// `overlay(text PLACING new FROM start FOR length)`; without a length as much as the new text is long.
+pub(super) fn overlay(args: &Args<'_>) -> Result<Value, Diag> {
+    let (text, new, start) = (args.text(0)?, args.text(1)?, args.integer(2)?);
+    let length = if args.len() > 3 { args.integer(3)? } else { i64::try_from(new.chars().count()).unwrap_or(i64::MAX) };
+    if start < 1 {
+        return Err(Diag::new(SqlState::INVALID_PARAMETER, "negative substring length not allowed"));
+    }
+    let (before, _) = split_chars(text, clamp(start - 1));
+    let (_, after) = split_chars(text, clamp(start.saturating_sub(1).saturating_add(length)));
+    check_length(before.len().saturating_add(new.len()).saturating_add(after.len()))?;
+    Ok(Value::Text([before, new, after].concat()))
+}
+
+/// Hexadecimal digits of an integer; a negative one in two's complement of its width.
+pub(super) fn to_hex(value: &Value) -> Result<Value, Diag> {
+    match value {
+        Value::SmallInt(v) => Ok(Value::Text(format!("{:x}", i32::from(*v)))),
+        Value::Int(v) => Ok(Value::Text(format!("{v:x}"))),
+        Value::BigInt(v) => Ok(Value::Text(format!("{v:x}"))),
+        other => Err(wrong_type("to_hex", other)),
+    }
+}

@@ -1,20 +1,24 @@
-//! Functions of timestamps, all in UTC.
+//! Fields of points in time and intervals, cut or taken out. All in UTC.
 
 use rust_decimal::Decimal;
 
+use super::calendar::{self, Parts, out_of_range};
+use super::{figures, template};
 use crate::cast;
 use crate::datetime::{self, Civil, DAY, HOUR, MINUTE, SECOND, civil, date_from_days, days_from_date};
+use crate::decimal;
 use crate::diag::{Diag, SqlState};
+use crate::eval::operators::as_decimal;
+use crate::interval::Interval;
 use crate::value::{DataType, Micros, Value};
 
-fn unknown(field: &str) -> Diag {
-    Diag::new(SqlState::INVALID_PARAMETER, format!("unit \"{field}\" not recognized for type TIMESTAMP")).hint(
-        "units are microseconds, milliseconds, second, minute, hour, day, week, month, quarter, year, decade, century, millennium",
+/// A unit that no value has, or this kind of value has not.
+fn unknown(field: &str, value: &Value) -> Diag {
+    let name = value.data_type().map_or_else(String::new, |data_type| data_type.to_string());
+    Diag::new(SqlState::INVALID_PARAMETER, format!("unit \"{field}\" not recognized for type {name}")).hint(
+        "units are microseconds, milliseconds, second, minute, hour, day, week, month, quarter, year, decade, century, \
+         millennium; extract also knows dow, isodow, doy, isoyear, julian and epoch",
     )
-}
-
-fn out_of_range() -> Diag {
-    Diag::new(SqlState::INVALID_DATETIME, "timestamp out of range")
 }
 
 /// PostgreSQL's spellings of a unit, singular.
@@ -32,7 +36,12 @@ fn unit(field: &str) -> String {
     }
 }
 
-pub(super) fn date_trunc(field: &str, at: Micros) -> Result<Value, Diag> {
+pub(super) fn date_trunc(field: &str, value: &Value) -> Result<Value, Diag> {
+    if let Value::Interval(span) = value {
+        let unit = unit(field);
+        return calendar::trunc_interval(&unit, *span).map(Value::Interval).ok_or_else(|| unknown(field, value));
+    }
+    let at = calendar::instant(value)?;
     let Civil { year, month, .. } = civil(at);
     let step = |size: i64| at.checked_sub(at.rem_euclid(size));
     let date = |year: i64, month: i64| datetime::instant(year, month, 1, 0);
@@ -50,9 +59,9 @@ pub(super) fn date_trunc(field: &str, at: Micros) -> Result<Value, Diag> {
         "decade" => date(year.div_euclid(10) * 10, 1),
         "century" => date((year - 1).div_euclid(100) * 100 + 1, 1),
         "millennium" => date((year - 1).div_euclid(1_000) * 1_000 + 1, 1),
-        _ => return Err(unknown(field)),
+        _ => return Err(unknown(field, value)),
     };
-    truncated.map(Value::Timestamp).ok_or_else(out_of_range)
+    truncated.map(|at| calendar::like(value, at)).ok_or_else(out_of_range)
 }
 
 /// The Monday at or before a day counted from 1970-01-01, which was a Thursday.
@@ -61,7 +70,7 @@ fn monday(days: i64) -> i64 {
 }
 
 /// ISO 8601 year and week of a day: week 1 holds the year's first Thursday.
-fn iso_week(days: i64) -> (i64, i64) {
+pub(super) fn iso_week(days: i64) -> (i64, i64) {
     let thursday = monday(days) + 3;
     let (year, _, _) = date_from_days(thursday);
     (year, (thursday - days_from_date(year, 1, 1)) / 7 + 1)
@@ -73,32 +82,29 @@ fn counted(year: i64) -> i64 {
 }
 
 /// A field as DOUBLE, or as the type that the binder asks for.
-pub(super) fn date_part(field: &str, at: Micros, wanted: DataType) -> Result<Value, Diag> {
-    let Civil { year, month, day, micros } = civil(at);
-    let days = at.div_euclid(DAY);
-    let century = |size: i64| if year > 0 { (year - 1) / size + 1 } else { -(-year / size + 1) };
-    let whole = |number: i64| Decimal::from(number);
-    let part = match unit(field).as_str() {
-        "microseconds" => whole(micros % MINUTE),
-        "milliseconds" => Decimal::new(micros % MINUTE, 3),
-        "second" => Decimal::new(micros % MINUTE, 6),
-        "minute" => whole(micros % HOUR / MINUTE),
-        "hour" => whole(micros / HOUR),
-        "day" => whole(day),
-        "dow" => whole((days + 4).rem_euclid(7)),
-        "isodow" => whole((days + 3).rem_euclid(7) + 1),
-        "doy" => whole(days - days_from_date(year, 1, 1) + 1),
-        "week" => whole(iso_week(days).1),
-        "isoyear" => whole(counted(iso_week(days).0)),
-        "month" => whole(month),
-        "quarter" => whole((month - 1) / 3 + 1),
-        "year" => whole(counted(year)),
-        "decade" => whole(year.div_euclid(10)),
-        "century" => whole(century(100)),
-        "millennium" => whole(century(1_000)),
-        "epoch" => Decimal::new(at, 6),
-        _ => return Err(unknown(field)),
+pub(super) fn date_part(field: &str, value: &Value, wanted: DataType) -> Result<Value, Diag> {
+    let unit = unit(field);
+    let part = match value {
+        Value::Interval(span) => of_interval(&unit, *span),
+        Value::Time(micros) => of_time(&unit, *micros).or_else(|| (unit == "epoch").then(|| Decimal::new(*micros, 6))),
+        Value::Date(days) => match unit.as_str() {
+            "epoch" => Some(Decimal::from(i64::from(*days) * (DAY / SECOND))),
+            unit => of_day(unit, i64::from(*days)),
+        },
+        other => {
+            let at = calendar::instant(other)?;
+            let days = at.div_euclid(DAY);
+            match unit.as_str() {
+                "epoch" => Some(Decimal::new(at, 6)),
+                "julian" => Some(julian(at)),
+                "timezone" | "timezone_hour" | "timezone_minute" if matches!(other, Value::DateTime(_)) => {
+                    Some(Decimal::ZERO)
+                }
+                unit => of_day(unit, days).or_else(|| of_time(unit, at.rem_euclid(DAY))),
+            }
+        }
     };
+    let part = part.ok_or_else(|| unknown(field, value))?;
     match wanted {
         // The field's own number of digits says more than a fixed one would.
         DataType::Decimal { .. } => Ok(Value::Decimal(part)),
@@ -106,10 +112,85 @@ pub(super) fn date_part(field: &str, at: Micros, wanted: DataType) -> Result<Val
     }
 }
 
+/// The Julian day, the time of day as its fraction.
+fn julian(at: Micros) -> Decimal {
+    let day = Decimal::from(at.div_euclid(DAY) + 2_440_588);
+    let fraction = decimal::divide(Decimal::from(at.rem_euclid(DAY)), Decimal::from(DAY)).unwrap_or_default();
+    decimal::add(day, fraction).unwrap_or(day)
+}
+
+/// A field that a time of day has.
+fn of_time(unit: &str, micros: i64) -> Option<Decimal> {
+    Some(match unit {
+        "microseconds" => Decimal::from(micros % MINUTE),
+        "milliseconds" => Decimal::new(micros % MINUTE, 3),
+        "second" => Decimal::new(micros % MINUTE, 6),
+        "minute" => Decimal::from(micros % HOUR / MINUTE),
+        "hour" => Decimal::from(micros / HOUR),
+        _ => return None,
+    })
+}
+
+/// A field that a day counted from 1970 has.
+fn of_day(unit: &str, days: i64) -> Option<Decimal> {
+    let (year, month, day) = date_from_days(days);
+    let century = |size: i64| if year > 0 { (year - 1) / size + 1 } else { -(-year / size + 1) };
+    Some(Decimal::from(match unit {
+        "day" => day,
+        "dow" => (days + 4).rem_euclid(7),
+        "isodow" => (days + 3).rem_euclid(7) + 1,
+        "doy" => days - days_from_date(year, 1, 1) + 1,
+        "week" => iso_week(days).1,
+        "isoyear" => counted(iso_week(days).0),
+        "month" => month,
+        "quarter" => (month - 1) / 3 + 1,
+        "year" => counted(year),
+        "decade" => year.div_euclid(10),
+        "century" => century(100),
+        "millennium" => century(1_000),
+        "julian" => days + 2_440_588,
+        _ => return None,
+    }))
+}
+
+fn of_interval(unit: &str, span: Interval) -> Option<Decimal> {
+    let Parts { years, months, days, hours, minutes, micros } = calendar::parts(span);
+    Some(match unit {
+        "microseconds" => Decimal::from(micros),
+        "milliseconds" => Decimal::new(micros, 3),
+        "second" => Decimal::new(micros, 6),
+        "minute" => Decimal::from(minutes),
+        "hour" => Decimal::from(hours),
+        "day" => Decimal::from(days),
+        "month" => Decimal::from(months),
+        "quarter" => Decimal::from(months / 3 + 1),
+        "year" => Decimal::from(years),
+        "decade" => Decimal::from(years / 10),
+        "century" => Decimal::from(years / 100),
+        "millennium" => Decimal::from(years / 1_000),
+        "epoch" => Decimal::try_from_i128_with_scale(calendar::epoch(span), 6).ok()?,
+        _ => return None,
+    })
+}
+
+/// `to_char(value, template)`
+pub(super) fn to_char(value: &Value, picture: &str) -> Result<Value, Diag> {
+    let text = match value {
+        Value::Interval(span) => template::write_interval(*span, picture)?,
+        Value::Timestamp(at) => template::write_timestamp(*at, false, picture)?,
+        Value::DateTime(at) => template::write_timestamp(*at, true, picture)?,
+        Value::Date(_) => template::write_timestamp(calendar::instant(value)?, false, picture)?,
+        Value::Double(number) => figures::write(decimal::from_double(*number), picture)?,
+        Value::Float(number) => figures::write(decimal::from_float(*number), picture)?,
+        other => figures::write(Some(as_decimal(other)?), picture)?,
+    };
+    Ok(Value::Text(text))
+}
+
 /// Seconds since 1970, rounded to microseconds.
 pub(super) fn to_timestamp(seconds: f64) -> Result<Value, Diag> {
     match cast::cast(Value::Double(seconds * 1e6), DataType::BigInt, true) {
-        Ok(Value::BigInt(micros)) => Ok(Value::Timestamp(micros)),
+        Ok(Value::BigInt(micros)) => Ok(Value::DateTime(micros)),
         _ => Err(out_of_range()),
     }
 }

@@ -29,24 +29,70 @@ pub fn resolve_aggregate(
             let function = if name == "sum" { AggregateFunction::Sum } else { AggregateFunction::Avg };
             let refused = || FunctionError::NoMatch {
                 call: call(name, args),
-                known: ["BIGINT", "DECIMAL", "DOUBLE"].map(|known| format!("{name}({known})")).to_vec(),
+                known: ["BIGINT", "DECIMAL", "DOUBLE", "INTERVAL"].map(|known| format!("{name}({known})")).to_vec(),
             };
             let arg = one().ok_or_else(refused)?.unwrap_or(DataType::Double);
+            let sum = function == AggregateFunction::Sum;
             let result = match arg {
-                DataType::Double => DataType::Double,
-                DataType::Decimal { scale, .. } if function == AggregateFunction::Sum => exact(scale),
+                DataType::Double | DataType::Interval | DataType::DECIMAL => arg,
+                DataType::Float if sum => DataType::Float,
+                DataType::Float => DataType::Double,
+                DataType::Decimal { scale, .. } if sum => exact(scale),
                 DataType::Decimal { scale, .. } => exact(scale.max(16)),
-                integer if integer.is_integer() && function == AggregateFunction::Sum => DataType::BigInt,
+                integer if integer.is_integer() && sum => DataType::BigInt,
                 integer if integer.is_integer() => exact(16),
                 _ => return Err(refused()),
             };
             Ok((function, vec![arg], result))
         }
+        "stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop" => {
+            let function = match name {
+                "stddev" | "stddev_samp" => AggregateFunction::StddevSamp,
+                "stddev_pop" => AggregateFunction::StddevPop,
+                "var_pop" => AggregateFunction::VarPop,
+                _ => AggregateFunction::VarSamp,
+            };
+            match one() {
+                Some(arg) if arg.is_none_or(|arg| arg.is_numeric()) => {
+                    Ok((function, vec![arg.unwrap_or(DataType::Double)], DataType::Double))
+                }
+                _ => Err(refused(&format!("{name}(DOUBLE)"))),
+            }
+        }
+        "bit_and" | "bit_or" | "bit_xor" => {
+            let function = match name {
+                "bit_and" => AggregateFunction::BitAnd,
+                "bit_or" => AggregateFunction::BitOr,
+                _ => AggregateFunction::BitXor,
+            };
+            match one().map(|arg| arg.unwrap_or(DataType::BigInt)) {
+                Some(arg) if arg.is_integer() => Ok((function, vec![arg], arg)),
+                _ => Err(refused(&format!("{name}(BIGINT)"))),
+            }
+        }
+        "array_agg" => {
+            let arg = one().ok_or_else(|| refused("array_agg(any)"))?.unwrap_or(DataType::Text);
+            match arg.array() {
+                Some(array) => Ok((AggregateFunction::ArrayAgg, vec![arg], array)),
+                None => Err(refused("array_agg of every type but arrays and EMBEDDING")),
+            }
+        }
+        "json_agg" | "jsonb_agg" => {
+            let arg = one().ok_or_else(|| refused(&format!("{name}(any)")))?.unwrap_or(DataType::Text);
+            Ok((AggregateFunction::JsonAgg, vec![arg], DataType::Json))
+        }
+        "json_object_agg" | "jsonb_object_agg" => match args {
+            [key, value] => {
+                let given = |arg: &Option<DataType>| arg.unwrap_or(DataType::Text);
+                Ok((AggregateFunction::JsonObjectAgg, vec![given(key), given(value)], DataType::Json))
+            }
+            _ => Err(refused(&format!("{name}(any, any)"))),
+        },
         "min" | "max" => {
             let function = if name == "min" { AggregateFunction::Min } else { AggregateFunction::Max };
             let arg = one().ok_or_else(|| refused("min(T)"))?.unwrap_or(DataType::Text);
             if !arg.is_comparable() {
-                return Err(refused(&format!("{name}(T) of every type but JSON")));
+                return Err(refused(&format!("{name}(T) of every type but JSON and EMBEDDING")));
             }
             Ok((function, vec![arg], arg))
         }
