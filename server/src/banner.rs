@@ -15,6 +15,8 @@ pub struct Banner<'a> {
     pub version: &'a str,
     /// Where HTTP listens.
     pub http_addr: SocketAddr,
+    /// It speaks TLS.
+    pub is_secure: bool,
     /// The node's place in its cluster, and where it listens for the others; none for a cluster of one.
     pub cluster: Option<&'a str>,
     /// The data folder, absolute.
@@ -36,11 +38,12 @@ pub struct Banner<'a> {
 impl std::fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Layout { user_shards, shared_shards, stores } = self.layout;
-        let url = url(self.http_addr);
+        let scheme = if self.is_secure { "https" } else { "http" };
+        let url = url(self.http_addr, self.is_secure);
         let data_dir = self.data_dir.display();
         writeln!(f, "\n  Highwater {} is ready\n", self.version)?;
         let mut row = |name: &str, text: &str| writeln!(f, "  {name:<10}{text}");
-        row("HTTP", &format!("http://{}", self.http_addr))?;
+        row("HTTP", &format!("{scheme}://{}", self.http_addr))?;
         if let Some(place) = self.cluster {
             row("cluster", place)?;
         }
@@ -72,8 +75,10 @@ impl std::fmt::Display for Banner<'_> {
 
 /// The URL by which a client on this machine reaches an address.
 #[must_use]
-pub fn url(addr: SocketAddr) -> String {
-    if addr.ip().is_unspecified() { format!("http://127.0.0.1:{}", addr.port()) } else { format!("http://{addr}") }
+pub fn url(addr: SocketAddr, is_secure: bool) -> String {
+    let scheme = if is_secure { "https" } else { "http" };
+    let addr = if addr.ip().is_unspecified() { SocketAddr::new([127, 0, 0, 1].into(), addr.port()) } else { addr };
+    format!("{scheme}://{addr}")
 }
 
 #[cfg(test)]
@@ -85,6 +90,7 @@ mod tests {
         Banner {
             version: "0.1.0",
             http_addr: "127.0.0.1:2900".parse().unwrap(),
+            is_secure: false,
             cluster: Some("node 2 of nodes 1, 2, 3, RPC on 127.0.0.1:2912"),
             data_dir: Path::new("/data"),
             layout: Layout { user_shards: 16, shared_shards: 8, stores: 2 },

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use futures_lite::future;
 use highwater_engine::StoreOptions;
+use highwater_net::http::ServerTls;
 use highwater_runtime::queue::{self, Receiver, Sender};
 use highwater_runtime::{Env, Listener, Rt};
 use highwater_state::placement::Layout;
 
+use crate::audit::AuditLog;
 use crate::auth::{ROOT, Verifier};
 use crate::cluster::{ClusterError, ClusterSetup, Forming, Links};
 use crate::config::{AutoCount, Config, Origin, SetupAccess};
@@ -90,6 +92,7 @@ pub struct CorePart {
     stop: Receiver<()>,
     drained: Receiver<()>,
     everyone: Vec<Sender<()>>,
+    certificates: Option<Receiver<ServerTls>>,
 }
 
 impl CorePart {
@@ -107,6 +110,15 @@ impl CorePart {
     #[must_use]
     pub fn in_cluster(mut self, setup: &Arc<ClusterSetup>) -> Self {
         self.forming = self.forming.in_cluster(Arc::clone(setup));
+        self
+    }
+}
+
+impl CorePart {
+    /// The same over TLS: certificates come by this queue, the first before the core runs, later ones whenever there are newer.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Receiver<ServerTls>) -> Self {
+        self.certificates = Some(certificates);
         self
     }
 }
@@ -185,6 +197,7 @@ pub fn parts(
         stop,
         drained,
         everyone: everyone.clone(),
+        certificates: None,
     });
     (parts.collect(), Stopper(stops))
 }
@@ -202,6 +215,7 @@ fn node_settings(config: &Config) -> NodeSettings {
         statement_micros: config.sql_statement_timeout.micros(),
         snapshot_rate: config.cluster_snapshot_rate.0,
         kept_log: config.cluster_kept_log.0,
+        shutdown_micros: config.shutdown_deadline.micros(),
         scram_iterations: config.auth_scram_iterations,
         awaits_setup: config.auth_setup != SetupAccess::Off,
         shown: shown.collect(),
@@ -221,12 +235,23 @@ fn pipeline_limits(config: &Config) -> highwater_sql::pipeline::PipelineLimits {
 /// # Errors
 /// [`CoreError`] when it cannot start; the other cores of the node must then be stopped too.
 pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) -> Result<(), CoreError> {
-    let CorePart { config, http_addr, setup, forming, ports, stop: asked, drained, everyone } = part;
+    let CorePart { config, http_addr, setup, forming, ports, stop: asked, drained, everyone, certificates } = part;
     let listen_error = |reason| CoreError::Listen { addr: http_addr, reason };
     let listener = env.listen(http_addr).await.map_err(listen_error)?;
     let http_addr = listener.local_addr().map_err(listen_error)?;
     let stop = Stop::default();
     let service = Service::new(env.clone(), Arc::clone(&config), stop.clone());
+    if let Some(certificates) = certificates {
+        if let Some(first) = certificates.recv().await {
+            service.protect(first);
+        }
+        let service = service.clone();
+        env.spawn("certificates", async move {
+            while let Some(newer) = certificates.recv().await {
+                service.protect(newer);
+            }
+        });
+    }
     let ended = Stop::default();
     env.spawn("listen", {
         let (service, stop, ended) = (service.clone(), stop.clone(), ended.clone());
@@ -235,7 +260,7 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
             ended.request();
         }
     });
-    let root_password = setup.root_password.clone();
+    let (root_password, data_dir) = (setup.root_password.clone(), setup.data_dir.clone());
     let found = OnceCell::new();
     let start = async { Some(start(&env, &service, &forming, ports, setup, &found).await) };
     let stopped_early = async {
@@ -260,10 +285,14 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
     if env.core().0 == 0 && config.root_password.0.is_some() {
         env.spawn("root password", warn_if_not_roots(node.clone(), root_password));
     }
+    let audit = AuditLog::start(&env, &data_dir, node.links().me().0, config.audit_max_size.0);
+    node.audits(audit.clone());
     service.open(node.clone());
     serving(Serving { http_addr, layout });
     asked.recv().await;
     tracing::info!(core = env.core().0, "stopping");
+    service.leaves();
+    env.sleep(config.shutdown_delay.micros()).await;
     stop.request();
     future::zip(ended.requested(), node.shutdown()).await;
     // Others may need this core's groups until they have finished, too.
@@ -275,6 +304,7 @@ pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) ->
     }
     // Nothing is asked of the other nodes any more, and theirs is no longer answered; then the stores may go.
     node.links().stop();
+    audit.flush().await;
     node.close().await;
     Ok(())
 }

@@ -25,10 +25,13 @@ use crate::first_start::{self, RootPassword};
 use crate::http::VERSION;
 use crate::{dev_cluster, lock, logging, process};
 use clap::Parser as _;
-use highwater_runtime::{CpuSet, Env as _, preflight};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use highwater_net::http::ServerTls;
+use highwater_runtime::{CpuSet, Env as _, preflight, queue};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+/// Certificates that may wait for a core that is busy.
+const CERTIFICATES: usize = 4;
 /// How long a port may still be held by a server that was just killed.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -50,6 +53,7 @@ impl Refusal {
 /// What the main thread waits for.
 enum Event {
     Signal(i32),
+    Reload,
     Serving(Serving),
     Ended(Result<(), CoreError>),
 }
@@ -113,8 +117,9 @@ fn run(args: &Args) -> Result<(), Refusal> {
     .map_err(Refusal::other)?;
     logging::start(&config);
 
+    let certificate = certificate(&config)?;
     let (events, happened) = mpsc::channel();
-    watch_signals(&events)?;
+    watch_signals(&events, certificate.is_some())?;
     let cores = u16::try_from(cpus.len()).map_err(|_| Refusal::config(format!("{} cores are too many", cpus.len())))?;
     let (parts, stopper) =
         core_part::parts(&config, cores, http_addr, data_dir.clone(), root_password.text().to_owned());
@@ -122,7 +127,17 @@ fn run(args: &Args) -> Result<(), Refusal> {
         Some(setup) => part.in_cluster(setup),
         None => part,
     };
-    let parts = parts.into_iter().map(|part| Mutex::new(Some(placed(part.with_process(process::figures)))));
+    let mut renewals = Vec::new();
+    let parts = parts.into_iter().map(|part| match &certificate {
+        Some(first) => {
+            let (renewal, certificates) = queue::bounded(CERTIFICATES);
+            let _ = renewal.try_send(first.clone());
+            renewals.push(renewal);
+            part.with_certificates(certificates)
+        }
+        None => part,
+    });
+    let parts = parts.map(|part| Mutex::new(Some(placed(part.with_process(process::figures)))));
     let parts: Arc<Vec<_>> = Arc::new(parts.collect());
     let launched = highwater_runtime::launch(&cpus, move |env| {
         let part = parts.get(usize::from(env.core().0)).and_then(|part| part.lock().ok()?.take());
@@ -147,6 +162,13 @@ fn run(args: &Args) -> Result<(), Refusal> {
                     announce(&config, cluster.as_deref(), facts, &data_dir, launched.pinned(), &root_password);
                 }
             }
+            Event::Reload => match self::certificate(&config) {
+                Ok(newer) => {
+                    let taken = newer.map(|newer| renewals.iter().all(|core| core.try_send(newer.clone()).is_ok()));
+                    tracing::info!(taken = taken.unwrap_or(false), "the certificate was read again");
+                }
+                Err(Refusal(reason, _)) => tracing::error!(reason, "the certificate stays as it is"),
+            },
             Event::Signal(signal) if stopping => {
                 complain("second signal, stopping at once");
                 std::process::exit(128 + signal);
@@ -210,6 +232,7 @@ fn check(config: &Config, cpus: &CpuSet, cluster: Option<&ClusterSetup>) -> Resu
     let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     preflight::check(existing, cpus.len()).map_err(Refusal::config)?;
     free_address(config.http_addr, "--http-addr")?;
+    certificate(config)?;
     let mut place = String::new();
     if let Some(setup) = cluster {
         free_address(setup.rpc_addr, "--rpc-addr")?;
@@ -255,14 +278,36 @@ fn somebody_listens(addr: SocketAddr) -> bool {
     !matches!(answer, Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-fn watch_signals(events: &mpsc::Sender<Event>) -> Result<(), Refusal> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Refusal::other)?;
+/// The certificate of the HTTP API, if there is to be one.
+fn certificate(config: &Config) -> Result<Option<ServerTls>, Refusal> {
+    let (certificate, key) = match (&config.http_tls_cert, &config.http_tls_key) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) => return Err(Refusal::config("http.tls_cert is given, but not http.tls_key")),
+        (None, Some(_)) => return Err(Refusal::config("http.tls_key is given, but not http.tls_cert")),
+    };
+    let read = |name: &str, file: &Path| {
+        std::fs::read(file)
+            .map_err(|reason| Refusal::config(format!("cannot read {name} = {}: {reason}", file.display())))
+    };
+    let (chain, secret) = (read("http.tls_cert", certificate)?, read("http.tls_key", key)?);
+    let tls = ServerTls::from_pem(&chain, &secret).map_err(|error| {
+        Refusal::config(format!("http.tls_cert = {}, http.tls_key = {}: {error}", certificate.display(), key.display()))
+    })?;
+    Ok(Some(tls))
+}
+
+/// Tells of signals; SIGHUP means to read the certificate again, where there is one, and ends the process otherwise.
+fn watch_signals(events: &mpsc::Sender<Event>, reloads: bool) -> Result<(), Refusal> {
+    let watched: &[i32] = if reloads { &[SIGTERM, SIGINT, SIGHUP] } else { &[SIGTERM, SIGINT] };
+    let mut signals = Signals::new(watched).map_err(Refusal::other)?;
     let events = events.clone();
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             for signal in signals.forever() {
-                if events.send(Event::Signal(signal)).is_err() {
+                let event = if signal == SIGHUP { Event::Reload } else { Event::Signal(signal) };
+                if events.send(event).is_err() {
                     return;
                 }
             }
@@ -282,9 +327,11 @@ fn announce(
     let system = rustix::system::uname();
     let kernel = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
     let place = cluster.map(ClusterSetup::place);
+    let is_secure = config.http_tls_cert.is_some();
     let banner = Banner {
         version: VERSION,
         http_addr: facts.http_addr,
+        is_secure,
         cluster: place.as_deref(),
         data_dir,
         layout: facts.layout,
@@ -295,7 +342,7 @@ fn announce(
         root_password,
     };
     say(&format!("{banner}\n"));
-    tracing::info!(version = VERSION, url = banner::url(facts.http_addr), data_dir = %data_dir.display(), cores = pinned.len(), "ready");
+    tracing::info!(version = VERSION, url = banner::url(facts.http_addr, is_secure), data_dir = %data_dir.display(), cores = pinned.len(), "ready");
 }
 
 /// Which settings are not at their defaults.

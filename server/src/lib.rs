@@ -5,6 +5,7 @@
 //! loading of the configuration touch the machine directly.
 //! Must never: decide what a committed command does (`state`), or answer a write before its log entry is durable.
 
+pub mod audit;
 pub mod auth;
 pub mod banner;
 #[allow(dead_code, unused_imports, reason = "what the group drivers have not taken up yet")]
@@ -22,4 +23,5 @@ mod metrics;
 #[allow(dead_code, reason = "what the other parts of a cluster have not taken up yet")]
 pub mod node;
 pub mod process;
+mod signal;
 pub mod stop;

@@ -23,6 +23,15 @@ impl Statement {
         keyword(&self.stmt)
     }
 
+    /// The user that EXECUTE AS names.
+    #[must_use]
+    pub fn acts_as(&self) -> Option<&str> {
+        match &self.stmt {
+            Stmt::ExecuteAs { user, .. } => Some(&user.value),
+            _ => None,
+        }
+    }
+
     /// Whether it only reads (SELECT, SHOW, DESCRIBE).
     #[must_use]
     pub fn is_query(&self) -> bool {

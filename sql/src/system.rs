@@ -36,6 +36,7 @@ const fn maybe(name: &'static str, data_type: DataType) -> SystemColumn {
 
 /// Every system table with its name, in order of name.
 pub const TABLES: &[(&str, SystemTable)] = &[
+    ("audit_log", SystemTable::AuditLog),
     ("cluster", SystemTable::Cluster),
     ("cluster_groups", SystemTable::ClusterGroups),
     ("columns", SystemTable::Columns),
@@ -52,7 +53,7 @@ pub const TABLES: &[(&str, SystemTable)] = &[
 
 /// System tables of the dialect that this release does not have: refused by name rather than unknown.
 pub const PLANNED: &[&str] =
-    &["audit_log", "live", "server_logs", "sessions", "transactions", "view_errors", "view_progress", "views"];
+    &["live", "server_logs", "sessions", "transactions", "view_errors", "view_progress", "views"];
 
 const USERS: &[SystemColumn] = &[
     key("user_id", DataType::Text),
@@ -146,6 +147,21 @@ const SETTINGS: &[SystemColumn] = &[
     given("category", DataType::Text),
 ];
 
+const AUDIT_LOG: &[SystemColumn] = &[
+    given("event_time", DataType::Timestamp),
+    given("node_id", DataType::BigInt),
+    given("event", DataType::Text),
+    given("outcome", DataType::Text),
+    given("user_id", DataType::Text),
+    maybe("address", DataType::Text),
+    maybe("login_id", DataType::Text),
+    maybe("statement", DataType::Text),
+    maybe("target", DataType::Text),
+    maybe("error", DataType::Text),
+    maybe("request_id", DataType::Text),
+    given("count", DataType::BigInt),
+];
+
 const CLUSTER: &[SystemColumn] = &[
     given("cluster_id", DataType::Text),
     key("node_id", DataType::BigInt),
@@ -211,6 +227,7 @@ pub const fn columns(table: SystemTable) -> &'static [SystemColumn] {
         SystemTable::TopicOffsets => TOPIC_OFFSETS,
         SystemTable::Jobs => JOBS,
         SystemTable::Settings => SETTINGS,
+        SystemTable::AuditLog => AUDIT_LOG,
         SystemTable::Cluster => CLUSTER,
         SystemTable::ClusterGroups => CLUSTER_GROUPS,
         SystemTable::Stats => STATS,

@@ -151,13 +151,21 @@ pub fn cleared_cookies() -> [String; 2] {
     ["kalamdb_auth", "kalamdb_refresh"].map(|name| format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
-/// The two `Set-Cookie` values of a login: access and refresh token. Tokens are base64url and dots, so need no quoting.
+/// The two `Set-Cookie` values of a login: access and refresh token; `is_secure`: over TLS, and to be sent over TLS only. Tokens are base64url and dots, so need no quoting.
 #[must_use]
-pub fn session_cookies(access: &str, access_seconds: u64, refresh: &str, refresh_seconds: u64) -> [String; 2] {
-    [
-        format!("kalamdb_auth={access}; Path=/; HttpOnly; SameSite=Strict; Max-Age={access_seconds}"),
-        format!("kalamdb_refresh={refresh}; Path=/; HttpOnly; SameSite=Strict; Max-Age={refresh_seconds}"),
-    ]
+pub fn session_cookies(
+    access: &str,
+    access_seconds: u64,
+    refresh: &str,
+    refresh_seconds: u64,
+    is_secure: bool,
+) -> [String; 2] {
+    let secure = if is_secure { "; Secure" } else { "" };
+    [("kalamdb_auth", access, access_seconds), ("kalamdb_refresh", refresh, refresh_seconds)].map(
+        |(name, token, seconds)| {
+            format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
+        },
+    )
 }
 
 /// Codes of the authentication paths.
@@ -189,6 +197,21 @@ pub enum AuthCode {
 }
 
 impl AuthCode {
+    /// Every code.
+    pub const ALL: [Self; 11] = [
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::SetupRequired,
+        Self::AccountLocked,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::WeakPassword,
+        Self::InvalidUser,
+        Self::AlreadyConfigured,
+        Self::UserExists,
+        Self::InternalError,
+    ];
+
     /// The HTTP status that goes with it.
     #[must_use]
     pub const fn status(self) -> u16 {

@@ -164,6 +164,18 @@ pub enum TopicCode {
 }
 
 impl TopicCode {
+    /// Every code.
+    pub const ALL: [Self; 8] = [
+        Self::Forbidden,
+        Self::NotFound,
+        Self::InvalidInput,
+        Self::Unauthorized,
+        Self::Conflict,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::InternalError,
+    ];
+
     /// The HTTP status that goes with it.
     #[must_use]
     pub const fn status(self) -> u16 {

@@ -8,9 +8,11 @@ mod date;
 mod io;
 mod message;
 mod server;
+mod tls;
 mod watch;
 
 pub use hyper::{HeaderMap, Method};
 pub use io::HyperIo;
 pub use message::{Body, ChunkStream, Request, Response};
 pub use server::{HttpError, Limits, Refusal, serve_connection};
+pub use tls::{ServerTls, TlsError};

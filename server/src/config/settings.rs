@@ -12,7 +12,7 @@ use super::ConfigError;
 use super::peers::{Peers, Seeds};
 use super::sources::{Given, Merged, Origin};
 use super::units::{
-    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Period, Secret, SettingValue, SetupAccess, Text,
+    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Origins, Period, Secret, SettingValue, SetupAccess, Text,
 };
 
 /// What is known about a setting before anyone gives it a value.
@@ -186,6 +186,9 @@ settings! {
     /// Time that statements in flight get to finish after SIGTERM.
     shutdown_deadline: Period = "30s", "shutdown_deadline", "server", 0..=HOUR;
 
+    /// Time between SIGTERM and its effect, in which /ready answers 503 and all else is served: for load balancers that must notice first.
+    shutdown_delay: Period = "0us", "shutdown_delay", "server", 0..=HOUR;
+
     /// This node's number in its cluster; never given to another machine or another data folder. Only with cluster.peers.
     node_id: u64 = "1", "node_id", "cluster", 1..=u64::MAX;
     /// Address and port for the other nodes of the cluster. Beyond loopback it needs the cluster.tls_* files. Only with cluster.peers.
@@ -234,6 +237,16 @@ settings! {
     /// Time that a client may take no byte of an answer before the connection is closed.
     http_write_timeout: Period = "30s", "http.write_timeout", "http", SECOND..=HOUR;
 
+    /// PEM file with the certificate of the HTTP API (and what stands between it and its CA): HTTPS instead of HTTP. Read again on SIGHUP.
+    http_tls_cert: Option<PathBuf> = "", "http.tls_cert", "http";
+    /// PEM file with that certificate's key. Read again on SIGHUP.
+    http_tls_key: Option<PathBuf> = "", "http.tls_key", "http";
+    /// Origins whose web pages may read answers: https://app.example.org,http://localhost:3000, or * for all. Empty: none.
+    http_cors_origins: Origins = "", "http.cors_origins", "http";
+    /// Requests per second of one user on one core; further ones are answered 429. 0: no limit.
+    http_rate_per_user: u32 = "0", "http.rate_per_user", "http", 0..=1_000_000;
+    /// Requests per second of one address on one core; further ones are answered 429. 0: no limit.
+    http_rate_per_address: u32 = "0", "http.rate_per_address", "http", 0..=1_000_000;
     /// Who reads GET /metrics: loopback (this machine freely, others as dba or system), login (dba or system from anywhere), all, off.
     http_metrics: MetricsAccess = "loopback", "http.metrics", "http";
 
@@ -280,6 +293,9 @@ settings! {
     auth_max_derivations: u32 = "4", "auth.max_derivations", "auth", 1..=1024;
     /// Logins of one core that may wait for their password to be checked; further ones are answered 429.
     auth_max_waiting: u32 = "256", "auth.max_waiting", "auth", 1..=1_000_000;
+
+    /// Audit log that each core keeps; the oldest events go.
+    audit_max_size: Bytes = "16MiB", "audit.max_size", "audit", 64 * KIB..=4 * GIB;
 
     /// Bytes per second of snapshots that this node sends to other nodes that lack what the log no longer holds; 0: no limit.
     cluster_snapshot_rate: Bytes = "64MiB", "cluster.snapshot_rate", "cluster", 0..=64 * GIB;

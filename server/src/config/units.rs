@@ -76,6 +76,17 @@ pub enum SetupAccess {
     All,
 }
 
+/// Origins whose pages may read answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// None but the server's own.
+    None,
+    /// All.
+    Any,
+    /// These, in lower case (`https://app.example.org`).
+    These(Vec<String>),
+}
+
 /// Which CPUs run an executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cores {
@@ -396,6 +407,35 @@ impl SettingValue for SetupAccess {
     }
 }
 
+impl SettingValue for Origins {
+    const KIND: &'static str = "origins";
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        match text {
+            "" => return Ok(Self::None),
+            "*" => return Ok(Self::Any),
+            _ => {}
+        }
+        let origin = |text: &str| {
+            let origin = text.trim().to_ascii_lowercase();
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '@']));
+            if is_origin {
+                return Ok(origin);
+            }
+            Err("is no list of origins; give https://app.example.org,http://localhost:3000 or * (no paths)".to_owned())
+        };
+        text.split(',').map(origin).collect::<Result<_, _>>().map(Self::These)
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Any => "*".into(),
+            Self::These(list) => list.join(","),
+        }
+    }
+}
+
 impl SettingValue for LogLevel {
     const KIND: &'static str = "level";
     fn parse(text: &str) -> Result<Self, String> {
@@ -467,6 +507,8 @@ mod tests {
         assert_eq!(round_trip::<AutoCount>("auto"), "auto");
         assert_eq!(round_trip::<SocketAddr>("localhost:80"), "127.0.0.1:80");
         assert_eq!(round_trip::<LogLevel>("WARN"), "warn");
+        assert_eq!(round_trip::<Origins>("https://A.b, http://localhost:1"), "https://a.b,http://localhost:1");
+        assert_eq!(round_trip::<Origins>(""), "");
     }
 
     #[test]
@@ -479,6 +521,9 @@ mod tests {
         }
         for text in ["0", "5-2", "1,1", "a", ",", "-"] {
             assert!(Cores::parse(text).is_err(), "{text}");
+        }
+        for text in ["a.b", "https://", "https://a/b", "https://a,,", "*,https://a", "https://*.a"] {
+            assert!(Origins::parse(text).is_err(), "{text}");
         }
         assert!(SocketAddr::parse("2900").is_err());
         assert!(SocketAddr::parse("example.org:2900").is_err());

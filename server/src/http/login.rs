@@ -11,6 +11,7 @@ use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, Role, User};
 
 use super::Service;
+use crate::audit::{Event, EventKind, Outcome};
 use crate::auth::{self, Lifetimes, LoginError, ROOT, TokenType};
 use crate::node::Node;
 
@@ -32,10 +33,15 @@ impl Service {
         match (checked, user) {
             (Ok(()), Some(user)) => {
                 let id = format!("{:032x}", auth::random_id(self.env()));
+                node.record(Event::of(EventKind::Login, Outcome::Done, &user.name).from(request.peer.ip()).of_login(&id));
                 Ok(self.tokens(node, &user, &id))
             }
             (Ok(()), None) => Ok(refused(LoginError::Wrong)),
             (Err(error), _) => {
+                if matches!(error, LoginError::Wrong | LoginError::Damaged) {
+                    let event = Event::of(EventKind::Login, Outcome::Refused, &asked.user).from(request.peer.ip());
+                    node.record(event.because(&error.to_string()));
+                }
                 if !matches!(error, LoginError::Overloaded) {
                     tracing::warn!(user = asked.user, peer = %request.peer.ip(), %error, "login refused");
                 }
@@ -52,7 +58,11 @@ impl Service {
             ));
         };
         match self.holder(node, token, TokenType::Refresh).await {
-            Ok((claims, user)) => Ok(self.tokens(node, &user, &claims.jti)),
+            Ok((claims, user)) => {
+                let event = Event::of(EventKind::Refresh, Outcome::Done, &user.name).from(request.peer.ip());
+                node.record(event.of_login(&claims.jti));
+                Ok(self.tokens(node, &user, &claims.jti))
+            }
             Err(error) if error.status() == 401 => Ok(unauthorized(&error.message)),
             Err(error) => Err(error),
         }
@@ -91,6 +101,8 @@ impl Service {
             let expires = claims.exp.saturating_add(auth::LEEWAY_SECONDS).saturating_mul(1_000_000);
             node.end_login(login, expires.max(now.0.saturating_add(life))).await?;
             self.ended_logins().borrow_mut().note(login, self.env().now(), true);
+            let event = Event::of(EventKind::Logout, Outcome::Done, &claims.sub).from(request.peer.ip());
+            node.record(event.of_login(&claims.jti));
         }
         let response = Response::json(200, &LogoutAnswer { message: "logged out".into() });
         Ok(cleared_cookies().into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie)))
@@ -106,11 +118,13 @@ impl Service {
             return AuthError { error: AuthCode::InternalError, message: "the token could not be signed".into() }
                 .response();
         };
+        let is_secure = self.0.tls.borrow().is_some();
         let cookies = session_cookies(
             &pair.access,
             lifetimes.access.unsigned_abs(),
             &pair.refresh,
             lifetimes.refresh.unsigned_abs(),
+            is_secure,
         );
         let answer = LoginAnswer {
             user: shown(user),

@@ -3,23 +3,27 @@
 //! Decodes with `net::api`, asks the node, encodes the answer. Holds no state of a client beyond its connection. What a
 //! statement means is the node's; which status an error has is `net::api`'s.
 
+mod answer;
 mod bearer;
 mod cluster;
+mod cors;
 mod listen;
 mod login;
 mod metrics;
+mod rates;
 mod request_id;
 mod routes;
 mod setup;
 mod sql;
 mod topics;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_net::api::{API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits};
-use highwater_net::http::{Limits, Method, Request, Response};
+use highwater_net::http::{Limits, Method, Request, Response, ServerTls};
 use highwater_runtime::{Env, Monotonic, Rt};
 
 use crate::auth::{self, EndedLogins, KnownTokens, Logins};
@@ -27,12 +31,16 @@ use crate::cluster::Links;
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::metrics::Traffic;
-use crate::node::{Node, TraceId};
+use crate::node::{Identity, Node, TraceId};
 use crate::stop::Stop;
+use rates::Rates;
 use routes::{Route, Unrouted};
 
 /// The version that answers and the banner give.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What all paths take and answer, as OpenAPI 3.1.
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// The front end of one core. Clones share it.
 #[derive(Clone)]
@@ -44,6 +52,10 @@ struct Inner {
     logins: Logins,
     tokens: RefCell<KnownTokens>,
     ended: RefCell<EndedLogins>,
+    by_user: RefCell<Rates<String>>,
+    by_address: RefCell<Rates<IpAddr>>,
+    tls: RefCell<Option<ServerTls>>,
+    leaving: Cell<bool>,
     requests: Gate,
     stop: Stop,
     node: RefCell<Option<Node>>,
@@ -61,8 +73,40 @@ impl Service {
         let tokens = RefCell::new(KnownTokens::new(env.random()));
         let requests = Gate::new(config.http_max_requests, 0);
         let (node, links, waits, traffic) = (RefCell::default(), RefCell::default(), RefCell::default(), Rc::default());
-        let ended = RefCell::default();
-        Self(Rc::new(Inner { env, config, logins, tokens, ended, requests, stop, node, links, waits, traffic }))
+        let (ended, tls, leaving) = (RefCell::default(), RefCell::default(), Cell::default());
+        let by_user = RefCell::new(Rates::new(config.http_rate_per_user));
+        let by_address = RefCell::new(Rates::new(config.http_rate_per_address));
+        Self(Rc::new(Inner {
+            env,
+            config,
+            logins,
+            tokens,
+            ended,
+            by_user,
+            by_address,
+            tls,
+            leaving,
+            requests,
+            stop,
+            node,
+            links,
+            waits,
+            traffic,
+        }))
+    }
+
+    /// New connections are protected with this certificate from now on.
+    pub(crate) fn protect(&self, tls: ServerTls) {
+        self.0.tls.replace(Some(tls));
+    }
+
+    /// A stop was asked for and begins in a while: /ready says so already.
+    pub(crate) fn leaves(&self) {
+        self.0.leaving.set(true);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.0.leaving.get() || self.0.stop.is_requested()
     }
 
     /// What the node waits for while it starts.
@@ -137,9 +181,13 @@ impl Service {
         let started = self.env().now();
         let trace = TraceId(self.env().random());
         let id = trace.to_string();
-        let response = match self.dispatch(&request, trace).await {
-            Ok(response) => response,
-            Err(error) => error.response(self.took(started)),
+        let origins = &self.config().http_cors_origins;
+        let response = match cors::preflight(origins, &request) {
+            Some(response) => response,
+            None => match self.dispatch(&request, trace).await {
+                Ok(response) => response,
+                Err(error) => error.response(self.took(started)),
+            },
         };
         let micros = self.env().now().micros_since(started);
         self.0.traffic.answered(routes::label(&request.path), response.status, micros);
@@ -150,7 +198,7 @@ impl Service {
         } else {
             tracing::debug!(request_id = id, status, took_ms, method, path, peer = %request.peer, "request");
         }
-        response.header("x-request-id", id)
+        cors::answered(response.header("x-request-id", id), origins, cors::allowed(origins, &request))
     }
 
     async fn dispatch(&self, request: &Request, trace: TraceId) -> Result<Response, ApiError> {
@@ -166,6 +214,7 @@ impl Service {
             Route::Health => return Ok(self.health().await),
             Route::Ready => return Ok(self.ready().await),
             Route::ClusterHealth => return self.cluster_health().await,
+            Route::OpenApi => return Ok(open_api()),
             Route::Metrics
             | Route::Login
             | Route::Refresh
@@ -177,12 +226,15 @@ impl Service {
             | Route::Consume
             | Route::Ack => {}
         }
+        if route != Route::Metrics && !self.0.by_address.borrow_mut().take(&request.peer.ip(), self.env().now()) {
+            return Err(too_many_requests("of this address (http.rate_per_address)"));
+        }
         let node = self.node().ok_or_else(|| ApiError::new(ErrorCode::ClusterUnavailable, self.why_not_ready()))?;
         // Read under overload too, when it matters most.
         if route == Route::Metrics {
             return self.metrics(&node, request).await;
         }
-        let Some(_pass) = self.0.requests.try_enter() else {
+        let Some(pass) = self.0.requests.try_enter() else {
             let message =
                 format!("this core works on {} requests already; try again in a second", self.0.requests.taken());
             return Err(ApiError::new(ErrorCode::RateLimitExceeded, message));
@@ -191,6 +243,7 @@ impl Service {
             Route::Health => Ok(self.health().await),
             Route::Ready => Ok(self.ready().await),
             Route::ClusterHealth => self.cluster_health().await,
+            Route::OpenApi => Ok(open_api()),
             Route::Metrics => self.metrics(&node, request).await,
             Route::Login => self.login(&node, request).await,
             Route::Refresh => self.refresh(&node, request).await,
@@ -199,20 +252,29 @@ impl Service {
             Route::AuthStatus => Ok(self.auth_status(&node, request)),
             Route::Setup => self.setup(&node, request, trace).await,
             Route::Sql => {
-                let identity = self.identity(&node, request).await?;
-                self.sql(&node, identity, request, trace).await
+                let identity = self.admitted(&node, request).await?;
+                self.sql(&node, identity, request, trace, pass).await
             }
             Route::Consume => {
-                let identity = self.identity(&node, request).await?;
+                let identity = self.admitted(&node, request).await?;
                 let answer = self.consume(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }
             Route::Ack => {
-                let identity = self.identity(&node, request).await?;
+                let identity = self.admitted(&node, request).await?;
                 let answer = self.ack(&node, identity, request, trace).await;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }
         }
+    }
+
+    /// Who asks, if there is room for another request of this user.
+    async fn admitted(&self, node: &Node, request: &Request) -> Result<Identity, ApiError> {
+        let identity = self.identity(node, request).await?;
+        if self.0.by_user.borrow_mut().take(&identity.user, self.env().now()) {
+            return Ok(identity);
+        }
+        Err(too_many_requests("of this user (http.rate_per_user)"))
     }
 
     /// The node, once it takes work.
@@ -221,7 +283,7 @@ impl Service {
     }
 
     fn why_not_ready(&self) -> String {
-        if self.0.stop.is_requested() {
+        if self.is_leaving() {
             return "the server is shutting down".into();
         }
         format!("the server is starting: {}", self.0.waits.borrow())
@@ -230,7 +292,7 @@ impl Service {
     /// Whether every core of the node takes work: the next connection may land on any of them.
     async fn is_ready(&self) -> bool {
         match self.node() {
-            Some(node) if !self.0.stop.is_requested() => node.all_cores_serve().await,
+            Some(node) if !self.is_leaving() => node.all_cores_serve().await,
             Some(_) | None => false,
         }
     }
@@ -250,9 +312,17 @@ impl Service {
         if self.is_ready().await {
             return Response::json(200, &ReadyAnswer { status: "ready".into(), reason: None });
         }
-        let status = if self.0.stop.is_requested() { "stopping" } else { "starting" };
+        let status = if self.is_leaving() { "stopping" } else { "starting" };
         Response::json(503, &ReadyAnswer { status: status.into(), reason: Some(self.why_not_ready()) })
     }
+}
+
+fn open_api() -> Response {
+    Response::new(200, "application/json", OPENAPI)
+}
+
+fn too_many_requests(whose: &str) -> ApiError {
+    ApiError::new(ErrorCode::RateLimitExceeded, format!("too many requests {whose}; try again in a second"))
 }
 
 fn no_such_path(path: &str, meant: Option<&str>) -> ApiError {

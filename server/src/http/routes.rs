@@ -13,6 +13,8 @@ pub(super) enum Route {
     ClusterHealth,
     /// Figures of the node.
     Metrics,
+    /// What all paths take and answer.
+    OpenApi,
     /// Password for tokens.
     Login,
     /// Refresh token for tokens.
@@ -42,12 +44,13 @@ pub(super) enum Unrouted {
     Method(&'static str),
 }
 
-const ROUTES: [(&str, &str, Route); 14] = [
+const ROUTES: [(&str, &str, Route); 15] = [
     ("/health", "GET", Route::Health),
     ("/v1/api/healthcheck", "GET", Route::Health),
     ("/ready", "GET", Route::Ready),
     ("/v1/api/cluster/health", "GET", Route::ClusterHealth),
     ("/metrics", "GET", Route::Metrics),
+    ("/v1/api/openapi.json", "GET", Route::OpenApi),
     ("/v1/api/auth/login", "POST", Route::Login),
     ("/v1/api/auth/refresh", "POST", Route::Refresh),
     ("/v1/api/auth/logout", "POST", Route::Logout),
@@ -79,6 +82,7 @@ pub(super) fn label(path: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
 
     #[test]
@@ -86,6 +90,19 @@ mod tests {
         assert_eq!(route(&Method::POST, "/v1/api/sql"), Ok(Route::Sql));
         assert_eq!(route(&Method::GET, "/v1/api/sql"), Err(Unrouted::Method("POST")));
         assert_eq!(route(&Method::DELETE, "/health"), Err(Unrouted::Method("GET")));
+    }
+
+    #[test]
+    fn the_openapi_document_has_these_paths_and_no_others() {
+        let document: serde_json::Value = serde_json::from_str(super::super::OPENAPI).unwrap();
+        let mut told = Vec::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            told.extend(methods.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase())));
+        }
+        let mut known: Vec<_> = ROUTES.iter().map(|(path, method, _)| (path.to_string(), method.to_string())).collect();
+        told.sort();
+        known.sort();
+        assert_eq!(told, known);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use highwater_sql::diag::SqlState;
 
 use super::Service;
 use super::login::{needs_setup, shown};
+use crate::audit::{Event, EventKind, Outcome};
 use crate::auth::{ROOT, check_setup_password};
 use crate::config::SetupAccess;
 use crate::node::{FirstSetup, Node, TraceId};
@@ -58,6 +59,7 @@ impl Service {
         };
         match node.set_up(setup, trace).await {
             Ok(message) => {
+                node.record(Event::of(EventKind::Setup, Outcome::Done, &user).from(request.peer.ip()).about(&user));
                 tracing::info!(user, peer = %request.peer.ip(), "the server was set up");
                 let made = node.newest_catalog().await?.users.get(&user).map(|user| shown(user));
                 Ok(Response::json(200, &SetupAnswer { user: made, message }))

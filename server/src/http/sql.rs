@@ -1,24 +1,24 @@
 //! POST /v1/api/sql.
 
-use highwater_net::api::{ApiError, Cell, Column, ErrorCode, Param, SqlAnswer, SqlRequest, StatementResult as Sent};
+use highwater_net::api::{ApiError, ErrorCode, Param, SqlRequest};
 use highwater_net::http::{Request, Response};
 use highwater_runtime::Env;
 use highwater_sql::bind::ParamValue;
 use highwater_sql::diag::{Diag, SqlState};
 
-use super::{Service, request_id};
-use crate::node::{
-    Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, Node, ResultColumn, StatementResult, TraceId,
-};
+use super::{Service, answer, request_id};
+use crate::gate::Pass;
+use crate::node::{ErrorKind, ExecuteError, ExecuteRequest, Identity, Node, TraceId};
 
 impl Service {
-    /// Runs the statements of a request.
+    /// Runs the statements of a request, which has its place among those at work until its answer is made.
     pub(super) async fn sql(
         &self,
         node: &Node,
         identity: Identity,
         request: &Request,
         trace: TraceId,
+        pass: Pass,
     ) -> Result<Response, ApiError> {
         let started = self.env().now();
         refuse_multipart(request)?;
@@ -31,10 +31,13 @@ impl Service {
             request_id: asked.request_id.as_deref().map(request_id::parse).transpose()?,
             token: read_token(request)?,
             deadline: Some(started.after_micros(self.config().sql_statement_timeout.micros())),
+            streams: true,
             trace,
         };
-        let answer = node.execute(execute).await.map_err(|error| api_error(&error))?;
-        Ok(Response::json(200, &success(answer, self.took(started))))
+        // Boxed: what statements may lead to is deep, and connections have it within theirs.
+        let answer = Box::pin(node.execute(execute)).await.map_err(|error| api_error(&error))?;
+        let service = self.clone();
+        Ok(answer::response(answer, move || service.took(started), pass))
     }
 }
 
@@ -87,67 +90,11 @@ fn api_error(error: &ExecuteError) -> ApiError {
     }
 }
 
-/// The envelope of a success; `took` in milliseconds.
-fn success(answer: Answer, took: f64) -> SqlAnswer<Cell> {
-    let results = answer.results.into_iter().map(|result| match result {
-        StatementResult::Rows { schema, rows, as_user } => {
-            let schema = (0..).zip(schema).map(|(index, column)| described(index, column)).collect();
-            let rows = rows.into_iter().map(|row| row.into_iter().map(Cell).collect()).collect();
-            Sent::rows(schema, rows, Some(as_user))
-        }
-        StatementResult::Message { message, row_count, as_user } => Sent::message(message, row_count, Some(as_user)),
-    });
-    SqlAnswer::success(results.collect(), took, Some(answer.token))
-}
-
-fn described(index: u32, column: ResultColumn) -> Column {
-    let flags = [(column.primary_key, "pk"), (column.not_null, "nn"), (column.unique, "uq")];
-    Column {
-        name: column.name,
-        data_type: column.data_type.into(),
-        index,
-        flags: flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag.to_owned()).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
     use highwater_sql::diag::Span;
-    use highwater_sql::value::{DataType, Value};
-
-    #[test]
-    fn an_answer_has_the_shape_that_clients_know() {
-        let column = |name: &str, data_type, primary_key| ResultColumn {
-            name: name.into(),
-            data_type,
-            primary_key,
-            not_null: primary_key,
-            unique: primary_key,
-        };
-        let answer = Answer {
-            results: vec![
-                StatementResult::Rows {
-                    schema: vec![
-                        column("id", DataType::BigInt, true),
-                        column("t", DataType::Decimal { precision: 10, scale: 2 }, false),
-                    ],
-                    rows: vec![vec![Value::BigInt(1), Value::Null]],
-                    as_user: "root".into(),
-                },
-                StatementResult::Message { message: "Inserted 1 row(s)".into(), row_count: 1, as_user: "root".into() },
-            ],
-            token: "T".into(),
-        };
-        let text = serde_json::to_string(&success(answer, 1.25)).unwrap();
-        assert_eq!(
-            text,
-            r#"{"status":"success","results":[{"schema":[{"name":"id","data_type":"BigInt","index":0,"flags":["pk","nn","uq"]},"#.to_owned()
-                + r#"{"name":"t","data_type":{"Decimal":{"precision":10,"scale":2}},"index":1}],"rows":[["1",null]],"row_count":1,"as_user":"root"},"#
-                + r#"{"row_count":1,"message":"Inserted 1 row(s)","as_user":"root"}],"took":1.25,"token":"T"}"#
-        );
-    }
 
     #[test]
     fn a_failure_names_its_statement_code_and_place() {

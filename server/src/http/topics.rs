@@ -6,10 +6,11 @@ use highwater_net::api::{
 };
 use highwater_net::http::{Request, Response};
 use highwater_sql::catalog::Operation;
-use highwater_sql::diag::Diag;
+use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::StartPosition;
 
 use super::Service;
+use crate::audit::{Event, EventKind, Outcome};
 use crate::node::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, Node, TraceId};
 
 impl Service {
@@ -50,7 +51,8 @@ impl Service {
             consumer_id: asked.consumer_id,
             trace,
         };
-        let answer = node.consume(consume).await.map_err(|diag| TopicError::from(&diag))?;
+        let who = consume.identity.clone();
+        let answer = node.consume(consume).await.map_err(|diag| refused(node, &who, "CONSUME", trace, &diag))?;
         Ok(Response::json(200, &sent(answer, partition)))
     }
 
@@ -72,9 +74,22 @@ impl Service {
             consumer_id: asked.consumer_id,
             trace,
         };
-        let acknowledged_offset = node.ack(ack).await.map_err(|diag: Diag| TopicError::from(&diag))?;
+        let who = ack.identity.clone();
+        let acknowledged_offset =
+            node.ack(ack).await.map_err(|diag| refused(node, &who, "ACK", trace, &diag))?;
         Ok(Response::json(200, &AckAnswer { success: true, acknowledged_offset }))
     }
+}
+
+/// A failed request; one that was refused for want of rights is kept.
+fn refused(node: &Node, who: &Identity, verb: &str, trace: TraceId, diag: &Diag) -> TopicError {
+    if diag.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE {
+        let event = Event::of(EventKind::Statement, Outcome::Refused, &who.user).of_login(&who.token_id);
+        let why = format!("{}: {}", diag.sqlstate, diag.message);
+        let (statement, request) = (Some(verb.to_owned()), Some(trace.to_string()));
+        node.record(Event { statement, request, ..event.because(&why) });
+    }
+    TopicError::from(diag)
 }
 
 /// An error of a topic path; overload and unavailability say when to come back.

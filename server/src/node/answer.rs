@@ -8,6 +8,7 @@ use highwater_sql::value::{DataType, Row};
 use highwater_state::outcome::Message;
 
 use super::forward::TraceId;
+use super::streaming::RowStream;
 
 /// Who is asking, as the front end authenticated it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct ExecuteRequest {
     pub token: Option<String>,
     /// When to give up.
     pub deadline: Option<Monotonic>,
+    /// The front end takes the rows of a lone query as they are read.
+    pub streams: bool,
     /// What its log lines are found by.
     pub trace: TraceId,
 }
@@ -61,6 +64,17 @@ pub enum StatementResult {
         schema: Vec<ResultColumn>,
         /// Rows.
         rows: Vec<Row>,
+        /// Whose rows they are.
+        as_user: String,
+    },
+    /// Rows of a query that are read while they are answered.
+    Stream {
+        /// Columns, in the order of the rows' values.
+        schema: Vec<ResultColumn>,
+        /// The first rows.
+        first: Vec<Row>,
+        /// The others.
+        rest: RowStream,
         /// Whose rows they are.
         as_user: String,
     },

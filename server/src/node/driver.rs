@@ -27,7 +27,7 @@ use super::intake::{cause, clients_of, no_space, refusal, sort_proposals};
 use super::mesh::Proposal;
 use super::replica::Replica;
 use super::rest::Rest;
-use super::signal::Changed;
+use crate::signal::Changed;
 
 /// Turns after which the views of idle groups are renewed.
 const RENEW_VIEWS: u64 = 64;

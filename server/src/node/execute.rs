@@ -82,6 +82,8 @@ pub(super) struct Run {
     pub(super) errand: Errand,
     /// How a retry is recognised.
     pub(super) head: RequestHead,
+    /// Rows may be answered while they are read.
+    pub(super) streams: bool,
 }
 
 /// The pauses between the plans of one statement: none before the second, then ever longer ones.
@@ -240,15 +242,24 @@ impl Node {
                     let head = head_of(request, ordinal);
                     return Ok((self.refuse_definition(errand, head, why).await?, None));
                 }
-                Err(why) => return Err(why),
+                Err(why) => {
+                    self.audit_unplanned(request, statement, &why);
+                    return Err(why);
+                }
             };
             let dml = dml_of(&run.bound.plan);
             if !std::mem::replace(&mut is_counted, true) {
                 self.count(|traffic| traffic.runs(StatementKind::of(&run.bound.plan)));
             }
             match self.run(&run, token).await {
-                Ok(result) => return Ok((result, dml)),
-                Err(Failure::Diag(diag)) => return Err(diag),
+                Ok(result) => {
+                    self.audit_ran(request, statement, &run, None);
+                    return Ok((result, dml));
+                }
+                Err(Failure::Diag(diag)) => {
+                    self.audit_ran(request, statement, &run, Some(&diag));
+                    return Err(diag);
+                }
                 Err(Failure::Stale) => self.before_next_plan(&mut pauses, run.errand.deadline).await?,
             }
         }
@@ -323,6 +334,7 @@ impl Node {
             began,
             errand,
             head,
+            streams: request.streams,
         })
     }
 
@@ -483,7 +495,7 @@ impl Sums {
     fn add(&mut self, kind: Dml, result: &StatementResult) {
         let rows = match result {
             StatementResult::Message { row_count, .. } => *row_count,
-            StatementResult::Rows { .. } => 0,
+            StatementResult::Rows { .. } | StatementResult::Stream { .. } => 0,
         };
         let sum = match kind {
             Dml::Insert => &mut self.inserted,

@@ -20,7 +20,7 @@ use super::intake::CAUSES;
 use super::liveness::Liveness;
 use super::mesh::Proposal;
 use super::replica::{Occasion, Replica};
-use super::signal::Signal;
+use crate::signal::Signal;
 use super::snapshots::of_store::StoreSnapshots;
 use super::snapshots::retention::Retention;
 

@@ -36,7 +36,7 @@ impl Node {
         let command = MetaCommand::Setup { user: user.clone(), verifier, email, root_verifier };
         match self.define_meta(errand, &user, command).await {
             Ok(StatementResult::Message { message, .. }) => Ok(message),
-            Ok(StatementResult::Rows { .. }) => Err(outcome_unknown()),
+            Ok(StatementResult::Rows { .. } | StatementResult::Stream { .. }) => Err(outcome_unknown()),
             Err(Failure::Diag(diag)) => Err(diag),
             // It went to a leader that had none of it: nothing was applied.
             Err(Failure::Stale) => Err(outcome_unknown()),

@@ -23,6 +23,8 @@ use highwater_state::topics::GroupOffset;
 use super::Cluster;
 use super::membership::{NewRoll, Order, OrderAnswer};
 use super::snapshots::pace::Pace;
+use super::streaming::Scanned;
+use crate::audit::Event;
 use crate::metrics::Sample;
 
 /// Proposals that may wait on one core.
@@ -196,6 +198,10 @@ pub(crate) enum Question {
     },
     /// Rows of `system.cluster_groups` for the groups of this core.
     GroupStatus(ReplySlot<Vec<Row>>),
+    /// A read whose rows are answered while they are read.
+    Scan(Box<TableRead>, ReplySlot<Result<Scanned, ReadRefusal>>),
+    /// The events of this core's audit log.
+    Audit(ReplySlot<Result<Vec<Event>, Diag>>),
     /// What this core counts.
     Figures(ReplySlot<Vec<Sample>>),
     /// A chunk of a snapshot for a group of this core, and who sends it.

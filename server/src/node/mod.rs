@@ -5,6 +5,7 @@
 
 mod answer;
 mod apply;
+mod audited;
 mod balance;
 mod barrier;
 mod consume;
@@ -37,9 +38,9 @@ mod rest;
 mod rows_change;
 mod shape;
 mod shipper;
-mod signal;
 mod snapshots;
 mod start;
+mod streaming;
 mod system_rows;
 mod token;
 mod waiting;
@@ -69,15 +70,17 @@ pub use mesh::{Ports, mesh};
 pub use shape::ShapeError;
 pub(crate) use shape::{Shape, read_or_make as read_or_make_shape};
 pub use start::{NodeSetup, NodeStart, StartError};
+pub use streaming::RowStream;
 
+use crate::audit::AuditLog;
 use crate::cluster::Links;
 use crate::metrics::Traffic;
 use crate::process::ProcessFigures;
+use crate::signal::Signal;
 use forward::ForwardFigures;
 use host::StoreHost;
 use mesh::{Port, Question};
 use plans::Plans;
-use signal::Signal;
 use snapshots::pace::Pace;
 
 /// What the node is told by configuration.
@@ -99,6 +102,8 @@ pub struct NodeSettings {
     pub snapshot_rate: u64,
     /// Bytes of log that each store keeps for nodes that are behind, at most.
     pub kept_log: u64,
+    /// How long what is in flight may take when the node stops, in microseconds.
+    pub shutdown_micros: u64,
     /// SCRAM iterations of new passwords.
     pub scram_iterations: u32,
     /// A new cluster may be without a root password until it is set up.
@@ -131,6 +136,7 @@ struct Inner {
     hosts: RefCell<BTreeMap<u32, Rc<StoreHost>>>,
     started: Monotonic,
     traffic: OnceCell<Rc<Traffic>>,
+    audit: OnceCell<AuditLog>,
     serving: Cell<bool>,
     closing: Cell<bool>,
     in_flight: Cell<usize>,

@@ -62,6 +62,9 @@ impl Node {
         plan: &Arc<QueryPlan>,
         token: &mut ReadToken,
     ) -> Result<StatementResult, Failure> {
+        if let Some(streamed) = self.stream(run, plan, token).await? {
+            return Ok(streamed);
+        }
         let rows = match &plan.from {
             From::Nothing | From::System(_) | From::Table { .. } if plan.before.is_empty() => {
                 self.rows(run, plan, &run.params, &RefCell::new(token)).await?

@@ -83,6 +83,8 @@ async fn answer(node: &Node, question: Question) {
         Question::AwaitOwed { owed, deadline, reply } => reply.fill(await_owed(node, &owed, deadline).await),
         Question::AwaitAppend { partitions, deadline, reply } => await_append(node, &partitions, deadline, reply).await,
         Question::GroupStatus(reply) => reply.fill(group_status(node)),
+        Question::Audit(reply) => reply.fill(node.audit_events().await),
+        Question::Scan(read, reply) => super::streaming::scan(node, *read, reply),
         Question::Figures(reply) => reply.fill(node.core_figures()),
         Question::Serving(reply) => reply.fill(node.0.serving.get() && !node.is_closing()),
         Question::Chunk(chunk, reply) => {
@@ -158,6 +160,54 @@ fn storage(node: &Node, error: &StateError) -> Diag {
     Diag::new(SqlState::DATA_CORRUPTED, format!("stored data cannot be read: {error}")).hint(
         "The data on disk is damaged or the disk fails; see the server's log and restore from a backup or a replica.",
     )
+}
+
+/// A table of a group of this core, open at one moment.
+pub(super) struct OpenTable {
+    cursor: highwater_state::view::RowCursor<highwater_runtime::Rt>,
+    /// The lowest `_seq` that is visible.
+    oldest: i64,
+    /// The group's applied index.
+    pub(super) index: u64,
+}
+
+impl OpenTable {
+    /// The next source row: the table's columns and `_seq`.
+    pub(super) async fn next(&mut self, node: &Node) -> Result<Option<Row>, Diag> {
+        while let Some((mut row, seq)) = self.cursor.next().await.map_err(|error| storage(node, &error))? {
+            let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+            if seq >= self.oldest {
+                row.push(Value::BigInt(seq));
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Opens a table of a group of this core, behind the group's barrier.
+pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTable, ReadRefusal> {
+    let (_, view) = view_of(node, read.group, read.deadline).await.map_err(ReadRefusal::Failed)?;
+    if view.applied().0 < read.at_least {
+        let diag = Diag::new(SqlState::INVALID_PARAMETER, "the read token is ahead of this cluster's data")
+            .hint("The data was restored from an older state; read again without the token.");
+        return Err(ReadRefusal::Failed(diag));
+    }
+    let Some((_, From::Table { table, access })) = read.plan().map(|plan| (plan, &plan.from)) else {
+        return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
+    };
+    // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
+    match view.catalog().tables.get(&table.id) {
+        Some(known) if known.version == table.version => {}
+        None if view.catalog().version < read.catalog => {}
+        Some(known) if known.version < table.version => {}
+        Some(_) | None => return Err(ReadRefusal::StaleCatalog),
+    }
+    let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
+    let ranges = resolve_access(access, table, &context).map_err(ReadRefusal::Failed)?;
+    let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
+    let oldest = oldest_visible(table, view.log_time().max(read.now));
+    Ok(OpenTable { index: view.applied().0, oldest, cursor: view.rows(table, user, &ranges).await })
 }
 
 /// Reads a table of a group of this core.

@@ -23,7 +23,7 @@ use super::mesh::{Admission, Ports, Proposal, Question};
 use super::portions::in_portions;
 use super::replica::{Shared, Start};
 use super::shape::{self, Shape, ShapeError};
-use super::signal::Signal;
+use crate::signal::Signal;
 use super::snapshots::folders;
 use super::{Inner, Node, NodeSettings, ask_port, driver, intake, reads, shipper};
 use crate::auth;
@@ -169,6 +169,7 @@ impl Node {
             hosts: RefCell::new(BTreeMap::new()),
             started,
             traffic: OnceCell::new(),
+            audit: OnceCell::new(),
             serving: Cell::new(false),
             closing: Cell::new(false),
             in_flight: Cell::new(0),

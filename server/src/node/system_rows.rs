@@ -57,6 +57,7 @@ impl Node {
                 .iter()
                 .map(|setting| setting.iter().map(|part| Value::Text(part.clone())).collect())
                 .collect(),
+            SystemTable::AuditLog => self.audit_rows().await?,
             SystemTable::Cluster => overview::rows(&self.cluster_overview(String::new()).await?),
             SystemTable::ClusterGroups => self.group_rows().await?,
         })

@@ -9,15 +9,20 @@
     reason = "tests of a real process on a real folder"
 )]
 
+mod audit;
 mod authentication;
+mod book;
 mod catching_up;
 mod cluster;
+mod contract;
 mod definitions;
 mod forwarding;
 mod http_edge;
+mod http_limits;
 mod membership;
 mod metrics;
 mod pressure;
+mod rights;
 mod running;
 mod start_and_stop;
 mod statements;

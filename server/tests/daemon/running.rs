@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::contract;
+
 /// The password that tests give to root.
 pub const PASSWORD: &str = "correct horse";
 
@@ -107,7 +109,9 @@ impl Server {
         let request = headers.iter().fold(self.agent.get(format!("{}{path}", self.url)), |request, (name, value)| {
             request.header(*name, *value)
         });
-        answer(request.call().unwrap())
+        let answer = answer(request.call().unwrap());
+        contract::check("GET", path, answer.status, &answer.json);
+        answer
     }
 
     /// Status, content type and text.
@@ -124,7 +128,9 @@ impl Server {
         let request = headers.iter().fold(self.agent.post(format!("{}{path}", self.url)), |request, (name, value)| {
             request.header(*name, *value)
         });
-        answer(request.send(body).unwrap())
+        let answer = answer(request.send(body).unwrap());
+        contract::check("POST", path, answer.status, &answer.json);
+        answer
     }
 
     pub fn try_login(&self, user: &str, password: &str) -> Answer {
@@ -150,7 +156,13 @@ impl Server {
 
     /// `host:port`.
     pub fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.url.split_once("://").unwrap().1
+    }
+
+    /// Memory that the process holds.
+    pub fn resident_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
     }
 
     /// Sends a signal.

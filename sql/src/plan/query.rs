@@ -133,6 +133,7 @@ pub struct SortKey {
 #[expect(missing_docs, reason = "each variant is the system table of that name")]
 pub enum SystemTable {
     Users,
+    AuditLog,
     Namespaces,
     Tables,
     Columns,

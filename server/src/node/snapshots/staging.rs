@@ -17,7 +17,7 @@ use highwater_net::rpc::{Refusal, RefusalCode, SnapshotChunk};
 use highwater_raft as raft;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, Monotonic, OpenOptions, queue};
 
-use super::super::signal::Signal;
+use crate::signal::Signal;
 use super::cut::range_of;
 use super::descriptor::Described;
 use super::error::SnapshotError;

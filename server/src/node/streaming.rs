@@ -1,0 +1,268 @@
+//! Rows that are answered while they are read: a scan with filter and projection of one group, page by page.
+//!
+//! The core that hosts the group reads ahead of the front end by [`AHEAD`] pages and then waits, so that a result of any size holds a
+//! few pages in memory, however slowly it is taken. All pages are of one snapshot. What must see all rows before it gives one (ORDER
+//! BY, aggregates) goes another way, and so do results that fit into the first page: they are whole before they are answered.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures_lite::future;
+use highwater_runtime::Env;
+use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
+use highwater_sql::catalog::TableKind;
+use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::eval::EvalContext;
+use highwater_sql::pipeline::Pipeline;
+use highwater_sql::plan::{From, QueryPlan, TableAccess};
+use highwater_sql::value::{Row, Value};
+
+use super::answer::StatementResult;
+use super::execute::{Failure, Run};
+use super::mesh::{Question, ReadPart, ReadRefusal, TableRead};
+use super::query::{row_count, schema_of};
+use super::token::ReadToken;
+use super::{Node, reads};
+
+/// Source rows of one page.
+const PAGE_ROWS: usize = 512;
+/// Bytes of one page's source rows, more or less.
+const PAGE_BYTES: usize = 128 << 10;
+/// Pages that wait for the front end.
+const AHEAD: usize = 2;
+/// LIMIT up to which a result is not worth a stream.
+const SMALL_LIMIT: u64 = 256;
+/// Pause between two looks at whether the node's time to stop is over, in microseconds.
+const LOOK_MICROS: u64 = 200_000;
+
+/// The rows behind the first page of a result, as they come. Clones are the same rows: who takes a page has it alone.
+#[derive(Clone)]
+pub struct RowStream(Rc<RefCell<Option<Pages>>>);
+
+type Pages = Receiver<Result<Vec<Row>, Diag>>;
+
+impl std::fmt::Debug for RowStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RowStream")
+    }
+}
+
+impl RowStream {
+    fn new(pages: Pages) -> Self {
+        Self(Rc::new(RefCell::new(Some(pages))))
+    }
+
+    /// The next page; `None` after the last. An error ends the rows: what came before is a part of the result.
+    pub async fn next(&self) -> Option<Result<Vec<Row>, Diag>> {
+        let pages = self.0.borrow_mut().take()?;
+        let page = pages.recv().await;
+        if matches!(page, Some(Ok(_))) {
+            self.0.borrow_mut().replace(pages);
+        }
+        // An empty page is the mark of the end: a sender that is gone without it was cut off.
+        match page {
+            Some(Ok(rows)) if rows.is_empty() => None,
+            Some(page) => Some(page),
+            None => Some(Err(super::outcome_unknown())),
+        }
+    }
+}
+
+/// What a scan came to when its first page was full, or all was read.
+pub(crate) struct Scanned {
+    /// The first rows.
+    rows: Vec<Row>,
+    /// The others, if there may be any.
+    rest: Option<Pages>,
+    /// The group's applied index.
+    index: u64,
+}
+
+impl Node {
+    /// The result as a stream, if the statement allows it and its front end takes one.
+    pub(super) async fn stream(
+        &self,
+        run: &Run,
+        plan: &QueryPlan,
+        token: &mut ReadToken,
+    ) -> Result<Option<StatementResult>, Failure> {
+        let Some(group) = self.streamable(run, plan)? else { return Ok(None) };
+        let read = TableRead {
+            group,
+            bound: std::sync::Arc::clone(&run.bound),
+            params: std::sync::Arc::clone(&run.params),
+            user: run.user.clone(),
+            role: run.role,
+            now: run.now,
+            catalog: run.catalog.version,
+            at_least: token.mark(group),
+            part: ReadPart::Whole,
+            deadline: run.errand.deadline,
+        };
+        let scanned = if self.is_here(group) {
+            let (slot, answer) = queue::reply();
+            scan(self, read, slot);
+            answer.await.map_err(|_| super::shutting_down())?
+        } else {
+            self.ask(group, |reply| Question::Scan(Box::new(read), reply)).await?
+        };
+        let Scanned { rows, rest, index } = match scanned {
+            Ok(scanned) => scanned,
+            Err(ReadRefusal::StaleCatalog) => return Err(Failure::Stale),
+            Err(ReadRefusal::Failed(diag)) => return Err(Failure::Diag(diag)),
+        };
+        token.saw(group, index);
+        let (schema, as_user) = (schema_of(&plan.projection), run.user.clone());
+        Ok(Some(match rest {
+            None => StatementResult::Rows { schema, rows, as_user },
+            Some(rest) => StatementResult::Stream { schema, first: rows, rest: RowStream::new(rest), as_user },
+        }))
+    }
+
+    /// The one group that a statement reads rows of in any order, as many as there are.
+    fn streamable(&self, run: &Run, plan: &QueryPlan) -> Result<Option<u32>, Diag> {
+        let QueryPlan { from, filter: _, aggregate, projection: _, order_by, limit, offset: _ } = plan;
+        let From::Table { table, access } = from else { return Ok(None) };
+        if !run.streams || aggregate.is_some() || !order_by.is_empty() || is_lookup(access, table.primary_key.len()) {
+            return Ok(None);
+        }
+        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+        let limit = limit.as_ref().map(|limit| row_count(limit, &context)).transpose()?.flatten();
+        if limit.is_some_and(|limit| limit <= SMALL_LIMIT) {
+            return Ok(None);
+        }
+        Ok(match table.kind {
+            TableKind::User | TableKind::Stream => Some(self.layout().user_group(&run.user)),
+            TableKind::Shared if table.partition_columns == 0 => Some(self.layout().table_group(table.id)),
+            TableKind::Shared => None,
+        })
+    }
+}
+
+/// Whether only single keys are looked up.
+fn is_lookup(access: &TableAccess, key_columns: usize) -> bool {
+    match access {
+        TableAccess::Full => false,
+        TableAccess::Bounds(bounds) => bounds.iter().all(|bounds| bounds.equal.len() == key_columns),
+    }
+}
+
+/// Reads a table of a group of this core in a task of its own, which answers when the first page is full or all was read.
+pub(super) fn scan(node: &Node, read: TableRead, reply: ReplySlot<Result<Scanned, ReadRefusal>>) {
+    let node = node.clone();
+    node.env().clone().spawn("scan", async move {
+        let Ok(_in_flight) = node.enter_for_another() else {
+            reply.fill(Err(ReadRefusal::Failed(super::shutting_down())));
+            return;
+        };
+        let mut pages = match Pager::open(&node, &read).await {
+            Ok(pages) => pages,
+            Err(refusal) => return reply.fill(Err(refusal)),
+        };
+        let index = pages.cursor.index;
+        let first = match pages.next(&node, &read).await {
+            Ok(first) => first,
+            Err(diag) => return reply.fill(Err(ReadRefusal::Failed(diag))),
+        };
+        if pages.is_done {
+            return reply.fill(Ok(Scanned { rows: first, rest: None, index }));
+        }
+        let (sender, rest) = queue::bounded(AHEAD);
+        reply.fill(Ok(Scanned { rows: first, rest: Some(rest), index }));
+        let ended = send_rest(&node, &read, &mut pages, &sender).await;
+        let last = match ended {
+            Ok(()) => Ok(Vec::new()),
+            Err(diag) => {
+                tracing::warn!(%diag, "an answer that was being sent was broken off");
+                Err(diag)
+            }
+        };
+        let _ = future::or(async { sender.send(last).await.is_ok() }, time_is_over(&node)).await;
+    });
+}
+
+/// Sends the other pages, as fast as they are taken.
+async fn send_rest(
+    node: &Node,
+    read: &TableRead,
+    pages: &mut Pager,
+    sender: &Sender<Result<Vec<Row>, Diag>>,
+) -> Result<(), Diag> {
+    while !pages.is_done {
+        let page = pages.next(node, read).await?;
+        if page.is_empty() {
+            continue;
+        }
+        let is_taken = future::or(async { sender.send(Ok(page)).await.is_ok() }, time_is_over(node)).await;
+        if !is_taken {
+            return Err(super::shutting_down());
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the node stops and its time for what is in flight is over; false.
+async fn time_is_over(node: &Node) -> bool {
+    let mut since = None;
+    loop {
+        node.env().sleep(LOOK_MICROS).await;
+        let now = node.env().now();
+        if node.is_closing() && now.micros_since(*since.get_or_insert(now)) >= node.settings().shutdown_micros {
+            return false;
+        }
+    }
+}
+
+/// Pages of a scan.
+struct Pager {
+    cursor: reads::OpenTable,
+    /// The statement without LIMIT and OFFSET, which count over all pages.
+    plan: QueryPlan,
+    skip: u64,
+    left: u64,
+    is_done: bool,
+}
+
+impl Pager {
+    async fn open(node: &Node, read: &TableRead) -> Result<Self, ReadRefusal> {
+        let cursor = reads::open_table(node, read).await?;
+        let Some(plan) = read.plan() else {
+            return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a scan without a query")));
+        };
+        let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
+        let count = |expr: &Option<highwater_sql::expr::Expr>| {
+            expr.as_ref().map(|expr| row_count(expr, &context)).transpose().map(Option::flatten)
+        };
+        let limit = count(&plan.limit).map_err(ReadRefusal::Failed)?;
+        let skip = count(&plan.offset).map_err(ReadRefusal::Failed)?.unwrap_or(0);
+        let plan = QueryPlan { limit: None, offset: None, ..plan.clone() };
+        let left = limit.unwrap_or(u64::MAX);
+        Ok(Self { cursor, plan, skip, left, is_done: left == 0 })
+    }
+
+    /// The result's rows of the next page of source rows; perhaps none.
+    async fn next(&mut self, node: &Node, read: &TableRead) -> Result<Vec<Row>, Diag> {
+        let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
+        let mut pipeline = Pipeline::new(&self.plan, context, node.settings().pipeline)?;
+        let (mut taken, mut bytes) = (0, 0);
+        while taken < PAGE_ROWS && bytes < PAGE_BYTES && !self.is_done {
+            match self.cursor.next(node).await? {
+                Some(row) => {
+                    taken += 1;
+                    bytes += row.iter().map(Value::size).sum::<usize>();
+                    pipeline.push(&row)?;
+                }
+                None => self.is_done = true,
+            }
+        }
+        node.env().yield_if_needed().await;
+        let mut rows = pipeline.finish()?;
+        let skipped = self.skip.min(rows.len() as u64);
+        self.skip -= skipped;
+        rows.drain(..usize::try_from(skipped).unwrap_or(usize::MAX));
+        rows.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= rows.len() as u64;
+        self.is_done |= self.left == 0;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,234 @@
+//! The HTTP interface under limits: other origins, rates, TLS, large answers, clients that hold on, and a stop.
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::running::{PASSWORD, Server};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::{Value, json};
+
+fn exchange(stream: &mut (impl std::io::Read + std::io::Write), text: &str) -> String {
+    let _ = stream.write_all(text.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let head = answer.split("\r\n\r\n").next()?;
+    head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name))).map(|(_, value)| value)
+}
+
+#[test]
+fn pages_of_other_origins_read_answers_only_where_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let ask = |server: &Server, method: &str, origin: &str, more: &str| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let head = format!("{method} /v1/api/sql HTTP/1.1\r\nhost: x\r\norigin: {origin}\r\nconnection: close\r\n{more}\r\n");
+        exchange(&mut stream, &head)
+    };
+    let preflight = "access-control-request-method: POST\r\naccess-control-request-headers: authorization\r\n";
+    let server = Server::start(folder.path(), &["--set", "http.cors_origins=https://app.test"]);
+    let yes = ask(&server, "OPTIONS", "https://app.test", preflight);
+    assert!(yes.starts_with("HTTP/1.1 204"), "{yes}");
+    assert_eq!(header(&yes, "access-control-allow-origin"), Some("https://app.test"));
+    assert!(header(&yes, "access-control-allow-headers").unwrap().contains("authorization"));
+    assert_eq!(header(&yes, "access-control-allow-credentials"), None);
+    let answer = ask(&server, "POST", "https://app.test", "content-length: 0\r\n");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(header(&answer, "access-control-allow-origin"), Some("https://app.test"));
+    let no = ask(&server, "OPTIONS", "https://evil.test", preflight);
+    assert!(no.starts_with("HTTP/1.1 405"), "{no}");
+    for answer in [no, ask(&server, "POST", "https://evil.test", "content-length: 0\r\n")] {
+        assert_eq!(header(&answer, "access-control-allow-origin"), None);
+        assert_eq!(header(&answer, "vary"), Some("origin"));
+    }
+    server.stop();
+    let server = Server::start(folder.path(), &[]);
+    let silent = ask(&server, "OPTIONS", "https://app.test", preflight);
+    assert!(silent.starts_with("HTTP/1.1 405") && header(&silent, "access-control-allow-origin").is_none());
+}
+
+#[test]
+fn users_and_addresses_have_rates_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--set", "http.rate_per_user=5"]);
+    let root = server.login("root", PASSWORD);
+    assert_eq!(server.sql(&root, "CREATE USER anna WITH PASSWORD 'a'").status, 200);
+    let anna = server.login("anna", "a");
+    let refused = (0..200).map(|_| server.sql(&anna, "SELECT 1")).find(|answer| answer.status != 200).unwrap();
+    assert_eq!((refused.status, refused.code(), refused.header("retry-after")), (429, "RATE_LIMIT_EXCEEDED", Some("1")));
+    assert!(refused.message().contains("http.rate_per_user"));
+    assert_eq!(server.sql(&root, "SELECT 1").status, 200, "others are not slowed down");
+    server.stop();
+    let server = Server::start(folder.path(), &["--set", "http.rate_per_address=5"]);
+    let refused = (0..200).map(|_| server.try_login("nobody", "x")).find(|answer| answer.status == 429).unwrap();
+    assert_eq!(refused.code(), "RATE_LIMIT_EXCEEDED");
+    assert_eq!(server.get("/ready", &[]).status, 200, "health is told in any case");
+}
+
+fn certificate(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../net/tests/certificates").join(name)
+}
+
+/// GET /ready over TLS, by a client that believes one CA.
+fn over_tls(address: &str, ca: &str) -> std::io::Result<String> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate(ca)).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = TcpStream::connect(address)?;
+    let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[test]
+fn https_speaks_tls_and_takes_a_new_certificate_on_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let put = |name: &str| {
+        std::fs::copy(certificate(&format!("{name}.pem")), &cert).unwrap();
+        std::fs::copy(certificate(&format!("{name}.key")), &key).unwrap();
+    };
+    put("cluster-node");
+    let (cert_set, key_set) = (format!("http.tls_cert={}", cert.display()), format!("http.tls_key={}", key.display()));
+    let server = Server::start(&folder.path().join("data"), &["--set", &cert_set, "--set", &key_set]);
+    assert!(server.url.starts_with("https://"), "{}", server.banner);
+    assert!(over_tls(server.address(), "cluster-ca.pem").unwrap().contains("\"ready\""));
+    assert!(over_tls(server.address(), "other-ca.pem").is_err(), "another CA's certificate is not believed");
+    let plain = exchange(&mut TcpStream::connect(server.address()).unwrap(), "GET /ready HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(!plain.contains("200 OK"), "{plain}");
+
+    // A certificate that cannot be used changes nothing.
+    std::fs::write(&key, "no key").unwrap();
+    server.signal("HUP");
+    put("other-node");
+    server.signal("HUP");
+    let late = Instant::now() + Duration::from_secs(20);
+    while over_tls(server.address(), "other-ca.pem").is_err() {
+        assert!(Instant::now() < late, "the certificate was not taken");
+        server.signal("HUP");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(over_tls(server.address(), "cluster-ca.pem").is_err());
+    server.stop();
+}
+
+#[test]
+fn a_large_answer_is_sent_in_chunks_and_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    assert_eq!(server.sql(&root, "CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT)").status, 200);
+    for batch in 0..10 {
+        let rows: Vec<String> = (0..400).map(|at| format!("({}, '{}')", batch * 400 + at, "v".repeat(200))).collect();
+        assert_eq!(server.sql(&root, &format!("INSERT INTO t VALUES {}", rows.join(","))).status, 200);
+    }
+    let answer = server.sql(&root, "SELECT id, v FROM t ORDER BY id");
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+    let result = &answer.json["results"][0];
+    assert_eq!((result["row_count"].as_u64(), result["rows"].as_array().unwrap().len()), (Some(4000), 4000));
+    assert_eq!(result["rows"][3999][0], "3999");
+    assert!(answer.json["token"].is_string() && answer.json["took"].is_number());
+}
+
+#[test]
+fn clients_that_hold_on_cost_little_and_delay_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--set", "http.head_timeout=1s", "--set", "http.body_timeout=1s"]);
+    let root = server.login("root", PASSWORD);
+    let before = server.resident_bytes();
+    let idle: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let open = |text: String| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let heads: Vec<TcpStream> = (0..100).map(|_| open("POST /v1/api/sql HTTP/1.1\r\nhost:".into())).collect();
+    let bodies = (0..100).map(|_| open("POST /v1/api/sql HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n{\"sql\":".into()));
+    let bodies: Vec<TcpStream> = bodies.collect();
+    // A body that is announced takes no memory before it comes.
+    let each = server.resident_bytes().saturating_sub(before) / 700;
+    assert!(each < 64 << 10, "{each} bytes per connection");
+    assert_eq!(server.sql(&root, "SELECT 1").status, 200);
+    for mut stream in heads {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0, "a head that never ends is not waited for");
+    }
+    for mut stream in bodies {
+        let mut answer = String::new();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    drop(idle);
+
+    // Requests that come before the answers to those before them are answered in their order.
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let count = 500;
+    let mut text = "GET /ready HTTP/1.1\r\nhost: x\r\n\r\n".repeat(count);
+    text.push_str("GET /v1/api/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let answer = exchange(&mut stream, &text);
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), count);
+    assert_eq!(answer.matches("HTTP/1.1 404").count(), 1);
+
+    // A head that is too large, and more headers than anyone sends.
+    for more in [format!("x: {}\r\n", "y".repeat(80 << 10)), "a: b\r\n".repeat(200)] {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let answer = exchange(&mut stream, &format!("GET /ready HTTP/1.1\r\nhost: x\r\n{more}\r\n"));
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer:.60}");
+    }
+    assert_eq!(server.get("/ready", &[]).status, 200);
+}
+
+#[test]
+fn a_stop_ends_what_is_in_flight_and_refuses_what_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    assert_eq!(server.sql(&root, "CREATE TABLE t (id BIGINT PRIMARY KEY)").status, 200);
+    let batch: Vec<String> = (0..3000).map(|id| format!("INSERT INTO t VALUES ({id})")).collect();
+    std::thread::scope(|threads| {
+        let working = threads.spawn(|| server.sql(&root, &batch.join(";")));
+        while server.sql(&root, "SELECT count(*) FROM t").json["results"][0]["rows"][0][0] == json!("0") {}
+        server.signal("TERM");
+        let mut was_refused = false;
+        while !working.is_finished() {
+            let Ok(mut stream) = TcpStream::connect(server.address()) else { continue };
+            let answer = exchange(&mut stream, "POST /v1/api/sql HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+            was_refused |= answer.starts_with("HTTP/1.1 503") && answer.contains("shutting down");
+        }
+        let answer = working.join().unwrap();
+        assert_eq!((answer.status, &answer.json["results"][0]["row_count"]), (200, &json!(3000)), "{answer:?}");
+        assert!(was_refused, "a new request is told that the server stops");
+    });
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_load_balancer_gets_time_to_notice_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--set", "shutdown_delay=3s"]);
+    let root = server.login("root", PASSWORD);
+    server.signal("TERM");
+    let late = Instant::now() + Duration::from_secs(2);
+    while server.get("/ready", &[]).status == 200 {
+        assert!(Instant::now() < late, "/ready does not tell");
+    }
+    let ready: Value = server.get("/ready", &[]).json;
+    assert_eq!(ready["status"], "stopping");
+    assert_eq!(server.sql(&root, "SELECT 1").status, 200, "requests are still served");
+    assert_eq!(server.wait().code(), Some(0));
+}
