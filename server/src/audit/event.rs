@@ -206,11 +206,17 @@ mod tests {
 
     #[test]
     fn an_event_has_fixed_bytes_and_survives_them() {
-        let event = Event { at: 1, node: 2, request: Some("r".into()), count: 3, ..Event::of(EventKind::User, Outcome::Refused, "anna") }
-            .from("::1".parse().unwrap())
-            .of_login("7")
-            .about("bert")
-            .because("42501");
+        let event = Event {
+            at: 1,
+            node: 2,
+            request: Some("r".into()),
+            count: 3,
+            ..Event::of(EventKind::User, Outcome::Refused, "anna")
+        }
+        .from("::1".parse().unwrap())
+        .of_login("7")
+        .about("bert")
+        .because("42501");
         let golden = b"\x01\x02\x02\x05\x01\x04anna\x01\x03::1\x01\x017\x00\x01\x04bert\x01\x0542501\x01\x01r\x03";
         assert_eq!(event.encode(), golden);
         assert_eq!(Event::decode(golden), Some(event));

@@ -49,8 +49,7 @@ impl Repeats {
             return due;
         }
         if self.seen.len() >= KEPT
-            && let Some(oldest) =
-                self.seen.iter().min_by_key(|(_, counted)| counted.since).map(|(key, _)| key.clone())
+            && let Some(oldest) = self.seen.iter().min_by_key(|(_, counted)| counted.since).map(|(key, _)| key.clone())
         {
             due.extend(self.seen.remove(&oldest).and_then(|counted| counted.close()));
         }
@@ -100,7 +99,10 @@ mod tests {
             assert!(repeats.take(Monotonic(10), event("a", at)).is_empty());
         }
         let due = repeats.take(Monotonic(60), event("a", 9));
-        assert_eq!(due.iter().map(|event| (event.user.as_str(), event.count)).collect::<Vec<_>>(), [("a", 5), ("a", 1)]);
+        assert_eq!(
+            due.iter().map(|event| (event.user.as_str(), event.count)).collect::<Vec<_>>(),
+            [("a", 5), ("a", 1)]
+        );
         assert!(repeats.take(Monotonic(70), event("a", 10)).is_empty());
         assert_eq!(repeats.end(0).len(), 1);
         assert!(repeats.end(0).is_empty(), "nothing is counted twice");

@@ -16,7 +16,8 @@ pub use peers::{HostPort, Peers, Seeds};
 pub use settings::{Config, DEFINITIONS, Definition, Setting};
 pub use sources::Origin;
 pub use units::{
-    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Origins, Period, Secret, SettingValue, SetupAccess, Text,
+    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Origins, Period, Secret, SettingValue, SetupAccess,
+    Text,
 };
 
 use sources::Merged;

@@ -12,7 +12,8 @@ use super::ConfigError;
 use super::peers::{Peers, Seeds};
 use super::sources::{Given, Merged, Origin};
 use super::units::{
-    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Origins, Period, Secret, SettingValue, SetupAccess, Text,
+    AutoCount, Bytes, Cores, LogFormat, LogLevel, MetricsAccess, Origins, Period, Secret, SettingValue, SetupAccess,
+    Text,
 };
 
 /// What is known about a setting before anyone gives it a value.

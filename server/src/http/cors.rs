@@ -44,9 +44,9 @@ pub(super) fn answered(response: Response, origins: &Origins, allowed: Option<&s
     // Caches must not give one origin's answer to another.
     let response = if matches!(origins, Origins::These(_)) { response.header("vary", "origin") } else { response };
     match allowed {
-        Some(origin) => response
-            .header("access-control-allow-origin", origin)
-            .header("access-control-expose-headers", EXPOSED),
+        Some(origin) => {
+            response.header("access-control-allow-origin", origin).header("access-control-expose-headers", EXPOSED)
+        }
         None => response,
     }
 }

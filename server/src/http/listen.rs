@@ -119,7 +119,8 @@ impl Service {
             let service = service.clone();
             async move { service.handle(request).await }
         };
-        if let Err(error) = serve_connection(self.env(), stream, peer, &self.limits(), stop.requested(), handler).await {
+        if let Err(error) = serve_connection(self.env(), stream, peer, &self.limits(), stop.requested(), handler).await
+        {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
         drop(pass);

@@ -33,7 +33,9 @@ impl Service {
         match (checked, user) {
             (Ok(()), Some(user)) => {
                 let id = format!("{:032x}", auth::random_id(self.env()));
-                node.record(Event::of(EventKind::Login, Outcome::Done, &user.name).from(request.peer.ip()).of_login(&id));
+                node.record(
+                    Event::of(EventKind::Login, Outcome::Done, &user.name).from(request.peer.ip()).of_login(&id),
+                );
                 Ok(self.tokens(node, &user, &id))
             }
             (Ok(()), None) => Ok(refused(LoginError::Wrong)),

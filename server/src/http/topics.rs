@@ -75,8 +75,7 @@ impl Service {
             trace,
         };
         let who = ack.identity.clone();
-        let acknowledged_offset =
-            node.ack(ack).await.map_err(|diag| refused(node, &who, "ACK", trace, &diag))?;
+        let acknowledged_offset = node.ack(ack).await.map_err(|diag| refused(node, &who, "ACK", trace, &diag))?;
         Ok(Response::json(200, &AckAnswer { success: true, acknowledged_offset }))
     }
 }

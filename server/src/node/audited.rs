@@ -36,7 +36,9 @@ impl Node {
             (_, Some(_)) => EventKind::ExecuteAs,
             (Some(verb), None) if verb.ends_with(" USER") => EventKind::User,
             (Some("CLUSTER"), None) => EventKind::Cluster,
-            (Some(verb), None) if ["CREATE ", "ALTER ", "DROP ", "CLEAR "].iter().any(|word| verb.starts_with(word)) => {
+            (Some(verb), None)
+                if ["CREATE ", "ALTER ", "DROP ", "CLEAR "].iter().any(|word| verb.starts_with(word)) =>
+            {
                 EventKind::Definition
             }
             (Some(_) | None, None) => EventKind::Statement,
@@ -119,9 +121,9 @@ impl Node {
     /// The events of this core.
     pub(super) async fn audit_events(&self) -> Result<Vec<Event>, Diag> {
         let Some(log) = self.0.audit.get() else { return Ok(Vec::new()) };
-        log.events().await.map_err(|error| {
-            Diag::new(SqlState::DATA_CORRUPTED, format!("the audit log cannot be read: {error}"))
-        })
+        log.events()
+            .await
+            .map_err(|error| Diag::new(SqlState::DATA_CORRUPTED, format!("the audit log cannot be read: {error}")))
     }
 }
 

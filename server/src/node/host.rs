@@ -20,9 +20,9 @@ use super::intake::CAUSES;
 use super::liveness::Liveness;
 use super::mesh::Proposal;
 use super::replica::{Occasion, Replica};
-use crate::signal::Signal;
 use super::snapshots::of_store::StoreSnapshots;
 use super::snapshots::retention::Retention;
+use crate::signal::Signal;
 
 /// Proposals that may wait for one store's driver; more are refused.
 pub(crate) const MAX_PENDING: usize = 16_384;

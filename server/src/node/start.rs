@@ -23,11 +23,11 @@ use super::mesh::{Admission, Ports, Proposal, Question};
 use super::portions::in_portions;
 use super::replica::{Shared, Start};
 use super::shape::{self, Shape, ShapeError};
-use crate::signal::Signal;
 use super::snapshots::folders;
 use super::{Inner, Node, NodeSettings, ask_port, driver, intake, reads, shipper};
 use crate::auth;
 use crate::cluster::Links;
+use crate::signal::Signal;
 
 /// How often a starting core looks whether the others are ready, in microseconds.
 const POLL_MICROS: u64 = 2_000;

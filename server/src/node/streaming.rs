@@ -14,7 +14,7 @@ use highwater_sql::catalog::TableKind;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::EvalContext;
 use highwater_sql::pipeline::Pipeline;
-use highwater_sql::plan::{From, QueryPlan, TableAccess};
+use highwater_sql::plan::{Distinct, From, QueryPlan, TableAccess};
 use highwater_sql::value::{Row, Value};
 
 use super::answer::StatementResult;
@@ -121,9 +121,11 @@ impl Node {
 
     /// The one group that a statement reads rows of in any order, as many as there are.
     fn streamable(&self, run: &Run, plan: &QueryPlan) -> Result<Option<u32>, Diag> {
-        let QueryPlan { from, filter: _, aggregate, projection: _, order_by, limit, offset: _ } = plan;
+        let QueryPlan { from, filter: _, aggregate, having, projection: _, distinct, order_by, limit, offset: _ } =
+            plan;
         let From::Table { table, access } = from else { return Ok(None) };
-        if !run.streams || aggregate.is_some() || !order_by.is_empty() || is_lookup(access, table.primary_key.len()) {
+        let needs_all = aggregate.is_some() || having.is_some() || *distinct != Distinct::No || !order_by.is_empty();
+        if !run.streams || needs_all || is_lookup(access, table.primary_key.len()) {
             return Ok(None);
         }
         let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);

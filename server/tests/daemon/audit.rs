@@ -50,30 +50,50 @@ fn logins_definitions_users_and_refusals_are_kept_and_passwords_are_not() {
     let check = |server: &Server| {
         let root = server.login("root", PASSWORD);
         let of = |condition: &str| events(server, &root, condition);
-        assert_eq!(of("event = 'login' AND outcome = 'refused'"), json!([
-            ["login", "refused", "root", null, "1"], ["login", "refused", "nobody", null, "1"]
-        ]));
-        assert_eq!(of("event = 'definition' AND outcome = 'done'"), json!([
-            ["definition", "done", "root", "CREATE NAMESPACE app", "1"],
-            ["definition", "done", "root", "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY)", "1"],
-        ]));
-        assert_eq!(of("event = 'user' AND outcome = 'done'"), json!([
-            ["user", "done", "root", "anna (role user)", "1"], ["user", "done", "root", "anna (password)", "1"],
-        ]));
-        assert_eq!(of("outcome = 'refused' AND user_id = 'anna'"), json!([
-            ["definition", "refused", "anna", "CREATE TABLE app.mine (id BIGINT PRIMARY KEY)", "1"],
-            ["user", "refused", "anna", null, "1"],
-            ["execute_as", "refused", "anna", "root", "1"],
-            ["statement", "refused", "anna", null, "1"],
-        ]));
+        assert_eq!(
+            of("event = 'login' AND outcome = 'refused'"),
+            json!([["login", "refused", "root", null, "1"], ["login", "refused", "nobody", null, "1"]])
+        );
+        assert_eq!(
+            of("event = 'definition' AND outcome = 'done'"),
+            json!([
+                ["definition", "done", "root", "CREATE NAMESPACE app", "1"],
+                ["definition", "done", "root", "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY)", "1"],
+            ])
+        );
+        assert_eq!(
+            of("event = 'user' AND outcome = 'done'"),
+            json!([
+                ["user", "done", "root", "anna (role user)", "1"],
+                ["user", "done", "root", "anna (password)", "1"],
+            ])
+        );
+        assert_eq!(
+            of("outcome = 'refused' AND user_id = 'anna'"),
+            json!([
+                ["definition", "refused", "anna", "CREATE TABLE app.mine (id BIGINT PRIMARY KEY)", "1"],
+                ["user", "refused", "anna", null, "1"],
+                ["execute_as", "refused", "anna", "root", "1"],
+                ["statement", "refused", "anna", null, "1"],
+            ])
+        );
         // The first at once, those that are equal as one.
-        assert_eq!(of("event = 'execute_as' AND outcome = 'done'"), json!([
-            ["execute_as", "done", "root", "anna", "1"], ["execute_as", "done", "root", "anna", "49"],
-        ]));
+        assert_eq!(
+            of("event = 'execute_as' AND outcome = 'done'"),
+            json!([["execute_as", "done", "root", "anna", "1"], ["execute_as", "done", "root", "anna", "49"],])
+        );
         assert_eq!(of("event = 'logout'"), json!([["logout", "done", "anna", null, "1"]]));
-        let login = run(server, &root, "SELECT address, login_id IS NOT NULL, node_id FROM system.audit_log WHERE event = 'login' AND user_id = 'anna'");
+        let login = run(
+            server,
+            &root,
+            "SELECT address, login_id IS NOT NULL, node_id FROM system.audit_log WHERE event = 'login' AND user_id = 'anna'",
+        );
         assert_eq!(login, json!([["127.0.0.1", true, "1"]]));
-        let why = run(server, &root, "SELECT statement, error, request_id IS NOT NULL FROM system.audit_log WHERE event = 'statement'");
+        let why = run(
+            server,
+            &root,
+            "SELECT statement, error, request_id IS NOT NULL FROM system.audit_log WHERE event = 'statement'",
+        );
         assert_eq!(why[0][0], "SELECT");
         assert!(why[0][1].as_str().unwrap().starts_with("42501: permission denied"), "{why}");
         assert_eq!(why[0][2], true);

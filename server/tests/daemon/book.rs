@@ -17,12 +17,12 @@ fn examples(text: &str) -> Vec<Example> {
     let (mut block, mut kind) = (String::new(), None);
     let mut is_next = false;
     for (at, line) in text.lines().enumerate() {
-        match (line.strip_prefix("```"), kind) {
+        match (line.strip_prefix("```"), kind.clone()) {
             (Some(word), None) => {
                 kind = Some(word.to_owned());
                 block.clear();
             }
-            (Some(_), Some(ref word)) => {
+            (Some(_), Some(word)) => {
                 if word == "http" {
                     examples.push(Example { line: at, request: block.clone(), answer: None });
                     is_next = true;
@@ -86,9 +86,8 @@ fn the_examples_of_the_http_page_do_what_it_says() {
     let examples = examples(&text);
     assert!(examples.len() >= 10, "{} examples", examples.len());
     for example in examples {
-        let filled = |text: &str| {
-            text.replace("$TOKEN", &token).replace("$REFRESH", &refresh).replace("$ROOT", PASSWORD)
-        };
+        let filled =
+            |text: &str| text.replace("$TOKEN", &token).replace("$REFRESH", &refresh).replace("$ROOT", PASSWORD);
         let answer = send(&server, &filled(&example.request));
         if let Some(wanted) = &example.answer {
             let wanted: Value = serde_json::from_str(&filled(wanted))

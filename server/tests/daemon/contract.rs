@@ -34,7 +34,8 @@ fn contract() -> &'static Contract {
                             format!("{URL}#/paths/{path}/{method}/responses/{status}/content/application~1json/schema")
                         }
                     };
-                    let schema = compiler.compile(&place, &mut schemas).unwrap_or_else(|error| panic!("{place}: {error}"));
+                    let schema =
+                        compiler.compile(&place, &mut schemas).unwrap_or_else(|error| panic!("{place}: {error}"));
                     answers.insert((method.to_uppercase(), path.clone(), status.parse().unwrap()), schema);
                 }
             }

@@ -19,7 +19,9 @@ fn exchange(stream: &mut (impl std::io::Read + std::io::Write), text: &str) -> S
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let head = answer.split("\r\n\r\n").next()?;
-    head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name))).map(|(_, value)| value)
+    head.lines()
+        .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)))
+        .map(|(_, value)| value)
 }
 
 #[test]
@@ -27,7 +29,8 @@ fn pages_of_other_origins_read_answers_only_where_configured() {
     let folder = tempfile::tempdir().unwrap();
     let ask = |server: &Server, method: &str, origin: &str, more: &str| {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        let head = format!("{method} /v1/api/sql HTTP/1.1\r\nhost: x\r\norigin: {origin}\r\nconnection: close\r\n{more}\r\n");
+        let head =
+            format!("{method} /v1/api/sql HTTP/1.1\r\nhost: x\r\norigin: {origin}\r\nconnection: close\r\n{more}\r\n");
         exchange(&mut stream, &head)
     };
     let preflight = "access-control-request-method: POST\r\naccess-control-request-headers: authorization\r\n";
@@ -60,7 +63,10 @@ fn users_and_addresses_have_rates_of_their_own() {
     assert_eq!(server.sql(&root, "CREATE USER anna WITH PASSWORD 'a'").status, 200);
     let anna = server.login("anna", "a");
     let refused = (0..200).map(|_| server.sql(&anna, "SELECT 1")).find(|answer| answer.status != 200).unwrap();
-    assert_eq!((refused.status, refused.code(), refused.header("retry-after")), (429, "RATE_LIMIT_EXCEEDED", Some("1")));
+    assert_eq!(
+        (refused.status, refused.code(), refused.header("retry-after")),
+        (429, "RATE_LIMIT_EXCEEDED", Some("1"))
+    );
     assert!(refused.message().contains("http.rate_per_user"));
     assert_eq!(server.sql(&root, "SELECT 1").status, 200, "others are not slowed down");
     server.stop();
@@ -157,7 +163,8 @@ fn clients_that_hold_on_cost_little_and_delay_nobody() {
         stream
     };
     let heads: Vec<TcpStream> = (0..100).map(|_| open("POST /v1/api/sql HTTP/1.1\r\nhost:".into())).collect();
-    let bodies = (0..100).map(|_| open("POST /v1/api/sql HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n{\"sql\":".into()));
+    let bodies = (0..100)
+        .map(|_| open("POST /v1/api/sql HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n{\"sql\":".into()));
     let bodies: Vec<TcpStream> = bodies.collect();
     // A body that is announced takes no memory before it comes.
     let each = server.resident_bytes().saturating_sub(before) / 700;

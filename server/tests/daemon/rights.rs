@@ -22,7 +22,11 @@ const ON_TABLES: [(&str, &str, &str); 12] = [
     ("INSERT", "", "INSERT INTO {t} (id, v) VALUES ({n}, 1)"),
     ("UPDATE", "", "UPDATE {t} SET v = 2 WHERE id = 1"),
     ("DELETE", "", "DELETE FROM {t} WHERE id = 1"),
-    ("CONSUME of a topic with it as source", "CREATE TOPIC app.t{n}; ALTER TOPIC app.t{n} ADD SOURCE {t} ON INSERT", "CONSUME FROM app.t{n}"),
+    (
+        "CONSUME of a topic with it as source",
+        "CREATE TOPIC app.t{n}; ALTER TOPIC app.t{n} ADD SOURCE {t} ON INSERT",
+        "CONSUME FROM app.t{n}",
+    ),
     ("ALTER TOPIC ADD SOURCE", "CREATE TOPIC app.t{n}", "ALTER TOPIC app.t{n} ADD SOURCE {t} ON INSERT"),
     (
         "ALTER TOPIC DROP SOURCE",

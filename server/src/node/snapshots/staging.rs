@@ -17,12 +17,12 @@ use highwater_net::rpc::{Refusal, RefusalCode, SnapshotChunk};
 use highwater_raft as raft;
 use highwater_runtime::{AlignedBuf, BLOCK, Env, File, Monotonic, OpenOptions, queue};
 
-use crate::signal::Signal;
 use super::cut::range_of;
 use super::descriptor::Described;
 use super::error::SnapshotError;
 use super::folders;
 use super::standing::Standing;
+use crate::signal::Signal;
 
 /// A staging of which nothing was heard for so long gives way to another snapshot, in microseconds.
 const SILENT_MICROS: u64 = 60_000_000;
