@@ -14,6 +14,9 @@ use crate::stop::Stop;
 /// Pause after an accept that failed (no more file descriptors, mostly), in microseconds.
 const ACCEPT_PAUSE_MICROS: u64 = 50_000;
 
+/// How long connections that came while the server stopped are waited for, in microseconds.
+const LATE_MICROS: u64 = 1_000_000;
+
 /// What one round of accepting came to.
 enum Next {
     /// A connection.
@@ -44,7 +47,7 @@ impl Service {
             };
             match future::or(ended, accept.as_mut()).await {
                 Next::End => break,
-                next => accept = self.take(&listener, &connections, next, &stop).await,
+                next => accept = self.take(&listener, &connections, next, Some(&stop)).await,
             }
         }
         let deadline = env.now().after_micros(self.config().shutdown_deadline.micros());
@@ -56,25 +59,26 @@ impl Service {
             };
             match future::or(ended, accept.as_mut()).await {
                 Next::End => break,
-                next => accept = self.take(&listener, &late, next, &stop).await,
+                // Each is told once that the server stops, and closed.
+                next => accept = self.take(&listener, &late, next, None).await,
             }
         }
         drop(accept);
         drop(listener);
-        ended_by(&env, &late, deadline).await;
+        ended_by(&env, &late, deadline.min(env.now().after_micros(LATE_MICROS))).await;
         let cut_off = connections.taken() + late.taken();
         if cut_off > 0 {
             tracing::warn!(connections = cut_off, "connections are cut off: the shutdown deadline has passed");
         }
     }
 
-    /// Serves what an accept came to; gives the next accept.
+    /// Serves what an accept came to, until `stop` if there is one; gives the next accept.
     async fn take<'a>(
         &self,
         listener: &'a <Rt as Env>::Listener,
         connections: &Gate,
         next: Next,
-        stop: &Stop,
+        stop: Option<&Stop>,
     ) -> Accept<'a> {
         match next {
             Next::End => {}
@@ -87,22 +91,22 @@ impl Service {
         Box::pin(next_connection(listener))
     }
 
-    fn spawn_connection(&self, connections: &Gate, stream: <Rt as Env>::Stream, peer: SocketAddr, stop: &Stop) {
+    fn spawn_connection(&self, connections: &Gate, stream: <Rt as Env>::Stream, peer: SocketAddr, stop: Option<&Stop>) {
         let Some(pass) = connections.try_enter() else {
             self.0.traffic.refused();
             tracing::warn!(%peer, limit = connections.taken(), "a connection was refused: http.max_connections is reached");
             return;
         };
         self.0.traffic.connected();
-        let (service, stop) = (self.clone(), stop.clone());
+        let (service, stop) = (self.clone(), stop.cloned());
         self.env().clone().spawn("http", async move {
             let tls = service.0.tls.borrow().clone();
             match tls {
-                None => service.serve(stream, peer, &stop, pass).await,
+                None => service.serve(stream, peer, stop, pass).await,
                 Some(tls) => {
                     let micros = service.config().http_head_timeout.micros();
                     match tls.accept(service.env(), stream, micros).await {
-                        Ok(stream) => service.serve(stream, peer, &stop, pass).await,
+                        Ok(stream) => service.serve(stream, peer, stop, pass).await,
                         Err(error) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
                     }
                 }
@@ -110,7 +114,7 @@ impl Service {
         });
     }
 
-    async fn serve<S>(&self, stream: S, peer: SocketAddr, stop: &Stop, pass: Pass)
+    async fn serve<S>(&self, stream: S, peer: SocketAddr, stop: Option<Stop>, pass: Pass)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -119,8 +123,13 @@ impl Service {
             let service = service.clone();
             async move { service.handle(request).await }
         };
-        if let Err(error) = serve_connection(self.env(), stream, peer, &self.limits(), stop.requested(), handler).await
-        {
+        let stopped = async move {
+            match stop {
+                Some(stop) => stop.requested().await,
+                None => std::future::pending().await,
+            }
+        };
+        if let Err(error) = serve_connection(self.env(), stream, peer, &self.limits(), stopped, handler).await {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
         drop(pass);

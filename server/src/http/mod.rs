@@ -198,6 +198,7 @@ impl Service {
         } else {
             tracing::debug!(request_id = id, status, took_ms, method, path, peer = %request.peer, "request");
         }
+        let response = if self.0.stop.is_requested() { response.closing() } else { response };
         cors::answered(response.header("x-request-id", id), origins, cors::allowed(origins, &request))
     }
 
@@ -279,7 +280,7 @@ impl Service {
 
     /// The node, once it takes work.
     fn node(&self) -> Option<Node> {
-        self.0.node.borrow().clone().filter(Node::is_ready)
+        self.0.node.borrow().clone().filter(|node| node.is_ready() && !self.0.stop.is_requested())
     }
 
     fn why_not_ready(&self) -> String {

@@ -141,9 +141,11 @@ impl Node {
     }
 }
 
-/// Whether only single keys are looked up.
+/// Whether few rows are looked up by their keys.
 fn is_lookup(access: &TableAccess, key_columns: usize) -> bool {
     match access {
+        // An index gives few rows, and in an order of its own.
+        TableAccess::Index { .. } => true,
         TableAccess::Full => false,
         TableAccess::Bounds(bounds) => bounds.iter().all(|bounds| bounds.equal.len() == key_columns),
     }
