@@ -193,7 +193,7 @@ pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTabl
             .hint("The data was restored from an older state; read again without the token.");
         return Err(ReadRefusal::Failed(diag));
     }
-    let Some((_, From::Table { table, access })) = read.plan().map(|plan| (plan, &plan.from)) else {
+    let From::Table { table, access } = &read.plan.from else {
         return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
     };
     // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
@@ -204,10 +204,10 @@ pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTabl
         Some(_) | None => return Err(ReadRefusal::StaleCatalog),
     }
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
-    let ranges = resolve_access(access, table, &context).map_err(ReadRefusal::Failed)?;
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
     let oldest = oldest_visible(table, view.log_time().max(read.now));
-    Ok(OpenTable { index: view.applied().0, oldest, cursor: view.rows(table, user, &ranges).await })
+    let cursor = view.rows_of(table, user, access, &context).await.map_err(ReadRefusal::Failed)?;
+    Ok(OpenTable { index: view.applied().0, oldest, cursor })
 }
 
 /// Reads a table of a group of this core.

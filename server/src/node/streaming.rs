@@ -6,12 +6,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_lite::future;
 use highwater_runtime::Env;
 use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_sql::catalog::TableKind;
-use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::diag::Diag;
 use highwater_sql::eval::EvalContext;
 use highwater_sql::pipeline::Pipeline;
 use highwater_sql::plan::{Distinct, From, QueryPlan, TableAccess};
@@ -83,14 +84,14 @@ impl Node {
     pub(super) async fn stream(
         &self,
         run: &Run,
-        plan: &QueryPlan,
+        plan: &Arc<QueryPlan>,
         token: &mut ReadToken,
     ) -> Result<Option<StatementResult>, Failure> {
         let Some(group) = self.streamable(run, plan)? else { return Ok(None) };
         let read = TableRead {
             group,
-            bound: std::sync::Arc::clone(&run.bound),
-            params: std::sync::Arc::clone(&run.params),
+            plan: Arc::clone(plan),
+            params: Arc::clone(&run.params),
             user: run.user.clone(),
             role: run.role,
             now: run.now,
@@ -121,10 +122,24 @@ impl Node {
 
     /// The one group that a statement reads rows of in any order, as many as there are.
     fn streamable(&self, run: &Run, plan: &QueryPlan) -> Result<Option<u32>, Diag> {
-        let QueryPlan { from, filter: _, aggregate, having, projection: _, distinct, order_by, limit, offset: _ } =
-            plan;
+        let QueryPlan {
+            before,
+            from,
+            filter: _,
+            aggregate,
+            having,
+            projection: _,
+            distinct,
+            order_by,
+            limit,
+            offset: _,
+        } = plan;
         let From::Table { table, access } = from else { return Ok(None) };
-        let needs_all = aggregate.is_some() || having.is_some() || *distinct != Distinct::No || !order_by.is_empty();
+        let needs_all = !before.is_empty()
+            || aggregate.is_some()
+            || having.is_some()
+            || *distinct != Distinct::No
+            || !order_by.is_empty();
         if !run.streams || needs_all || is_lookup(access, table.primary_key.len()) {
             return Ok(None);
         }
@@ -230,9 +245,7 @@ struct Pager {
 impl Pager {
     async fn open(node: &Node, read: &TableRead) -> Result<Self, ReadRefusal> {
         let cursor = reads::open_table(node, read).await?;
-        let Some(plan) = read.plan() else {
-            return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a scan without a query")));
-        };
+        let plan = read.plan.as_ref();
         let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
         let count = |expr: &Option<highwater_sql::expr::Expr>| {
             expr.as_ref().map(|expr| row_count(expr, &context)).transpose().map(Option::flatten)
