@@ -18,6 +18,9 @@ use super::world;
 /// How long a client waits for an answer at most, in microseconds: longer than the server lets a statement take.
 const PATIENCE: u64 = 100_000_000;
 
+/// How long one that is in a hurry waits for a login, in microseconds, before it asks another node.
+const LOGS_IN: u64 = 500_000;
+
 /// What became of a request.
 #[derive(Debug)]
 pub enum Reply {
@@ -96,7 +99,17 @@ impl Session {
 
     /// Logs in, at whichever node that is possible, so that the next request is one.
     pub async fn enter(&mut self) {
-        while self.log_in().await.is_err() && !self.run.is_broken() {
+        while !self.run.is_broken() {
+            let entered = async { self.log_in().await.is_ok() };
+            let late = async {
+                pause(LOGS_IN).await;
+                false
+            };
+            if future::or(entered, late).await {
+                return;
+            }
+            self.client = None;
+            self.turn_away();
             pause(20_000).await;
         }
     }
