@@ -158,14 +158,17 @@ pub(crate) fn describe(connection: &mut Connection, name: &str, style: Style) ->
         return Err(Failure::Command(format!("there is no table {name}; \\dt shows those that there are")));
     }
     let tables = connection.query(&format!(
-        "SELECT namespace_id, table_name, table_type, options FROM system.tables WHERE {filter} ORDER BY 1"
+        "SELECT namespace_id, table_name, table_type, options, comment FROM system.tables WHERE {filter} ORDER BY 1"
     ))?;
     let indexes = connection.query(&format!("SELECT * FROM system.indexes WHERE {filter}")).ok();
     let topics = connection.query("SELECT topic_id, routes FROM system.topics ORDER BY topic_id")?;
     let texts = tables.rows.iter().flatten().map(|table| {
-        let [namespace, table, kind, options] = table.as_slice() else { return String::new() };
+        let [namespace, table, kind, options, comment] = table.as_slice() else { return String::new() };
         let of_table: Vec<&Vec<Value>> = rows.iter().filter(|row| row.first() == Some(namespace)).collect();
-        let options = options.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(json!({}));
+        let mut options = options.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(json!({}));
+        if let (Value::Object(fields), Value::String(_)) = (&mut options, comment) {
+            fields.insert("comment".to_owned(), comment.clone());
+        }
         one_table(
             &Described { namespace: text(namespace), table: text(table), kind: text(kind), options, columns: of_table },
             indexes.as_ref(),

@@ -175,6 +175,11 @@ fn table_row(table: &Table) -> Row {
     if let Some(ttl) = table.ttl_seconds {
         options.insert("ttl_seconds".into(), json!(ttl));
     }
+    options.insert("primary_key".into(), json!(key_names(table).collect::<Vec<_>>()));
+    if !table.checks.is_empty() {
+        let checks = table.checks.iter().map(|check| json!({"name": check.name, "expression": check.text}));
+        options.insert("checks".into(), checks.collect());
+    }
     vec![
         text(&table.namespace),
         text(&table.name),

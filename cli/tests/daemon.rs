@@ -1,0 +1,212 @@
+//! The shell against a real `highwaterd`: this program is both. Started with [`SERVER`] set it is the daemon, so that the test
+//! needs no binary of another package. The transcript of docs/shell.md is run as it stands; `UPDATE_GOLDEN=1` rewrites its answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a test of real processes on a real folder"
+)]
+
+#[path = "support/terminal.rs"]
+mod terminal;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use terminal::Terminal;
+
+/// Environment variable that makes this program the daemon.
+const SERVER: &str = "SHELL_TEST_IS_SERVER";
+const PASSWORD: &str = "correct horse";
+
+fn main() -> ExitCode {
+    if std::env::var_os(SERVER).is_some() {
+        return highwater_server::daemon::main();
+    }
+    if std::env::args().any(|argument| argument == "--list") {
+        println!("daemon: test");
+        return ExitCode::SUCCESS;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    the_transcript_of_the_book_is_true(&server);
+    rows_pass_through_files(&server, folder.path());
+    the_doctor_finds_nothing(&server);
+    a_user_sees_its_own(&server);
+    the_prompt_completes_and_cancels(&server, folder.path());
+    println!("highwater against highwaterd: ok");
+    ExitCode::SUCCESS
+}
+
+/// A server; killed when dropped.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_")) {
+            command.env_remove(name);
+        }
+        command.env(SERVER, "1").args(["--data-dir", folder.to_str().unwrap(), "--http-addr", "127.0.0.1:0"]);
+        command.args(["--root-password", PASSWORD, "--set", "auth.scram_iterations=4096", "--cores", "1"]);
+        command.args(["--user-shards", "2", "--shared-shards", "2"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut banner = String::new();
+        while !banner.contains("\n  stop") {
+            if lines.read_line(&mut banner).unwrap() == 0 {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("the server ended early: {:?}: {said}", child.wait().unwrap());
+            }
+        }
+        // Nobody may block on a full pipe.
+        let mut errors = child.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        let url = banner.lines().find_map(|line| line.trim().strip_prefix("HTTP")).unwrap().trim().to_owned();
+        Self { child, url }
+    }
+
+    /// Exit code, and standard output and error together.
+    fn shell(&self, user: &str, password: &str, args: &[&str], input: &str) -> (i32, String) {
+        let (mut said, out) = std::io::pipe().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.args(args).env_clear().env("HIGHWATER_URL", &self.url).env("HIGHWATER_USER", user);
+        command.env("HIGHWATER_PASSWORD", password).stdin(Stdio::piped());
+        let mut child = command.stderr(out.try_clone().unwrap()).stdout(out).spawn().unwrap();
+        drop(command);
+        let _ended_early = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let mut text = String::new();
+        said.read_to_string(&mut text).unwrap();
+        (child.wait().unwrap().code().unwrap(), text)
+    }
+
+    fn root(&self, args: &[&str], input: &str) -> (i32, String) {
+        self.shell("root", PASSWORD, args, input)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn the_transcript_of_the_book_is_true(server: &Server) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/shell.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let begin = page.find("```transcript\n").unwrap() + "```transcript\n".len();
+    let end = begin + page[begin..].find("```").unwrap();
+    let mut inputs: Vec<String> = Vec::new();
+    for line in page[begin..end].lines() {
+        if let Some(first) = line.strip_prefix("=> ") {
+            inputs.push(first.to_owned());
+        } else if let Some(more) = line.strip_prefix("-> ") {
+            let last = inputs.last_mut().unwrap();
+            *last = format!("{last}\n{more}");
+        }
+    }
+    let marked: Vec<String> =
+        inputs.iter().enumerate().map(|(number, input)| format!("{input}\n\\echo @@@{number}\n")).collect();
+    let (code, said) = server.root(&["--keep-going"], &marked.concat());
+    assert_eq!(code, 1, "some of its statements fail: {said}");
+    let (mut drawn, mut rest) = (String::new(), said.as_str());
+    for (number, input) in inputs.iter().enumerate() {
+        let (answer, after) = rest.split_once(&format!("@@@{number}\n")).unwrap_or_else(|| panic!("{number}: {said}"));
+        drawn.push_str(&format!("=> {}\n{answer}", input.replace('\n', "\n-> ")));
+        rest = after;
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, format!("{}{drawn}{}", &page[..begin], &page[end..])).unwrap();
+        return;
+    }
+    assert_eq!(drawn, &page[begin..end], "{path} differs; UPDATE_GOLDEN=1 rewrites it");
+}
+
+fn rows_pass_through_files(server: &Server, folder: &Path) {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let table = "(id BIGINT PRIMARY KEY, t TEXT, d DOUBLE, b BYTES, at TIMESTAMP, ok BOOLEAN, j JSON)";
+    let made = format!(
+        "CREATE TABLE app.a {table}; CREATE TABLE app.b {table}; CREATE TABLE app.c {table};
+        INSERT INTO app.a VALUES (1, 'é, \"x\"\n', 1.5, X'00ff', '2026-01-02 03:04:05.000006', true, '{{\"a\": [1]}}'),
+        (9007199254740993, '', NULL, NULL, NULL, NULL, NULL), (3, NULL, -1e300, X'', NULL, false, '\"\"');"
+    );
+    let (code, said) = server.root(&["-c", &made], "");
+    assert_eq!(code, 0, "{said}");
+    let all = |table: &str| server.root(&["--csv", "-c", &format!("SELECT * FROM app.{table} ORDER BY id")], "").1;
+    for (table, ending) in [("b", "csv"), ("c", "tsv")] {
+        let file = path(&format!("rows.{ending}"));
+        let copies = format!("\\copy app.a TO {file}\n\\copy app.{table} FROM {file}");
+        assert_eq!(server.root(&["-c", &copies], ""), (0, "copied 3 row(s)\ncopied 3 row(s)\n".to_owned()));
+        assert_eq!(all(table), all("a"), "{ending}");
+    }
+    let rows: String = (10..1300).map(|id| format!("{{\"id\":{id},\"t\":\"row {id}\",\"ok\":true}}\n")).collect();
+    std::fs::write(path("many.jsonl"), &rows).unwrap();
+    let many = format!("\\copy app.b FROM {}", path("many.jsonl"));
+    assert_eq!(server.root(&["-c", &many], ""), (0, "copied 1290 row(s)\n".to_owned()));
+    let (code, said) = server.root(&["-c", &many], "");
+    assert!(code == 1 && said.contains("line 1: ") && said.contains("0 row(s) before it"), "{said}");
+    let (_, lines) = server.root(&["--format", "jsonl", "-c", "SELECT * FROM app.b"], "");
+    assert_eq!(lines.lines().count(), 1293);
+}
+
+fn the_doctor_finds_nothing(server: &Server) {
+    let (code, said) = server.root(&["doctor"], "");
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("error") && said.contains("role system"), "{said}");
+    let (code, said) = server.shell("root", "wrong", &["doctor"], "");
+    assert!(code == 5 && said.contains("error    login"), "{said}");
+}
+
+fn a_user_sees_its_own(server: &Server) {
+    let made = "CREATE USER ann WITH PASSWORD 'a long password'; CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, body TEXT);
+        INSERT INTO app.notes VALUES (1, 'of root');\n\\as ann INSERT INTO app.notes VALUES (2, 'of ann')";
+    let (code, said) = server.root(&["-c", made], "");
+    assert_eq!(code, 0, "{said}");
+    let (_, said) = server.shell("ann", "a long password", &["--csv", "-n", "app", "-c", "SELECT body FROM notes"], "");
+    assert_eq!(said, "body\nof ann\n");
+    let (code, said) = server.shell("ann", "a long password", &["-c", "\\d app.notes"], "");
+    assert!(code == 1 && said.contains("42501"), "{said}");
+}
+
+fn the_prompt_completes_and_cancels(server: &Server, folder: &Path) {
+    let terminal = Terminal::start(
+        &["--namespace", "app"],
+        &[
+            ("HIGHWATER_URL", &server.url),
+            ("HIGHWATER_PASSWORD", PASSWORD),
+            ("HOME", folder.to_str().unwrap()),
+            ("NO_COLOR", "1"),
+        ],
+    );
+    terminal.wait_for_last_line("root@app=>");
+    terminal.send("SELECT pr\x1b[D\x1b[D");
+    terminal.send("\x05\x17");
+    terminal.send("region FROM pric\t");
+    terminal.wait_for_last_line("root@app=> SELECT region FROM prices");
+    terminal.send("WHERE sk\t");
+    terminal.wait_for_last_line("root@app=> SELECT region FROM prices WHERE sku");
+    terminal.send("= 2;\r");
+    terminal.wait_for_text(" eu\n(1 row)");
+    terminal.send("CREATE TOPIC t;\r");
+    terminal.wait_for_text("Created topic");
+    terminal.send("CONSUME FROM t WITH (timeout = '300s');\r");
+    terminal.wait_for("the statement under way", |screen| screen.contains("300s') ;") || screen.contains("300s');"));
+    // Whether the request is out yet or not, Ctrl-C ends in a prompt that works.
+    terminal.wait_for("the progress line", |screen| screen.contains("Ctrl-C cancels"));
+    terminal.send("\x03");
+    terminal.wait_for_text("error: cancelled");
+    terminal.wait_for_last_line("root@app=>");
+    terminal.send("SELECT 6 * 7 AS answer;\r");
+    terminal.wait_for_text("     42\n");
+    terminal.send("\\q\r");
+    assert_eq!(terminal.end(), 0);
+}
