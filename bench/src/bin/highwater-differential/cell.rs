@@ -37,6 +37,7 @@ pub(crate) enum Kind {
     Time,
     Bytes,
     Json,
+    List,
     Text,
 }
 
@@ -54,6 +55,7 @@ impl Kind {
             Some("Json") => Self::Json,
             Some(_) => Self::Text,
             None if data_type.get("Decimal").is_some() => Self::Exact,
+            None if data_type.get("Array").is_some() => Self::List,
             None => Self::Text,
         }
     }
@@ -74,6 +76,14 @@ impl Cell {
                 Self::Bytes(bytes.iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Option<_>>()?)
             }
             (Kind::Json, Value::String(text)) => Self::Json(serde_json::from_str(text).ok()?),
+            // As PostgreSQL writes an array of numbers.
+            (Kind::List, Value::Array(items)) => {
+                let items: Vec<String> = items
+                    .iter()
+                    .map(|item| if item.is_null() { "NULL".to_owned() } else { item.to_string() })
+                    .collect();
+                Self::Text(format!("{{{}}}", items.join(",")))
+            }
             (Kind::Text, Value::String(text)) => Self::Text(text.clone()),
             (Kind::Text, other) => Self::Text(other.to_string()),
             _ => return None,
@@ -112,7 +122,7 @@ impl Cell {
                     .collect::<Option<_>>()?,
             ),
             Kind::Json => Self::Json(serde_json::from_str(text).ok()?),
-            Kind::Text => Self::Text(text.to_owned()),
+            Kind::List | Kind::Text => Self::Text(text.to_owned()),
         })
     }
 

@@ -40,11 +40,39 @@ pub(crate) fn expression(rng: &mut Rng, scope: &Scope, ty: Ty, depth: u32) -> St
             Ty::Decimal => decimal(rng, scope, a, &b, depth),
             Ty::Double => double(rng, scope, a, &b, depth),
             Ty::Text => text(rng, scope, a, &b, depth),
-            Ty::Time => match rng.below(3) {
-                0 => format!("date_trunc('{}', {a})", word(rng, &["hour", "day", "month", "year"])),
+            Ty::Time => match rng.below(6) {
+                0 | 1 => {
+                    format!("date_trunc('{}', {a})", word(rng, &["hour", "day", "month", "year", "week", "quarter"]))
+                }
+                2 => format!("({a} {} {})", word(rng, &["+", "-"]), expression(rng, scope, Ty::Span, depth - 1)),
+                3 => format!("CAST({} AS TIMESTAMP)", expression(rng, scope, Ty::Date, depth - 1)),
                 _ => a,
             },
-            Ty::Bool => a,
+            Ty::Date => match rng.below(4) {
+                0 => format!("({a} + {})", rng.below(60)),
+                1 => format!("CAST({} AS DATE)", expression(rng, scope, Ty::Time, depth - 1)),
+                _ => a,
+            },
+            Ty::Span => match rng.below(6) {
+                0 => format!("({a} + {b})"),
+                1 => format!("({} - {})", leaf(rng, scope, Ty::Time), leaf(rng, scope, Ty::Time)),
+                2 => format!("({a} * {})", rng.below(4)),
+                3 => format!("{}({a})", word(rng, &["justify_days", "justify_hours"])),
+                4 => format!("age({}, {})", leaf(rng, scope, Ty::Time), leaf(rng, scope, Ty::Time)),
+                _ => a,
+            },
+            Ty::Bytes => match rng.below(3) {
+                0 => format!("({a} || {b})"),
+                1 => format!("substring({a} FROM 1 FOR {})", rng.below(3)),
+                _ => a,
+            },
+            Ty::List => match rng.below(4) {
+                0 => format!("array_append({a}, CAST({} AS INT))", leaf(rng, scope, Ty::Int)),
+                1 => format!("array_cat({a}, {b})"),
+                2 => format!("ARRAY[CAST({} AS INT), 2]", leaf(rng, scope, Ty::Int)),
+                _ => a,
+            },
+            Ty::Bool | Ty::Uuid => a,
         },
     }
 }
@@ -67,7 +95,24 @@ fn integer(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> Stri
         4 => format!("({a} / nullif({b}, 0))"),
         5 => format!("({a} % nullif({b}, 0))"),
         6 => format!("abs({a})"),
-        7 => format!("length({})", expression(rng, scope, Ty::Text, depth - 1)),
+        7 => match rng.below(8) {
+            0 => format!(
+                "CAST(extract({} FROM {}) AS INT)",
+                word(rng, &["year", "month", "day", "dow", "doy", "week", "quarter"]),
+                expression(rng, scope, Ty::Date, depth - 1)
+            ),
+            1 => format!(
+                "CAST(extract({} FROM {}) AS INT)",
+                word(rng, &["hour", "minute", "day", "isodow"]),
+                expression(rng, scope, Ty::Time, depth - 1)
+            ),
+            2 => format!("cardinality({})", expression(rng, scope, Ty::List, depth - 1)),
+            3 => format!("array_length({}, 1)", expression(rng, scope, Ty::List, depth - 1)),
+            4 => format!("({})[{}]", expression(rng, scope, Ty::List, depth - 1), 1 + rng.below(3)),
+            5 => format!("octet_length({})", expression(rng, scope, Ty::Bytes, depth - 1)),
+            6 => format!("strpos({}, {})", expression(rng, scope, Ty::Text, depth - 1), literal(Ty::Text, rng)),
+            _ => format!("length({})", expression(rng, scope, Ty::Text, depth - 1)),
+        },
         _ => format!("(- {a})"),
     }
 }
@@ -98,7 +143,7 @@ fn double(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> Strin
 }
 
 fn text(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String {
-    match rng.below(12) {
+    match rng.below(20) {
         0 | 1 => format!("({a} || {b})"),
         2 => format!("{}({a})", word(rng, &["upper", "lower", "trim", "ltrim", "rtrim", "md5"])),
         3 => format!("substring({a} FROM {} FOR {})", 1 + rng.below(3), rng.below(4)),
@@ -108,7 +153,28 @@ fn text(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String 
         7 => format!("CAST({} AS TEXT)", expression(rng, scope, Ty::Int, depth - 1)),
         8 => format!("concat({a}, {b})"),
         9 => format!("concat_ws('-', {a}, {b})"),
-        10 => format!("split_part({a}, 'b', 1)"),
+        10 => format!("split_part({a}, 'b', {})", 1 + rng.below(2)),
+        11 => format!(
+            "regexp_replace({a}, '{}', '#'{})",
+            word(rng, &["[a-c]+", "^.", "b$", "(a)(b)?"]),
+            word(rng, &["", ", 'g'", ", 'i'"])
+        ),
+        12 => format!(
+            "to_char({}, '{}')",
+            leaf(rng, scope, Ty::Time),
+            word(rng, &["YYYY-MM-DD HH24:MI:SS", "DD Mon YY", "Day, FMDDth FMMonth", "HH12:MI AM", "IYYY-IW Q DDD"])
+        ),
+        13 => format!("{}({a})", word(rng, &["initcap", "reverse", "quote_literal"])),
+        14 => format!("translate({a}, 'abz', 'xy')"),
+        15 => format!("overlay({a} PLACING 'zz' FROM 2 FOR 1)"),
+        16 => format!("CAST({} AS TEXT)", {
+            let ty = pick(rng, &[Ty::Date, Ty::Span, Ty::Uuid, Ty::Time, Ty::Bool, Ty::List, Ty::Bytes])
+                .copied()
+                .unwrap_or(Ty::Date);
+            expression(rng, scope, ty, depth - 1)
+        }),
+        17 => format!("encode({}, '{}')", leaf(rng, scope, Ty::Bytes), word(rng, &["hex", "base64"])),
+        18 => format!("format('%s-%s', {a}, {b})"),
         _ => a,
     }
 }
@@ -119,7 +185,7 @@ pub(crate) fn predicate(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
         return leaf(rng, scope, Ty::Bool);
     }
     let ty = pick(rng, &Ty::ALL).copied().unwrap_or(Ty::Int);
-    match rng.below(12) {
+    match rng.below(14) {
         0 | 1 => format!("({} AND {})", predicate(rng, scope, depth - 1), predicate(rng, scope, depth - 1)),
         2 => format!("({} OR {})", predicate(rng, scope, depth - 1), predicate(rng, scope, depth - 1)),
         3 => format!("(NOT {})", predicate(rng, scope, depth - 1)),
@@ -143,6 +209,14 @@ pub(crate) fn predicate(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
         8 => {
             let (a, b) = (expression(rng, scope, ty, depth - 1), expression(rng, scope, ty, depth - 1));
             format!("({a} IS {}DISTINCT FROM {b})", word(rng, &["", "NOT "]))
+        }
+        10 => {
+            let operator = word(rng, &["~", "~*", "!~", "!~*"]);
+            format!("({} {operator} {})", leaf(rng, scope, Ty::Text), word(rng, &["'^a'", "'b+'", "'[x-z]_'", "'^$'"]))
+        }
+        11 => {
+            let any = word(rng, &["= ANY", "<> ALL", "< ANY"]);
+            format!("({} {any} ({}))", leaf(rng, scope, Ty::Int), expression(rng, scope, Ty::List, depth - 1))
         }
         9 => {
             let test = word(rng, &["TRUE", "FALSE", "UNKNOWN", "NOT TRUE", "NOT FALSE", "NOT UNKNOWN"]);

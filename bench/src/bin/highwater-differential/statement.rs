@@ -135,6 +135,10 @@ fn aggregate(rng: &mut Rng, scope: &Scope, ty: Ty) -> String {
         (Ty::Double, 1) => format!("sum({of})"),
         (Ty::Text, 1) => format!("string_agg({of}, ',' ORDER BY {of})"),
         (Ty::Bool, _) => format!("{}({of})", word(rng, &["bool_and", "bool_or"])),
+        (Ty::Span, 1) => format!("sum({of})"),
+        (Ty::Int, 3) => format!("{}({of})", word(rng, &["stddev_samp", "stddev_pop", "var_samp", "var_pop"])),
+        // PostgreSQL has no least of these.
+        (Ty::Uuid | Ty::Bytes | Ty::List, _) => format!("count({distinct}{of})"),
         _ => format!("{}({of})", word(rng, &["min", "max"])),
     };
     if rng.chance(0.2) { format!("{call} FILTER (WHERE {})", predicate(rng, scope, 1)) } else { call }

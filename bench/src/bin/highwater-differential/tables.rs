@@ -11,10 +11,34 @@ pub(crate) enum Ty {
     Text,
     Bool,
     Time,
+    Date,
+    Span,
+    Uuid,
+    Bytes,
+    List,
 }
 
 impl Ty {
-    pub(crate) const ALL: [Self; 6] = [Self::Int, Self::Decimal, Self::Double, Self::Text, Self::Bool, Self::Time];
+    /// All; what most columns hold is there twice.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::Int,
+        Self::Int,
+        Self::Decimal,
+        Self::Decimal,
+        Self::Double,
+        Self::Double,
+        Self::Text,
+        Self::Text,
+        Self::Bool,
+        Self::Bool,
+        Self::Time,
+        Self::Time,
+        Self::Date,
+        Self::Span,
+        Self::Uuid,
+        Self::Bytes,
+        Self::List,
+    ];
 }
 
 /// A column: its name, its type in SQL, what it yields, and whether it takes NULL.
@@ -46,7 +70,7 @@ const fn column(name: &'static str, sql: &'static str, ty: Ty, nullable: bool) -
 }
 
 /// All tables.
-pub(crate) const TABLES: [Table; 3] = [
+pub(crate) const TABLES: [Table; 4] = [
     Table {
         name: "people",
         columns: &[
@@ -95,6 +119,24 @@ pub(crate) const TABLES: [Table; 3] = [
         options: " PARTITION BY (a)",
         is_spread: true,
         rows: 30,
+    },
+    Table {
+        name: "things",
+        columns: &[
+            column("id", "BIGINT", Ty::Int, false),
+            column("day", "DATE", Ty::Date, true),
+            column("span", "INTERVAL", Ty::Span, true),
+            column("u", "UUID", Ty::Uuid, true),
+            column("bin", "BYTEA", Ty::Bytes, true),
+            column("list", "INT[]", Ty::List, true),
+            column("r", "REAL", Ty::Double, true),
+            column("whole", "NUMERIC", Ty::Decimal, true),
+        ],
+        key: 1,
+        constraints: "",
+        options: "",
+        is_spread: false,
+        rows: 35,
     },
 ];
 
@@ -169,5 +211,18 @@ pub(crate) fn literal(ty: Ty, rng: &mut Rng) -> String {
             rng.below(24),
             rng.below(4) * 15
         ),
+        Ty::Date => format!("DATE '2026-0{}-{:02}'", 1 + rng.below(3), 1 + rng.below(28)),
+        Ty::Span => {
+            let (months, days, hours) = (rng.below(3), rng.below(40), rng.below(50));
+            format!("INTERVAL '{months} months {days} days {hours} hours'")
+        }
+        Ty::Uuid => format!("CAST('00000000-0000-7000-8000-00000000000{}' AS UUID)", rng.below(8)),
+        Ty::Bytes => format!("CAST('\\x{:02x}{}' AS BYTEA)", rng.below(4), if rng.chance(0.5) { "" } else { "ff00" }),
+        Ty::List => {
+            let items: Vec<String> = (0..rng.below(4))
+                .map(|_| if rng.chance(0.2) { "NULL".to_owned() } else { rng.below(6).to_string() })
+                .collect();
+            format!("CAST('{{{}}}' AS INT[])", items.join(","))
+        }
     }
 }
