@@ -98,7 +98,7 @@ fn rows(kinds: &[Kind], ours: &[Vec<Cell>], theirs: &[Vec<Option<String>>], orde
 fn order(kinds: &[Kind], a: &[Cell], b: &[Cell]) -> Ordering {
     // Doubles last: their last digits may differ, which must not put rows into another order.
     let columns = |floats: bool| {
-        let of_kind = move |kind: &Kind| (*kind == Kind::Float) == floats;
+        let of_kind = move |kind: &Kind| matches!(kind, Kind::Float | Kind::Real) == floats;
         kinds.iter().zip(a.iter().zip(b)).filter(move |(kind, _)| of_kind(kind)).map(|(_, (x, y))| x.order(y))
     };
     columns(false).chain(columns(true)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
@@ -111,6 +111,7 @@ fn cell(ours: &Cell, theirs: &Cell) -> Verdict {
     match (ours, theirs) {
         (Cell::Float(a), Cell::Float(b)) if a.is_nan() && b.is_nan() => Verdict::Same,
         (Cell::Float(a), Cell::Float(b)) if near(*a, *b, 1e-12) => Verdict::Allowed(Rule::Doubles),
+        (Cell::Real(a), Cell::Real(b)) if near(*a, *b, 1e-5) => Verdict::Allowed(Rule::Reals),
         (Cell::Exact(a), Cell::Exact(b)) if a.contains('.') || b.contains('.') => {
             match (a.parse::<f64>(), b.parse::<f64>()) {
                 (Ok(a), Ok(b)) if near(a, b, 1e-14) => Verdict::Allowed(Rule::Quotients),

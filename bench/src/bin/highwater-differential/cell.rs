@@ -14,7 +14,9 @@ pub(crate) enum Cell {
     Bool(bool),
     /// Integers and DECIMAL: the digits without needless zeros.
     Exact(String),
-    /// REAL and DOUBLE.
+    /// REAL.
+    Real(f64),
+    /// DOUBLE.
     Float(f64),
     /// TIMESTAMP, TIMESTAMPTZ and TIME in microseconds, DATE in days.
     Moment(i64),
@@ -31,6 +33,7 @@ pub(crate) enum Cell {
 pub(crate) enum Kind {
     Bool,
     Exact,
+    Real,
     Float,
     Timestamp,
     Date,
@@ -47,7 +50,8 @@ impl Kind {
         match data_type.as_str() {
             Some("Boolean") => Self::Bool,
             Some("SmallInt" | "Int" | "BigInt") => Self::Exact,
-            Some("Float" | "Double") => Self::Float,
+            Some("Float") => Self::Real,
+            Some("Double") => Self::Float,
             Some("Timestamp" | "DateTime") => Self::Timestamp,
             Some("Date") => Self::Date,
             Some("Time") => Self::Time,
@@ -71,6 +75,8 @@ impl Cell {
             (Kind::Exact, Value::Number(number)) => Self::Exact(plain(&number.to_string())),
             (Kind::Float, Value::Number(number)) => Self::Float(number.as_f64()?),
             (Kind::Float, Value::String(text)) => Self::Float(text.parse().ok()?),
+            (Kind::Real, Value::Number(number)) => Self::Real(number.as_f64()?),
+            (Kind::Real, Value::String(text)) => Self::Real(text.parse().ok()?),
             (Kind::Timestamp | Kind::Date | Kind::Time, Value::Number(number)) => Self::Moment(number.as_i64()?),
             (Kind::Bytes, Value::Array(bytes)) => {
                 Self::Bytes(bytes.iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Option<_>>()?)
@@ -100,11 +106,8 @@ impl Cell {
                 _ => return None,
             }),
             Kind::Exact => Self::Exact(plain(text)),
-            Kind::Float => Self::Float(match text {
-                "Infinity" => f64::INFINITY,
-                "-Infinity" => f64::NEG_INFINITY,
-                text => text.parse().ok()?,
-            }),
+            Kind::Real => Self::Real(text.parse().ok()?),
+            Kind::Float => Self::Float(text.parse().ok()?),
             Kind::Timestamp => Self::Moment(timestamp(text)?),
             Kind::Date => {
                 let day: Date = text.parse().ok()?;
@@ -135,7 +138,7 @@ impl Cell {
                 let (x, y): (f64, f64) = (a.parse().unwrap_or(0.0), b.parse().unwrap_or(0.0));
                 x.total_cmp(&y)
             }
-            (Self::Float(a), Self::Float(b)) => a.total_cmp(b),
+            (Self::Float(a), Self::Float(b)) | (Self::Real(a), Self::Real(b)) => a.total_cmp(b),
             (Self::Moment(a), Self::Moment(b)) => a.cmp(b),
             (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
             (Self::Json(a), Self::Json(b)) => a.to_string().cmp(&b.to_string()),
@@ -149,7 +152,7 @@ impl Cell {
             Self::Null => 0,
             Self::Bool(_) => 1,
             Self::Exact(_) => 2,
-            Self::Float(_) => 3,
+            Self::Float(_) | Self::Real(_) => 3,
             Self::Moment(_) => 4,
             Self::Bytes(_) => 5,
             Self::Json(_) => 6,
@@ -202,6 +205,9 @@ mod tests {
             (Kind::Bytes, json!([0, 255]), "\\x00ff"),
             (Kind::Json, json!("{\"a\": 1}"), "{\"a\":1}"),
             (Kind::Float, json!(0.1), "0.1"),
+            (Kind::Float, json!("-Infinity"), "-Infinity"),
+            (Kind::Real, json!(0.1), "0.1"),
+            (Kind::List, json!([1, null]), "{1,NULL}"),
             (Kind::Text, json!("a b"), "a b"),
         ] {
             let cell = Cell::ours(kind, &ours).unwrap();

@@ -3,8 +3,10 @@
 /// A difference that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
-    /// Last digits of REAL and DOUBLE.
+    /// Last digits of DOUBLE.
     Doubles,
+    /// Last digits of REAL.
+    Reals,
     /// Digits of DECIMAL quotients and averages.
     Quotients,
     /// Another SQLSTATE of the same class.
@@ -17,8 +19,8 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// All, in the order of the report.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Doubles, Self::Quotients, Self::ErrorCode, Self::FirstError, Self::Evaluation];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Doubles, Self::Reals, Self::Quotients, Self::ErrorCode, Self::FirstError, Self::Evaluation];
 
     /// Why.
     pub(crate) const fn text(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Rule {
             Self::Doubles => {
                 "the last digits of a DOUBLE: sums in another order, functions of another library (12 digits agree)"
             }
+            Self::Reals => "the last digits of a REAL: PostgreSQL adds up REALs in 32 bits (5 digits agree)",
             Self::Quotients => {
                 "the number of digits of a DECIMAL quotient or average: 28 in all here (14 digits agree)"
             }
