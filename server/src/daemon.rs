@@ -23,6 +23,7 @@ use crate::config::{self, Args, Config, Cores, EXIT_CONFIG, HostPort, Origin, Se
 use crate::core_part::{self, CoreError, CorePart, Serving, advice, run_core};
 use crate::first_start::{self, RootPassword};
 use crate::http::VERSION;
+use crate::huge_pages::HugePages;
 use crate::{dev_cluster, lock, logging, process};
 use clap::Parser as _;
 use highwater_net::http::ServerTls;
@@ -82,6 +83,7 @@ fn run(args: &Args) -> Result<(), Refusal> {
         say(&config::print(&config));
         return Ok(());
     }
+    let mut huge_pages = HugePages::not_yet();
     let cpus = cpus(&config)?;
     let cluster = cluster(&config)?;
     if args.check_config {
@@ -155,7 +157,7 @@ fn run(args: &Args) -> Result<(), Refusal> {
 
     let (mut serving, mut ended, mut stopping) = (0, 0, false);
     while ended < cores {
-        match happened.recv().map_err(Refusal::other)? {
+        match huge_pages.watch(&happened).map_err(Refusal::other)? {
             Event::Serving(facts) => {
                 serving += 1;
                 if serving == cores {

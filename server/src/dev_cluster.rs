@@ -273,10 +273,10 @@ fn table(plans: &[Plan], folder: &Path, is_new: bool) -> String {
     }
     let first = folder.join("1");
     let kept = first.join(PASSWORD_FILE);
-    let password = std::fs::read_to_string(&kept).ok().filter(|_| is_new);
-    let root = match password {
-        Some(password) => format!("password {} (shown once, kept in {})", password.trim(), kept.display()),
-        None => format!("password in {}, unless it was changed", kept.display()),
+    let root = match std::fs::read_to_string(&kept) {
+        Ok(password) if is_new => format!("password {} (shown once, kept in {})", password.trim(), kept.display()),
+        Ok(_) => format!("password in {}, unless it was changed", kept.display()),
+        Err(_) => "the password that the cluster was given when it was new, unless it was changed".to_owned(),
     };
     let url = plans.first().map_or_else(String::new, |plan| format!("http://127.0.0.1:{}", plan.http));
     let _ = write!(

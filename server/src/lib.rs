@@ -17,6 +17,7 @@ pub mod dev_cluster;
 pub mod first_start;
 pub mod gate;
 pub mod http;
+mod huge_pages;
 pub mod lock;
 pub mod logging;
 mod metrics;

@@ -32,7 +32,7 @@ use crate::sessions;
 use crate::stored;
 use crate::topics::{self, consume};
 use crate::txn::Txn;
-use crate::view::{GroupView, Moment};
+use crate::view::{Facts, GroupView, Moment};
 use crate::write;
 
 /// What applying an entry did.
@@ -51,14 +51,8 @@ pub struct Applied {
 /// One group's replicated state on one store.
 pub struct GroupState<E: Env> {
     store: Rc<Store<E>>,
-    keys: Keys,
-    layout: Layout,
-    mark: Mark,
-    membership: Option<Bytes>,
-    catalog: Arc<Catalog>,
-    identity: Option<Rc<Identity>>,
-    roll: Option<Rc<Roll>>,
-    positions: Rc<Positions>,
+    /// Shared with the newest view: of thousands of groups nearly all are as they were when they were last looked at.
+    facts: Rc<Facts>,
     first_ends: FirstEnds,
 }
 
@@ -117,51 +111,45 @@ impl<E: Env> GroupState<E> {
             None => None,
         };
         let catalog = Arc::new(catalog_objects::load(&reader, keys, mark.catalog).await?);
-        let positions = Rc::new(Positions::load(&reader, keys).await?);
+        let positions = Some(Positions::load(&reader, keys).await?).filter(|found| *found != Positions::default());
         let first_ends = FirstEnds {
             session: sessions::first_end(&reader, keys).await?,
             row: write::rows::first_end(&reader, keys).await?,
         };
         drop(reader);
         let layout = identity.as_ref().map_or(layout, |identity| identity.layout);
-        Ok(Self {
-            store,
-            keys,
-            layout,
-            mark,
-            membership,
-            catalog,
-            identity: identity.map(Rc::new),
-            roll: roll.map(Rc::new),
-            positions,
-            first_ends,
-        })
+        let (identity, roll, positions) = (identity.map(Rc::new), roll.map(Rc::new), positions.map(Rc::new));
+        let facts = Facts { keys, layout, mark, membership, catalog, identity, roll, positions };
+        Ok(Self { store, facts: Rc::new(facts), first_ends })
     }
 
     /// The group's catalog.
     #[must_use]
-    pub const fn catalog(&self) -> &Arc<Catalog> {
-        &self.catalog
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.facts.catalog
     }
 
     /// Lets go of its own catalog for an equal one that others hold too; keeps it if they differ.
     pub fn share_catalog(&mut self, other: &Arc<Catalog>) {
-        if self.catalog.version == other.version && !Arc::ptr_eq(&self.catalog, other) && self.catalog == *other {
-            self.catalog = Arc::clone(other);
+        if self.facts.catalog.version == other.version
+            && !Arc::ptr_eq(&self.facts.catalog, other)
+            && self.facts.catalog == *other
+        {
+            Rc::make_mut(&mut self.facts).catalog = Arc::clone(other);
         }
     }
 
     /// The last applied entry; 0 before the first.
     #[must_use]
-    pub const fn applied(&self) -> LogIndex {
-        LogIndex(self.mark.applied)
+    pub fn applied(&self) -> LogIndex {
+        LogIndex(self.facts.mark.applied)
     }
 
     /// The group's log time in microseconds since 1970: what the store is told, so that it removes what has expired by then. Views
     /// taken from now on belong to this time or a later one.
     #[must_use]
-    pub const fn log_time(&self) -> u64 {
-        if self.mark.log_time > 0 { self.mark.log_time.cast_unsigned() } else { 0 }
+    pub fn log_time(&self) -> u64 {
+        if self.facts.mark.log_time > 0 { self.facts.mark.log_time.cast_unsigned() } else { 0 }
     }
 
     /// Planted bugs: the state forgets all keys of these spaces, and nobody is told.
@@ -169,33 +157,23 @@ impl<E: Env> GroupState<E> {
     pub fn forget(&mut self, spaces: &[crate::keys::Space]) {
         let mut batch = WriteBatch::new();
         for space in spaces {
-            let span = self.keys.space(*space);
+            let span = self.facts.keys.space(*space);
             batch.delete_range(span.start, span.end);
         }
-        self.store.write(GroupId(self.keys.group()), self.applied(), batch);
+        self.store.write(GroupId(self.facts.keys.group()), self.applied(), batch);
     }
 
     /// The state as it is now; stays so while later entries apply.
     #[must_use]
     pub fn view(&self) -> GroupView<E> {
-        GroupView::new(Moment {
-            reader: Reader::latest(&self.store),
-            keys: self.keys,
-            layout: self.layout,
-            mark: self.mark,
-            membership: self.membership.clone(),
-            catalog: Arc::clone(&self.catalog),
-            identity: self.identity.clone(),
-            roll: self.roll.clone(),
-            positions: Rc::clone(&self.positions),
-        })
+        GroupView::new(Moment { reader: Reader::latest(&self.store), facts: Rc::clone(&self.facts) })
     }
 
     /// Who belongs to the group as of the last applied change, in the Raft crate's encoding; `None` as long as these are its first
     /// members.
     #[must_use]
-    pub const fn membership(&self) -> Option<&Bytes> {
-        self.membership.as_ref()
+    pub fn membership(&self) -> Option<&Bytes> {
+        self.facts.membership.as_ref()
     }
 
     /// Applies the next entry, which is a change of membership: `membership`, in the Raft crate's encoding, follows from it. One batch
@@ -206,13 +184,12 @@ impl<E: Env> GroupState<E> {
     pub fn apply_membership(&mut self, index: LogIndex, membership: Bytes) -> Result<(), StateError> {
         self.check_order(index)?;
         let mut batch = WriteBatch::new();
-        batch.put(self.keys.scalar(MEMBERSHIP), &membership);
-        let mut mark = Mark { applied: index.0, ..self.mark };
+        batch.put(self.facts.keys.scalar(MEMBERSHIP), &membership);
+        let mut mark = Mark { applied: index.0, ..self.facts.mark };
         mark.chain = mark.link(index.0, batch.bytes(), &[]);
-        batch.put(self.keys.scalar(MARK), stored::encode(&mark));
-        self.store.write(GroupId(self.keys.group()), index, batch);
-        self.mark = mark;
-        self.membership = Some(membership);
+        batch.put(self.facts.keys.scalar(MARK), stored::encode(&mark));
+        self.store.write(GroupId(self.facts.keys.group()), index, batch);
+        self.facts = Rc::new(Facts { mark, membership: Some(membership), ..Facts::clone(&self.facts) });
         Ok(())
     }
 
@@ -221,7 +198,7 @@ impl<E: Env> GroupState<E> {
         if index == expected {
             return Ok(());
         }
-        Err(StateError::OutOfOrder { group: self.keys.group(), expected, found: index })
+        Err(StateError::OutOfOrder { group: self.facts.keys.group(), expected, found: index })
     }
 
     /// Applies the next entry: one batch with all its effects and the mark.
@@ -234,13 +211,13 @@ impl<E: Env> GroupState<E> {
         let envelope = if data.is_empty() { None } else { Some(Envelope::decode(data)?) };
         let reader = Reader::latest(&self.store);
         let mut entry = Entry {
-            txn: Txn::new(&reader, self.keys, index),
-            layout: self.layout,
-            catalog: Arc::clone(&self.catalog),
-            mark: Mark { applied: index.0, ..self.mark },
+            txn: Txn::new(&reader, self.facts.keys, index),
+            layout: self.facts.layout,
+            catalog: Arc::clone(&self.facts.catalog),
+            mark: Mark { applied: index.0, ..self.facts.mark },
             seed: envelope.as_ref().map_or(0, |envelope| envelope.seed),
-            identity: self.identity.clone(),
-            roll: self.roll.clone(),
+            identity: self.facts.identity.clone(),
+            roll: self.facts.roll.clone(),
             first_ends: self.first_ends,
             redefined: None,
         };
@@ -255,36 +232,37 @@ impl<E: Env> GroupState<E> {
 
         let Entry { txn, layout, mut mark, identity, roll, first_ends, redefined, .. } = entry;
         let catalog = redefined.map(|(version, deltas)| {
-            let mut next = Catalog::clone(&self.catalog);
+            let mut next = Catalog::clone(&self.facts.catalog);
             next.advance(version, &deltas);
             Arc::new(next)
         });
         if let Some(catalog) = &catalog {
             mark.catalog = catalog.version;
         }
-        let positions = self.positions.after(self.keys, txn.writes())?;
+        let before = self.facts.positions.as_deref();
+        let positions = before.unwrap_or(Positions::NONE).after(self.facts.keys, txn.writes())?;
         let mut finished = txn.finish();
         // An entry that changed nothing (a refusal, a no-op) is no link: replicas that disagree about that have other effects.
         if !finished.batch.is_empty() {
             mark.chain = mark.link(index.0, finished.batch.bytes(), &stored::encode(&outcome));
         }
-        finished.batch.put(self.keys.scalar(MARK), stored::encode(&mark));
+        finished.batch.put(self.facts.keys.scalar(MARK), stored::encode(&mark));
         // Its snapshot would keep what this batch replaces.
         drop(reader);
-        self.store.write(GroupId(self.keys.group()), index, finished.batch);
+        self.store.write(GroupId(self.facts.keys.group()), index, finished.batch);
 
-        self.mark = mark;
-        self.layout = layout;
-        self.identity = identity;
-        self.roll = roll;
-        self.first_ends = first_ends;
-        if let Some(positions) = positions {
-            self.positions = Rc::new(positions);
-        }
         let catalog_changed = catalog.is_some();
-        if let Some(catalog) = catalog {
-            self.catalog = catalog;
-        }
+        self.facts = Rc::new(Facts {
+            keys: self.facts.keys,
+            layout,
+            mark,
+            membership: self.facts.membership.clone(),
+            catalog: catalog.unwrap_or_else(|| Arc::clone(&self.facts.catalog)),
+            identity,
+            roll,
+            positions: positions.map(Rc::new).or_else(|| self.facts.positions.clone()),
+        });
+        self.first_ends = first_ends;
         Ok(Applied { outcome, outbox: finished.outbox, appended: finished.appended, catalog_changed })
     }
 }

@@ -43,6 +43,12 @@ impl<E: Env> Clone for GroupView<E> {
 /// What a view shows.
 pub(crate) struct Moment<E: Env> {
     pub reader: Reader<E>,
+    pub facts: Rc<Facts>,
+}
+
+/// What is in memory of a group, as of one entry.
+#[derive(Clone)]
+pub(crate) struct Facts {
     pub keys: Keys,
     pub layout: Layout,
     pub mark: Mark,
@@ -50,7 +56,8 @@ pub(crate) struct Moment<E: Env> {
     pub catalog: Arc<Catalog>,
     pub identity: Option<Rc<Identity>>,
     pub roll: Option<Rc<Roll>>,
-    pub positions: Rc<Positions>,
+    /// None as long as nothing was ever exchanged with another group.
+    pub positions: Option<Rc<Positions>>,
 }
 
 impl<E: Env> GroupView<E> {
@@ -60,7 +67,7 @@ impl<E: Env> GroupView<E> {
 
     /// Where the inbox and the outbox stand.
     pub(crate) fn positions(&self) -> &Positions {
-        &self.shared.positions
+        self.shared.facts.positions.as_deref().unwrap_or(Positions::NONE)
     }
 
     /// The store at this moment.
@@ -77,61 +84,61 @@ impl<E: Env> GroupView<E> {
     /// Keys of the group.
     #[must_use]
     pub fn keys(&self) -> Keys {
-        self.shared.keys
+        self.shared.facts.keys
     }
 
     /// The group's catalog.
     #[must_use]
     pub fn catalog(&self) -> &Arc<Catalog> {
-        &self.shared.catalog
+        &self.shared.facts.catalog
     }
 
     /// The last entry applied.
     #[must_use]
     pub fn applied(&self) -> LogIndex {
-        LogIndex(self.shared.mark.applied)
+        LogIndex(self.shared.facts.mark.applied)
     }
 
     /// Who belongs to the group at this moment, in the Raft crate's encoding; `None` as long as these are its first members.
     #[must_use]
     pub fn membership(&self) -> Option<&Bytes> {
-        self.shared.membership.as_ref()
+        self.shared.facts.membership.as_ref()
     }
 
     /// The group's log time: the largest stamp applied, microseconds since 1970.
     #[must_use]
     pub fn log_time(&self) -> Micros {
-        self.shared.mark.log_time
+        self.shared.facts.mark.log_time
     }
 
     /// The hash chain over everything that was applied.
     #[must_use]
     pub fn chain(&self) -> u128 {
-        self.shared.mark.chain
+        self.shared.facts.mark.chain
     }
 
     /// The cluster's layout.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        self.shared.layout
+        self.shared.facts.layout
     }
 
     /// The cluster's identity; `None` before Bootstrap and in data groups.
     #[must_use]
     pub fn cluster_id(&self) -> Option<u128> {
-        self.shared.identity.as_ref().map(|identity| identity.cluster_id)
+        self.shared.facts.identity.as_ref().map(|identity| identity.cluster_id)
     }
 
     /// The key that signs tokens; `None` before Bootstrap and in data groups.
     #[must_use]
     pub fn token_key(&self) -> Option<[u8; 32]> {
-        self.shared.identity.as_ref().map(|identity| identity.token_key)
+        self.shared.facts.identity.as_ref().map(|identity| identity.token_key)
     }
 
     /// The roll of the cluster's members; `None` before it was made and in data groups.
     #[must_use]
     pub fn roll(&self) -> Option<&Rc<Roll>> {
-        self.shared.roll.as_ref()
+        self.shared.facts.roll.as_ref()
     }
 
     /// Rows of a table (of one user on USER and STREAM tables) whose keys lie in the ranges, in the order of the ranges, which

@@ -181,6 +181,11 @@ impl<E: Env> Log<E> {
         }
     }
 
+    /// Everything that was to be flushed is: entries that are held no more are forgotten.
+    pub(crate) fn forget_gone(&self) {
+        self.state.borrow_mut().forget_gone();
+    }
+
     /// Puts a log that starts at a snapshot in the place of what the group had. The same life keeps its hard state.
     pub(crate) fn replace(&self, group: GroupId, mut log: GroupLog) {
         let mut state = self.state.borrow_mut();

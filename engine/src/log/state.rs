@@ -181,6 +181,21 @@ impl<F> LogState<F> {
         }
     }
 
+    /// Forgets which entries were recent of those that the log does not hold any more.
+    pub(crate) fn forget_gone(&mut self) {
+        let groups = &self.groups;
+        let (mut gone, before) = (0, self.recent.len());
+        self.recent.retain(|(group, index, _, len)| {
+            let held = groups.get(group).is_some_and(|log| log.get(*index).is_some());
+            gone += if held { 0 } else { len + RECENT_BYTES };
+            held
+        });
+        self.recent_bytes -= gone;
+        if self.recent.len() < before / 2 {
+            self.recent.shrink_to_fit();
+        }
+    }
+
     /// The segment that is written.
     pub(crate) fn active(&self) -> Option<(u64, &Segment<F>)> {
         self.segments.last_key_value().map(|(id, segment)| (*id, segment))

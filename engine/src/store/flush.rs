@@ -126,6 +126,7 @@ impl<E: Env> Store<E> {
         for (group, applied) in &frozen.marks {
             self.log.flushed(*group, *applied);
         }
+        self.log.forget_gone();
         Ok(())
     }
 

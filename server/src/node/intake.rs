@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use highwater_engine::{Intake, Pressure};
 use highwater_sql::diag::{Diag, SqlState};
 
-use super::host::MAX_PENDING;
+use super::host::{MAX_PENDING, StoreHost};
 use super::mesh::{Admission, Proposal};
 
 /// Proposals that one turn takes at most: bounds the size of one log write.
@@ -121,6 +121,37 @@ pub(super) fn refusal(intake: &Intake) -> Diag {
         "too many writes wait while they are slowed down"
     };
     Diag::new(state, format!("{what}: {pressure}")).hint(hint)
+}
+
+/// What is proposed now of what waits. Client writes that the store does not take now are told so, or stay for the next turn, which begins
+/// when the present write is done.
+pub(super) fn take_pending(host: &StoreHost, writing: bool) -> Vec<Proposal> {
+    let mut pending = host.pending.borrow_mut();
+    if pending.is_empty() {
+        // A stall that has ended is noticed although nobody writes.
+        host.store.pressure();
+        return Vec::new();
+    }
+    let intake = host.store.intake();
+    if writing && intake.share < ALL {
+        return Vec::new();
+    }
+    let sorted = sort_proposals(&mut pending, &intake);
+    drop(pending);
+    host.held.set(host.held.get() + sorted.held as u64);
+    refuse(host, &intake, sorted.refused);
+    sorted.taken
+}
+
+/// Answers client writes that are not taken, and counts them.
+pub(super) fn refuse(host: &StoreHost, intake: &Intake, refused: Vec<Proposal>) {
+    if refused.is_empty() {
+        return;
+    }
+    host.count_refused(cause(intake.held_by.as_ref()), refused.len() as u64);
+    for proposal in refused {
+        proposal.reply.fill(Err(refusal(intake).into()));
+    }
 }
 
 #[cfg(test)]

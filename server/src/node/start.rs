@@ -410,10 +410,10 @@ pub(super) fn put_before(host: &StoreHost, proposal: Proposal) {
     }
     if proposal.admission == Admission::Client {
         if host.disk_full.get() {
-            return driver::refuse(host, &intake::no_space(), vec![proposal]);
+            return intake::refuse(host, &intake::no_space(), vec![proposal]);
         }
         if host.pending.borrow().len() >= MAX_PENDING {
-            return driver::refuse(host, &intake::full_queue(), vec![proposal]);
+            return intake::refuse(host, &intake::full_queue(), vec![proposal]);
         }
     }
     host.pending.borrow_mut().push_back(proposal);

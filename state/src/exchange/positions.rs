@@ -22,6 +22,9 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
+    /// Those of a group that never exchanged anything.
+    pub const NONE: &'static Self = &Self { inbox: BTreeMap::new(), outbox: BTreeMap::new() };
+
     /// The stored ones.
     pub async fn load<E: Env>(reader: &Reader<E>, keys: Keys) -> Result<Self, StateError> {
         let mut positions = Self::default();
