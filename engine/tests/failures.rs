@@ -142,6 +142,78 @@ fn a_full_disk_refuses_writes_while_reads_go_on_and_recovers_when_space_returns(
     assert_eq!(content(&mut sim), model);
 }
 
+#[test]
+fn a_store_opens_on_a_full_disk_again_and_again_and_takes_writes_when_space_returns() {
+    let mut sim = Sim::new(5, Faults::none());
+    let mut model = fill(&mut sim, 0..100);
+    let mut without_a_segment = 0;
+    for _ in 0..8 {
+        sim.crash(CrashKind::Power);
+        let used = sim.disk().used();
+        sim.disk().faults.capacity = Some(used);
+        let expected = model.clone();
+        let refused = sim
+            .run(|env| async move {
+                let mut driver = Driver::open(env).await.unwrap();
+                assert_eq!(driver.content().await, expected, "what is there can be read");
+                match driver.log(GROUP, &batch(100)).await {
+                    Ok(()) => false,
+                    Err(EngineError::NoSpace { .. }) => true,
+                    Err(other) => panic!("{other}"),
+                }
+            })
+            .unwrap();
+        if refused {
+            without_a_segment += 1;
+        } else {
+            // Logged, and applied by the next start.
+            apply(&mut model, &batch(100));
+        }
+    }
+    assert!(without_a_segment > 3, "the spare segments are used up");
+    sim.crash(CrashKind::Power);
+    sim.disk().faults.capacity = None;
+    sim.run(|env| async move {
+        let mut driver = Driver::open(env).await.unwrap();
+        driver.write(GROUP, batch(200)).await.unwrap();
+        driver.store.verify().await.unwrap();
+    })
+    .unwrap();
+    apply(&mut model, &batch(200));
+    sim.crash(CrashKind::Power);
+    assert_eq!(content(&mut sim), model);
+}
+
+#[test]
+fn a_store_that_was_opened_on_a_full_disk_goes_on_when_space_returns() {
+    let mut sim = Sim::new(6, Faults::none());
+    let mut model = fill(&mut sim, 0..100);
+    for _ in 0..8 {
+        sim.crash(CrashKind::Power);
+        let used = sim.disk().used();
+        sim.disk().faults.capacity = Some(used);
+        sim.run(|env| async move { drop(Driver::open(env).await.unwrap()) }).unwrap();
+    }
+    sim.crash(CrashKind::Power);
+    let (driver, refused) = sim
+        .run(|env| async move {
+            let mut driver = Driver::open(env).await.unwrap();
+            let refused = driver.log(GROUP, &batch(100)).await;
+            (driver, refused)
+        })
+        .unwrap();
+    assert!(matches!(refused, Err(EngineError::NoSpace { .. })), "{refused:?}");
+    sim.disk().faults.capacity = None;
+    sim.run(|_| async move {
+        let mut driver = driver;
+        driver.write(GROUP, batch(100)).await.unwrap();
+    })
+    .unwrap();
+    apply(&mut model, &batch(100));
+    sim.crash(CrashKind::Power);
+    assert_eq!(content(&mut sim), model);
+}
+
 fn files(sim: &Sim, ending: &str) -> Vec<PathBuf> {
     let all = sim.disk().files();
     all.into_iter().map(|(path, _)| path).filter(|path| path.to_str().unwrap().contains(ending)).collect()

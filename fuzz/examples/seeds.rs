@@ -1,4 +1,4 @@
-//! Makes the seeds of the engine's targets anew: a store is written by the engine, and its files are cut into what each decoder
+//! Makes the seeds of the engine's targets, and of the roll's, anew: a store is written by the engine, and its files are cut into what each decoder
 //! reads. `cargo run -p highwater-fuzz --example seeds`, after a change of a format; from the project's folder.
 #![allow(
     clippy::disallowed_types,
@@ -117,7 +117,27 @@ const EXPRESSIONS: &[&str] = &[
     "split_part(concat_ws(',', c7, c2), ',', 2) = '7'",
 ];
 
+/// A file `cluster` of three founders and one that joined, without its checksum: as docs/internals/cluster.md draws it.
+fn roll() {
+    let mut bytes = b"HWCLUST\0".to_vec();
+    bytes.extend_from_slice(&2_u32.to_le_bytes());
+    bytes.extend_from_slice(&[3, 0, 4, 0]);
+    bytes.extend_from_slice(&[7; 16]);
+    for number in [2_u64, 5, 1, 2, 3] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    for node in 1..=4_u64 {
+        let address = format!("db-{node}.local:2910");
+        bytes.extend_from_slice(&node.to_le_bytes());
+        bytes.extend_from_slice(&(1000 + node).to_le_bytes());
+        bytes.extend_from_slice(&(address.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(address.as_bytes());
+    }
+    put("roll", "four-members", &bytes);
+}
+
 fn main() {
+    roll();
     for (number, expression) in EXPRESSIONS.iter().enumerate() {
         put("evaluate", &format!("expression-{number:02}"), expression.as_bytes());
         put(

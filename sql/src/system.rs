@@ -182,6 +182,7 @@ const CLUSTER: &[SystemColumn] = &[
     maybe("heard_ms", DataType::BigInt),
     maybe("round_trip_us", DataType::BigInt),
     maybe("clock_ahead_ms", DataType::BigInt),
+    maybe("waits_for", DataType::Text),
 ];
 
 const CLUSTER_GROUPS: &[SystemColumn] = &[

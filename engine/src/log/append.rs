@@ -2,8 +2,10 @@
 //!
 //! A synchronous write over blocks that were written before is the fastest durable write there is: one system call, no
 //! change of the file's metadata. So a new file is filled with zeros, unless the log is written in blocks so large that the
-//! change of metadata does not count beside them: then its space is reserved only.
+//! change of metadata does not count beside them: then its space is reserved only. Nor is it filled while an append waits for it, as after a
+//! full disk.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -29,6 +31,22 @@ const FILL_BYTES: usize = 1 << 20;
 const LARGE_BLOCKS: u64 = 256;
 /// A group whose log is at most this large is moved forward rather than let it hold an old segment.
 const RELOCATE_BYTES: u64 = 512 << 10;
+
+/// An append that waits for a segment, counted as long as it does.
+struct Awaiting<'a>(&'a Cell<u32>);
+
+impl<'a> Awaiting<'a> {
+    fn one_more(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
 
 impl<E: Env> Log<E> {
     /// How segment files are opened: every completed write is durable.
@@ -211,7 +229,9 @@ impl<E: Env> Log<E> {
         self.write_deferred().await?;
         let room = {
             let state = self.state.borrow();
-            state.sealed || state.active().is_none_or(|(_, segment)| segment.used + BLOCK as u64 > segment.bytes)
+            self.is_behind.get()
+                || state.sealed
+                || state.active().is_none_or(|(_, segment)| segment.used + BLOCK as u64 > segment.bytes)
         };
         // Planted bug 112: the end of the log is never sealed.
         if room || self.env.mutant(112) {
@@ -228,7 +248,8 @@ impl<E: Env> Log<E> {
         let mut needed = 0;
         {
             let state = self.state.borrow();
-            let mut room = state.active().map_or(0, |(_, segment)| segment.bytes - segment.used);
+            let active = state.active().filter(|_| !self.is_behind.get());
+            let mut room = active.map_or(0, |(_, segment)| segment.bytes - segment.used);
             let fresh = || self.options.segment_bytes.saturating_sub(opening_bytes(&state.groups) as u64);
             for block in parts.iter().map(|part| block_bytes(part.bytes.len()) as u64) {
                 if block > room {
@@ -239,6 +260,7 @@ impl<E: Env> Log<E> {
             }
         }
         while self.state.borrow().free.len() < needed {
+            let _awaiting = Awaiting::one_more(&self.awaited);
             self.prepare_spare().await?;
         }
         Ok(())
@@ -252,8 +274,8 @@ impl<E: Env> Log<E> {
         records: Vec<Record>,
     ) -> Result<(), EngineError> {
         let bytes = block_bytes(payload.len());
-        let fits =
-            self.state.borrow().active().is_some_and(|(_, segment)| segment.used + bytes as u64 <= segment.bytes);
+        let fits = !self.is_behind.get()
+            && self.state.borrow().active().is_some_and(|(_, segment)| segment.used + bytes as u64 <= segment.bytes);
         if !fits {
             self.start_segment().await?;
         }
@@ -354,6 +376,7 @@ impl<E: Env> Log<E> {
         let bytes = self.options.segment_bytes;
         let segment = Segment { slot: slot.slot, file: slot.file, path, salt, bytes, used, first: sequence, previous };
         state.segments.insert(id, segment);
+        self.is_behind.set(false);
         self.appends.set(self.appends.get() + 1);
         self.appended_bytes.set(self.appended_bytes.get() + used);
         Ok(())
@@ -391,7 +414,7 @@ impl<E: Env> Log<E> {
         // Reserved space reads as zeros.
         let large = (bytes / LARGE_BLOCKS).max(2 * BLOCK as u64);
         let mut offset = if self.state.borrow().mean_block_bytes() >= large { bytes } else { 0 };
-        while offset < bytes {
+        while offset < bytes && self.awaited.get() == 0 {
             if bytes - offset < buffer.len() as u64 {
                 buffer = AlignedBuf::zeroed((bytes - offset) as usize);
             }

@@ -66,8 +66,12 @@ pub(crate) struct Log<E: Env> {
     gate: Gate,
     /// Held while a spare segment is made.
     spare_gate: Gate,
+    /// Appends that wait for a spare segment: it is not filled with zeros any further then.
+    awaited: Cell<u32>,
     /// A write is under way; still set at the next append when that write was abandoned.
     writing: Cell<bool>,
+    /// Nothing may be written into the last segment any more: a new one comes first. As after a start that found no space for one.
+    is_behind: Cell<bool>,
     /// Newest manifest edit known durable.
     manifest_sequence: Cell<u64>,
     appends: Cell<u64>,
@@ -104,7 +108,9 @@ impl<E: Env> Log<E> {
             deferred: RefCell::default(),
             gate: Gate::default(),
             spare_gate: Gate::default(),
+            awaited: Cell::new(0),
             writing: Cell::new(false),
+            is_behind: Cell::new(false),
             manifest_sequence: Cell::new(manifest_sequence),
             appends: Cell::new(0),
             fill_syncs: Cell::new(0),

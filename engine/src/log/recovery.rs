@@ -110,7 +110,12 @@ impl<E: Env> Log<E> {
             }
         }
         let log = Self::new(env, folder, options, state, claims.manifest);
-        log.start_segment().await?;
+        log.is_behind.set(true);
+        match log.start_segment().await {
+            // A full disk must not keep a node from starting: what is there can be read, and writes open the segment when there is space.
+            Err(EngineError::NoSpace { .. }) if report.segments > 0 => {}
+            started => started?,
+        }
         Ok((log, report))
     }
 }

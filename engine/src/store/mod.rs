@@ -186,6 +186,18 @@ impl<E: Env> Store<E> {
         }
     }
 
+    /// A whole file was written: the disk is not full any more. A compaction that had found no space may take long until it is done, and
+    /// writes need not wait for that.
+    pub(crate) fn note_space(&self) {
+        let mut troubles = self.troubles.borrow_mut();
+        let Troubles { flush, upper, deep } = &mut *troubles;
+        for trouble in [flush, upper, deep] {
+            if matches!(trouble, Some(EngineError::NoSpace { .. })) {
+                *trouble = None;
+            }
+        }
+    }
+
     /// Makes a batch of log records durable; they are when this returns. One append at a time is written; others wait.
     ///
     /// # Errors

@@ -126,6 +126,7 @@ impl<'a, E: Env> Output<'a, E> {
         add(&self.store.counters.table_syncs, 1);
         add(&self.store.counters.written_bytes, meta.bytes());
         self.store.compaction.wrote(self.level, meta.bytes());
+        self.store.note_space();
         self.done.push(meta);
         Ok(())
     }

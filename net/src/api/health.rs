@@ -104,6 +104,8 @@ pub struct ClusterNode {
     pub round_trip_us: Option<u64>,
     /// How far its clock is ahead of the answering node's, in milliseconds.
     pub clock_ahead_ms: Option<i64>,
+    /// What a node that leaves waits for, as far as the answering node knows.
+    pub waits_for: Option<String>,
     /// Its release.
     pub version: Option<String>,
 }

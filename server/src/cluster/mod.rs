@@ -26,3 +26,11 @@ pub(crate) use formation::{Formed, Forming};
 pub(crate) use introduction::NOT_READY;
 pub(crate) use links::Links;
 pub use setup::{ClusterSetup, Lookup, PeerAddress, Resolve};
+
+/// Decodes the bytes of a node's file `cluster` and encodes them again, for tests of the decoder.
+///
+/// # Errors
+/// Why they are no such file.
+pub fn reread_roll(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    roll::Roll::decode(bytes).map(|roll| roll.encode())
+}

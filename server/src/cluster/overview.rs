@@ -68,6 +68,7 @@ pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAns
             };
             let is_leaving = seen.leaving.contains(node) && seen_node.status == "up";
             let status = if is_leaving { "leaving".to_owned() } else { seen_node.status.clone() };
+            let waits_for = seen.leaving.contains(node).then(|| leaves_when(seen, *node));
             let is_learner = !meta.voters.is_empty() && !meta.voters.contains(node);
             let role = match (is_leader, is_learner) {
                 (true, _) => "leader",
@@ -76,7 +77,15 @@ pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAns
             };
             let role = role.to_owned();
             let replication_lag = lag(seen, *node);
-            ClusterNode { is_leader, role, status, groups_leading: leading(*node), replication_lag, ..seen_node }
+            ClusterNode {
+                is_leader,
+                role,
+                status,
+                groups_leading: leading(*node),
+                replication_lag,
+                waits_for,
+                ..seen_node
+            }
         })
         .collect();
     let clock_behind = links.clock_behind_micros().filter(|_| !links.is_alone());
@@ -127,6 +136,7 @@ pub(crate) fn rows(overview: &ClusterHealthAnswer) -> Vec<Row> {
             number(node.heard_ms),
             number(node.round_trip_us),
             node.clock_ahead_ms.map_or(Value::Null, Value::BigInt),
+            text(&node.waits_for),
         ]
     };
     overview.nodes.iter().map(row).collect()
@@ -159,6 +169,15 @@ pub(crate) fn standing(row: &Row) -> Option<(u32, Standing)> {
 fn lag(seen: &Seen, node: NodeId) -> Option<u64> {
     let lags = seen.groups.values().filter_map(|group| Some(group.last.saturating_sub(*group.matched.get(&node)?)));
     lags.fold(None, |sum, lag| Some(sum.unwrap_or(0).saturating_add(lag)))
+}
+
+/// What a node that leaves waits for.
+fn leaves_when(seen: &Seen, node: NodeId) -> String {
+    match seen.groups.values().filter(|group| group.voters.contains(&node)).count() {
+        0 => "its replicas to be let go".to_owned(),
+        1 => "its vote in 1 group to be taken over".to_owned(),
+        votes => format!("its votes in {votes} groups to be taken over"),
+    }
 }
 
 fn verdict(links: &Links, seen: &Seen, nodes: &[ClusterNode]) -> (&'static str, Option<String>) {
@@ -219,6 +238,7 @@ fn this(links: &Links, seen: &Seen) -> ClusterNode {
         heard_ms: None,
         round_trip_us: None,
         clock_ahead_ms: None,
+        waits_for: None,
         version: Some(VERSION.to_owned()),
     }
 }
@@ -246,6 +266,7 @@ fn unknown(node: NodeId, links: &Links) -> ClusterNode {
         heard_ms: None,
         round_trip_us: None,
         clock_ahead_ms: None,
+        waits_for: None,
         version: None,
     }
 }
@@ -276,6 +297,7 @@ fn other(env: &Rt, way: &Way) -> ClusterNode {
         heard_ms: way.heard_ago().map(|micros| micros / 1000),
         round_trip_us: status.round_trip_micros.filter(|_| is_up),
         clock_ahead_ms: status.clock_ahead_micros.filter(|_| is_up).map(|micros| micros / 1000),
+        waits_for: None,
         version: said.map(|said| said.release),
     }
 }

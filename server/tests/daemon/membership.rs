@@ -195,3 +195,50 @@ fn who_leads_the_meta_group_next_carries_moves_to_their_end() {
     }
     assert_eq!(trio.rows(fourth, "SELECT COUNT(*) FROM app.n"), json!([["19"]]));
 }
+
+#[test]
+fn a_node_that_comes_back_at_another_address_is_found_there() {
+    let mut trio = Trio::start(&[]);
+    trio.run(0, "CREATE NAMESPACE app");
+    trio.run(0, "CREATE TABLE app.n (id BIGINT PRIMARY KEY) PARTITION BY (id)");
+    let fourth = trio.join(4);
+    trio.take(fourth).stop();
+    let address = trio.move_away(fourth);
+    trio.restart(fourth);
+    for at in 0..3 {
+        until("the others know its new address", || {
+            let row = trio.rows(at, "SELECT rpc_addr, status FROM system.cluster WHERE node_id = 4");
+            if row == json!([[address, "up"]]) { Ok(()) } else { Err(row.to_string()) }
+        });
+    }
+    trio.run(fourth, "INSERT INTO app.n VALUES (1)");
+    assert_eq!(trio.rows(fourth, "SELECT COUNT(*) FROM app.n"), json!([["1"]]));
+    // The others find it there as well after a start of their own.
+    trio.kill(1);
+    trio.restart(1);
+    until("a node that was started since knows it too", || {
+        let row = trio.rows(1, "SELECT rpc_addr, status FROM system.cluster WHERE node_id = 4");
+        if row == json!([[address, "up"]]) { Ok(()) } else { Err(row.to_string()) }
+    });
+}
+
+#[test]
+fn a_node_that_cannot_leave_yet_says_what_it_waits_for() {
+    let mut trio = Trio::start(&[]);
+    let fourth = trio.join(4);
+    trio.kill(fourth);
+    until("node 4 is missed", || {
+        let row = trio.rows(0, "SELECT status FROM system.cluster WHERE node_id = 4");
+        if row == json!([["down"]]) { Ok(()) } else { Err(row.to_string()) }
+    });
+    let said = message(&trio, 0, "CLUSTER LEAVE 3");
+    assert!(said.contains("Node 3 is leaving"), "{said}");
+    assert!(said.contains("It waits for node 4 to be there and to hold all of it (group 0)"), "{said}");
+    let row = trio.rows(0, "SELECT status, waits_for FROM system.cluster WHERE node_id = 3");
+    assert_eq!(row, json!([["leaving", "its votes in 5 groups to be taken over"]]));
+    trio.restart(fourth);
+    until("node 3 is struck off", || {
+        let listed = trio.rows(0, "SELECT node_id, waits_for FROM system.cluster WHERE node_id = 3");
+        if listed == json!([]) { Ok(()) } else { Err(listed.to_string()) }
+    });
+}

@@ -126,6 +126,25 @@ pub(crate) fn next(roll: &Roll, wanted: &BTreeSet<u64>, standing: &GroupStanding
     if waits { Next::Wait } else { Next::Nothing }
 }
 
+/// What a group of which [`next`] says [`Next::Wait`] waits for.
+pub(crate) fn waits_for(wanted: &BTreeSet<u64>, standing: &GroupStanding) -> String {
+    let before = standing.members();
+    let voters: BTreeSet<u64> = before.voters().iter().map(|node| node.0).collect();
+    let list = |nodes: &BTreeSet<u64>| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let unheard: BTreeSet<u64> = voters.iter().copied().filter(|node| !is_heard(standing, *node)).collect();
+    if !is_majority_heard(standing, &voters) {
+        return format!("node {} to be there again, as too few voters are", list(&unheard));
+    }
+    let lacking: BTreeSet<u64> = wanted.difference(&voters).copied().filter(|node| !follows(standing, *node)).collect();
+    if !lacking.is_empty() && !before.is_joint() {
+        return format!("node {} to be there and to hold all of it", list(&lacking));
+    }
+    if !unheard.is_empty() && !is_majority_heard(standing, wanted) {
+        return format!("node {} to be there, without which too few of its next voters are", list(&unheard));
+    }
+    "a change of its members to be known to them".to_owned()
+}
+
 /// Whether a node holds the log closely enough to vote, and is there.
 pub(crate) fn follows(standing: &GroupStanding, node: u64) -> bool {
     if node == standing.leader {
@@ -198,6 +217,22 @@ mod tests {
         for behind in [&[][..], &[4]] {
             assert_eq!(step(&roll, &stands(&[1, 2, 3], &[4], behind, &[])), Next::Nothing);
         }
+    }
+
+    #[test]
+    fn what_a_change_waits_for_is_named() {
+        let waits = |roll: &Roll, standing: &GroupStanding| {
+            assert_eq!(step(roll, standing), Next::Wait);
+            waits_for(&wanted_voters(roll, 1, standing, |_| 0), standing)
+        };
+        let one_leaves = roll(&[1, 2, 4], &[3]);
+        let behind = waits(&one_leaves, &stands(&[1, 2, 3], &[4], &[4], &[]));
+        assert_eq!(behind, "node 4 to be there and to hold all of it");
+        let down = waits(&one_leaves, &stands(&[1, 2, 3], &[4], &[], &[2, 3]));
+        assert_eq!(down, "node 2, 3 to be there again, as too few voters are");
+        let mut unknown = stands(&[1, 2, 3], &[4], &[], &[]);
+        unknown.known = false;
+        assert_eq!(waits(&one_leaves, &unknown), "a change of its members to be known to them");
     }
 
     #[test]

@@ -16,6 +16,10 @@ use super::{no_roll, plan, spread};
 
 /// How long a leader is given to hand over before it is asked again, in microseconds: longer than Raft gives it.
 const TRANSFER_MICROS: u64 = 1_500_000;
+/// Groups that are asked what a leaving node waits for, at most.
+const MOST_LOOKED_AT: usize = 64;
+/// How long each of them may take to answer, in microseconds.
+const LOOK_MICROS: u64 = 500_000;
 /// How often it is looked whether the lead was taken, in microseconds.
 const POLL_MICROS: u64 = 10_000;
 
@@ -35,10 +39,36 @@ impl Node {
                 self.enroll(run.errand, RollCommand::Stay { head: run.head.clone(), node }).await?
             }
             ClusterPlan::Leave { node } => {
-                self.enroll(run.errand, RollCommand::Leave { head: run.head.clone(), node }).await?
+                let said = self.enroll(run.errand, RollCommand::Leave { head: run.head.clone(), node }).await?;
+                match self.leave_waits_for(run, node).await {
+                    Some(what) => format!("{said}. It waits for {what}"),
+                    None => said,
+                }
             }
         };
         Ok(StatementResult::Message { message, row_count: 0, as_user: run.user.clone() })
+    }
+
+    /// What the first group waits for that a leaving node cannot leave yet. Nothing if all of those that were looked at go on, or cannot be
+    /// asked: the statement has done what it does.
+    async fn leave_waits_for(&self, run: &Run, node: u64) -> Option<String> {
+        let roll = self.newest_roll(run.errand.deadline).await.ok()?;
+        if !roll.members.get(&node)?.leaving {
+            return None;
+        }
+        for group in self.layout().groups().take(MOST_LOOKED_AT) {
+            let soon = run.errand.deadline.min(self.env().now().after_micros(LOOK_MICROS));
+            let standing = match self.order(group, Order::Look, soon).await {
+                Ok(standing) => standing,
+                Err(_) => return Some(format!("a leader of group {group}, which a majority of its voters follows")),
+            };
+            let wanted = plan::wanted_voters(&roll, group, &standing, |_| 0);
+            if standing.members().contains(NodeId(node)) && plan::next(&roll, &wanted, &standing) == plan::Next::Wait {
+                let what = plan::waits_for(&wanted, &standing);
+                return Some(format!("{what} (group {group}); system.cluster shows for how many groups"));
+            }
+        }
+        None
     }
 
     /// Hands a group's lead to a node and waits until it leads.
