@@ -607,3 +607,27 @@ fn a_node_that_lacks_what_the_log_no_longer_holds_is_rebuilt_from_a_snapshot_whi
         }
     });
 }
+
+#[test]
+fn a_store_whose_groups_all_sleep_flushes_and_no_member_keeps_a_log_that_nobody_lacks() {
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start(env.clone(), folder, 0).await;
+        trio.write(bootstrap()).await;
+        for name in names(3) {
+            trio.write_user(&name).await;
+        }
+        let rests = |node: &NodeId| {
+            let host = trio.host(*node);
+            let applied = host.replica(META).unwrap().status().applied.0;
+            host.store.first_index(GroupId(META)).0 > applied && host.unflushed.get() == 0
+        };
+        trio.until("every store rests", || trio.nodes().iter().all(rests).then_some(())).await;
+        // A follower that keeps nothing for others leads all the same when it must.
+        let leader = trio.leader().await;
+        trio.stop_node(leader).await;
+        trio.write_user("afterwards").await;
+        trio.start_node(leader).await;
+        assert_eq!(trio.users(leader).await.len(), 4);
+        trio.until_all_agree().await;
+    });
+}
