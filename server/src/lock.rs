@@ -64,10 +64,12 @@ pub fn acquire(folder: &Path, holder: &str) -> Result<DataLock, LockError> {
         }
         Err(reason) => return Err(unusable(reason.into())),
     }
-    file.set_len(0).map_err(unusable)?;
-    file.rewind().map_err(unusable)?;
-    writeln!(file, "{holder}").map_err(unusable)?;
-    Ok(DataLock(file))
+    let named = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{holder}"));
+    match named {
+        // The name is for people; a full disk must not keep a server from starting.
+        Err(reason) if reason.kind() == std::io::ErrorKind::StorageFull => Ok(DataLock(file)),
+        named => named.map(|()| DataLock(file)).map_err(unusable),
+    }
 }
 
 #[cfg(test)]

@@ -105,16 +105,16 @@ fn folder(folder: &Path) -> Option<Problem> {
     let unwritable = |error: io::Error| Problem::Folder { folder: folder.to_path_buf(), reason: error.to_string() };
     let file = match std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
         Ok(file) => file,
+        // A full disk is said by whoever needs space; a server that has its data must start to serve it.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => return None,
         Err(error) => return Some(unwritable(error)),
     };
     let _removed = Removed(&path);
     // SAFETY: a valid descriptor and plain numbers.
     if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, BLOCK as libc::off_t) } != 0 {
         let reason = io::Error::last_os_error();
-        return Some(match reason.kind() {
-            io::ErrorKind::StorageFull => unwritable(reason),
-            _ => Problem::Allocate { folder: folder.to_path_buf(), reason: reason.to_string() },
-        });
+        let fits = reason.kind() == io::ErrorKind::StorageFull;
+        return (!fits).then(|| Problem::Allocate { folder: folder.to_path_buf(), reason: reason.to_string() });
     }
     // glommio uses the page cache on tmpfs, which is for tests.
     let in_memory = rustix::fs::fstatfs(&file).is_ok_and(|fs| fs.f_type == libc::TMPFS_MAGIC);
