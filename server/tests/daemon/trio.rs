@@ -115,14 +115,6 @@ impl Trio {
         self.nodes[at].take().unwrap()
     }
 
-    /// Gives a node that joined later, and does not run, another RPC address for its next start.
-    pub fn move_away(&mut self, at: usize) -> String {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        self.joined[at - 3].1.clone_from(&address);
-        address
-    }
-
     /// Starts a node that was killed or stopped.
     pub fn restart(&mut self, at: usize) {
         self.nodes[at] = Some(self.launch(at));

@@ -185,7 +185,7 @@ fn standing(raft: &raft::RawNode, known: bool, lives: impl Fn(NodeId) -> bool) -
         node: peer.id.0,
         matched: peer.matched.0,
         follows: peer.state == raft::ProgressState::Replicate,
-        active: peer.recently_active || (status.hibernating && lives(peer.id)),
+        active: if status.hibernating { lives(peer.id) } else { peer.recently_active },
     });
     GroupStanding {
         leader: status.id.0,
