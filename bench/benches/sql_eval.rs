@@ -77,6 +77,7 @@ fn grouped() -> QueryPlan {
     };
     QueryPlan {
         before: Vec::new(),
+        unused: Vec::new(),
         from: From::Nothing,
         filter: None,
         aggregate: Some(Aggregate { keys: vec![Expr::Column(1, DataType::BigInt)], calls: vec![call] }),

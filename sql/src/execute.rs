@@ -189,7 +189,9 @@ impl<'s, S: Source> Executor<'s, S> {
             let rows = self.run(plan, params).await?;
             if let (Some(statistics), Some(began)) = (&self.statistics, began) {
                 let micros = self.source.micros().saturating_sub(began);
-                statistics.borrow_mut().note(statistics::address(plan.as_ref()), rows.len(), micros, true);
+                let part = statistics::address(plan.as_ref());
+                statistics.borrow_mut().note(part, rows.len(), micros, true);
+                statistics.borrow_mut().weigh(part, rows.iter().map(|row| size(row)).sum());
             }
             Ok(rows)
         })

@@ -15,6 +15,7 @@ pub mod diag;
 pub mod embedding;
 pub mod eval;
 pub mod execute;
+pub mod explain;
 pub mod expr;
 mod grammar;
 pub mod interval;

@@ -37,7 +37,7 @@ impl Statement {
     pub fn is_query(&self) -> bool {
         match &self.stmt {
             Stmt::ExecuteAs { inner, .. } => matches!(**inner, Stmt::Query(_)),
-            stmt => matches!(stmt, Stmt::Query(_) | Stmt::Show(_)),
+            stmt => matches!(stmt, Stmt::Query(_) | Stmt::Show(_) | Stmt::Explain { .. }),
         }
     }
 }
@@ -53,6 +53,7 @@ fn keyword(stmt: &Stmt) -> &'static str {
         Stmt::CreateIndex(_) => "CREATE INDEX",
         Stmt::DropIndex { .. } => "DROP INDEX",
         Stmt::Query(_) => "SELECT",
+        Stmt::Explain { .. } => "EXPLAIN",
         Stmt::Insert(_) => "INSERT",
         Stmt::Update(_) => "UPDATE",
         Stmt::Delete(_) => "DELETE",

@@ -75,6 +75,7 @@ pub(crate) enum Stmt {
     CreateIndex(Box<CreateIndex>),
     DropIndex { name: ObjectName, if_exists: bool },
     Query(Box<ast::Query>),
+    Explain { analyze: bool, json: bool, inner: Box<Stmt>, span: Span },
     Insert(Box<ast::Insert>),
     Update(Box<ast::Update>),
     Delete(Box<ast::Delete>),

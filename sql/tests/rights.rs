@@ -226,3 +226,55 @@ fn a_statement_tells_what_it_is() {
         statements.iter().map(|statement| (statement.text_span.start, statement.text_span.end)).collect();
     assert_eq!(spans, [(0, 8), (10, 34), (37, 48), (50, 80)]);
 }
+
+#[test]
+fn every_table_that_a_query_names_in_any_place_is_asked_for() {
+    let places = [
+        "SELECT x.a FROM (SELECT 1 AS a FROM {}) x",
+        "SELECT 1 FROM ids JOIN {} t ON true",
+        "SELECT 1 FROM {} t RIGHT JOIN ids ON true",
+        "SELECT 1 FROM ids, {} t",
+        "SELECT 1 FROM ids LEFT JOIN (SELECT 1 FROM {}) t ON true",
+        "SELECT (SELECT count(*) FROM {})",
+        "SELECT (SELECT count(*) FROM {} WHERE ids.id = 'a') FROM ids",
+        "SELECT 1 FROM ids WHERE EXISTS (SELECT 1 FROM {})",
+        "SELECT 1 FROM ids WHERE 1 IN (SELECT 1 FROM {})",
+        "SELECT 1 FROM ids WHERE false AND 1 IN (SELECT 1 FROM {})",
+        "SELECT 1 WHERE 1 > ALL (SELECT 1 FROM {})",
+        "SELECT count(*) FROM ids GROUP BY id HAVING count(*) > (SELECT count(*) FROM {})",
+        "SELECT 1 FROM ids ORDER BY (SELECT count(*) FROM {})",
+        "SELECT sum((SELECT count(*) FROM {})) OVER () FROM ids",
+        "SELECT 1 FROM ids JOIN ids o ON EXISTS (SELECT 1 FROM {})",
+        "WITH w AS (SELECT 1 FROM {}) SELECT 1",
+        "WITH w AS (SELECT 1 FROM {}), v AS (SELECT * FROM w) SELECT * FROM v",
+        "SELECT 1 UNION SELECT 1 FROM {}",
+        "(SELECT 1 FROM {} LIMIT 0) EXCEPT SELECT 1",
+        "SELECT 1 FROM (VALUES ((SELECT count(*) FROM {}))) v",
+        "SELECT 1 FROM ids WHERE EXISTS (SELECT 1 FROM ids o WHERE o.id = ids.id AND o.id IN (SELECT 'a' FROM {}))",
+        "SELECT 1 FROM {} LIMIT 0",
+        "EXPLAIN SELECT 1 FROM {}",
+        "EXPLAIN ANALYZE SELECT (SELECT count(*) FROM {})",
+    ];
+    for place in places {
+        for (table, allowed) in [
+            ("ids", [true; 4]),
+            ("messages", [true; 4]),
+            ("prices", [false, true, true, true]),
+            ("other.secrets", [false, false, true, true]),
+            ("system.users", [false, false, true, true]),
+        ] {
+            let sql = place.replace("{}", table);
+            assert_eq!(who(&sql), allowed, "{sql}");
+        }
+    }
+    assert_eq!(who("EXPLAIN DELETE FROM prices"), [false, true, true, true]);
+    // A name that stands for a query hides the table of that name, and its right.
+    assert_eq!(who("WITH prices AS (SELECT 1) SELECT * FROM prices"), [true; 4]);
+    // Each of these names the one before twice: the walk sees each once.
+    let chain: Vec<String> =
+        (1..40).map(|n| format!("w{n} AS (SELECT a.x FROM w{} a JOIN w{} b ON true)", n - 1, n - 1)).collect();
+    assert_eq!(
+        who(&format!("WITH w0 AS (SELECT 1 AS x FROM prices), {} SELECT 1", chain.join(", "))),
+        [false, true, true, true]
+    );
+}

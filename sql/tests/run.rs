@@ -367,3 +367,117 @@ fn a_script_is_answered_line_by_line() {
     let answers: Vec<String> = script.lines().map(|line| format!("{}\n====\n", database.run(line))).collect();
     std::fs::write(std::env::var("HIGHWATER_ANSWERS").unwrap(), answers.concat()).unwrap();
 }
+
+/// Small rows with NULLs and repeats: `(id, a, b)`.
+#[derive(Clone, Debug)]
+struct Rows(Vec<(Option<u8>, Option<u8>)>);
+
+impl Arbitrary for Rows {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let small = |g: &mut Gen| (!u8::arbitrary(g).is_multiple_of(4)).then(|| u8::arbitrary(g) % 4);
+        Self((0..usize::arbitrary(g) % 12).map(|_| (small(g), small(g))).collect())
+    }
+}
+
+impl Rows {
+    fn values(&self) -> String {
+        let shown = |value: &Option<u8>| value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
+        self.0
+            .iter()
+            .enumerate()
+            .map(|(id, (a, b))| format!("({id}, {}, {})", shown(a), shown(b)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    fn into_table(&self, database: &mut Database, name: &str) {
+        database.run(&format!("CREATE TABLE {name} (id INT PRIMARY KEY, a INT, b INT)"));
+        if !self.0.is_empty() {
+            database.run(&format!("INSERT INTO {name} VALUES {}", self.values()));
+        }
+    }
+}
+
+/// The lines of an answer, in order of their text.
+fn lines(answer: &str) -> Vec<String> {
+    let mut lines: Vec<String> = answer.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+quickcheck! {
+    fn a_join_by_keys_is_the_pairs_that_a_nested_loop_finds(left: Rows, right: Rows, condition: u8) -> bool {
+        let mut database = Database::new();
+        left.into_table(&mut database, "l");
+        right.into_table(&mut database, "r");
+        let on = ["l.a = r.a", "l.a = r.id AND l.b < r.b", "l.a = r.b AND r.a = l.b", "l.a + 1 = r.a AND l.b = 2"][usize::from(condition % 4)];
+        // IS TRUE keeps the planner from taking the condition apart.
+        let pairs = lines(&database.run(&format!("SELECT l.id, r.id FROM l, r WHERE ({on}) IS TRUE")));
+        let alone = |one: &str, other: &str| format!(
+            "SELECT {} FROM {one} WHERE NOT EXISTS (SELECT 1 FROM {other} WHERE ({on}) IS TRUE)",
+            if one == "l" { "l.id, NULL" } else { "NULL, r.id" }
+        );
+        let (of_left, of_right) = (lines(&database.run(&alone("l", "r"))), lines(&database.run(&alone("r", "l"))));
+        let wanted = |parts: &[&Vec<String>]| lines(&parts.iter().flat_map(|part| part.iter().cloned()).collect::<Vec<_>>().join("\n"));
+        [
+            ("JOIN", wanted(&[&pairs])),
+            ("LEFT JOIN", wanted(&[&pairs, &of_left])),
+            ("RIGHT JOIN", wanted(&[&pairs, &of_right])),
+            ("FULL JOIN", wanted(&[&pairs, &of_left, &of_right])),
+        ]
+        .iter()
+        .all(|(kind, wanted)| lines(&database.run(&format!("SELECT l.id, r.id FROM l {kind} r ON {on}"))) == *wanted)
+    }
+
+    fn set_operations_count_rows_as_bags_do(left: Rows, right: Rows) -> bool {
+        let mut database = Database::new();
+        left.into_table(&mut database, "l");
+        right.into_table(&mut database, "r");
+        let bag = |rows: &Rows| {
+            let mut bag: BTreeMap<String, usize> = BTreeMap::new();
+            for (a, b) in &rows.0 {
+                let shown = |value: &Option<u8>| value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
+                *bag.entry(format!("{} | {}", shown(a), shown(b))).or_default() += 1;
+            }
+            bag
+        };
+        let (l, r) = (bag(&left), bag(&right));
+        let count = |bag: &BTreeMap<String, usize>, row: &String| bag.get(row).copied().unwrap_or(0);
+        let rows: std::collections::BTreeSet<&String> = l.keys().chain(r.keys()).collect();
+        let model = |times: &dyn Fn(usize, usize) -> usize| {
+            let mut all = Vec::new();
+            for row in &rows {
+                all.extend(std::iter::repeat_n((*row).clone(), times(count(&l, row), count(&r, row))));
+            }
+            all.sort();
+            all
+        };
+        let once = |holds: bool| usize::from(holds);
+        [
+            ("UNION", model(&|l, r| once(l + r > 0))),
+            ("UNION ALL", model(&|l, r| l + r)),
+            ("INTERSECT", model(&|l, r| once(l > 0 && r > 0))),
+            ("INTERSECT ALL", model(&|l, r| l.min(r))),
+            ("EXCEPT", model(&|l, r| once(l > 0 && r == 0))),
+            ("EXCEPT ALL", model(&|l, r| l.saturating_sub(r))),
+        ]
+        .iter()
+        .all(|(operator, wanted)| lines(&database.run(&format!("SELECT a, b FROM l {operator} SELECT a, b FROM r"))) == *wanted)
+    }
+
+    fn a_frame_of_rows_holds_what_a_subquery_finds(rows: Rows, before: u8, behind: u8) -> bool {
+        let mut database = Database::new();
+        rows.into_table(&mut database, "t");
+        let (before, behind) = (before % 4, behind % 4);
+        let by_window = format!(
+            "SELECT id, sum(a) OVER w, count(b) OVER w, first_value(b) OVER w FROM t \
+             WINDOW w AS (ORDER BY id ROWS BETWEEN {before} PRECEDING AND {behind} FOLLOWING)"
+        );
+        let frame = format!("u.id BETWEEN t.id - {before} AND t.id + {behind}");
+        let by_subquery = format!(
+            "SELECT id, (SELECT sum(a) FROM t u WHERE {frame}), (SELECT count(b) FROM t u WHERE {frame}), \
+             (SELECT b FROM t u WHERE {frame} ORDER BY id LIMIT 1) FROM t"
+        );
+        lines(&database.run(&by_window)) == lines(&database.run(&by_subquery))
+    }
+}

@@ -107,8 +107,20 @@ mod tests {
         let (filter, aggregate, limit, offset) = (None, None, None, None);
         let (having, distinct) = (None, Distinct::No);
         let from = From::Nothing;
-        let before = Vec::new();
-        let plan = QueryPlan { before, from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
+        let (before, unused) = (Vec::new(), Vec::new());
+        let plan = QueryPlan {
+            before,
+            unused,
+            from,
+            filter,
+            aggregate,
+            having,
+            projection,
+            distinct,
+            order_by,
+            limit,
+            offset,
+        };
         let (catalog_version, execute_as) = (CatalogVersion(1), None);
         Arc::new(Bound {
             catalog_version,

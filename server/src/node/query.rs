@@ -5,13 +5,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use highwater_runtime::Env;
-use highwater_sql::catalog::{Table, TableKind};
+use highwater_sql::catalog::{ObjectId, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::execute::{Executor, Source, Surroundings};
+use highwater_sql::explain::{self, Setting};
 use highwater_sql::expr::Expr;
 use highwater_sql::pipeline::{Flow, Pipeline};
-use highwater_sql::plan::{Distinct, From, OutputColumn, QueryPlan, TableAccess};
+use highwater_sql::plan::{Distinct, Explained, From, OutputColumn, Plan, QueryPlan, TableAccess};
 use highwater_sql::value::{Row, Value};
 
 use super::Node;
@@ -69,13 +70,56 @@ impl Node {
             From::Nothing | From::System(_) | From::Table { .. } if plan.before.is_empty() => {
                 self.rows(run, plan, &run.params, &RefCell::new(token)).await?
             }
-            From::Nothing | From::System(_) | From::Table { .. } | From::Tree(_) | From::Explain(_) => {
+            From::Explain(explained) => self.explain(run, explained, token).await?,
+            From::Nothing | From::System(_) | From::Table { .. } | From::Tree(_) => {
                 let around = self.surroundings(run);
                 let source = Reading { node: self, run, token: RefCell::new(token) };
                 Executor::new(&source, &around, false).query(plan, Arc::clone(&run.params)).await?
             }
         };
         Ok(StatementResult::Rows { schema: schema_of(&plan.projection), rows, as_user: run.user.clone() })
+    }
+
+    /// The rows of EXPLAIN; with ANALYZE the query runs first.
+    async fn explain(&self, run: &Run, explained: &Explained, token: &mut ReadToken) -> Result<Vec<Row>, Failure> {
+        let statistics = match &explained.plan {
+            Plan::Query(plan) if explained.analyze => {
+                let around = self.surroundings(run);
+                let source = Reading { node: self, run, token: RefCell::new(token) };
+                let executor = Executor::new(&source, &around, true);
+                executor.query(plan, Arc::clone(&run.params)).await?;
+                Some(executor.into_statistics())
+            }
+            _ => None,
+        };
+        let shards = |table: &Table, access: &TableAccess| self.shards_of(run, table, access);
+        let table = |id: ObjectId| run.catalog.tables.get(&id).cloned();
+        let setting = Setting { statistics: statistics.as_ref(), shards: &shards, table: &table };
+        let lines = explain::rows(&explained.plan, &setting, explained.json);
+        Ok(lines.into_iter().map(|line| vec![Value::Text(line)]).collect())
+    }
+
+    /// Which shards have what is read of a table, in words.
+    fn shards_of(&self, run: &Run, table: &Table, access: &TableAccess) -> String {
+        let layout = self.layout();
+        let all = match table.kind {
+            TableKind::User | TableKind::Stream => {
+                let group = layout.user_group(&run.user);
+                return format!("1 of {} (group {group}, of user {})", layout.user_shards, run.user);
+            }
+            TableKind::Shared if table.partition_columns == 0 => {
+                let group = layout.table_group(table.id);
+                return format!("1 of {} (group {group})", layout.shared_shards);
+            }
+            TableKind::Shared => layout.shared_groups().count(),
+        };
+        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+        match groups_of_access(layout, table, access, &context) {
+            Ok(Some(groups)) => format!("{} of {all}", groups.len()),
+            Ok(None) => format!("all {all}"),
+            // What outer rows say is not known before the query runs.
+            Err(_) => format!("by outer rows, of {all}"),
+        }
     }
 
     /// What the expressions of a statement may know.

@@ -124,6 +124,7 @@ impl Node {
     fn streamable(&self, run: &Run, plan: &QueryPlan) -> Result<Option<u32>, Diag> {
         let QueryPlan {
             before,
+            unused: _,
             from,
             filter: _,
             aggregate,

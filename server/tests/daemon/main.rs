@@ -23,6 +23,7 @@ mod membership;
 mod metrics;
 mod pressure;
 mod rights;
+mod queries;
 mod running;
 mod start_and_stop;
 mod statements;

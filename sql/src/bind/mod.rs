@@ -70,6 +70,11 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
         Stmt::Update(update) => written(write::update(update, context, &mut params)?),
         Stmt::Delete(delete) => written(write::delete(delete, context, &mut params)?),
         Stmt::Truncate(table) => Plan::Write(write::truncate(table, context)?),
+        Stmt::Explain { analyze, json, inner, span } => {
+            let inner = bind_stmt(inner, context)?;
+            params = Params::known(inner.parameters);
+            Plan::Query(Arc::new(query::explained(inner.plan, *analyze, *json).map_err(|diag| diag.at(*span))?))
+        }
         Stmt::ExecuteAs { user, inner } => {
             known_user(user, context)?;
             let inner = bind_stmt(inner, context)?;

@@ -23,7 +23,7 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
-use crate::plan::{From, OutputColumn, QueryPlan, Relation, SetOperation, SetOperator, SortKey};
+use crate::plan::{Explained, From, OutputColumn, Plan, QueryPlan, Relation, SetOperation, SetOperator, SortKey};
 use crate::value::{DataType, Value};
 
 use self::items::{Item, sort_keys};
@@ -79,6 +79,23 @@ pub(super) fn bind(query: &ast::Query, context: &BindContext<'_>, params: &mut P
     query_of(query, &env, None, params).map(|output| output.plan)
 }
 
+/// EXPLAIN of a statement: rows of one text each.
+pub(super) fn explained(plan: Plan, analyze: bool, json: bool) -> Result<QueryPlan, Diag> {
+    match &plan {
+        Plan::Query(_) => {}
+        Plan::Write(_) if analyze => {
+            return Err(Diag::not_supported("EXPLAIN ANALYZE of a change")
+                .hint("It would be made. EXPLAIN without ANALYZE shows how."));
+        }
+        Plan::Write(_) => {}
+        Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
+            return Err(Diag::not_supported("EXPLAIN of this statement"));
+        }
+    }
+    let column = OutputColumn { not_null: true, ..passed("QUERY PLAN", Expr::Column(0, DataType::Text)) };
+    Ok(plain(From::Explain(Box::new(Explained { plan, analyze, json })), None, vec![column]))
+}
+
 /// A query, at the top or inside another.
 pub(super) fn query_of<'a>(
     query: &'a ast::Query,
@@ -105,6 +122,23 @@ pub(super) fn query_of<'a>(
             &with_ctes
         }
     };
+    let mut output = with_order(query, env, outer, params)?;
+    if query.with.is_some() {
+        // What WITH names is asked for rights even if nothing reads it.
+        let own = env.ctes.iter().rev().take(query.with.as_ref().map_or(0, |with| with.cte_tables.len()));
+        output.plan.unused.extend(own.map(|cte| Arc::clone(&cte.plan)));
+        output.is_bare = false;
+    }
+    Ok(output)
+}
+
+/// A query behind its WITH.
+fn with_order<'a>(
+    query: &'a ast::Query,
+    env: &Env<'a>,
+    outer: Option<&'a Outer<'a>>,
+    params: &mut Params,
+) -> Result<Output, Diag> {
     if let SetExpr::Select(select) = query.body.as_ref() {
         return select::bind(select, Some(query), env, outer, params);
     }

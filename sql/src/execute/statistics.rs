@@ -9,6 +9,8 @@ pub struct Counted {
     pub runs: u64,
     /// Rows that it gave, all runs together.
     pub rows: u64,
+    /// Bytes of those rows in memory, for what reads tables.
+    pub bytes: u64,
     /// Time in it and below it, in microseconds, all runs together.
     pub micros: u64,
 }
@@ -25,6 +27,11 @@ pub(crate) fn address<T>(part: &T) -> usize {
 }
 
 impl Statistics {
+    /// Counts the bytes of rows that a part has given.
+    pub(super) fn weigh(&mut self, part: usize, bytes: usize) {
+        self.parts.entry(part).or_default().bytes += bytes as u64;
+    }
+
     pub(super) fn note(&mut self, part: usize, rows: usize, micros: u64, is_run: bool) {
         let counted = self.parts.entry(part).or_default();
         counted.runs += u64::from(is_run);

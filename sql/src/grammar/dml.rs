@@ -93,3 +93,43 @@ pub(super) fn execute_as(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     let (rest, _) = close(after)?;
     Ok((rest, Stmt::ExecuteAs { user, inner: Box::new(inner) }))
 }
+
+/// `EXPLAIN [ANALYZE] statement`, `EXPLAIN ( ANALYZE [boolean], FORMAT TEXT|JSON, ... ) statement`
+pub(super) fn explain(input: Tokens<'_>) -> Parsed<'_, Stmt> {
+    let (mut rest, _) = word("EXPLAIN")(input)?;
+    let (mut analyze, mut json) = (false, false);
+    let is_query = |at: &Tokens<'_>| ["SELECT", "WITH", "VALUES"].iter().any(|known| at.at_words(&[known]));
+    if rest.peek(0) == Some(&Token::LParen) && !is_query(&rest.skip(1)) && rest.peek(1) != Some(&Token::LParen) {
+        (rest, _) = open(rest)?;
+        loop {
+            if rest.at_words(&["ANALYZE"]) {
+                rest = rest.skip(1);
+                analyze = !rest.at_words(&["FALSE"]) && !rest.at_words(&["OFF"]);
+                if ["TRUE", "FALSE", "ON", "OFF"].iter().any(|known| rest.at_words(&[known])) {
+                    rest = rest.skip(1);
+                }
+            } else if rest.at_words(&["FORMAT", "JSON"]) || rest.at_words(&["FORMAT", "TEXT"]) {
+                json = rest.at_words(&["FORMAT", "JSON"]);
+                rest = rest.skip(2);
+            } else {
+                return rest.mismatch("ANALYZE, FORMAT TEXT or FORMAT JSON");
+            }
+            if rest.peek(0) != Some(&Token::Comma) {
+                break;
+            }
+            rest = rest.skip(1);
+        }
+        (rest, _) = close(rest)?;
+    } else if rest.at_words(&["ANALYZE"]) {
+        analyze = true;
+        rest = rest.skip(1);
+    }
+    let known = ["SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE"];
+    let is_known = known.iter().any(|word| rest.at_words(&[word])) || rest.peek(0) == Some(&Token::LParen);
+    if !is_known {
+        return rest.mismatch("SELECT, INSERT, UPDATE or DELETE");
+    }
+    let begin = rest;
+    let (rest, inner) = plain(rest)?;
+    Ok((rest, Stmt::Explain { analyze, json, inner: Box::new(inner), span: begin.span_to(&rest) }))
+}

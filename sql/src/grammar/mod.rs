@@ -33,7 +33,7 @@ use terminal::end;
 /// First words that have a grammar here.
 const STATEMENTS: &[&str] = &[
     "ACK", "ALTER", "CLEAR", "CLUSTER", "COMMENT", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE",
-    "INSERT", "SELECT", "SHOW", "TRUNCATE", "UPDATE", "VALUES", "WITH",
+    "EXPLAIN", "INSERT", "SELECT", "SHOW", "TRUNCATE", "UPDATE", "VALUES", "WITH",
 ];
 
 /// First words of statements that are known and not supported, with what to do instead where there is something.
@@ -52,7 +52,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("DISCARD", ""),
     ("DO", ""),
     ("END", "Every statement commits by itself."),
-    ("EXPLAIN", ""),
     ("EXPORT", ""),
     ("FETCH", ""),
     ("GRANT", "Rights follow from roles: ALTER USER u SET ROLE r."),
@@ -151,6 +150,7 @@ fn one(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         "TRUNCATE" => table::truncate(input.skip(1))?,
         "COMMENT" => alter::comment(input.skip(1))?,
         "EXECUTE" => dml::execute_as(input)?,
+        "EXPLAIN" => dml::explain(input)?,
         "SELECT" | "WITH" | "VALUES" | "INSERT" | "UPDATE" | "DELETE" => dml::plain(input)?,
         _ => return refuse(unknown_statement(&input, &first)),
     };

@@ -31,6 +31,7 @@ fn output(expr: Expr) -> OutputColumn {
 fn plan(projection: Vec<Expr>) -> QueryPlan {
     QueryPlan {
         before: Vec::new(),
+        unused: Vec::new(),
         from: From::Nothing,
         filter: None,
         aggregate: None,

@@ -1,5 +1,6 @@
 //! Reads: where rows come from and what is made of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Once, Plan, Relation, TableAccess};
@@ -12,6 +13,8 @@ use crate::value::DataType;
 pub struct QueryPlan {
     /// Subqueries whose values are parameters of everything below.
     pub before: Vec<Once>,
+    /// Queries that the text names and nothing here runs: who may not read what they read is refused all the same.
+    pub unused: Vec<Arc<QueryPlan>>,
     /// Where rows come from.
     pub from: From,
     /// WHERE, over the source row.
@@ -64,16 +67,25 @@ pub struct Explained {
 }
 
 impl QueryPlan {
-    /// Shows this SELECT and every other that it reads from, in FROM, in expressions and in what it explains.
+    /// Shows this SELECT and every other that it names: in FROM, in expressions, in WITH, in what it explains. Each once, however
+    /// often it is named.
     pub fn each_plan<'q>(&'q self, see: &mut dyn FnMut(&'q Self)) {
+        self.walk(&mut BTreeSet::new(), see);
+    }
+
+    fn walk<'q>(&'q self, seen: &mut BTreeSet<usize>, see: &mut dyn FnMut(&'q Self)) {
+        if !seen.insert(std::ptr::from_ref(self).addr()) {
+            return;
+        }
         see(self);
-        self.before.iter().for_each(|once| once.plan.each_plan(see));
+        self.before.iter().for_each(|once| once.plan.walk(seen, see));
+        self.unused.iter().for_each(|plan| plan.walk(seen, see));
         match &self.from {
             From::Nothing | From::Table { .. } | From::System(_) => {}
-            From::Tree(relation) => relation.each_plan(&mut |plan| plan.each_plan(see)),
+            From::Tree(relation) => relation.each_plan(&mut |plan| plan.walk(seen, see)),
             From::Explain(explained) => {
                 if let Plan::Query(plan) = &explained.plan {
-                    plan.each_plan(see);
+                    plan.walk(seen, see);
                 }
             }
         }

@@ -111,13 +111,30 @@ pub(super) fn bind<'a>(
     if is_grouped {
         steps.group(&scope)?;
     }
+    let named: Vec<Arc<QueryPlan>> = steps.subqueries.iter().map(|subquery| Arc::clone(&subquery.plan)).collect();
     let laid = steps.lay_out(&scope, joined, params)?;
     let Laid { from, filter, aggregate, having, items, order_by } = laid;
+    let unused = unused(named, &from);
     let counts = aggregate.as_ref();
     let projection = items.into_iter().map(|item| output(item, &scope, counts)).collect();
     let order_by = order_by.into_iter().map(|key| SortKey { expr: eval::fold(key.expr), ..key }).collect();
-    let plan = QueryPlan { before, from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
+    let plan =
+        QueryPlan { before, unused, from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
     Ok(Output { plan, open, is_bare: false })
+}
+
+/// The subqueries that constant conditions have left out.
+fn unused(mut named: Vec<Arc<QueryPlan>>, from: &From) -> Vec<Arc<QueryPlan>> {
+    if let From::Tree(relation) = from {
+        let mut run: BTreeSet<usize> = BTreeSet::new();
+        relation.each_plan(&mut |plan| {
+            plan.each_plan(&mut |plan| {
+                run.insert(std::ptr::from_ref(plan).addr());
+            });
+        });
+        named.retain(|plan| !run.contains(&std::ptr::from_ref(plan.as_ref()).addr()));
+    }
+    named
 }
 
 /// The clauses of a SELECT, over the row that FROM gives; when grouped, those behind GROUP BY over the row of groups.

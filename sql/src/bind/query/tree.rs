@@ -98,6 +98,7 @@ pub(super) fn passed(name: &str, expr: Expr) -> OutputColumn {
 pub(super) fn plain(from: From, filter: Option<Expr>, projection: Vec<OutputColumn>) -> QueryPlan {
     QueryPlan {
         before: Vec::new(),
+        unused: Vec::new(),
         from,
         filter,
         aggregate: None,

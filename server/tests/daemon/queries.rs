@@ -1,0 +1,172 @@
+//! Queries over several tables, over HTTP on a real server: what they answer, and whose rows they never show.
+use crate::running::{PASSWORD, Server};
+use serde_json::{Value, json};
+
+/// The rows of a query that must succeed; of several statements, those of the last.
+fn rows(server: &Server, token: &str, sql: &str) -> Value {
+    let answer = server.sql(token, sql);
+    assert_eq!(answer.status, 200, "{sql}: {answer:?}");
+    answer.json["results"].as_array().unwrap().last().unwrap()["rows"].clone()
+}
+
+/// Two users with rows of their own, a table of everyone, one over several shards, and one for services.
+fn prepared(folder: &std::path::Path) -> (Server, String, String, String) {
+    let server = Server::start(folder, &[]);
+    let root = server.login("root", PASSWORD);
+    for sql in [
+        "CREATE NAMESPACE app",
+        "CREATE USER TABLE app.notes (id INT PRIMARY KEY, room INT, text TEXT NOT NULL)",
+        "CREATE TABLE app.rooms (id INT PRIMARY KEY, name TEXT) WITH (ACCESS_LEVEL = 'PUBLIC')",
+        "CREATE TABLE app.spread (part INT, n INT, PRIMARY KEY (part, n)) PARTITION BY (part) WITH (ACCESS_LEVEL = 'PUBLIC')",
+        "CREATE TABLE app.secret (id INT PRIMARY KEY, what TEXT)",
+        "INSERT INTO app.rooms VALUES (1, 'hall'), (2, 'attic'), (3, 'yard')",
+        "INSERT INTO app.secret VALUES (1, 'hidden')",
+        "CREATE USER anna WITH PASSWORD 'a1'; CREATE USER bert WITH PASSWORD 'b1'",
+    ] {
+        rows(&server, &root, sql);
+    }
+    for part in 0..8 {
+        rows(&server, &root, &format!("INSERT INTO app.spread VALUES ({part}, 1), ({part}, 2)"));
+    }
+    let (anna, bert) = (server.login("anna", "a1"), server.login("bert", "b1"));
+    rows(
+        &server,
+        &anna,
+        "INSERT INTO app.notes VALUES (1, 1, 'of anna'), (2, 2, 'of anna too'), (3, NULL, 'of anna three')",
+    );
+    rows(&server, &bert, "INSERT INTO app.notes VALUES (1, 2, 'of bert')");
+    (server, root, anna, bert)
+}
+
+#[test]
+fn queries_join_what_lives_on_different_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, root, anna, _) = prepared(folder.path());
+    for (sql, expected) in [
+        (
+            "SELECT n.text, r.name FROM app.notes n JOIN app.rooms r ON r.id = n.room ORDER BY n.id",
+            json!([["of anna", "hall"], ["of anna too", "attic"]]),
+        ),
+        (
+            "SELECT r.name, count(n.id) FROM app.rooms r LEFT JOIN app.notes n ON n.room = r.id GROUP BY r.name ORDER BY 1",
+            json!([["attic", "1"], ["hall", "1"], ["yard", "0"]]),
+        ),
+        ("SELECT count(*), sum(s.n) FROM app.spread s JOIN app.rooms r ON r.id = s.part", json!([["6", "9"]])),
+        (
+            "SELECT name FROM app.rooms WHERE id NOT IN (SELECT room FROM app.notes WHERE room IS NOT NULL)",
+            json!([["yard"]]),
+        ),
+        (
+            "SELECT id, (SELECT max(n) FROM app.spread s WHERE s.part = rooms.id) FROM app.rooms ORDER BY id",
+            json!([[1, 2], [2, 2], [3, 2]]),
+        ),
+        (
+            "WITH x AS (SELECT part, sum(n) AS total FROM app.spread GROUP BY part) \
+             SELECT count(*) FROM x a JOIN x b ON a.total = b.total WHERE a.part < 2",
+            json!([["16"]]),
+        ),
+        ("SELECT id FROM app.rooms UNION SELECT part FROM app.spread ORDER BY id DESC LIMIT 2", json!([[7], [6]])),
+        (
+            "SELECT part, n, row_number() OVER (PARTITION BY n ORDER BY part DESC) FROM app.spread ORDER BY 3, 2 LIMIT 2",
+            json!([[7, 1, "1"], [7, 2, "1"]]),
+        ),
+        ("SELECT DISTINCT n FROM app.spread LIMIT 2", json!([[1], [2]])),
+    ] {
+        assert_eq!(rows(&server, &anna, sql), expected, "{sql}");
+    }
+    let found = rows(
+        &server,
+        &root,
+        "SELECT t.table_name, count(*) FROM system.tables t JOIN system.columns c ON c.table_name = t.table_name \
+         WHERE t.namespace_id = 'app' GROUP BY 1 ORDER BY 1 LIMIT 1",
+    );
+    assert_eq!(found, json!([["notes", "3"]]));
+    let found = server.ask("/v1/api/sql", &anna, &json!({"sql": "SELECT r.name FROM app.rooms r JOIN app.notes n ON n.room = r.id WHERE n.id = $1", "params": [2]}));
+    assert_eq!(found.json["results"][0]["rows"], json!([["attic"]]));
+}
+
+/// The same table in every place of a statement where a query can name it.
+const PLACES: &[&str] = &[
+    "SELECT text FROM app.notes",
+    "SELECT x.text FROM (SELECT * FROM app.notes) x",
+    "SELECT n.text FROM app.rooms r LEFT JOIN app.notes n ON true",
+    "SELECT n.text FROM app.rooms r RIGHT JOIN app.notes n ON n.room = r.id",
+    "SELECT n.text, m.text FROM app.notes n FULL JOIN app.notes m ON n.id = m.id",
+    "SELECT (SELECT max(text) FROM app.notes)",
+    "SELECT (SELECT max(text) FROM app.notes n WHERE n.room = r.id OR n.room IS NULL) FROM app.rooms r",
+    "SELECT (SELECT text FROM app.notes n WHERE n.id = r.id) FROM app.rooms r",
+    "SELECT text FROM app.notes WHERE id IN (SELECT id FROM app.notes)",
+    "SELECT n.text FROM app.notes n WHERE EXISTS (SELECT 1 FROM app.notes m WHERE m.room = n.room)",
+    "WITH x AS (SELECT text FROM app.notes) SELECT * FROM x a, x b",
+    "SELECT text FROM app.notes UNION SELECT name FROM app.rooms",
+    "SELECT text FROM app.notes UNION ALL SELECT text FROM app.notes",
+    "SELECT name FROM app.rooms EXCEPT SELECT text FROM app.notes",
+    "SELECT max(text) OVER () FROM app.notes",
+    "SELECT string_agg(text, ';') FROM app.notes HAVING count(*) >= (SELECT count(*) FROM app.notes)",
+    "SELECT name FROM app.rooms ORDER BY (SELECT count(*) FROM app.notes)",
+    "SELECT text = ANY (SELECT text FROM app.notes), text FROM app.notes",
+    "SELECT text FROM app.notes n JOIN app.rooms r USING (id)",
+];
+
+#[test]
+fn in_every_place_of_a_query_a_user_table_shows_the_own_rows_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, root, anna, bert) = prepared(folder.path());
+    for sql in PLACES {
+        let of_bert = rows(&server, &bert, sql).to_string();
+        assert!(!of_bert.contains("anna"), "{sql}: {of_bert}");
+        let of_anna = rows(&server, &anna, sql).to_string();
+        assert!(!of_anna.contains("bert"), "{sql}: {of_anna}");
+        let of_root = rows(&server, &root, sql).to_string();
+        assert!(!of_root.contains("anna") && !of_root.contains("bert"), "{sql}: {of_root}");
+        if !sql.contains("app.rooms") {
+            let acting = rows(&server, &root, &format!("EXECUTE AS 'bert' ({sql})")).to_string();
+            assert_eq!(acting, of_bert, "{sql}");
+        }
+    }
+}
+
+#[test]
+fn in_every_place_of_a_query_a_table_needs_its_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _, anna, _) = prepared(folder.path());
+    let over =
+        PLACES.iter().map(|sql| sql.replace("app.notes", "(SELECT id, id AS room, what AS text FROM app.secret)"));
+    let unread = [
+        "WITH x AS (SELECT * FROM app.secret) SELECT 1".to_owned(),
+        "SELECT 1 WHERE false AND 1 IN (SELECT id FROM app.secret)".to_owned(),
+        "SELECT 1 FROM app.rooms WHERE false AND id IN (SELECT id FROM app.secret)".to_owned(),
+        "EXPLAIN SELECT * FROM app.secret".to_owned(),
+        "EXPLAIN SELECT (SELECT what FROM app.secret LIMIT 1)".to_owned(),
+        "EXPLAIN DELETE FROM app.secret".to_owned(),
+        "SELECT t.table_name FROM app.rooms r JOIN system.tables t ON true".to_owned(),
+    ];
+    for sql in over.chain(unread) {
+        // A derived table as an operand of a join needs no alias of its own here: each place names one.
+        let answer = server.sql(&anna, &sql);
+        assert_eq!((answer.status, answer.code()), (403, "PERMISSION_DENIED"), "{sql}: {answer:?}");
+        assert!(!answer.json.to_string().contains("hidden"), "{sql}");
+    }
+}
+
+#[test]
+fn explain_says_what_is_read_and_analyze_what_it_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _, anna, _) = prepared(folder.path());
+    let text = |sql: &str| {
+        let lines = rows(&server, &anna, sql);
+        lines.as_array().unwrap().iter().map(|row| row[0].as_str().unwrap().to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    let plan = text("EXPLAIN SELECT r.name FROM app.notes n JOIN app.rooms r ON r.id = n.room WHERE n.id = 2");
+    for part in ["Join by hash", "Read app.notes", "lookup of keys (id = 2)", "Read app.rooms", "1 of "] {
+        assert!(plan.contains(part), "{part} in {plan}");
+    }
+    let plan = text("EXPLAIN ANALYZE SELECT count(*) FROM app.spread s WHERE n = 2");
+    assert!(plan.contains("all keys") && plan.contains("ran: 1 rows"), "{plan}");
+    let plan = text("EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM app.rooms WHERE id IN (SELECT room FROM app.notes)");
+    let document: Value = serde_json::from_str(&plan).unwrap();
+    assert!(document["step"].is_string(), "{plan}");
+    assert!(text("EXPLAIN UPDATE app.notes SET text = 'x' WHERE id = 1").contains("Update app.notes"));
+    assert_eq!(rows(&server, &anna, "SELECT text FROM app.notes WHERE id = 1"), json!([["of anna"]]));
+    assert_eq!(server.sql(&anna, "EXPLAIN ANALYZE DELETE FROM app.notes").status, 400);
+}
