@@ -84,10 +84,17 @@ pub struct Executor<'s, S: Source> {
     source: &'s S,
     around: &'s Surroundings,
     held: Rc<Cell<(usize, usize)>>,
-    shared: RefCell<BTreeMap<u32, (Rc<Vec<Row>>, Rc<Held>)>>,
+    shared: RefCell<BTreeMap<u32, Kept>>,
     indexes: RefCell<BTreeMap<u32, Rc<Index>>>,
     ordinal: Cell<u64>,
     statistics: Option<RefCell<Statistics>>,
+}
+
+/// The rows of a common table expression.
+#[derive(Debug)]
+struct Kept {
+    rows: Rc<Vec<Row>>,
+    _held: Held,
 }
 
 /// Rows and bytes that are held until this is dropped.
@@ -374,8 +381,8 @@ impl<'s, S: Source> Executor<'s, S> {
 
     /// The rows of a common table expression.
     async fn shared(&self, id: u32, plan: &Arc<QueryPlan>, params: &Params) -> Result<Rc<Vec<Row>>, S::Error> {
-        if let Some((rows, _)) = self.shared.borrow().get(&id) {
-            return Ok(Rc::clone(rows));
+        if let Some(kept) = self.shared.borrow().get(&id) {
+            return Ok(Rc::clone(&kept.rows));
         }
         let rows = self.query(plan, Arc::clone(params)).await?;
         let held = self.hold();
@@ -383,7 +390,7 @@ impl<'s, S: Source> Executor<'s, S> {
             held.add("a common table expression", size(row))?;
         }
         let rows = Rc::new(rows);
-        self.shared.borrow_mut().insert(id, (Rc::clone(&rows), Rc::new(held)));
+        self.shared.borrow_mut().insert(id, Kept { rows: Rc::clone(&rows), _held: held });
         Ok(rows)
     }
 }

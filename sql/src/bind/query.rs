@@ -370,7 +370,8 @@ fn set_operation(
             }),
         }
         .map_err(|diag| placed(diag, char_span(place())))?;
-        if !data_type.is_comparable() && !(all && operator == SetOperator::Union) {
+        let compares = !all || operator != SetOperator::Union;
+        if compares && !data_type.is_comparable() {
             let diag = Diag::new(
                 SqlState::UNDEFINED_FUNCTION,
                 format!("{op} cannot compare values of type {data_type}: it has no order"),
