@@ -70,7 +70,7 @@ impl Database {
 
     fn create(&mut self, spec: TableSpec) -> String {
         let id = ObjectId(self.catalog.version.0 + 1);
-        let table = spec.into_table(id, 0);
+        let table = spec.store_as(id, 0);
         self.catalog.advance(CatalogVersion(id.0), &[CatalogDelta::PutTable(Arc::new(table))]);
         self.rows.insert(id, BTreeMap::new());
         "created".into()
@@ -390,7 +390,7 @@ impl Rows {
             .join(", ")
     }
 
-    fn into_table(&self, database: &mut Database, name: &str) {
+    fn store_as(&self, database: &mut Database, name: &str) {
         database.run(&format!("CREATE TABLE {name} (id INT PRIMARY KEY, a INT, b INT)"));
         if !self.0.is_empty() {
             database.run(&format!("INSERT INTO {name} VALUES {}", self.values()));
@@ -408,8 +408,8 @@ fn lines(answer: &str) -> Vec<String> {
 quickcheck! {
     fn a_join_by_keys_is_the_pairs_that_a_nested_loop_finds(left: Rows, right: Rows, condition: u8) -> bool {
         let mut database = Database::new();
-        left.into_table(&mut database, "l");
-        right.into_table(&mut database, "r");
+        left.store_as(&mut database, "l");
+        right.store_as(&mut database, "r");
         let on = ["l.a = r.a", "l.a = r.id AND l.b < r.b", "l.a = r.b AND r.a = l.b", "l.a + 1 = r.a AND l.b = 2"][usize::from(condition % 4)];
         // IS TRUE keeps the planner from taking the condition apart.
         let pairs = lines(&database.run(&format!("SELECT l.id, r.id FROM l, r WHERE ({on}) IS TRUE")));
@@ -431,8 +431,8 @@ quickcheck! {
 
     fn set_operations_count_rows_as_bags_do(left: Rows, right: Rows) -> bool {
         let mut database = Database::new();
-        left.into_table(&mut database, "l");
-        right.into_table(&mut database, "r");
+        left.store_as(&mut database, "l");
+        right.store_as(&mut database, "r");
         let bag = |rows: &Rows| {
             let mut bag: BTreeMap<String, usize> = BTreeMap::new();
             for (a, b) in &rows.0 {
@@ -467,7 +467,7 @@ quickcheck! {
 
     fn a_frame_of_rows_holds_what_a_subquery_finds(rows: Rows, before: u8, behind: u8) -> bool {
         let mut database = Database::new();
-        rows.into_table(&mut database, "t");
+        rows.store_as(&mut database, "t");
         let (before, behind) = (before % 4, behind % 4);
         let by_window = format!(
             "SELECT id, sum(a) OVER w, count(b) OVER w, first_value(b) OVER w FROM t \

@@ -13,6 +13,7 @@ pub(super) fn shown(expr: &Expr, names: &[String]) -> String {
         Expr::Param(index, _) => format!("${}", u32::from(*index) + 1),
         Expr::Unary { op: UnaryOp::Not, expr } => format!("not {}", e(expr)),
         Expr::Unary { op: UnaryOp::Minus, expr } => format!("-{}", e(expr)),
+        Expr::Unary { op: UnaryOp::BitNot, expr } => format!("~{}", e(expr)),
         Expr::Binary { op, left, right, .. } => format!("({} {} {})", e(left), word(*op), e(right)),
         Expr::IsNull { expr, negated } => format!("{} is {}null", e(expr), not(*negated)),
         Expr::InList { expr, list, negated } => {
@@ -78,6 +79,25 @@ fn word(op: BinaryOp) -> &'static str {
         BinaryOp::Concat => "||",
         BinaryOp::JsonGet => "->",
         BinaryOp::JsonGetText => "->>",
+        BinaryOp::JsonGetPath => "#>",
+        BinaryOp::JsonGetPathText => "#>>",
+        BinaryOp::Contains => "@>",
+        BinaryOp::ContainedBy => "<@",
+        BinaryOp::JsonHasKey => "?",
+        BinaryOp::JsonHasAnyKey => "?|",
+        BinaryOp::JsonHasAllKeys => "?&",
+        BinaryOp::JsonDeletePath => "#-",
+        BinaryOp::Overlaps => "&&",
+        BinaryOp::Matches => "~",
+        BinaryOp::MatchesInsensitive => "~*",
+        BinaryOp::MatchesNot => "!~",
+        BinaryOp::MatchesNotInsensitive => "!~*",
+        BinaryOp::Power => "^",
+        BinaryOp::BitAnd => "&",
+        BinaryOp::BitOr => "|",
+        BinaryOp::BitXor => "#",
+        BinaryOp::ShiftLeft => "<<",
+        BinaryOp::ShiftRight => ">>",
     }
 }
 
