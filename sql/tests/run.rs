@@ -70,7 +70,7 @@ impl Database {
 
     fn create(&mut self, spec: TableSpec) -> String {
         let id = ObjectId(self.catalog.version.0 + 1);
-        let table = spec.store_as(id, 0);
+        let table = spec.into_table(id, 0);
         self.catalog.advance(CatalogVersion(id.0), &[CatalogDelta::PutTable(Arc::new(table))]);
         self.rows.insert(id, BTreeMap::new());
         "created".into()
