@@ -32,21 +32,7 @@ fn catalog() -> Catalog {
     let plan =
         parse(TABLE).ok().and_then(|statements| bind(statements.first()?, &context).ok()).map(|bound| bound.plan);
     let Some(Plan::Ddl(Ddl::CreateTable { table, .. })) = plan else { return catalog };
-    let table = Table {
-        id: ObjectId(1),
-        version: 1,
-        namespace: table.namespace,
-        name: table.name,
-        kind: table.kind,
-        access_level: table.access_level,
-        columns: table.columns,
-        primary_key: table.primary_key,
-        partition_columns: table.partition_columns,
-        checks: table.checks,
-        ttl_seconds: table.ttl_seconds,
-        created_at: 0,
-        updated_at: 0,
-    };
+    let table = table.into_table(ObjectId(1), 0);
     catalog.advance(CatalogVersion(2), &[CatalogDelta::PutTable(Arc::new(table))]);
     catalog
 }
