@@ -9,7 +9,7 @@ use highwater_engine::{LogIndex, Store, StoreOptions};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, Sim};
 use highwater_sql::catalog::{
-    AccessLevel, CatalogDelta, CatalogVersion, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source, Table,
+    AccessLevel, CatalogDelta, CatalogVersion, Column, ColumnId, ObjectId, Operation, PayloadMode, Role, Source,
     TableKind, Topic,
 };
 use highwater_sql::expr::{BinaryOp, Expr};
