@@ -54,12 +54,12 @@ fn rows_that_are_there_show_the_default_that_a_column_was_added_with() {
 fn a_default_of_now_is_evaluated_once() {
     with_tables(async |mut cluster| {
         cluster.write("ann", "mine", insert(&[(1, "a")])).await;
-        let now = Expr::Function { function: Function::Now, args: vec![], data_type: DataType::Timestamp };
-        let new = Column { default: Some(now), ..Column::new(0, "at", DataType::Timestamp) };
+        let now = Expr::Function { function: Function::Now, args: vec![], data_type: DataType::DateTime };
+        let new = Column { default: Some(now), ..Column::new(0, "at", DataType::DateTime) };
         cluster.alter("mine", add(new)).await.unwrap();
         cluster.now += 1_000_000;
         cluster.write("ann", "mine", insert(&[(2, "b")])).await;
-        assert_eq!(cluster.values("at").await, [Value::Timestamp(START), Value::Timestamp(START + 1_000_000)]);
+        assert_eq!(cluster.values("at").await, [Value::DateTime(START), Value::DateTime(START + 1_000_000)]);
     });
 }
 
