@@ -255,10 +255,10 @@ impl Replica {
         self.raft.borrow().is_hibernating()
     }
 
-    /// Whether everything in its log is applied.
+    /// Whether everything that is committed here is applied. Of what is not, a follower may hold a tail for as long as nobody leads.
     pub(super) fn is_at_rest(&self) -> bool {
         let status = self.status();
-        status.applied == status.last
+        status.applied == status.commit
     }
 
     /// What changes with every event in the group.
