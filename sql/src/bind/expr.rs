@@ -114,7 +114,7 @@ pub(super) struct Binder<'a, 'b> {
     pub(super) aggregates: &'b mut Vec<AggregateCall>,
     pub(super) inside_aggregate: bool,
     pub(super) inside_window: bool,
-    nesting: usize,
+    pub(super) nesting: usize,
 }
 
 impl<'a, 'b> Binder<'a, 'b> {

@@ -410,7 +410,10 @@ pub(super) fn special(binder: &mut Binder<'_, '_>, expr: &ast::Expr) -> Result<T
         ast::Expr::AtTimeZone { timestamp, time_zone } => ("timezone", vec![time_zone, timestamp]),
         other => return Err(refused("this expression", other)),
     };
+    // AT TIME ZONE stands in no parentheses, so nothing else bounds how deep it nests: its frames count three times.
+    binder.nesting += 2;
     let args = written.into_iter().map(|arg| binder.open(arg)).collect::<Result<Vec<_>, Diag>>()?;
+    binder.nesting -= 2;
     let span = args.first().and_then(|arg| arg.span);
     resolved(binder, name, args, span)
 }
