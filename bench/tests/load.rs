@@ -81,7 +81,10 @@ impl Drop for Server {
 fn load(url: &str, password: &str, arguments: &str) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater-load"));
     command.env_clear().env("HIGHWATER_URL", url).env("HIGHWATER_PASSWORD", password);
-    command.args(["--users", "3", "--rows", "60", "--warmup", "0.05", "--seconds", "0.3", "--connections", "4"]);
+    command.args(["--users", "3", "--rows", "60", "--warmup", "0.05", "--connections", "4"]);
+    if !arguments.contains("--seconds") {
+        command.args(["--seconds", "0.3"]);
+    }
     let output = command.args(arguments.split(' ')).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
