@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::steps;
 
 /// Seeds that once broke a promise, each with its number of servers; they run before all others.
-const REGRESSIONS: [&str; 5] = [
+const REGRESSIONS: [&str; 7] = [
     // A consume under a request id took a partition's unknown outcome for "nothing", and its messages were lost.
     "759@1",
     // The retry of a DROP TABLE whose answer was lost found no table, and was refused although its first try was applied.
@@ -14,6 +14,9 @@ const REGRESSIONS: [&str; 5] = [
     "506@3",
     // A core that was asked to stop while it started told the others nothing, of which one served already and waited for it for ever.
     "1019@3",
+    // A node that started followed the roll only once it was ready; a voter that had joined meanwhile was a stranger to it, and the two
+    // could not elect anybody, so that it was never ready.
+    "121@mix", "330@mix",
 ];
 /// The page that holds the table of planted bugs.
 const PAGE: &str = "docs/internals/simulation.md";
@@ -49,6 +52,5 @@ fn commit() -> Result<String, String> {
 
 /// The seeds of `cargo xtask test`: stopped by time, above a floor.
 pub fn slice() -> Result<(), String> {
-    // Seeds 121 and 330 of mixed clusters break a promise and are open (docs/internals/simulation.md): these are the ones between.
-    command(&["--from", "122", "--seeds", "208", "--seconds", "300", "--floor", "100"].map(str::to_owned))
+    command(&["--seeds", "100000", "--seconds", "300", "--floor", "100"].map(str::to_owned))
 }

@@ -133,15 +133,16 @@ impl NodeStart {
         for host in node.hosts() {
             env.spawn("shipper", shipper::ship(node.clone(), host));
         }
+        if node.host_of(META).is_some() && !node.links().is_alone() {
+            // From the first moment: a group whose voters are newer than this node's roll may need a link to them to find a leader.
+            let (follower, folder) = (node.clone(), setup.data_dir.clone());
+            env.spawn("roll", async move { follower.follow_roll(folder).await });
+        }
         node.until_all_ready().await?;
         node.bootstrap_if_new(&shape, &setup).await?;
         if node.host_of(META).is_some() {
             let follower = node.clone();
             env.spawn("definitions", async move { follower.follow_definitions().await });
-            if !node.links().is_alone() {
-                let (follower, folder) = (node.clone(), setup.data_dir.clone());
-                env.spawn("roll", async move { follower.follow_roll(folder).await });
-            }
         }
         Ok(())
     }

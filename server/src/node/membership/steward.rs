@@ -20,8 +20,6 @@ const STEP_MICROS: u64 = 200_000;
 const LONGEST_MICROS: u64 = 2_000_000;
 /// Pause after a failure, in microseconds.
 const FAILED_MICROS: u64 = 1_000_000;
-/// Pause before a cluster whose nodes are not all there is looked at again, in microseconds.
-const IDLE_MICROS: u64 = 1_000_000;
 /// How long one group's leader is waited for, in microseconds.
 const LOOK_MICROS: u64 = 3_000_000;
 
@@ -83,7 +81,6 @@ async fn make_roll(node: &Node) -> Result<(), Diag> {
     let Some(known) = node.links().roll() else { return Ok(()) };
     if node.cluster_id() == 0 {
         // The cluster's first entry comes first.
-        node.env().sleep(IDLE_MICROS).await;
         return Ok(());
     }
     let members = known.members.iter().map(|(id, seat)| Introduced {
