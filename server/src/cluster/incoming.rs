@@ -30,6 +30,7 @@ impl Incoming {
             }
             return Err(Refusal::new(OTHER_LAYOUT, why));
         }
+        self.0.says_where(node, &theirs.rpc_addr);
         Ok(own.encode())
     }
 

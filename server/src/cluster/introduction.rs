@@ -8,7 +8,8 @@
 //! 9     4   u32 LE stores
 //! 13    2   u16 LE cores
 //! 15    8   u64 LE microseconds since the node was started
-//! 23        three texts, each u16 LE length (at most 255), UTF-8: API address, machine's name, release
+//! 23        texts, each u16 LE length (at most 255), UTF-8: API address, machine's name, release, and where the other nodes reach
+//!           this one (HOST:PORT; missing in releases that did not say it)
 //! ```
 //! Bytes behind the last text are of a later version and not looked at.
 
@@ -42,6 +43,8 @@ pub(crate) struct Introduction {
     pub(crate) hostname: String,
     /// Its release.
     pub(crate) release: String,
+    /// Where the other nodes reach it, as it says itself: HOST:PORT. Empty when it does not say.
+    pub(crate) rpc_addr: String,
 }
 
 impl Introduction {
@@ -52,7 +55,9 @@ impl Introduction {
         }
         bytes.extend_from_slice(&self.cores.to_le_bytes());
         bytes.extend_from_slice(&self.uptime_micros.to_le_bytes());
-        for text in [&self.api_addr, &self.hostname, &self.release] {
+        // Half an address is none.
+        let rpc_addr = if self.rpc_addr.len() > MAX_TEXT { "" } else { &self.rpc_addr };
+        for text in [&self.api_addr, &self.hostname, &self.release, rpc_addr] {
             let text = cut(text);
             bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
@@ -73,14 +78,15 @@ impl Introduction {
         let (uptime, rest) = rest.split_first_chunk()?;
         let (api_addr, rest) = text(rest)?;
         let (hostname, rest) = text(rest)?;
-        let (release, _) = text(rest)?;
+        let (release, rest) = text(rest)?;
+        let rpc_addr = if rest.is_empty() { String::new() } else { text(rest)?.0 };
         let layout = Layout {
             user_shards: u32::from_le_bytes(*user_shards),
             shared_shards: u32::from_le_bytes(*shared_shards),
             stores: u32::from_le_bytes(*stores),
         };
         let (cores, uptime_micros) = (u16::from_le_bytes(*cores), u64::from_le_bytes(*uptime));
-        Some(Self { layout, cores, uptime_micros, api_addr, hostname, release })
+        Some(Self { layout, cores, uptime_micros, api_addr, hostname, release, rpc_addr })
     }
 
     /// Whether a node with `other` can be in one cluster with this one, and what both are told if not.
@@ -132,11 +138,12 @@ mod tests {
             api_addr: "a:1".into(),
             hostname: "h".into(),
             release: "0.1".into(),
+            rpc_addr: "b:2".into(),
         }
     }
 
     quickcheck! {
-        fn what_is_said_arrives(numbers: (u32, u32, u32, u16, u64), texts: (String, String, String)) -> bool {
+        fn what_is_said_arrives(numbers: (u32, u32, u32, u16, u64), texts: (String, String, String, String)) -> bool {
             let (user_shards, shared_shards, stores, cores, uptime_micros) = numbers;
             let said = Introduction {
                 layout: Layout { user_shards, shared_shards, stores },
@@ -145,6 +152,7 @@ mod tests {
                 api_addr: cut(&texts.0).to_owned(),
                 hostname: cut(&texts.1).to_owned(),
                 release: cut(&texts.2).to_owned(),
+                rpc_addr: cut(&texts.3).to_owned(),
             };
             let bytes = said.encode();
             let longer = [&bytes[..], &[7]].concat();
@@ -158,11 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_these_and_none_may_be_missing() {
+    fn the_bytes_are_these_and_none_may_be_missing_but_the_address_that_older_releases_do_not_say() {
         let bytes = introduction().encode();
-        let wanted = b"\x01\x10\0\0\0\x08\0\0\0\x02\0\0\0\x02\0\x40\x42\x0f\0\0\0\0\0\x03\0a:1\x01\0h\x03\x000.1";
+        let wanted =
+            b"\x01\x10\0\0\0\x08\0\0\0\x02\0\0\0\x02\0\x40\x42\x0f\0\0\0\0\0\x03\0a:1\x01\0h\x03\x000.1\x03\0b:2";
         assert_eq!(&bytes[..], &wanted[..]);
-        assert!((0..bytes.len()).all(|end| Introduction::decode(&bytes[..end]).is_none()));
+        let older = bytes.len() - 5;
+        assert!((0..bytes.len()).all(|end| end == older || Introduction::decode(&bytes[..end]).is_none()));
+        let said = Introduction::decode(&bytes[..older]).unwrap();
+        assert_eq!(said, Introduction { rpc_addr: String::new(), ..introduction() });
+        let long = Introduction { rpc_addr: format!("{}:1", "h".repeat(255)), ..introduction() };
+        assert_eq!(Introduction::decode(&long.encode()).unwrap().rpc_addr, "", "half an address is none");
     }
 
     #[test]

@@ -69,6 +69,8 @@ struct Ground {
     roll: RefCell<Option<Rc<Roll>>>,
     /// The newest roll that the meta group's replica here has shown; none before.
     newest: RefCell<Option<Rc<replicated::Roll>>>,
+    /// Where other nodes have said that they are reached, this life or since they moved: HOST:PORT.
+    said: RefCell<BTreeMap<NodeId, String>>,
     /// Set while the node takes messages and calls.
     node: RefCell<Option<Node>>,
     listener: OnceCell<RpcListener>,
@@ -119,6 +121,7 @@ impl Links {
             local: local.clone(),
             roll: RefCell::new(roll.map(Rc::new)),
             newest: RefCell::default(),
+            said: RefCell::default(),
             node: RefCell::new(None),
             listener: OnceCell::new(),
             senseless: Cell::new(0),
@@ -243,6 +246,33 @@ impl Links {
     pub(crate) fn open(&self, node: Node) {
         if let Some(ground) = &self.0.ground {
             ground.node.replace(Some(node));
+            let said = ground.said.borrow().clone();
+            said.into_iter().for_each(|(node, place)| self.spread(node, place));
+        }
+    }
+
+    /// Another node says where it is reached. It has proven who it is; the ways of all cores go there when they are not answered where
+    /// they lead ([`Self::look_up_again`]).
+    pub(super) fn says_where(&self, node: NodeId, place: &str) {
+        if HostPort::parse(place).is_some() && self.note_where(node, place) {
+            self.spread(node, place.to_owned());
+        }
+    }
+
+    /// Keeps what another node says, for this core. Whether it is new.
+    pub(crate) fn note_where(&self, node: NodeId, place: &str) -> bool {
+        let Some(ground) = &self.0.ground else { return false };
+        if self.way(node).is_none() {
+            return false;
+        }
+        let before = ground.said.borrow_mut().insert(node, place.to_owned());
+        before.as_deref() != Some(place)
+    }
+
+    /// Tells the other cores. Before this core's part of the node is there, that waits.
+    fn spread(&self, said_by: NodeId, place: String) {
+        if let (Some(ground), Some(node)) = (&self.0.ground, self.node()) {
+            ground.env.spawn("address of a node", async move { node.tell_where(said_by, &place).await });
         }
     }
 
@@ -288,7 +318,9 @@ impl Links {
     /// Starts to connect to a node, in the place of an earlier way to it.
     fn add_way(&self, node: NodeId, address: PeerAddress) -> Result<(), ClusterError> {
         let Some(ground) = &self.0.ground else { return Ok(()) };
-        let way = Way::start(&ground.env, node, address, ground.local.clone(), ground.setup.security.clone())?;
+        let (local, security) = (ground.local.clone(), ground.setup.security.clone());
+        let before = self.way(node);
+        let way = Way::start(&ground.env, node, address, local, security, before.as_deref())?;
         let way = Rc::new(way);
         let before = self.0.ways.borrow_mut().insert(node, Rc::clone(&way));
         if let Some(before) = before {
@@ -316,7 +348,10 @@ impl Links {
                         tracing::error!(node = node.0, %error, "no connections to a node can be made");
                     }
                 }
-                (None, Some(way)) if way.place().to_string() != seat.address => self.look_up(*node, seat),
+                // Who is reached stays where it is: it has proven who it is.
+                (None, Some(way)) if way.status().link.is_none() && way.place().to_string() != seat.address => {
+                    self.look_up(*node, seat);
+                }
                 (None, None) => self.look_up(*node, seat),
                 (_, Some(_)) => {}
             }
@@ -357,14 +392,35 @@ impl Links {
         Ok(PeerAddress { host, addr })
     }
 
-    /// Looks a node up again that is not reached, and connects to where it is now, if that is elsewhere.
+    /// Where a node that is not reached may be: where the roll has it, where it has said itself that it is, where this node's settings name
+    /// it, and, as long as nobody at all is reached, where `--join` names a member.
+    fn places_of(&self, way: &Way) -> Vec<String> {
+        let Some(ground) = &self.0.ground else { return Vec::new() };
+        let (roll, setup) = (self.roll(), &ground.setup);
+        let given = || setup.place_of(way.node.0);
+        let formed = roll.as_ref().is_none_or(|roll| roll.version <= FORMED);
+        let by_roll = roll.as_ref().and_then(|roll| roll.members.get(&way.node)).map(|seat| seat.address.clone());
+        let mut places: Vec<String> = if formed { given() } else { None }.or(by_roll).into_iter().collect();
+        places.extend(ground.said.borrow().get(&way.node).cloned());
+        places.extend(given());
+        if self.ways().iter().all(|way| way.status().link.is_none()) {
+            places.extend(setup.join.iter().map(ToString::to_string));
+        }
+        let mut seen = BTreeSet::new();
+        places.retain(|place| seen.insert(place.clone()));
+        places
+    }
+
+    /// Looks a node up again that is not reached, and connects to where it may be now, if that is elsewhere. Whoever answers there has to
+    /// prove that it is this node.
     pub(super) async fn look_up_again(&self, way: &Way) {
-        let place = way.place().to_string();
+        let was = way.place().to_string();
+        let Some(place) = next_place(&self.places_of(way), &was) else { return };
         if let Ok(address) = self.resolve(&place).await
             && address.addr != way.address.addr
             && !way.ended.is_requested()
         {
-            tracing::info!(node = way.node.0, place, address = %address.addr, "a node's name stands for another address now");
+            tracing::info!(node = way.node.0, was, place, address = %address.addr, "a node is looked for at another address");
             if let Err(error) = self.add_way(way.node, address) {
                 tracing::error!(node = way.node.0, %error, "no connections to a node can be made");
             }
@@ -439,6 +495,7 @@ impl Links {
             api_addr: ground.map_or_else(String::new, |ground| ground.setup.api_addr.clone()),
             hostname: ground.map_or_else(String::new, |ground| ground.setup.hostname.clone()),
             release: VERSION.to_owned(),
+            rpc_addr: ground.and_then(|ground| ground.setup.place_of(self.0.me.0)).unwrap_or_default(),
         }
     }
 
@@ -521,9 +578,27 @@ impl Links {
     }
 }
 
+/// The place that is tried after `was`: the next one in turn, the same one if there is no other.
+fn next_place(places: &[String], was: &str) -> Option<String> {
+    let after = places.iter().skip_while(|place| *place != was).nth(1);
+    after.or(places.first()).cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_that_is_not_reached_is_looked_for_wherever_it_may_be_by_turns() {
+        let places = ["a:1", "b:2", "c:3"].map(str::to_owned);
+        let next = |was| next_place(&places, was);
+        assert_eq!(next("a:1").as_deref(), Some("b:2"));
+        assert_eq!(next("b:2").as_deref(), Some("c:3"));
+        assert_eq!(next("c:3").as_deref(), Some("a:1"));
+        assert_eq!(next("d:4").as_deref(), Some("a:1"), "where it is not said to be any more");
+        assert_eq!(next_place(&places[..1], "a:1").as_deref(), Some("a:1"), "its name may stand for another address");
+        assert_eq!(next_place(&[], "a:1"), None);
+    }
 
     #[test]
     fn a_cluster_of_one_is_node_1_and_has_nobody_to_speak_to() {

@@ -18,7 +18,7 @@ const INTRODUCTION_MICROS: u64 = 2_000_000;
 /// Pause before a node that did not answer an introduction is asked again, in microseconds.
 const PAUSE_MICROS: u64 = 100_000;
 /// A node that was not reached for so long is looked up again, in microseconds.
-const LOOK_UP_MICROS: u64 = 10_000_000;
+const LOOK_UP_MICROS: u64 = 6_000_000;
 /// How often the clock is compared for the log, in microseconds.
 const CLOCK_MICROS: u64 = 5_000_000;
 
@@ -54,7 +54,7 @@ async fn compare_clocks(env: Rt, links: Links) {
 }
 
 /// Follows one node: introduces this one whenever a link comes up, and says when it is there and when it is gone. A node that is not
-/// reached for a while is looked up again: its name may stand for another address by now.
+/// reached for a while is looked up again: its name may stand for another address by now, or it has said itself that it is elsewhere.
 async fn follow(env: Rt, links: Links, way: Rc<Way>) {
     let ending = links.ending();
     let mut was = (false, String::new());
@@ -103,6 +103,7 @@ async fn introduce(env: &Rt, links: &Links, way: &Way, ending: &Stop) {
                     *way.objection.borrow_mut() = Some(why);
                     return;
                 }
+                links.says_where(way.node, &said.rpc_addr);
                 let there = There { incarnation: link.incarnation, said, at: env.now() };
                 if let Err(error) = way.introduced(there) {
                     tracing::error!(node = way.node.0, %error, "no more connections to a node can be made");

@@ -49,8 +49,8 @@ pub(crate) struct Way {
     more: RefCell<Vec<Peer<Rt>>>,
     bulk: Peer<Rt>,
     there: RefCell<Option<There>>,
-    /// Since when it is tried to reach.
-    started: Monotonic,
+    /// Since when it is tried to reach, if it was not heard yet.
+    unheard_since: Monotonic,
     /// What the other node had against this one's introduction.
     pub(crate) objection: RefCell<Option<String>>,
     /// Requested when the way ends.
@@ -58,21 +58,24 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Starts to connect.
+    /// Starts to connect. `before` is a way to the same node at another address: what was not heard there for so long was not heard.
     pub(crate) fn start(
         env: &Rt,
         node: NodeId,
         address: PeerAddress,
         local: LocalNode,
         security: Security,
+        before: Option<&Self>,
     ) -> Result<Self, RpcError> {
         let config = |lane, to_core| config(env, node, &address, &local, &security, lane, to_core);
         let first = Peer::start(env, config(Lane::Messages, 0))?;
         let bulk = Peer::start(env, config(Lane::Bulk, 0))?;
-        let (started, env, more) = (env.now(), env.clone(), RefCell::default());
+        let unheard_since =
+            before.map_or_else(|| env.now(), |before| before.status().heard.unwrap_or(before.unheard_since));
+        let (env, more) = (env.clone(), RefCell::default());
         let (there, objection) = (RefCell::default(), RefCell::default());
         let ended = Stop::default();
-        Ok(Self { node, address, env, local, security, first, more, bulk, there, started, objection, ended })
+        Ok(Self { node, address, env, local, security, first, more, bulk, there, unheard_since, objection, ended })
     }
 
     /// Where the node is said to be.
@@ -146,7 +149,7 @@ impl Way {
 
     /// Microseconds since it was last heard; of a node that was never heard, since it is tried to reach.
     pub(crate) fn silent_for(&self) -> u64 {
-        self.heard_ago().unwrap_or_else(|| self.env.now().micros_since(self.started))
+        self.heard_ago().unwrap_or_else(|| self.env.now().micros_since(self.unheard_since))
     }
 
     /// How far its wall clock is ahead of this node's at least, in microseconds (behind: negative). A ping that was long on its way proves little.

@@ -31,6 +31,10 @@ pub(super) async fn install(
     meta: &raft::SnapshotMeta,
     hard_state: Option<raft::HardState>,
 ) -> Result<GroupState<Rt>, String> {
+    #[cfg(test)]
+    while host.holds_installs.get() {
+        highwater_runtime::Env::sleep(&host.env, 1_000).await;
+    }
     match host.snapshots.get() {
         Some(snapshots) => snapshots.install(host, replica, meta, hard_state).await,
         None => Err(format!("group {}: the snapshot that ends at {} is not here", replica.group(), meta.index)),

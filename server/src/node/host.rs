@@ -109,6 +109,9 @@ pub(crate) struct StoreHost {
     refused: RefCell<BTreeMap<&'static str, u64>>,
     /// Client writes that a turn left for the next because the store slows writes down, each as often as it was left.
     pub(crate) held: Cell<u64>,
+    /// A test wants snapshots to wait before they are put in place.
+    #[cfg(test)]
+    pub(crate) holds_installs: Cell<bool>,
     /// No more proposals are taken.
     pub(crate) closing: Cell<bool>,
     /// The driver has ended.
@@ -147,6 +150,8 @@ impl StoreHost {
             disk_full: Cell::new(false),
             draining: Cell::new(false),
             leads_given: Cell::new(0),
+            #[cfg(test)]
+            holds_installs: Cell::new(false),
             unflushed: Cell::new(0),
             turns: Cell::new(0),
             refused: RefCell::new(CAUSES.map(|cause| (cause, 0)).into()),

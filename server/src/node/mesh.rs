@@ -153,6 +153,8 @@ pub(crate) enum Question {
     Roll(Monotonic, ReplySlot<Result<Option<Roll>, Diag>>),
     /// The roll is this from now on.
     NewRoll(Arc<NewRoll>, ReplySlot<()>),
+    /// Where another node says that it is reached.
+    SaysWhere(raft::NodeId, String, ReplySlot<()>),
     /// An order to the leader of a group of this core.
     Order(u32, Order, ReplySlot<OrderAnswer>),
     /// Jobs, from the meta group; and when to give up.

@@ -58,6 +58,10 @@ async fn answer(node: &Node, question: Question) {
             node.links().renew(newest.own.clone(), newest.newest.clone());
             reply.fill(());
         }
+        Question::SaysWhere(other, place, reply) => {
+            node.links().note_where(other, &place);
+            reply.fill(());
+        }
         Question::Order(group, order, reply) => reply.fill(membership::obey(node, group, &order)),
         Question::Jobs(deadline, reply) => reply.fill(jobs(node, deadline).await),
         Question::LoginIsEnded(login, deadline, reply) => reply.fill(login_is_ended(node, login, deadline).await),

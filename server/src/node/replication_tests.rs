@@ -197,9 +197,13 @@ impl Trio {
     }
 
     pub(super) fn propose(&self, node: NodeId, command: Command) -> Answer {
+        self.propose_in(META, node, command)
+    }
+
+    fn propose_in(&self, group: u32, node: NodeId, command: Command) -> Answer {
         let (reply, answer) = queue::reply();
         let host = self.host(node);
-        let proposal = Proposal { group: META, command, catalog: None, admission: Admission::System, reply };
+        let proposal = Proposal { group, command, catalog: None, admission: Admission::System, reply };
         host.pending.borrow_mut().push_back(proposal);
         host.work.notify();
         answer
@@ -605,6 +609,50 @@ fn a_node_that_lacks_what_the_log_no_longer_holds_is_rebuilt_from_a_snapshot_whi
                 }
             }
         }
+    });
+}
+
+#[test]
+fn while_a_snapshot_of_one_group_is_put_in_place_the_other_groups_of_the_store_take_writes() {
+    const OTHER: u32 = 1;
+    on_a_core(|env, folder| async move {
+        let trio = Trio::start_groups(env, folder, 0, vec![META, OTHER]).await;
+        trio.write(bootstrap()).await;
+        let leader = trio.leader().await;
+        let behind = trio.nodes().into_iter().find(|node| *node != leader).unwrap();
+        trio.stop_node(behind).await;
+        for number in 0..40 {
+            trio.write(large_user(&format!("large{number}"))).await;
+        }
+        trio.start_node(behind).await;
+        let host = trio.host(behind);
+        host.holds_installs.set(true);
+        let (group, other) = (host.replica(META).unwrap(), host.replica(OTHER).unwrap());
+        trio.until("a snapshot is being put in place", || group.is_installing.get().then_some(())).await;
+        // Without the third node nothing is committed that this one has not in its log.
+        let third = trio.nodes().into_iter().find(|node| ![leader, behind].contains(node)).unwrap();
+        trio.stop_node(third).await;
+        let applied = || host.view(OTHER).unwrap().applied();
+        for _ in 0..5 {
+            let before = applied();
+            trio.until("a write to the other group", || {
+                let leads = |node: &NodeId| trio.host(*node).leads(OTHER);
+                trio.nodes().into_iter().find(leads).map(|node| {
+                    let write = Command::Trim { destination: META, upto: 0 };
+                    trio.propose_in(OTHER, node, write)
+                })
+            })
+            .await
+            .await
+            .unwrap()
+            .unwrap();
+            trio.until("it is applied here, too", || (applied() > before).then_some(())).await;
+        }
+        assert!(group.is_installing.get() && !other.is_installing.get());
+        assert_eq!(host.store.stats().ingests, 0);
+        host.holds_installs.set(false);
+        trio.until_all_agree().await;
+        assert_eq!(host.store.stats().ingests, 1);
     });
 }
 

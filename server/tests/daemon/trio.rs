@@ -23,15 +23,20 @@ pub struct Trio {
 impl Trio {
     /// A new cluster that is ready.
     pub fn start(more: &[&str]) -> Self {
+        Self::of(3, more)
+    }
+
+    /// A new cluster of so many nodes that is ready.
+    pub fn of(count: usize, more: &[&str]) -> Self {
         // Held until all are drawn, so that they differ.
-        let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         drop(held);
         let peers: Vec<String> = (1..).zip(&ports).map(|(id, port)| format!("{id}=127.0.0.1:{port}")).collect();
         let mut trio = Self {
             nodes: Vec::new(),
             root: String::new(),
-            folders: (0..3).map(|_| tempfile::tempdir().unwrap()).collect(),
+            folders: (0..count).map(|_| tempfile::tempdir().unwrap()).collect(),
             peers: peers.join(","),
             joined: Vec::new(),
             more: more.iter().map(ToString::to_string).collect(),
@@ -39,7 +44,7 @@ impl Trio {
         // Each waits for the others before it prints its banner.
         let started = std::thread::scope(|scope| {
             let trio = &trio;
-            let starts: Vec<_> = (0..3).map(|at| scope.spawn(move || trio.launch(at))).collect();
+            let starts: Vec<_> = (0..count).map(|at| scope.spawn(move || trio.launch(at))).collect();
             starts.into_iter().map(|start| Some(start.join().unwrap())).collect()
         });
         trio.nodes = started;
@@ -56,6 +61,10 @@ impl Trio {
         self.nodes.push(None);
         self.restart(at);
         at
+    }
+
+    fn founders(&self) -> usize {
+        self.peers.split(',').count()
     }
 
     /// The arguments of a node that joins by any of the first three.
@@ -88,7 +97,7 @@ impl Trio {
 
     fn launch(&self, at: usize) -> Server {
         let folder = PathBuf::from(self.folders[at].path());
-        if let Some((id, address)) = at.checked_sub(3).map(|at| &self.joined[at]) {
+        if let Some((id, address)) = at.checked_sub(self.founders()).map(|at| &self.joined[at]) {
             let arguments = self.joining(&id.to_string(), address);
             return Server::start(&folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
         }
@@ -113,6 +122,18 @@ impl Trio {
     /// Takes a node out of the cluster's hands, to stop it as an administrator would.
     pub fn take(&mut self, at: usize) -> Server {
         self.nodes[at].take().unwrap()
+    }
+
+    /// The other nodes reach a node, when it starts again, at another port. They are not told.
+    pub fn moves(&mut self, at: usize) {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if let Some((_, address)) = at.checked_sub(self.founders()).map(|at| &mut self.joined[at]) {
+            *address = format!("127.0.0.1:{port}");
+            return;
+        }
+        let mut peers: Vec<String> = self.peers.split(',').map(str::to_owned).collect();
+        peers[at] = format!("{}=127.0.0.1:{port}", at + 1);
+        self.peers = peers.join(",");
     }
 
     /// Starts a node that was killed or stopped.

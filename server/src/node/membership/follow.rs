@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use highwater_raft::NodeId;
 use highwater_runtime::Env;
 use highwater_state::placement::META;
 use highwater_state::roll::{Introduced, Roll, RollCommand};
@@ -61,12 +62,16 @@ impl Node {
         }
     }
 
-    /// Where a node is reached is said by the node itself: one that was started with another address than the roll has says so.
+    /// Where a node is reached is said by the node itself: one that was started with another address than before says so.
     async fn say_where(&self, roll: &Roll) {
-        let me = self.links().me().0;
-        let own = self.links().setup().and_then(|setup| setup.place_of(me));
-        let (Some(own), Some(member)) = (own, roll.members.get(&me)) else { return };
-        while own != member.rpc_addr && !self.is_closing() {
+        let me = self.links().me();
+        let (kept, setup) = (self.links().roll(), self.links().setup());
+        let before = kept.as_ref().and_then(|kept| kept.members.get(&me)).map(|seat| seat.address.clone());
+        let (Some(own), Some(member)) = (setup.and_then(|setup| setup.place_of(me.0)), roll.members.get(&me.0)) else {
+            return;
+        };
+        let me = me.0;
+        while before.as_ref() != Some(&own) && !self.is_closing() {
             let who = Introduced { node: me, incarnation: member.incarnation, rpc_addr: own.clone() };
             match self.enroll(self.own_errand(), RollCommand::Enter(who)).await {
                 Ok(_) => {
@@ -81,12 +86,24 @@ impl Node {
         }
     }
 
+    /// Tells the links of all cores where another node says that it is reached.
+    pub(crate) async fn tell_where(&self, said_by: NodeId, place: &str) {
+        for port in &self.0.to {
+            // A core that has stopped has no links.
+            let _ = ask_port(port, |reply| Question::SaysWhere(said_by, place.to_owned(), reply)).await;
+        }
+    }
+
     /// Writes the roll to the folder and tells it to the links of every core.
     async fn keep(&self, newer: &Roll, folder: &std::path::Path) -> Result<(), ClusterError> {
         let Some(known) = self.links().roll() else { return Ok(()) };
-        let Some(own) = known.renewed(newer) else {
+        let Some(mut own) = known.renewed(newer) else {
             return Err(ClusterError::TakenOut(format!("node {} has left this cluster", known.me)));
         };
+        // As long as nobody came, went or moved, each founder keeps the addresses that its own settings had: networks may differ by who looks.
+        if own.version == known.version && known.version <= roll::FORMED {
+            own.members.clone_from(&known.members);
+        }
         if own != *known {
             roll::write(self.env(), folder, &own).await?;
             tracing::info!(version = own.version, nodes = own.ids(), "the cluster's members have changed");

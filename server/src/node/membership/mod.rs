@@ -33,7 +33,7 @@ use super::Node;
 use super::forward::{Errand, Motion, TraceId};
 use super::mesh::Question;
 
-/// Voters of a group, where the cluster has as many nodes that stay.
+/// Voters of a group, where the cluster has as many nodes that stay: the others are learners.
 pub(crate) const REPLICATION_FACTOR: usize = 3;
 
 impl Node {

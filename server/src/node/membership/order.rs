@@ -80,7 +80,7 @@ pub(crate) struct Follower {
     pub(crate) matched: u64,
     /// It takes entries as they come: it needs no snapshot.
     pub(crate) follows: bool,
-    /// It was heard of lately.
+    /// Its node is there, as far as the leader's node can tell.
     pub(crate) active: bool,
 }
 
@@ -178,14 +178,16 @@ pub(crate) fn obey(node: &Node, group: u32, order: &Order) -> OrderAnswer {
     }
 }
 
-/// In a group that sleeps, what is known of the nodes stands for what the group would have heard.
+/// Who is there is said by the nodes' lives, and not by what the group has heard: a leader begins to count anew who it heard of, once per
+/// election's time and when the group wakes up. A node that lives would be taken for one that is down, whose vote goes at once, and one that
+/// is down would be given a vote.
 fn standing(raft: &raft::RawNode, known: bool, lives: impl Fn(NodeId) -> bool) -> GroupStanding {
     let status = raft.status();
     let others = raft.peers().map(|peer| Follower {
         node: peer.id.0,
         matched: peer.matched.0,
         follows: peer.state == raft::ProgressState::Replicate,
-        active: if status.hibernating { lives(peer.id) } else { peer.recently_active },
+        active: lives(peer.id),
     });
     GroupStanding {
         leader: status.id.0,

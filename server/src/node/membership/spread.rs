@@ -51,6 +51,36 @@ pub(crate) fn even(voters: &BTreeMap<u32, BTreeSet<u64>>, staying: &BTreeSet<u64
     after
 }
 
+/// The voters of the groups that have more of them than the replication factor, as those have that a larger cluster was formed with: no more
+/// than it, and evenly. `merit` says of a group's voter whether it is there and holds the log, and whether it leads: who does keeps its vote
+/// before who does not.
+pub(crate) fn narrowed(
+    voters: &BTreeMap<u32, BTreeSet<u64>>,
+    staying: &BTreeSet<u64>,
+    merit: impl Fn(u32, u64) -> (bool, bool),
+) -> BTreeMap<u32, BTreeSet<u64>> {
+    let is_wide = |group: &BTreeSet<u64>| group.intersection(staying).count() > REPLICATION_FACTOR;
+    let rest = voters.iter().filter(|(_, nodes)| !is_wide(nodes)).map(|(group, nodes)| (*group, nodes.clone()));
+    let mut load = votes(&rest.collect());
+    let mut after = BTreeMap::new();
+    for (group, nodes) in voters.iter().filter(|(_, nodes)| is_wide(nodes)) {
+        let mut kept: BTreeSet<u64> = BTreeSet::new();
+        while kept.len() < REPLICATION_FACTOR {
+            let rest = nodes.intersection(staying).copied().filter(|node| !kept.contains(node));
+            let Some(node) = rest.min_by_key(|node| {
+                let (is_there, leads) = merit(*group, *node);
+                (!is_there, !leads, load.get(node).copied().unwrap_or(0), *node)
+            }) else {
+                break;
+            };
+            kept.insert(node);
+            *load.entry(node).or_default() += 1;
+        }
+        after.insert(*group, kept);
+    }
+    after
+}
+
 /// The nodes with most and fewest votes, if they are two or more apart.
 fn farthest(load: &BTreeMap<u64, usize>) -> Option<(u64, u64)> {
     let (most, high) = load.iter().max_by_key(|(node, count)| (**count, **node))?;
@@ -78,6 +108,33 @@ mod tests {
         after.extend(moved);
         assert_eq!(votes(&after).into_values().collect::<Vec<_>>(), [24; 4]);
         assert!(even(&after, &(1..=4).collect()).is_empty(), "nothing is moved twice");
+    }
+
+    #[test]
+    fn of_the_founders_of_a_larger_cluster_three_keep_their_votes_in_each_group_evenly_and_its_leader_among_them() {
+        for nodes in 4..=7_u64 {
+            let all: BTreeSet<u64> = (1..=nodes).collect();
+            let before: BTreeMap<u32, BTreeSet<u64>> = (0..33).map(|group| (group, all.clone())).collect();
+            let leader = |group: u32| 1 + u64::from(group) % nodes;
+            let after = narrowed(&before, &all, |group, node| (true, node == leader(group)));
+            assert!(after.iter().all(|(group, voters)| voters.len() == 3 && voters.contains(&leader(*group))));
+            let votes = votes(&after);
+            let (high, low) = (votes.values().max(), votes.values().min());
+            assert_eq!(after.len(), 33);
+            assert!(votes.len() as u64 == nodes && high <= low.map(|low| low + 1).as_ref(), "{nodes}: {votes:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_down_or_leaves_keeps_no_vote_where_three_others_have_one() {
+        let before = groups(9, &[1, 2, 3, 4, 5]);
+        let after = narrowed(&before, &(2..=5).collect(), |_, node| (node != 4, node == 4));
+        assert!(after.len() == 9 && after.values().all(|voters| *voters == [2, 3, 5].into()));
+        let few = groups(9, &[1, 2, 3, 4]);
+        assert!(
+            narrowed(&few, &[1, 2, 3, 5].into(), |_, _| (true, false)).is_empty(),
+            "three stay: nothing is narrowed"
+        );
     }
 
     quickcheck! {

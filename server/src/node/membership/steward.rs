@@ -102,9 +102,17 @@ async fn bring_about(node: &Node, roll: &Roll) -> Result<Turn, Diag> {
         |standing: &GroupStanding| standing.members().voters().iter().map(|node| node.0).collect::<BTreeSet<u64>>();
     let voters = standings.iter().map(|(group, standing)| (*group, voters_of(standing))).collect();
     let votes = spread::votes(&voters);
+    let narrowed = spread::narrowed(&voters, &roll.staying(), |group, node| {
+        let standing = standings.get(&group);
+        let follows = standing.is_some_and(|standing| plan::follows(standing, node));
+        (follows, standing.is_some_and(|standing| standing.leader == node))
+    });
     let (mut settled, mut moved) = (true, false);
     for (group, standing) in &standings {
-        let wanted = plan::wanted_voters(roll, *group, standing, |node| votes.get(&node).copied().unwrap_or(0));
+        let wanted = match narrowed.get(group).filter(|_| !roll.targets.contains_key(group)) {
+            Some(narrowed) => narrowed.clone(),
+            None => plan::wanted_voters(roll, *group, standing, |node| votes.get(&node).copied().unwrap_or(0)),
+        };
         match plan::next(roll, &wanted, standing) {
             Next::Nothing => {
                 if roll.targets.get(group).is_some_and(|target| *target == voters_of(standing)) {
