@@ -123,6 +123,8 @@ pub struct Plan {
     pub setters: Vec<Vec<Operation>>,
     /// Microseconds of pause before each round of the definer.
     pub definitions: Vec<u64>,
+    /// Microseconds of pause before each round of the shaper.
+    pub shapes: Vec<u64>,
     /// Probability that a client asks another node though the last one answered.
     pub wander: f64,
     /// Microseconds between two consumes of one consumer.
@@ -152,6 +154,7 @@ impl Plan {
         let mut surroundings = Surroundings::draw(&mut cluster, nodes, SPREAD);
         let mut administrator = Rng::new(seed.wrapping_mul(0xA076_1D64_78BD_642F) ^ 0x0AD1_2157);
         surroundings.draw_orders(&mut administrator, nodes, GROUPS, SPREAD);
+        let mut shaper = Rng::new(seed.wrapping_mul(0xC2B2_AE3D_27D4_EB4F) ^ 0x005A_9E0F);
         let mut rng = Rng::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x0051_3A7E_D00D);
         let faults = draw_faults(seed, &mut rng);
         let crash_at_birth = rng.chance(0.3).then(|| (rng.below(60), draw_kind(&mut rng)));
@@ -183,6 +186,7 @@ impl Plan {
             surroundings,
             setters,
             definitions: (0..3 + cluster.below(6)).map(|_| cluster.below(400_000)).collect(),
+            shapes: (0..1 + shaper.below(3)).map(|_| shaper.below(2_000_000)).collect(),
             wander: pick(&mut cluster, &[0.0, 0.1, 0.5]),
             faults,
             crash_at_birth,
@@ -202,8 +206,10 @@ impl Plan {
     #[must_use]
     pub fn parts(&self) -> Vec<String> {
         let numbered = |name: &str, count: usize| (0..count).map(|at| format!("{name}{at}")).collect::<Vec<_>>();
-        let mut parts: Vec<String> =
-            ["disk", "links", "clocks", "birth", "dead", "wander", "definer"].into_iter().map(str::to_owned).collect();
+        let mut parts: Vec<String> = ["disk", "links", "clocks", "birth", "dead", "wander", "definer", "shaper"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         parts.extend(["rot", "probes"].map(str::to_owned));
         parts.extend(numbered("trouble", self.surroundings.disturbances.len()));
         parts.extend(numbered("order", self.surroundings.orders.len()));
@@ -258,6 +264,7 @@ impl Plan {
             ("dead", None) => self.surroundings.stays_down = None,
             ("wander", None) => self.wander = 0.0,
             ("definer", None) => self.definitions.clear(),
+            ("shaper", None) => self.shapes.clear(),
             ("rot", None) => self.surroundings.rots = false,
             ("probes", None) => self.surroundings.probes = false,
             ("order", Some(at)) => self.surroundings.orders.get_mut(at).ok_or(error)?.after_writes = u64::MAX,

@@ -199,15 +199,15 @@ impl Node {
     /// Every group takes the newest catalog; jobs that still run are finished by that.
     async fn finish_definitions(&self) -> Result<(), Diag> {
         let deadline = self.own_errand().deadline;
+        // The jobs first: a catalog that is older than a job does not show its change under way, and would let it pass for done.
+        let jobs = self.ask(META, |reply| Question::Jobs(deadline, reply)).await??;
         let catalog = self.newest_catalog_by(deadline).await?;
         if catalog.version == CatalogVersion(0) {
             return Ok(());
         }
         self.spread(&catalog).await?;
-        for job in self.ask(META, |reply| Question::Jobs(deadline, reply)).await?? {
-            if job.finished_at.is_some() {
-                continue;
-            }
+        for job in jobs.iter().filter(|job| job.finished_at.is_none()) {
+            highwater_runtime::sometimes("jobs_taken_up_again");
             match self.end_job(&catalog, &job.id).await {
                 Ok(()) => {}
                 Err(Unfinished::Failed(diag)) => tracing::info!(job = job.id, %diag, "a job has failed"),

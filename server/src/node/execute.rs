@@ -402,21 +402,17 @@ fn head_of(request: &ExecuteRequest, ordinal: u16) -> RequestHead {
     }
 }
 
-/// Whether a statement that cannot be planned may have an answer all the same: a definition under a request id that finds what it is about
-/// gone, or there already, by a first try.
+/// Whether a statement that cannot be planned may have an answer all the same: a definition under a request id whose first try may have made
+/// what is in its way now, or taken away what it is about.
 fn may_be_answered(request: &ExecuteRequest, statement: &Statement, why: &Diag) -> bool {
     let is_definition = ["CREATE", "ALTER", "DROP", "CLEAR"].iter().any(|verb| statement.keyword().starts_with(verb));
-    let is_about_what_is_defined = matches!(
+    // What no definition has an influence on.
+    let is_about_the_text = matches!(
         why.sqlstate,
-        SqlState::UNDEFINED_TABLE
-            | SqlState::UNDEFINED_NAMESPACE
-            | SqlState::UNDEFINED_OBJECT
-            | SqlState::DUPLICATE_TABLE
-            | SqlState::DUPLICATE_NAMESPACE
-            | SqlState::DUPLICATE_OBJECT
+        SqlState::SYNTAX_ERROR | SqlState::NOT_SUPPORTED | SqlState::INSUFFICIENT_PRIVILEGE | SqlState::INTERNAL
     );
     // Who may define nothing has no answers.
-    request.request_id.is_some() && request.identity.role >= Role::Dba && is_definition && is_about_what_is_defined
+    request.request_id.is_some() && request.identity.role >= Role::Dba && is_definition && !is_about_the_text
 }
 
 /// What the plan of a request's text depends on.

@@ -47,10 +47,7 @@ impl Node {
             },
             None => None,
         };
-        let failure = failed.as_ref().map(|diag| {
-            let detail = diag.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
-            format!("{} {}{detail}", diag.sqlstate, diag.message)
-        });
+        let failure = failed.as_ref().map(kept);
         let ended = loop {
             let command = Command::Meta(MetaCommand::FinishJob { job: job.to_owned(), failure: failure.clone() });
             let motion = Motion::of_system(self.own_errand(), META, command, None);
@@ -64,23 +61,22 @@ impl Node {
             self.tell_nodes(version).await;
             self.spread(&catalog).await.map_err(Unfinished::OnItsWay)?;
         }
-        match failed {
-            Some(diag) => Err(Unfinished::Failed(diag)),
-            None => self.how_it_ended(job).await,
-        }
+        self.how_it_ended(job, failed).await
     }
 
-    /// A job that ended earlier: a retried statement gives its end.
-    async fn how_it_ended(&self, job: &str) -> Result<(), Unfinished> {
+    /// How a job has ended, here or with another node: a leader that lost the lead meanwhile may have found a change that was public already.
+    async fn how_it_ended(&self, job: &str, found: Option<Diag>) -> Result<(), Unfinished> {
         let deadline = self.own_errand().deadline;
         let jobs = self.ask(META, |reply| Question::Jobs(deadline, reply)).await;
         let jobs = jobs.and_then(|jobs| jobs).map_err(Unfinished::OnItsWay)?;
-        match jobs.into_iter().find(|known| known.id == job) {
-            Some(known) if known.status == JobStatus::Failed => {
+        match (jobs.into_iter().find(|known| known.id == job), found) {
+            (Some(known), found) if known.status == JobStatus::Failed => {
                 let why = known.message.unwrap_or_default();
-                Err(Unfinished::Failed(Diag::new(SqlState::OBJECT_STATE, format!("job {job} failed: {why}"))))
+                // What was found here says more: where, and what to do.
+                Err(Unfinished::Failed(found.filter(|diag| kept(diag) == why).unwrap_or_else(|| told(job, &why))))
             }
-            Some(_) | None => Ok(()),
+            (None, Some(diag)) => Err(Unfinished::Failed(diag)),
+            (Some(_) | None, _) => Ok(()),
         }
     }
 
@@ -158,5 +154,36 @@ impl Node {
         tracing::debug!(job, diag = %why, "a step of a job is taken again");
         self.env().sleep(AGAIN_MICROS).await;
         Ok(())
+    }
+}
+
+/// What a job keeps of why it failed.
+fn kept(diag: &Diag) -> String {
+    let detail = diag.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+    format!("{} {}{detail}", diag.sqlstate, diag.message)
+}
+
+/// The same as [`kept`] said it.
+fn told(job: &str, message: &str) -> Diag {
+    let state = |text: &str| SqlState::ALL.iter().map(|(_, state)| *state).find(|state| state.as_str() == text);
+    match message.split_once(' ').and_then(|(text, why)| state(text).map(|state| (state, why))) {
+        Some((state, why)) => Diag::new(state, why),
+        None => Diag::new(SqlState::OBJECT_STATE, format!("job {job} failed: {message}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_job_that_failed_tells_a_retry_what_it_told_the_first_try() {
+        let mut diag = Diag::new(SqlState::UNIQUE_VIOLATION, "duplicate values for unique index \"one\"");
+        diag.detail = Some("Key (c)=(5) already exists.".to_owned());
+        let again = told("IX-1", &kept(&diag));
+        assert_eq!((again.sqlstate, kept(&again)), (diag.sqlstate, kept(&diag)));
+        let other = told("IX-1", "dropped");
+        assert_eq!((other.sqlstate, other.message.as_str()), (SqlState::OBJECT_STATE, "job IX-1 failed: dropped"));
     }
 }
