@@ -190,6 +190,8 @@ impl Nemesis<'_> {
         let armed = life.armed.take();
         let last_words = sim::stop_reason(run.machine(node)).or_else(|| run.ended(node));
         if run.is_leaving(node) && last_words.is_some_and(|words| words.contains("has left this cluster")) {
+            // No further life in which it could crash.
+            life.again.clear();
             return run.has_left(node);
         }
         if life.refusals.is_some() {
