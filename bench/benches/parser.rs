@@ -1,4 +1,4 @@
-//! The front half of SQL: text to statements, statements to plans.
+//! The front half of SQL: text to statements (parse), statements to plans with their access paths (bind).
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -11,13 +11,23 @@ use highwater_sql::plan::{Ddl, Plan};
 
 const TABLE: &str = "CREATE USER TABLE app.messages (id BIGINT PRIMARY KEY, room INT NOT NULL, body TEXT NOT NULL, at TIMESTAMP DEFAULT NOW())";
 
-const STATEMENTS: [(&str, &str); 4] = [
+const STATEMENTS: [(&str, &str); 7] = [
     ("lookup", "SELECT body FROM messages WHERE id = $1"),
     ("insert", "INSERT INTO messages (id, room, body) VALUES ($1, $2, $3)"),
     (
         "grouped",
         "SELECT room, count(*) AS n, max(at) FROM messages WHERE at >= $1 AND body LIKE 'a%' GROUP BY room ORDER BY n DESC LIMIT 10",
     ),
+    (
+        "join",
+        "SELECT a.body, b.body FROM messages a LEFT JOIN messages b ON b.room = a.room AND b.id > a.id WHERE a.id BETWEEN $1 AND $2 ORDER BY a.at",
+    ),
+    (
+        "subqueries",
+        "WITH last AS (SELECT room, max(at) AS at FROM messages GROUP BY room) SELECT m.body FROM messages m JOIN last ON last.room = m.room \
+         WHERE EXISTS (SELECT 1 FROM messages o WHERE o.room = m.room AND o.at < m.at) AND m.id IN (SELECT id FROM messages WHERE room < $1)",
+    ),
+    ("window", "SELECT id, row_number() OVER (PARTITION BY room ORDER BY at, id) AS n FROM messages WHERE room = $1"),
     (
         "consume",
         "CONSUME FROM app.events PARTITION 3 GROUP 'g' FROM EARLIEST LIMIT 10 WITH (ack = 'manual', timeout = '5s')",

@@ -1,4 +1,4 @@
-//! `highwater-load` against a real `highwaterd`: this program is both. Started with [`SERVER`] set it is the daemon, so that
+//! `highwater-load` and `highwater-leak` against a real `highwaterd`: this program is the daemon too. Started with [`SERVER`] set it is the daemon, so that
 //! the test needs no binary of another package; otherwise it starts itself that way and runs the generator.
 #![allow(
     clippy::unwrap_used,
@@ -34,6 +34,8 @@ fn main() -> ExitCode {
     let server = Server::start(folder.path());
     load_is_verified(&server.url);
     println!("highwater-load: ok");
+    nothing_leaks();
+    println!("highwater-leak: ok");
     ExitCode::SUCCESS
 }
 
@@ -75,6 +77,15 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A slice of `highwater-leak`, which starts this program as its server.
+fn nothing_leaks() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater-leak"));
+    command.env(SERVER, "1").args(["--statements", "600", "--seed", "3", "--highwaterd"]);
+    let done = command.arg(std::env::current_exe().unwrap()).stderr(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && said.contains("violations: 0"), "{said}");
 }
 
 /// Exit code, standard output and standard error.

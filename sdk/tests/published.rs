@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kalam_client::{AuthProvider, AutoOffsetReset, KalamLinkClient, KalamLinkError, QueryParam, QueryResponse};
+use kalam_client::{AuthProvider, AutoOffsetReset, KalamLinkClient, KalamLinkError, QueryParam, QueryResponse, TopicConsumer};
 
 const PASSWORD: &str = "correct horse";
 
@@ -21,7 +21,7 @@ impl Server {
         let mut child = Command::new(program)
             .args(["--data-dir", folder.to_str().unwrap(), "--http-addr", "127.0.0.1:0", "--cores", "1"])
             .args(["--user-shards", "2", "--shared-shards", "2", "--root-password", PASSWORD])
-            .args(["--set", "auth.scram_iterations=4096"])
+            .args(["--set", "auth.scram_iterations=4096", "--set", "topics.visibility_timeout=4s"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -119,26 +119,29 @@ async fn statements_parameters_batches_and_codes() {
     assert_eq!(answer.get_string("me").as_deref(), Some("anna"));
 }
 
+fn consumer(client: &KalamLinkClient, limit: u32) -> TopicConsumer {
+    client
+        .consumer()
+        .group_id("readers")
+        .topic("app.events")
+        .auto_offset_reset(AutoOffsetReset::Earliest)
+        .enable_auto_commit(false)
+        .max_poll_records(limit)
+        .poll_timeout(Duration::from_secs(2))
+        .build()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn a_consumer_commits_and_another_resumes_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let root = server.client("root", PASSWORD).await;
     run(&root, "CREATE NAMESPACE app; CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY); CREATE TOPIC app.events").await;
+    run(&root, "CREATE USER anna WITH PASSWORD 'a password' ROLE user").await;
     run(&root, "ALTER TOPIC app.events ADD SOURCE app.t ON INSERT WITH (payload = 'full')").await;
     run(&root, "INSERT INTO app.t VALUES (1), (2), (3), (4), (5)").await;
-    let consumer = |limit: u32| {
-        root.consumer()
-            .group_id("readers")
-            .topic("app.events")
-            .auto_offset_reset(AutoOffsetReset::Earliest)
-            .enable_auto_commit(false)
-            .max_poll_records(limit)
-            .poll_timeout(Duration::from_secs(2))
-            .build()
-            .unwrap()
-    };
-    let mut first = consumer(3);
+    let mut first = consumer(&root, 3);
     let records = first.poll().await.unwrap();
     assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [0, 1, 2]);
     let payload: serde_json::Value = serde_json::from_slice(&records[0].payload).unwrap();
@@ -147,7 +150,7 @@ async fn a_consumer_commits_and_another_resumes_after_it() {
     assert_eq!(first.commit_sync().await.unwrap().acknowledged_offset, 2);
     first.close().await.unwrap();
 
-    let mut second = consumer(10);
+    let mut second = consumer(&root, 10);
     let records = second.poll().await.unwrap();
     assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [3, 4]);
     records.iter().for_each(|record| second.mark_processed(record));
@@ -158,4 +161,22 @@ async fn a_consumer_commits_and_another_resumes_after_it() {
         run(&root, "INSERT INTO app.t VALUES (6)").await;
     });
     assert_eq!(waiting.unwrap().iter().map(|record| record.offset).collect::<Vec<_>>(), [5]);
+    // Nothing of it is committed, and the server begins anew: it comes again, and nothing before it.
+    drop((second, server));
+    let server = Server::start(folder.path());
+    let mut third = consumer(&server.client("root", PASSWORD).await, 10);
+    let again = async {
+        loop {
+            // What the one before had claimed is its own until the claim ends or its process is known to be gone.
+            let records = third.poll_with_timeout(Duration::from_secs(20)).await.unwrap();
+            if !records.is_empty() {
+                break records;
+            }
+        }
+    };
+    let records = tokio::time::timeout(Duration::from_secs(100), again).await.unwrap();
+    assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [5]);
+    // Who may not consume is told so.
+    let anna = server.client("anna", "a password").await;
+    assert!(consumer(&anna, 1).poll().await.is_err());
 }

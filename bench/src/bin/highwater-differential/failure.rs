@@ -9,6 +9,9 @@ pub(crate) enum Failure {
     /// Highwater is not there or does not work.
     #[error("Highwater: {0}")]
     Highwater(String),
+    /// Its process, or the way to it.
+    #[error("{0}")]
+    Daemon(#[from] highwater_bench::daemon::DaemonError),
     /// A file or a pipe.
     #[error("{0}")]
     Io(#[from] std::io::Error),

@@ -8,19 +8,19 @@
 
 mod answer;
 mod cell;
-mod expression;
 mod failure;
 mod highwater;
 mod postgres;
 mod rules;
-mod statement;
-mod tables;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use highwater_bench::daemon::Daemon;
+use highwater_bench::generate::statement::{Statement, statement};
+use highwater_bench::generate::tables::TABLES;
 use highwater_runtime::rng::Rng;
 
 use crate::answer::{Ours, Theirs, Verdict, compare};
@@ -28,8 +28,6 @@ use crate::failure::Failure;
 use crate::highwater::Highwater;
 use crate::postgres::Postgres;
 use crate::rules::Rule;
-use crate::statement::Statement;
-use crate::tables::TABLES;
 
 /// Statements after which all tables are filled anew.
 const REFILL: u64 = 100;
@@ -109,7 +107,7 @@ fn run(args: &Args) -> Result<Tally, Failure> {
 fn run_in(args: &Args, folder: &std::path::Path) -> Result<Tally, Failure> {
     let program = match &args.highwaterd {
         Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("highwaterd"),
+        None => Daemon::beside_this()?,
     };
     std::fs::create_dir_all(folder)?;
     let ours = Highwater::start(&program, &folder.join("highwater"))?;
@@ -126,7 +124,7 @@ fn run_in(args: &Args, folder: &std::path::Path) -> Result<Tally, Failure> {
         if diverged || number.is_multiple_of(REFILL) {
             refill(&ours, &mut theirs, &mut rng)?;
         }
-        let statement = statement::statement(&mut rng);
+        let statement = statement(&mut rng);
         let (mine, other) = (ours.run(&statement.sql)?, theirs.run(&statement.sql)?);
         let verdict = compare(&mine, &other, statement.is_ordered);
         tally.take(&statement, &mine, verdict);

@@ -2,22 +2,22 @@
 
 use highwater_runtime::rng::Rng;
 
-use crate::expression::{Scope, expression, pick, predicate, word};
-use crate::tables::{Column, TABLES, Table, Ty, literal};
+use crate::generate::expression::{Scope, expression, pick, predicate, word};
+use crate::generate::tables::{Column, TABLES, Table, Ty, literal};
 
 /// A generated statement.
 #[derive(Clone, Debug)]
-pub(crate) struct Statement {
+pub struct Statement {
     /// Its text.
-    pub(crate) sql: String,
+    pub sql: String,
     /// What it is an example of.
-    pub(crate) form: &'static str,
+    pub form: &'static str,
     /// It reads.
-    pub(crate) is_query: bool,
+    pub is_query: bool,
     /// It joins tables.
-    pub(crate) joins: bool,
+    pub joins: bool,
     /// It says in which order all of its rows come.
-    pub(crate) is_ordered: bool,
+    pub is_ordered: bool,
 }
 
 /// A query's text, what its columns yield, and whether it joins.
@@ -28,7 +28,7 @@ struct Query {
 }
 
 /// The next statement.
-pub(crate) fn statement(rng: &mut Rng) -> Statement {
+pub fn statement(rng: &mut Rng) -> Statement {
     if rng.chance(0.25) { change(rng) } else { query(rng) }
 }
 

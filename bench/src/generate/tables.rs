@@ -4,23 +4,34 @@ use highwater_runtime::rng::Rng;
 
 /// What an expression yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ty {
+pub enum Ty {
+    /// Whole numbers.
     Int,
+    /// DECIMAL.
     Decimal,
+    /// DOUBLE and REAL.
     Double,
+    /// TEXT and VARCHAR.
     Text,
+    /// BOOLEAN.
     Bool,
+    /// TIMESTAMP.
     Time,
+    /// DATE.
     Date,
+    /// INTERVAL.
     Span,
+    /// UUID.
     Uuid,
+    /// BYTEA.
     Bytes,
+    /// INT[].
     List,
 }
 
 impl Ty {
     /// All; what most columns hold is there twice.
-    pub(crate) const ALL: [Self; 17] = [
+    pub const ALL: [Self; 17] = [
         Self::Int,
         Self::Int,
         Self::Decimal,
@@ -42,25 +53,31 @@ impl Ty {
 }
 
 /// A column: its name, its type in SQL, what it yields, and whether it takes NULL.
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
+#[derive(Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
     sql: &'static str,
-    pub(crate) ty: Ty,
+    /// What it yields.
+    pub ty: Ty,
     nullable: bool,
 }
 
 /// A table.
-pub(crate) struct Table {
-    pub(crate) name: &'static str,
-    pub(crate) columns: &'static [Column],
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns.
+    pub columns: &'static [Column],
     /// Key columns, which are the first ones.
-    pub(crate) key: usize,
+    pub key: usize,
     /// Constraints behind the columns.
     constraints: &'static str,
     /// What stands behind the closing parenthesis for Highwater alone.
     options: &'static str,
     /// The first column decides the shard: a statement writes rows of one value of it.
-    pub(crate) is_spread: bool,
+    pub is_spread: bool,
     /// Rows that it is filled with.
     rows: u64,
 }
@@ -70,7 +87,7 @@ const fn column(name: &'static str, sql: &'static str, ty: Ty, nullable: bool) -
 }
 
 /// All tables.
-pub(crate) const TABLES: [Table; 4] = [
+pub const TABLES: [Table; 4] = [
     Table {
         name: "people",
         columns: &[
@@ -141,8 +158,9 @@ pub(crate) const TABLES: [Table; 4] = [
 ];
 
 impl Table {
-    /// The statement that makes it here, and there.
-    pub(crate) fn create(&self) -> (String, String) {
+    /// The statement that makes it in Highwater, and in PostgreSQL.
+    #[must_use]
+    pub fn create(&self) -> (String, String) {
         let mut parts: Vec<String> = self
             .columns
             .iter()
@@ -158,7 +176,8 @@ impl Table {
     }
 
     /// Statements that fill it.
-    pub(crate) fn fill(&self, rng: &mut Rng) -> Vec<String> {
+    #[must_use]
+    pub fn fill(&self, rng: &mut Rng) -> Vec<String> {
         let mut rows: Vec<Vec<String>> = Vec::new();
         for number in 0..self.rows {
             let values = self.columns.iter().enumerate().map(|(place, column)| match (place, self.is_spread) {
@@ -183,7 +202,8 @@ impl Table {
 
 impl Column {
     /// A value that it takes.
-    pub(crate) fn value(&self, rng: &mut Rng) -> String {
+    #[must_use]
+    pub fn value(&self, rng: &mut Rng) -> String {
         if self.nullable && rng.chance(0.2) { "NULL".to_owned() } else { literal(self.ty, rng) }
     }
 }
@@ -192,7 +212,7 @@ const TEXTS: [&str; 14] =
     ["", "a", "ab", "abc", "b", "Zebra", "zebra", "x_y", "100%", "O''Hara", "ä", "hello w", " pad ", "-12"];
 
 /// A value written out.
-pub(crate) fn literal(ty: Ty, rng: &mut Rng) -> String {
+pub fn literal(ty: Ty, rng: &mut Rng) -> String {
     let small = |rng: &mut Rng| i64::try_from(rng.below(24)).unwrap_or(0) - 4;
     match ty {
         Ty::Int => small(rng).to_string(),

@@ -2,23 +2,23 @@
 
 use highwater_runtime::rng::Rng;
 
-use crate::tables::{Ty, literal};
+use crate::generate::tables::{Ty, literal};
 
 /// What an expression may name: how it is written, and what it yields.
-pub(crate) type Scope = Vec<(String, Ty)>;
+pub type Scope = Vec<(String, Ty)>;
 
 /// One of several, chosen by chance.
-pub(crate) fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> Option<&'a T> {
+pub fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> Option<&'a T> {
     of.get(usize::try_from(rng.below(of.len() as u64)).unwrap_or(0))
 }
 
 /// One of several words.
-pub(crate) fn word(rng: &mut Rng, of: &[&'static str]) -> &'static str {
+pub fn word(rng: &mut Rng, of: &[&'static str]) -> &'static str {
     pick(rng, of).copied().unwrap_or("")
 }
 
 /// An expression of a type, at most so many operators deep.
-pub(crate) fn expression(rng: &mut Rng, scope: &Scope, ty: Ty, depth: u32) -> String {
+pub fn expression(rng: &mut Rng, scope: &Scope, ty: Ty, depth: u32) -> String {
     if depth == 0 || rng.chance(0.25) {
         return leaf(rng, scope, ty);
     }
@@ -180,7 +180,7 @@ fn text(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String 
 }
 
 /// A condition.
-pub(crate) fn predicate(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
+pub fn predicate(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
     if depth == 0 {
         return leaf(rng, scope, Ty::Bool);
     }
