@@ -106,7 +106,7 @@ pub struct Options {
     /// Processes at once (all CPUs).
     #[arg(long)]
     jobs: Option<usize>,
-    /// Servers: 1 or 3, or mix for what each seed draws.
+    /// Servers: 1, 3 or 5, or mix for what each seed draws.
     #[arg(long, default_value = "mix")]
     nodes: Nodes,
     /// A planted bug: stop at the first seed that finds it; finding it is success.

@@ -60,7 +60,7 @@ enum Command {
         /// The seed.
         #[arg(long)]
         seed: u64,
-        /// Servers: 1 or 3, or mix for what the seed draws.
+        /// Servers: 1, 3 or 5, or mix for what the seed draws.
         #[arg(long, default_value = "mix")]
         nodes: Nodes,
         /// Number of a planted bug to switch on.
@@ -72,7 +72,7 @@ enum Command {
         /// The seed.
         #[arg(long)]
         seed: u64,
-        /// Servers: 1 or 3, or mix for what the seed draws.
+        /// Servers: 1, 3 or 5, or mix for what the seed draws.
         #[arg(long, default_value = "mix")]
         nodes: Nodes,
     },
@@ -85,6 +85,8 @@ enum Nodes {
     One,
     #[value(name = "3")]
     Three,
+    #[value(name = "5")]
+    Five,
     Mix,
 }
 
@@ -93,6 +95,7 @@ impl Nodes {
         match self {
             Self::One => Some(1),
             Self::Three => Some(3),
+            Self::Five => Some(5),
             Self::Mix => None,
         }
     }
@@ -101,6 +104,7 @@ impl Nodes {
         match self {
             Self::One => "1",
             Self::Three => "3",
+            Self::Five => "5",
             Self::Mix => "mix",
         }
     }
@@ -112,7 +116,7 @@ struct Chosen {
     /// The seed.
     #[arg(long)]
     seed: u64,
-    /// Servers: 1 or 3, or mix for what the seed draws.
+    /// Servers: 1, 3 or 5, or mix for what the seed draws.
     #[arg(long, default_value = "mix")]
     nodes: Nodes,
     /// Number of a planted bug to switch on.

@@ -105,7 +105,7 @@ pub struct Crash {
 pub struct Plan {
     /// Where it came from.
     pub seed: u64,
-    /// Servers: 1 or 3.
+    /// Servers: 1, 3 or 5.
     pub nodes: usize,
     /// What only clusters have.
     pub surroundings: Surroundings,
@@ -145,11 +145,13 @@ pub struct Plan {
 const SPREAD: u64 = 220;
 
 impl Plan {
-    /// The plan of a seed, for so many servers, or for one or three as the seed will have it.
+    /// The plan of a seed, for so many servers, or for one, three or five as the seed will have it.
     #[must_use]
     pub fn draw(seed: u64, nodes: Option<usize>) -> Self {
         let mut cluster = Rng::new(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x00C1_0572);
         let drawn = if cluster.chance(0.7) { 3 } else { 1 };
+        let mut larger = Rng::new(seed.wrapping_mul(0xFF51_AFD7_ED55_8CCD) ^ 0x5_0DE5);
+        let drawn = if drawn == 3 && larger.chance(0.15) { 5 } else { drawn };
         let nodes = nodes.unwrap_or(drawn);
         let mut surroundings = Surroundings::draw(&mut cluster, nodes, SPREAD);
         let mut administrator = Rng::new(seed.wrapping_mul(0xA076_1D64_78BD_642F) ^ 0x0AD1_2157);
@@ -484,7 +486,8 @@ mod tests {
     #[test]
     fn there_are_lone_nodes_and_clusters_and_every_kind_of_crash_in_them() {
         let plans: Vec<Plan> = (0..100).map(|seed| Plan::draw(seed, None)).collect();
-        let clusters: Vec<&Plan> = plans.iter().filter(|plan| plan.nodes == 3).collect();
+        let clusters: Vec<&Plan> = plans.iter().filter(|plan| plan.nodes > 1).collect();
+        assert!(clusters.iter().any(|plan| plan.nodes == 5));
         assert!((50..90).contains(&clusters.len()));
         let hits = |target: Target| clusters.iter().any(|plan| plan.crashes.iter().any(|crash| crash.target == target));
         assert!(hits(Target::All) && hits(Target::Leader) && (0..3).all(|node| hits(Target::Node(node))));

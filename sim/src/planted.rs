@@ -21,7 +21,7 @@ pub struct Options {
     /// Rows of bugs that are not looked for stay in the table.
     #[command(flatten)]
     looked_for: LookedFor,
-    /// Servers: 1 or 3, or mix for what each seed draws.
+    /// Servers: 1, 3 or 5, or mix for what each seed draws.
     #[arg(long, default_value = "3")]
     nodes: Nodes,
     /// Processes at once (all CPUs).

@@ -1,4 +1,4 @@
-//! Ring 2: one or three machines with the real server code, clients on another, and what befalls the first again and again.
+//! Ring 2: one, three or five machines with the real server code, clients on another, and what befalls the first again and again.
 //!
 //! The **director** sets the database up, starts the clients of the plan, waits until they are done and every crash has come, then
 //! switches the faults off and has everything verified, before and after one more power cut. The **nemesis** runs beside it.
