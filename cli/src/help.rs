@@ -46,7 +46,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     Entry { name: "CREATE NAMESPACE", text: "CREATE NAMESPACE [IF NOT EXISTS] name\n\nCREATE NAMESPACE app;" },
     Entry {
         name: "CREATE TABLE",
-        text: "CREATE [USER | SHARED | STREAM] TABLE [IF NOT EXISTS] [namespace.]name (\n    column type [PRIMARY KEY] [NOT NULL] [DEFAULT value] [CHECK (condition)], ...\n    [, PRIMARY KEY (columns)] [, CONSTRAINT name CHECK (condition)]\n) [PARTITION BY (columns)] [WITH (ACCESS_LEVEL = 'PUBLIC'|'PRIVATE'|'RESTRICTED'|'DBA', TTL_SECONDS = n)]\n\nCREATE USER TABLE app.notes (id BIGINT PRIMARY KEY DEFAULT SNOWFLAKE_ID(), body TEXT NOT NULL);\n\nUSER: each user sees its own rows. SHARED: everyone's. STREAM: each user's own events, dropped after TTL_SECONDS.",
+        text: "CREATE [USER | SHARED | STREAM] TABLE [IF NOT EXISTS] [namespace.]name (\n    column type [PRIMARY KEY] [NOT NULL] [DEFAULT value] [CHECK (condition)], ...\n    [, PRIMARY KEY (columns)] [, CONSTRAINT name CHECK (condition)]\n) [PARTITION BY (columns)] [WITH (ACCESS_LEVEL = 'PUBLIC'|'PRIVATE'|'RESTRICTED'|'DBA', TTL_SECONDS = n)]\n\nCREATE USER TABLE app.notes (id BIGINT PRIMARY KEY DEFAULT SNOWFLAKE_ID(), body TEXT NOT NULL);\n\nUSER: each user sees its own rows. SHARED: everyone's. STREAM: each user's own events, dropped after TTL_SECONDS.\n\nCREATE TABLE name [(columns)] [PRIMARY KEY (columns)] [PARTITION BY (columns)] [WITH (...)] AS query [WITH [NO] DATA]\ncopies the rows of a query.",
     },
     Entry {
         name: "CREATE TOPIC",
@@ -56,7 +56,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
         name: "CREATE USER",
         text: "CREATE USER [IF NOT EXISTS] name [WITH] PASSWORD 'text' [ROLE user|service|dba|system] [EMAIL 'text']",
     },
-    Entry { name: "DELETE", text: "DELETE FROM table [WHERE condition]\n\nDELETE FROM app.messages WHERE room = 7;" },
+    Entry { name: "DELETE", text: "DELETE FROM table [USING tables] [WHERE condition]\n\nDELETE FROM app.messages WHERE room = 7;" },
     Entry { name: "DESCRIBE", text: "DESCRIBE table\n\n\\d table shows more." },
     Entry {
         name: "DROP",
@@ -77,7 +77,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     },
     Entry {
         name: "SHOW",
-        text: "SHOW NAMESPACES | TABLES [IN namespace] | TOPICS | USERS | JOBS | SETTINGS | COLUMNS FROM table | setting",
+        text: "SHOW NAMESPACES | TABLES [IN namespace] | TOPICS | USERS | JOBS | SETTINGS | COLUMNS FROM table | CREATE TABLE table | setting",
     },
     Entry { name: "TRUNCATE", text: "TRUNCATE [TABLE] table\n\nRemoves all rows." },
     Entry {

@@ -18,8 +18,16 @@ pub fn authorize(bound: &Bound, role: Role, user: &str, catalog: &Catalog) -> Re
     }
     match &bound.plan {
         Plan::Query(query) => may_read(query, role, catalog),
-        Plan::Write(write) => may_write(write, role, catalog),
+        Plan::Write(write) => {
+            may_write(write, role, catalog)?;
+            // What decides about the rows is read, whatever becomes of them.
+            write.query().map_or(Ok(()), |query| may_read(query, role, catalog))
+        }
         Plan::Ddl(ddl) => may_define(ddl, role),
+        Plan::CreateFrom(create) => {
+            at_least(Role::Dba, role, || "CREATE TABLE".to_owned())?;
+            may_read(&create.query, role, catalog)
+        }
         Plan::User(plan) => may_change_user(plan, role, user, catalog),
         Plan::Consume(plan) => {
             at_least(Role::Service, role, || format!("CONSUME of topic {}.{}", plan.topic.namespace, plan.topic.name))
@@ -111,7 +119,7 @@ fn may_read(query: &QueryPlan, role: Role, catalog: &Catalog) -> Result<(), Diag
                     // What a query reads is asked for as the walk meets it.
                     Plan::Query(_) => Ok(()),
                     Plan::Write(write) => may_write(write, role, catalog),
-                    Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
+                    Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
                         Err(Diag::not_supported("EXPLAIN of this statement"))
                     }
                 },

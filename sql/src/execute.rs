@@ -32,6 +32,8 @@ use self::index::Index;
 use self::join::JoinRows;
 pub use self::statistics::{Counted, Statistics};
 
+/// Volatile values set apart for each pipeline: far from each other, also in the 22 bits that SNOWFLAKE_ID takes.
+const PIPELINE_ORDINALS: u64 = (1 << 32) + 99_991;
 /// Rows that travel together.
 const BATCH: usize = 512;
 /// Steps between two pauses.
@@ -219,6 +221,8 @@ impl<'s, S: Source> Executor<'s, S> {
         };
         let context = self.context(&params);
         let mut pipeline = Pipeline::new(plan, context, self.around.limits)?;
+        // What another pipeline of the statement draws is something else.
+        self.ordinal.set(self.ordinal.get().wrapping_add(PIPELINE_ORDINALS));
         match relation {
             None => {
                 pipeline.push(&[])?;

@@ -11,6 +11,7 @@ pub mod cast;
 pub mod catalog;
 pub mod datetime;
 pub mod decimal;
+pub mod definition;
 pub mod diag;
 pub mod embedding;
 pub mod eval;

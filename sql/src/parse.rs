@@ -46,7 +46,7 @@ fn keyword(stmt: &Stmt) -> &'static str {
     match stmt {
         Stmt::CreateNamespace { .. } => "CREATE NAMESPACE",
         Stmt::DropNamespace { .. } => "DROP NAMESPACE",
-        Stmt::CreateTable(_) => "CREATE TABLE",
+        Stmt::CreateTable(_) | Stmt::CreateTableAs(_) => "CREATE TABLE",
         Stmt::DropTable { .. } => "DROP TABLE",
         Stmt::AlterTable(_) => "ALTER TABLE",
         Stmt::CommentOnTable { .. } => "COMMENT",

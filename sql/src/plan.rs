@@ -19,7 +19,7 @@ pub use relation::{
     FIRST_SLOT, Frame, FrameBound, FrameUnit, Join, JoinKind, Meaning, Once, Relation, SetOperation, SetOperator,
     Subquery, WindowCall, WindowFunction,
 };
-pub use write::{ConflictAction, ConflictTarget, OnConflict, WriteKind, WritePlan};
+pub use write::{ChangedRows, ConflictAction, ConflictTarget, OnConflict, WriteKind, WritePlan};
 
 use crate::catalog::{CatalogVersion, PayloadMode, Role, Topic};
 use crate::expr::Expr;
@@ -49,6 +49,8 @@ pub enum Plan {
     Write(WritePlan),
     /// A change of definitions.
     Ddl(Ddl),
+    /// CREATE TABLE ... AS.
+    CreateFrom(Box<CreateFrom>),
     /// CREATE, ALTER or DROP USER.
     User(UserPlan),
     /// CONSUME.
@@ -57,6 +59,19 @@ pub enum Plan {
     Ack(AckPlan),
     /// CLUSTER, but for its lists, which are queries.
     Cluster(ClusterPlan),
+}
+
+/// CREATE TABLE ... AS: a table and its first rows. Nothing of this is logged.
+#[derive(Clone, Debug)]
+pub struct CreateFrom {
+    /// The table.
+    pub table: TableSpec,
+    /// An existing one is fine, and gets no rows.
+    pub if_not_exists: bool,
+    /// Gives the rows, of the table's types.
+    pub query: Arc<QueryPlan>,
+    /// The rows are copied.
+    pub with_data: bool,
 }
 
 /// CREATE, ALTER or DROP USER. Passwords are plain here: the edge derives the verifier before anything is logged.

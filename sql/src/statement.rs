@@ -69,6 +69,7 @@ pub(crate) enum Stmt {
     CreateNamespace { name: Name, if_not_exists: bool },
     DropNamespace { name: Name, if_exists: bool, cascade: bool },
     CreateTable(Box<CreateTable>),
+    CreateTableAs(Box<CreateTableAs>),
     DropTable { name: ObjectName, if_exists: bool },
     AlterTable(Box<AlterTable>),
     CommentOnTable { name: ObjectName, comment: Option<String> },
@@ -105,6 +106,18 @@ pub(crate) struct CreateTable {
     pub(crate) elements_span: Span,
     pub(crate) partition_by: Option<Vec<Name>>,
     pub(crate) options: Vec<WithOption>,
+}
+
+/// CREATE TABLE ... AS.
+#[derive(Clone, Debug)]
+pub(crate) struct CreateTableAs {
+    /// What stands around the columns; it has no elements.
+    pub(crate) table: CreateTable,
+    /// Names of the columns, if they are given.
+    pub(crate) columns: Vec<Name>,
+    pub(crate) key: Option<Vec<Name>>,
+    pub(crate) query: Box<ast::Query>,
+    pub(crate) with_data: bool,
 }
 
 /// What stands between the parentheses of CREATE TABLE.
@@ -236,6 +249,9 @@ pub(crate) enum Show {
         table: Option<ObjectName>,
     },
     Columns {
+        table: ObjectName,
+    },
+    CreateTable {
         table: ObjectName,
     },
     Topics,

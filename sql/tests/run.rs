@@ -18,7 +18,7 @@ use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::key::{encode_key, resolve_access};
 use highwater_sql::parse::parse;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
-use highwater_sql::plan::{Ddl, From, Plan, QueryPlan, TableAccess, TableSpec, WriteKind, WritePlan};
+use highwater_sql::plan::{ChangedRows, Ddl, From, Plan, QueryPlan, TableAccess, TableSpec, WriteKind, WritePlan};
 use highwater_sql::row::{decode_row, encode_row};
 use highwater_sql::value::{DataType, Row, Value};
 use quickcheck::{Arbitrary, Gen, quickcheck};
@@ -171,7 +171,51 @@ impl Database {
                 }
                 Ok(removed)
             }
-            WriteKind::Truncate => panic!("this test knows no such statement"),
+            WriteKind::InsertFrom { columns, types, query, .. } => {
+                let rows = self.query(query)?;
+                for given in &rows {
+                    let mut row: Vec<Option<Value>> = vec![None; table.columns.len()];
+                    for ((id, value), to) in columns.iter().zip(given).zip(types) {
+                        let at = table.columns.iter().position(|column| column.id == *id).unwrap();
+                        row[at] = Some(highwater_sql::cast::cast(value.clone(), *to, true)?);
+                    }
+                    let mut complete = Vec::new();
+                    for (value, column) in row.into_iter().zip(&table.columns) {
+                        complete.push(match (value, &column.default) {
+                            (Some(value), _) => value,
+                            (None, Some(default)) => evaluate(default, &[], &context)?,
+                            (None, None) => Value::Null,
+                        });
+                    }
+                    self.put(&table, complete, None, &context)?;
+                }
+                Ok(rows.len())
+            }
+            WriteKind::UpdateFrom { rows: ChangedRows::Asked { query, .. }, .. }
+            | WriteKind::DeleteFrom { rows: ChangedRows::Asked { query, .. } } => {
+                let width = table.primary_key.len();
+                let mut changed = BTreeMap::new();
+                for row in self.query(query)? {
+                    changed.entry(encode_key(&row[..width])?).or_insert(row);
+                }
+                for (key, values) in &changed {
+                    let WriteKind::UpdateFrom { assignments, .. } = &plan.kind else {
+                        self.rows.get_mut(&table.id).unwrap().remove(key);
+                        continue;
+                    };
+                    let found = self.scan(&table, &TableAccess::Full)?.into_iter().find(|(other, ..)| other == key);
+                    let mut new = found.unwrap().1;
+                    for (id, place) in assignments {
+                        let at = table.columns.iter().position(|column| column.id == *id).unwrap();
+                        new[at] = place.map_or(Value::Null, |place| values[place as usize].clone());
+                    }
+                    self.put(&table, new, Some(key), &context)?;
+                }
+                Ok(changed.len())
+            }
+            WriteKind::Truncate | WriteKind::UpdateFrom { .. } | WriteKind::DeleteFrom { .. } => {
+                panic!("this test knows no such statement")
+            }
         }
     }
 

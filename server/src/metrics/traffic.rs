@@ -27,11 +27,11 @@ impl StatementKind {
         match plan {
             Plan::Query(_) => Self::Select,
             Plan::Write(write) => match write.kind {
-                WriteKind::Insert { .. } => Self::Insert,
-                WriteKind::Update { .. } => Self::Update,
-                WriteKind::Delete { .. } | WriteKind::Truncate => Self::Delete,
+                WriteKind::Insert { .. } | WriteKind::InsertFrom { .. } => Self::Insert,
+                WriteKind::Update { .. } | WriteKind::UpdateFrom { .. } => Self::Update,
+                WriteKind::Delete { .. } | WriteKind::DeleteFrom { .. } | WriteKind::Truncate => Self::Delete,
             },
-            Plan::Ddl(_) => Self::Define,
+            Plan::Ddl(_) | Plan::CreateFrom(_) => Self::Define,
             Plan::User(_) => Self::User,
             Plan::Consume(_) => Self::Consume,
             Plan::Ack(_) => Self::Ack,

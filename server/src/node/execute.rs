@@ -84,6 +84,8 @@ pub(super) struct Run {
     pub(super) head: RequestHead,
     /// Rows may be answered while they are read.
     pub(super) streams: bool,
+    /// Where volatile values of what is read come from.
+    pub(super) seed: u128,
 }
 
 /// The pauses between the plans of one statement: none before the second, then ever longer ones.
@@ -321,7 +323,13 @@ impl Node {
         let errand = match &bound.plan {
             // A consume may wait for messages first.
             Plan::Consume(plan) => Errand { deadline: self.after_wait(began, plan.timeout_micros), ..errand },
-            Plan::Query(_) | Plan::Write(_) | Plan::Ddl(_) | Plan::User(_) | Plan::Ack(_) | Plan::Cluster(_) => errand,
+            Plan::Query(_)
+            | Plan::Write(_)
+            | Plan::Ddl(_)
+            | Plan::CreateFrom(_)
+            | Plan::User(_)
+            | Plan::Ack(_)
+            | Plan::Cluster(_) => errand,
         };
         Ok(Run {
             identity: request.identity.clone(),
@@ -335,6 +343,7 @@ impl Node {
             errand,
             head,
             streams: request.streams,
+            seed: u128::from(self.env().random()) << 64 | u128::from(self.env().random()),
         })
     }
 
@@ -384,6 +393,7 @@ impl Node {
             Plan::Query(plan) => self.query(run, plan, token).await,
             Plan::Write(plan) => self.write(run, plan, token).await,
             Plan::Ddl(ddl) => self.define(run, ddl.clone()).await,
+            Plan::CreateFrom(create) => self.create_from(run, create, token).await,
             Plan::User(plan) => self.change_user(run, plan.clone()).await,
             Plan::Consume(plan) => self.consume_statement(run, plan, token).await,
             Plan::Ack(plan) => self.ack_statement(run, plan, token).await,
@@ -464,14 +474,15 @@ fn dml_of(plan: &Plan) -> Option<Dml> {
     match plan {
         // What returns rows answers for itself.
         Plan::Write(write) if write.returning.is_empty() => match write.kind {
-            WriteKind::Insert { .. } => Some(Dml::Insert),
-            WriteKind::Update { .. } => Some(Dml::Update),
-            WriteKind::Delete { .. } => Some(Dml::Delete),
+            WriteKind::Insert { .. } | WriteKind::InsertFrom { .. } => Some(Dml::Insert),
+            WriteKind::Update { .. } | WriteKind::UpdateFrom { .. } => Some(Dml::Update),
+            WriteKind::Delete { .. } | WriteKind::DeleteFrom { .. } => Some(Dml::Delete),
             WriteKind::Truncate => None,
         },
         Plan::Query(_)
         | Plan::Write(_)
         | Plan::Ddl(_)
+        | Plan::CreateFrom(_)
         | Plan::User(_)
         | Plan::Consume(_)
         | Plan::Ack(_)

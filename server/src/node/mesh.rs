@@ -116,6 +116,8 @@ pub(crate) struct TableRead {
     pub(crate) at_least: u64,
     /// Run the whole query here, or only its filter.
     pub(crate) part: ReadPart,
+    /// Where its volatile values come from.
+    pub(crate) seed: u128,
     /// When to give up.
     pub(crate) deadline: Monotonic,
 }

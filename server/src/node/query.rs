@@ -27,10 +27,10 @@ use super::write::groups_of_access;
 type Params = Arc<Vec<Value>>;
 
 /// A statement's reads: what the executor asks for tables. Every read is of the effective user's rows.
-struct Reading<'r> {
-    node: &'r Node,
-    run: &'r Run,
-    token: RefCell<&'r mut ReadToken>,
+pub(super) struct Reading<'r> {
+    pub(super) node: &'r Node,
+    pub(super) run: &'r Run,
+    pub(super) token: RefCell<&'r mut ReadToken>,
 }
 
 impl Source for Reading<'_> {
@@ -123,8 +123,8 @@ impl Node {
     }
 
     /// What the expressions of a statement may know.
-    fn surroundings(&self, run: &Run) -> Surroundings {
-        Surroundings { now: run.now, user: run.user.clone(), role: run.role, seed: 0, limits: self.settings().pipeline }
+    pub(super) fn surroundings(&self, run: &Run) -> Surroundings {
+        Surroundings { now: run.now, user: run.user.clone(), role: run.role, seed: run.seed, limits: self.settings().pipeline }
     }
 
     /// The result of a SELECT over one source.
@@ -208,6 +208,7 @@ impl Node {
             catalog: run.catalog.version,
             at_least,
             part,
+            seed: run.seed ^ u128::from(self.env().random()),
             deadline: run.errand.deadline,
         };
         let answer = if self.is_here(group) {
@@ -230,7 +231,7 @@ impl Node {
         params: &Params,
         rows: impl IntoIterator<Item = Row>,
     ) -> Result<Vec<Row>, Diag> {
-        let context = EvalContext::new(run.now, &run.user, run.role, params, 0);
+        let context = EvalContext::new(run.now, &run.user, run.role, params, !run.seed);
         let mut pipeline = Pipeline::new(plan, context, self.settings().pipeline)?;
         for row in rows {
             if matches!(pipeline.push(&row)?, Flow::Done) {

@@ -233,13 +233,13 @@ pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, Re
         Some(known) if known.version < table.version => {}
         Some(_) | None => return Err(ReadRefusal::StaleCatalog),
     }
-    let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
+    let context = EvalContext::new(read.now, &read.user, read.role, &read.params, !read.seed);
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
     let mut cursor = view.rows_of(table, user, access, &context).await.map_err(ReadRefusal::Failed)?;
     let limits = node.settings().pipeline;
     let mut sink = match read.part {
         ReadPart::Whole => Sink::Whole(Box::new(
-            Pipeline::new(plan, EvalContext::new(read.now, &read.user, read.role, &read.params, 0), limits)
+            Pipeline::new(plan, EvalContext::new(read.now, &read.user, read.role, &read.params, read.seed), limits)
                 .map_err(ReadRefusal::Failed)?,
         )),
         ReadPart::Filtered { enough } => Sink::Filtered { rows: Vec::new(), bytes: 0, enough, limits },

@@ -98,6 +98,7 @@ impl Node {
             catalog: run.catalog.version,
             at_least: token.mark(group),
             part: ReadPart::Whole,
+            seed: run.seed,
             deadline: run.errand.deadline,
         };
         let scanned = if self.is_here(group) {
@@ -241,6 +242,8 @@ struct Pager {
     skip: u64,
     left: u64,
     is_done: bool,
+    /// Pages so far: each has volatile values of its own.
+    pages: u64,
 }
 
 impl Pager {
@@ -255,12 +258,14 @@ impl Pager {
         let skip = count(&plan.offset).map_err(ReadRefusal::Failed)?.unwrap_or(0);
         let plan = QueryPlan { limit: None, offset: None, ..plan.clone() };
         let left = limit.unwrap_or(u64::MAX);
-        Ok(Self { cursor, plan, skip, left, is_done: left == 0 })
+        Ok(Self { cursor, plan, skip, left, is_done: left == 0, pages: 0 })
     }
 
     /// The result's rows of the next page of source rows; perhaps none.
     async fn next(&mut self, node: &Node, read: &TableRead) -> Result<Vec<Row>, Diag> {
-        let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
+        let seed = read.seed ^ (u128::from(self.pages) << 64);
+        self.pages += 1;
+        let context = EvalContext::new(read.now, &read.user, read.role, &read.params, seed);
         let mut pipeline = Pipeline::new(&self.plan, context, node.settings().pipeline)?;
         let (mut taken, mut bytes) = (0, 0);
         while taken < PAGE_ROWS && bytes < PAGE_BYTES && !self.is_done {

@@ -5,7 +5,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext, evaluate};
 use highwater_sql::expr::Expr;
 use highwater_sql::key::encode_key;
-use highwater_sql::plan::{TableAccess, WriteKind, WritePlan};
+use highwater_sql::plan::{ChangedRows, TableAccess, WriteKind, WritePlan};
 use highwater_sql::value::Value;
 use highwater_state::command::{Command, WriteCommand};
 use highwater_state::outcome::Outcome;
@@ -26,34 +26,55 @@ impl Node {
         token: &mut ReadToken,
     ) -> Result<StatementResult, Failure> {
         let table = run.catalog.tables.get(&plan.table).ok_or(Failure::Stale)?;
+        let read = match self.with_rows_read(run, table, plan, token).await {
+            Ok(read) => read,
+            Err(Failure::Diag(why)) => {
+                let (group, outcome, index) = self.answer_of_id(run, table, plan, why).await?;
+                return self.written(run, table, plan, (group, outcome, index), token);
+            }
+            Err(Failure::Stale) => return Err(Failure::Stale),
+        };
+        let logged = read.unwrap_or_else(|| plan.clone());
         let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
         let group = match table.kind {
             TableKind::User | TableKind::Stream => self.layout().user_group(&run.user),
             TableKind::Shared if table.partition_columns == 0 => self.layout().table_group(table.id),
-            TableKind::Shared => group_of_partitioned(self.layout(), table, plan, &context)?,
+            TableKind::Shared => group_of_partitioned(self.layout(), table, &logged, &context)?,
         };
         let command = Command::Write(WriteCommand {
             head: run.head.clone(),
             user: run.user.clone(),
-            plan: plan.clone(),
+            plan: logged,
             params: run.params.as_ref().clone(),
         });
         let motion = Motion::of_client(run.errand, group, command, Some(run.catalog.clone()));
         let applied = self.propose(motion).await?;
-        match applied.outcome {
+        self.written(run, table, plan, (group, applied.outcome, applied.index), token)
+    }
+
+    /// The answer of a change: what became of it, in which group, at which index.
+    fn written(
+        &self,
+        run: &Run,
+        table: &Table,
+        plan: &WritePlan,
+        (group, outcome, index): (u32, Outcome, u64),
+        token: &mut ReadToken,
+    ) -> Result<StatementResult, Failure> {
+        match outcome {
             Outcome::Written(rows) => {
-                token.saw(group, applied.index);
+                token.saw(group, index);
                 let message = match plan.kind {
-                    WriteKind::Insert { .. } => format!("Inserted {rows} row(s)"),
-                    WriteKind::Update { .. } => format!("Updated {rows} row(s)"),
-                    WriteKind::Delete { .. } => format!("Deleted {rows} row(s)"),
+                    WriteKind::Insert { .. } | WriteKind::InsertFrom { .. } => format!("Inserted {rows} row(s)"),
+                    WriteKind::Update { .. } | WriteKind::UpdateFrom { .. } => format!("Updated {rows} row(s)"),
+                    WriteKind::Delete { .. } | WriteKind::DeleteFrom { .. } => format!("Deleted {rows} row(s)"),
                     // All went at once: nobody counted them.
                     WriteKind::Truncate => format!("Truncated table '{}.{}'", table.namespace, table.name),
                 };
                 Ok(StatementResult::Message { message, row_count: rows, as_user: run.user.clone() })
             }
             Outcome::Returned { rows, .. } => {
-                token.saw(group, applied.index);
+                token.saw(group, index);
                 Ok(StatementResult::Rows { schema: schema_of(&run.bound.returning), rows, as_user: run.user.clone() })
             }
             other => Err(unexpected(other)),
@@ -125,6 +146,19 @@ fn group_of_partitioned(
             })?
         }
         WriteKind::Truncate => return Err(Diag::not_supported("TRUNCATE of a partitioned table")),
+        WriteKind::UpdateFrom { rows: ChangedRows::Read(rows), .. }
+        | WriteKind::DeleteFrom { rows: ChangedRows::Read(rows) } => {
+            let leading = partition_columns(table).count();
+            let groups = rows.iter().map(|row| group_of_values(layout, table, row.get(..leading).unwrap_or_default()));
+            groups.collect::<Result<_, Diag>>()?
+        }
+        WriteKind::UpdateFrom { rows: ChangedRows::Asked { access, .. }, .. }
+        | WriteKind::DeleteFrom { rows: ChangedRows::Asked { access, .. } } => {
+            groups_of_access(layout, table, access, context)?.unwrap_or_default()
+        }
+        WriteKind::InsertFrom { .. } => {
+            return Err(Diag::new(SqlState::INTERNAL, "the rows of an INSERT were to be read before they are placed"));
+        }
     };
     let mut groups = groups.into_iter();
     let first = groups.next().unwrap_or_else(|| layout.table_group(table.id));
@@ -159,7 +193,7 @@ pub(super) fn groups_of_access(
     Ok(Some(groups))
 }
 
-fn group_of_values(layout: Layout, table: &Table, values: &[Value]) -> Result<u32, Diag> {
+pub(super) fn group_of_values(layout: Layout, table: &Table, values: &[Value]) -> Result<u32, Diag> {
     if let Some((column, _)) = partition_columns(table).zip(values).find(|(_, value)| matches!(value, Value::Null)) {
         return Err(Diag::new(
             SqlState::NOT_NULL_VIOLATION,

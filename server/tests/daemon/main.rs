@@ -13,6 +13,7 @@ mod audit;
 mod authentication;
 mod book;
 mod catching_up;
+mod changes;
 mod cluster;
 mod contract;
 mod definitions;

@@ -16,7 +16,7 @@ const KINDS: [(&str, &str, &str); 6] = [
 ];
 
 /// Statements on a table `{t}`; `{n}` is a number that was not used before. First what root does to prepare.
-const ON_TABLES: [(&str, &str, &str); 12] = [
+const ON_TABLES: [(&str, &str, &str); 24] = [
     ("SELECT", "", "SELECT * FROM {t}"),
     ("SELECT count(*)", "", "SELECT count(*) FROM {t}"),
     ("INSERT", "", "INSERT INTO {t} (id, v) VALUES ({n}, 1)"),
@@ -34,6 +34,18 @@ const ON_TABLES: [(&str, &str, &str); 12] = [
         "ALTER TOPIC app.t{n} DROP SOURCE {t}",
     ),
     ("DESCRIBE", "", "DESCRIBE {t}"),
+    ("SHOW CREATE TABLE", "", "SHOW CREATE TABLE {t}"),
+    ("EXPLAIN SELECT", "", "EXPLAIN SELECT * FROM {t}"),
+    ("EXPLAIN DELETE", "", "EXPLAIN DELETE FROM {t}"),
+    ("INSERT ... SELECT from it into an own table", "", "INSERT INTO app.own (id, v) SELECT id + {n}, v FROM {t}"),
+    ("INSERT ... SELECT into it", "", "INSERT INTO {t} (id, v) SELECT {n}, 1"),
+    ("UPDATE of an own table FROM it", "", "UPDATE app.own SET v = t.v FROM {t} t WHERE t.id = own.id"),
+    ("DELETE of an own table USING it", "", "DELETE FROM app.own USING {t} t WHERE t.id = own.id"),
+    ("CREATE TABLE AS SELECT from it", "", "CREATE TABLE app.copy{n} AS SELECT * FROM {t}"),
+    ("TRUNCATE", "", "TRUNCATE {t}"),
+    ("ALTER TABLE", "", "ALTER TABLE {t} ALTER COLUMN v SET DEFAULT {n}"),
+    ("CREATE INDEX", "", "CREATE INDEX by_v{n} ON {t} (v)"),
+    ("DROP INDEX", "CREATE INDEX by_v{n} ON {t} (v)", "DROP INDEX app.by_v{n}"),
     ("EXECUTE AS a user: SELECT", "", "EXECUTE AS 'a_user' (SELECT * FROM {t})"),
     ("EXECUTE AS a user: INSERT", "", "EXECUTE AS 'a_user' (INSERT INTO {t} (id, v) VALUES ({n}, 1))"),
     ("DROP TABLE", "{create}", "DROP TABLE {t}"),
@@ -158,6 +170,7 @@ fn every_statement_by_every_role_is_as_the_page_says() {
             "CREATE USER a_{role} ROLE {role}; CREATE USER me_{role} WITH PASSWORD '{PASSWORD}' ROLE {role}"
         ));
     }
+    trial.root("CREATE USER TABLE app.own (id BIGINT PRIMARY KEY, v INT)");
     let mut text = String::new();
     let head = "| | user | service | dba | system |\n|---|---|---|---|---|\n";
     for (at, (kind, word, options)) in KINDS.iter().enumerate() {

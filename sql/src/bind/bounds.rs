@@ -266,6 +266,10 @@ fn as_key(constant: &Expr, column: &Column) -> AsKey {
         (DataType::Timestamp | DataType::DateTime, to @ (DataType::Timestamp | DataType::DateTime)) => {
             AsKey::Exact(Expr::Cast { expr: Box::new(constant.clone()), to, assignment: false })
         }
+        // A narrower integer has its value in every wider type.
+        (DataType::SmallInt, to @ (DataType::Int | DataType::BigInt)) | (DataType::Int, to @ DataType::BigInt) => {
+            AsKey::Exact(Expr::Cast { expr: Box::new(constant.clone()), to, assignment: false })
+        }
         _ => AsKey::Unknown,
     }
 }

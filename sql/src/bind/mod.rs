@@ -7,6 +7,7 @@
 mod alter;
 mod bounds;
 mod cluster;
+mod copied;
 mod expr;
 mod function;
 mod index;
@@ -93,6 +94,7 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
             Plan::Ddl(names::drop_namespace(name, *if_exists, *cascade, context)?)
         }
         Stmt::CreateTable(create) => Plan::Ddl(table::create(create, context)?),
+        Stmt::CreateTableAs(create) => Plan::CreateFrom(Box::new(copied::create(create, context, &mut params)?)),
         Stmt::DropTable { name, if_exists } => Plan::Ddl(table::drop(name, *if_exists, context)?),
         Stmt::AlterTable(alter) => Plan::Ddl(alter::table(alter, context)?),
         Stmt::CommentOnTable { name, comment } => Plan::Ddl(alter::comment(name, comment.clone(), context)?),
@@ -133,29 +135,30 @@ fn known_user(user: &Name, context: &BindContext<'_>) -> Result<(), Diag> {
 
 fn owned_rows_only(plan: &Plan, context: &BindContext<'_>) -> Result<(), Diag> {
     use crate::catalog::TableKind;
-    use crate::plan::From;
+    use crate::plan::{From, QueryPlan};
     let shared = || {
         Diag::not_supported("EXECUTE AS on a SHARED table")
             .hint("A SHARED table has the same rows for everyone: leave EXECUTE AS away.")
     };
+    let query_is_owned = |query: &QueryPlan| {
+        let mut refusal = None;
+        query.each_plan(&mut |part| {
+            let found = match &part.from {
+                From::Table { table, .. } if table.kind == TableKind::Shared => Some(shared()),
+                From::System(_) => Some(Diag::not_supported("EXECUTE AS on a system table")),
+                From::Nothing | From::Table { .. } | From::Tree(_) | From::Explain(_) => None,
+            };
+            refusal = refusal.take().or(found);
+        });
+        refusal.map_or(Ok(()), Err)
+    };
     match plan {
-        Plan::Query(query) => {
-            let mut refusal = None;
-            query.each_plan(&mut |part| {
-                let found = match &part.from {
-                    From::Table { table, .. } if table.kind == TableKind::Shared => Some(shared()),
-                    From::System(_) => Some(Diag::not_supported("EXECUTE AS on a system table")),
-                    From::Nothing | From::Table { .. } | From::Tree(_) | From::Explain(_) => None,
-                };
-                refusal = refusal.take().or(found);
-            });
-            refusal.map_or(Ok(()), Err)
-        }
+        Plan::Query(query) => query_is_owned(query),
         Plan::Write(write) => match context.catalog.tables.get(&write.table).map(|table| table.kind) {
             Some(TableKind::Shared) => Err(shared()),
-            None | Some(TableKind::User | TableKind::Stream) => Ok(()),
+            None | Some(TableKind::User | TableKind::Stream) => write.query().map_or(Ok(()), |query| query_is_owned(query)),
         },
-        Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => Ok(()),
+        Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => Ok(()),
     }
 }
 

@@ -23,11 +23,12 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
-use crate::plan::{Explained, From, OutputColumn, Plan, QueryPlan, Relation, SetOperation, SetOperator, SortKey};
+use crate::plan::{Explained, From, Once, OutputColumn, Plan, QueryPlan, Relation, SetOperation, SetOperator, SortKey};
 use crate::value::{DataType, Value};
 
 use self::items::{Item, sort_keys};
 pub(super) use self::items::{no_options, shown_name};
+pub(super) use self::select::rows_to_change;
 use self::tree::{passed, plain};
 
 /// `what` is not supported, at this place of sqlparser's.
@@ -75,8 +76,32 @@ impl Output {
 
 /// A statement's query.
 pub(super) fn bind(query: &ast::Query, context: &BindContext<'_>, params: &mut Params) -> Result<QueryPlan, Diag> {
-    let env = Env { context: *context, ctes: Rc::default(), depth: 0 };
-    query_of(query, &env, None, params).map(|output| output.plan)
+    query_of(query, &Env::of(context), None, params).map(|output| output.plan)
+}
+
+/// The query of an INSERT; columns whose type nothing has decided take those of the table's.
+pub(super) fn source(
+    query: &ast::Query,
+    context: &BindContext<'_>,
+    types: &[DataType],
+    params: &mut Params,
+) -> Result<QueryPlan, Diag> {
+    let mut output = query_of(query, &Env::of(context), None, params)?;
+    for (at, wanted) in types.iter().enumerate() {
+        if output.open.get(at).copied().unwrap_or(false) {
+            decided(&mut output, at, *wanted, params).map_err(|diag| placed(diag, start_of(query)))?;
+        }
+    }
+    Ok(output.plan)
+}
+
+/// VALUES of these types, with the subqueries that they look at.
+pub(super) fn of_values(rows: Vec<Vec<Expr>>, types: &[DataType], before: Vec<Once>) -> QueryPlan {
+    let width = rows.first().map_or(0, Vec::len);
+    let column = |(data_type, at): (&DataType, u32)| passed("", Expr::Column(at, *data_type));
+    let projection = types.iter().take(width).zip(0_u32..).map(column).collect();
+    let from = From::Tree(Box::new(Relation::Values(rows)));
+    QueryPlan { before, ..plain(from, None, projection) }
 }
 
 /// EXPLAIN of a statement: rows of one text each.
@@ -88,7 +113,7 @@ pub(super) fn explained(plan: Plan, analyze: bool, json: bool) -> Result<QueryPl
                 .hint("It would be made. EXPLAIN without ANALYZE shows how."));
         }
         Plan::Write(_) => {}
-        Plan::Ddl(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
+        Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
             return Err(Diag::not_supported("EXPLAIN of this statement"));
         }
     }

@@ -128,6 +128,13 @@ pub(super) struct Env<'a> {
     pub(super) depth: usize,
 }
 
+impl<'a> Env<'a> {
+    /// The surroundings of a whole statement.
+    pub(super) fn of(context: &BindContext<'a>) -> Self {
+        Self { context: *context, ctes: Rc::default(), depth: 0 }
+    }
+}
+
 /// The query around a subquery, and what the subquery sees of its row.
 pub(super) struct Outer<'a> {
     pub(super) scope: &'a Scope<'a>,
@@ -143,6 +150,13 @@ pub(super) struct Asked {
     /// Subqueries that do not.
     pub(super) once: RefCell<Vec<Once>>,
     pub(super) windows: RefCell<Vec<WindowCall>>,
+}
+
+impl Asked {
+    /// Whether only columns, parameters and constants were asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.subqueries.borrow().is_empty() && self.once.borrow().is_empty() && self.windows.borrow().is_empty()
+    }
 }
 
 /// What an expression can see. Positions are those of the row that FROM gives.

@@ -2,6 +2,7 @@
 
 use super::names::{Relation, relation};
 use super::{BindContext, bind_stmt};
+use crate::definition::quoted;
 use crate::diag::{Diag, SqlState};
 use crate::limits;
 use crate::parse::parse;
@@ -41,6 +42,15 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
                  WHERE namespace_id = {} AND table_name = {} ORDER BY ordinal",
                 quoted(namespace),
                 quoted(name)
+            )
+        }
+        Show::CreateTable { table } => {
+            let table = super::names::table(table, context)?;
+            format!(
+                "SELECT table_name, {} AS create_statement FROM system.tables WHERE namespace_id = {} AND table_name = {}",
+                quoted(&crate::definition::create_table(table)),
+                quoted(&table.namespace),
+                quoted(&table.name)
             )
         }
         Show::Indexes { table: None } => {
@@ -87,8 +97,4 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
                 .to_owned()
         }
     })
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

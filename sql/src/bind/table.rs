@@ -117,13 +117,13 @@ pub(super) fn create(create: &CreateTable, context: &BindContext<'_>) -> Result<
 }
 
 /// What the words around the columns say.
-struct Traits {
-    kind: TableKind,
-    access_level: AccessLevel,
-    ttl_seconds: Option<u64>,
+pub(super) struct Traits {
+    pub(super) kind: TableKind,
+    pub(super) access_level: AccessLevel,
+    pub(super) ttl_seconds: Option<u64>,
 }
 
-fn traits(create: &CreateTable) -> Result<Traits, Diag> {
+pub(super) fn traits(create: &CreateTable) -> Result<Traits, Diag> {
     let options = Options::checked(&create.options, &["type", "access_level", "ttl_seconds"], "CREATE TABLE")?;
     let kind = match (create.kind, options.word("type", KINDS)?) {
         (Some((first, _)), Some((second, span))) if first != second => {
@@ -263,7 +263,7 @@ pub(super) fn default_value(
     Ok(value)
 }
 
-fn position(name: &Name, columns: &[Column]) -> Result<u32, Diag> {
+pub(super) fn position(name: &Name, columns: &[Column]) -> Result<u32, Diag> {
     let found = columns.iter().position(|column| column.name == name.value).and_then(|index| u32::try_from(index).ok());
     found.ok_or_else(|| {
         let diag =
@@ -319,7 +319,7 @@ fn primary_key(create: &CreateTable, specs: &[&ColumnSpec], columns: &[Column]) 
 }
 
 /// How many leading key columns spread the rows.
-fn partition(create: &CreateTable, kind: TableKind, columns: &[Column], primary_key: &[u32]) -> Result<u32, Diag> {
+pub(super) fn partition(create: &CreateTable, kind: TableKind, columns: &[Column], primary_key: &[u32]) -> Result<u32, Diag> {
     let Some(names) = &create.partition_by else { return Ok(0) };
     let span = match (names.first(), names.last()) {
         (Some(first), Some(last)) => Span { start: first.span.start, end: last.span.end },

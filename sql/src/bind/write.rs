@@ -1,11 +1,13 @@
 //! INSERT, UPDATE, DELETE and TRUNCATE.
 
+mod changed;
 mod conflict;
 mod returning;
+mod source;
 
 use std::sync::Arc;
 
-use sqlparser::ast::{self, SetExpr, Spanned};
+use sqlparser::ast::{self, Spanned};
 
 use super::BindContext;
 use super::bounds;
@@ -13,16 +15,16 @@ use super::expr::{Binder, Clause};
 use super::names::{Relation, name_of, object_of, relation, single, table};
 use super::params::Params;
 use super::query::{one_table, refuse_at};
-use super::scope::{Scope, Source};
+use super::scope::{Env, Scope, Source};
 use crate::cast::Coercion;
 use crate::catalog::{Column, ColumnId, Table, TableKind};
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
-use crate::limits;
 use crate::plan::{OutputColumn, WriteKind, WritePlan};
 use crate::statement::{Name, ObjectName};
+use crate::value::{DataType, Value};
 
 /// A bound write, and the columns of what it returns.
 pub(super) struct Write {
@@ -68,7 +70,7 @@ fn stored(binder: &mut Binder<'_, '_>, expr: &ast::Expr, column: &Column) -> Res
     Ok(Some(eval::fold(value.expr)))
 }
 
-/// INSERT ... VALUES.
+/// INSERT.
 pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
     let place = insert.insert_token.0.span;
     refuse_all(
@@ -105,24 +107,32 @@ pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &m
     let alias = insert.table_alias.as_ref().map(|given| name_of(&given.alias)).transpose()?;
     let scope = Scope::table(table, alias.as_ref(), false);
     let columns = insert_columns(insert, table, &scope)?;
-    let rows = match &insert.source {
-        None => vec![Vec::new()],
-        Some(query) => values(query, &columns, !insert.columns.is_empty(), params)?,
+    let is_listed = !insert.columns.is_empty();
+    let rows = match insert.source.as_deref() {
+        None => source::Rows::Given(vec![Vec::new()]),
+        Some(query) => source::bind(query, &columns, is_listed, context, params)?,
     };
-    let given: Vec<ColumnId> = if insert.source.is_none() {
-        Vec::new()
-    } else {
-        let width = rows.first().map_or(0, Vec::len);
-        columns.iter().take(width).map(|(_, column)| column.id).collect()
-    };
-    placement_is_known(table, &given, &rows, char_span(place))?;
+    let columns = columns.iter().map(|(_, column)| *column).take(rows.width());
+    let (given, types): (Vec<ColumnId>, Vec<DataType>) = columns.map(|column| (column.id, column.data_type)).unzip();
+    match &rows {
+        source::Rows::Given(rows) => placement_is_known(table, &given, rows, char_span(place))?,
+        // What a query gives is known when the rows are written.
+        source::Rows::Read(_) => {
+            let known = Expr::Literal(Value::Null, DataType::Text);
+            placement_is_known(table, &given, &[vec![Some(known); given.len()]], char_span(place))?;
+        }
+    }
     let conflict = match &insert.on {
         Some(ast::OnInsert::OnConflict(on)) => Some(conflict::bind(on, table, alias.as_ref(), params)?),
         _ => None,
     };
     let scope = Scope::table(table, alias.as_ref(), true);
     let returning = returning::bind(insert.returning.as_deref(), &scope, params)?;
-    Ok(plan(table, WriteKind::Insert { columns: given, rows, conflict }, returning))
+    let kind = match rows {
+        source::Rows::Given(rows) => WriteKind::Insert { columns: given, rows, conflict },
+        source::Rows::Read(query) => WriteKind::InsertFrom { columns: given, types, query, conflict },
+    };
+    Ok(plan(table, kind, returning))
 }
 
 fn insert_columns<'t>(
@@ -144,62 +154,6 @@ fn insert_columns<'t>(
         columns.push(column);
     }
     Ok(columns)
-}
-
-/// The rows of VALUES. Without a list of columns (`listed` false) a row may give the first columns only, as in PostgreSQL.
-fn values(
-    query: &ast::Query,
-    columns: &[(usize, &Column)],
-    listed: bool,
-    params: &mut Params,
-) -> Result<Vec<Vec<Option<Expr>>>, Diag> {
-    let SetExpr::Values(values) = query.body.as_ref() else {
-        return Err(refuse_at("INSERT ... SELECT", query.span()));
-    };
-    refuse_all(
-        &[
-            (query.with.is_some(), "WITH (a common table expression)"),
-            (query.order_by.is_some(), "ORDER BY behind VALUES"),
-            (query.limit_clause.is_some() || query.fetch.is_some(), "LIMIT behind VALUES"),
-            (!query.locks.is_empty() || query.for_clause.is_some(), "FOR behind VALUES"),
-            (values.explicit_row, "ROW in VALUES"),
-        ],
-        || query.span(),
-    )?;
-    if values.rows.len() > limits::MAX_INSERT_ROWS {
-        return Err(Diag::new(
-            SqlState::PROGRAM_LIMIT,
-            format!("the INSERT has {} rows, more than the limit of {}", values.rows.len(), limits::MAX_INSERT_ROWS),
-        ));
-    }
-    let width = values.rows.first().map_or(0, |row| row.content.len());
-    let nothing = Scope::nothing();
-    let mut none = Vec::new();
-    let mut rows = Vec::with_capacity(values.rows.len());
-    for row in &values.rows {
-        let place = || char_span(row.opening_token.0.span.union(&row.closing_token.0.span));
-        if row.content.len() != width {
-            let diag = Diag::new(SqlState::SYNTAX_ERROR, "the rows of VALUES differ in length");
-            return Err(place().map_or(diag.clone(), |span| diag.at(span)));
-        }
-        if width > columns.len() || (listed && width < columns.len()) {
-            let diag =
-                Diag::new(SqlState::SYNTAX_ERROR, format!("a row has {width} values for {} columns", columns.len()));
-            return Err(match row.content.get(columns.len()).and_then(|expr| char_span(expr.span())) {
-                Some(span) => diag.at(span),
-                None => place().map_or(diag.clone(), |span| diag.at(span)),
-            });
-        }
-        let mut binder = Binder::new(&nothing, params, Clause::Values, &mut none);
-        let bound = row
-            .content
-            .iter()
-            .zip(columns)
-            .map(|(expr, (_, column))| stored(&mut binder, expr, column))
-            .collect::<Result<Vec<_>, Diag>>()?;
-        rows.push(bound);
-    }
-    Ok(rows)
 }
 
 /// A partitioned table's rows are placed before they are evaluated: their partition columns must not be volatile.
@@ -241,7 +195,7 @@ fn changed<'a>(
             Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "system tables are read-only").at(object_of(name)?.span())
         );
     }
-    let scope = one_table(from, context, seq)?;
+    let scope = Scope { env: (!seq).then(|| Env::of(context)), ..one_table(from, context, seq)? };
     let &Source::Table(table) = scope.source() else {
         return Err(refuse_at(&format!("{verb} of anything but a table"), from.span()));
     };
@@ -266,7 +220,6 @@ fn filter(condition: Option<&ast::Expr>, scope: &Scope<'_>, params: &mut Params)
 pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
     refuse_all(
         &[
-            (update.from.is_some(), "UPDATE ... FROM"),
             (update.output.is_some(), "OUTPUT"),
             (update.or.is_some(), "UPDATE OR"),
             (!update.order_by.is_empty(), "ORDER BY in UPDATE"),
@@ -275,12 +228,31 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
         || update.update_token.0.span,
     )?;
     let (table, scope) = changed(&update.table, "UPDATE", context, false)?;
-    let assignments = assignments(&update.assignments, table, &scope, params)?;
-    let filter = filter(update.selection.as_ref(), &scope, params)?;
-    let access = bounds::access(table, filter.as_ref());
+    let others = match &update.from {
+        None => &[],
+        Some(ast::UpdateTableFromKind::AfterSet(others)) => others.as_slice(),
+        Some(ast::UpdateTableFromKind::BeforeSet(_)) => {
+            return Err(refuse_at("FROM before SET", update.update_token.0.span).hint("Write UPDATE t SET ... FROM."));
+        }
+    };
+    let alone = match others {
+        [] => {
+            let assignments = assignments(&update.assignments, table, &scope, params)?;
+            let filter = filter(update.selection.as_ref(), &scope, params)?;
+            scope.asked.is_empty().then(|| {
+                let access = bounds::access(table, filter.as_ref());
+                WriteKind::Update { assignments, access, filter }
+            })
+        }
+        _ => None,
+    };
+    let kind = match alone {
+        Some(kind) => kind,
+        None => changed::update(update, others, table, context, params)?,
+    };
     let (_, scope) = changed(&update.table, "UPDATE", context, true)?;
     let returning = returning::bind(update.returning.as_deref(), &scope, params)?;
-    Ok(plan(table, WriteKind::Update { assignments, access, filter }, returning))
+    Ok(plan(table, kind, returning))
 }
 
 /// The list behind SET, with a list of columns taken apart.
@@ -291,6 +263,7 @@ fn assignments(
     params: &mut Params,
 ) -> Result<Vec<(ColumnId, Option<Expr>)>, Diag> {
     let mut single_ones: Vec<(&ast::ObjectName, &ast::Expr)> = Vec::with_capacity(written.len());
+    let mut subqueries: Vec<(&ast::ObjectName, ast::Expr)> = Vec::new();
     for assignment in written {
         match (&assignment.target, &assignment.value) {
             (ast::AssignmentTarget::ColumnName(name), value) => single_ones.push((name, value)),
@@ -307,12 +280,17 @@ fn assignments(
                 );
                 return Err(char_span(assignment.span()).map_or(diag.clone(), |span| diag.at(span)));
             }
+            (ast::AssignmentTarget::Tuple(names), ast::Expr::Subquery(query)) => {
+                let values = changed::columns_of(query, names.len(), assignment)?;
+                subqueries.extend(names.iter().zip(values));
+            }
             (ast::AssignmentTarget::Tuple(_), _) => {
                 return Err(refuse_at("an assignment to several columns from one value", assignment.span())
                     .hint("Write SET (a, b) = (1, 2)."));
             }
         }
     }
+    single_ones.extend(subqueries.iter().map(|(name, value)| (*name, value)));
     let mut assignments: Vec<(ColumnId, Option<Expr>)> = Vec::with_capacity(single_ones.len());
     let mut none = Vec::new();
     for (name, value) in single_ones {
@@ -338,7 +316,6 @@ pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &m
     refuse_all(
         &[
             (!delete.tables.is_empty(), "DELETE of several tables"),
-            (delete.using.is_some(), "DELETE ... USING"),
             (delete.output.is_some(), "OUTPUT"),
             (!delete.order_by.is_empty(), "ORDER BY in DELETE"),
             (delete.limit.is_some(), "LIMIT in DELETE"),
@@ -350,11 +327,20 @@ pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &m
         return Err(refuse_at("DELETE of several tables", delete.delete_token.0.span));
     };
     let (table, scope) = changed(one, "DELETE", context, false)?;
-    let filter = filter(delete.selection.as_ref(), &scope, params)?;
-    let access = bounds::access(table, filter.as_ref());
+    let alone = match delete.using.as_deref() {
+        None | Some([]) => {
+            let filter = filter(delete.selection.as_ref(), &scope, params)?;
+            scope.asked.is_empty().then(|| WriteKind::Delete { access: bounds::access(table, filter.as_ref()), filter })
+        }
+        Some(_) => None,
+    };
+    let kind = match alone {
+        Some(kind) => kind,
+        None => changed::delete(delete, one, table, context, params)?,
+    };
     let (_, scope) = changed(one, "DELETE", context, true)?;
     let returning = returning::bind(delete.returning.as_deref(), &scope, params)?;
-    Ok(plan(table, WriteKind::Delete { access, filter }, returning))
+    Ok(plan(table, kind, returning))
 }
 
 /// TRUNCATE.

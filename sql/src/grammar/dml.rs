@@ -28,7 +28,7 @@ pub(super) fn plain(input: Tokens<'_>) -> Parsed<'_, Stmt> {
 }
 
 /// `EMIT CHANGES|FINAL`, `WINDOW TUMBLING|HOPPING|SESSION (` and `WITHIN n` are the dialect's, and not there yet.
-fn refuse_streaming(input: &Tokens<'_>) -> Result<(), nom::Err<super::input::Stop>> {
+pub(super) fn refuse_streaming(input: &Tokens<'_>) -> Result<(), nom::Err<super::input::Stop>> {
     let mut at = *input;
     while !at.is_empty() {
         let found = if at.at_words(&["EMIT", "CHANGES"]) {

@@ -20,10 +20,10 @@ fn of(input: Tokens<'_>) -> Parsed<'_, Span> {
     alt((word("FROM"), word("IN"))).parse(input)
 }
 
-/// `NAMESPACES | SCHEMAS | TABLES [IN ns] | COLUMNS FROM t | INDEXES [FROM t] | TOPICS | USERS | JOBS | SETTINGS | ALL | setting`
+/// `NAMESPACES | SCHEMAS | TABLES [IN ns] | COLUMNS FROM t | INDEXES [FROM t] | CREATE TABLE t | TOPICS | USERS | JOBS | SETTINGS | ALL | setting`
 pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     for what in
-        ["EXPORT", "VIEWS", "LIVE", "SESSIONS", "CLUSTER", "CREATE", "STATS", "FUNCTIONS", "DATABASES", "GRANTS"]
+        ["EXPORT", "VIEWS", "LIVE", "SESSIONS", "CLUSTER", "STATS", "FUNCTIONS", "DATABASES", "GRANTS"]
     {
         if input.at_words(&[what]) && !matches!(input.peek(1), Some(Token::Period)) {
             return super::not_supported(&format!("SHOW {what}"), input.skip(1).so_far());
@@ -35,6 +35,7 @@ pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         alt((word("NAMESPACES"), word("SCHEMAS"))).map(|_| Show::Namespaces),
         tables.map(|namespace| Show::Tables { namespace }),
         columns.map(|table| Show::Columns { table }),
+        preceded((word("CREATE"), word("TABLE")), object("a table name")).map(|table| Show::CreateTable { table }),
         preceded(word("INDEXES"), opt(preceded(of, object("a table name")))).map(|table| Show::Indexes { table }),
         word("TOPICS").map(|_| Show::Topics),
         word("USERS").map(|_| Show::Users),

@@ -5,17 +5,18 @@ use nom::branch::alt;
 use nom::combinator::opt;
 use nom::multi::separated_list1;
 use nom::sequence::preceded;
+use sqlparser::parser::Parser as SqlParser;
 use sqlparser::tokenizer::Token;
 
 use super::input::{Parsed, Tokens, refuse};
 use super::not_supported;
 use super::terminal::{
-    close, column_list, comma, data_type, expression_until, if_exists, if_not_exists, name, object, open, twice,
+    close, column_list, comma, data_type, expression_until, if_exists, if_not_exists, island, name, object, open, twice,
     with_options, word, words,
 };
 use crate::catalog::TableKind;
 use crate::diag::{Diag, Span};
-use crate::statement::{ColumnConstraint, ColumnSpec, CreateTable, Fragment, Name, Stmt, TableElement};
+use crate::statement::{ColumnConstraint, ColumnSpec, CreateTable, CreateTableAs, Fragment, Name, Stmt, TableElement};
 
 pub(super) fn kind(input: Tokens<'_>) -> Parsed<'_, (TableKind, Span)> {
     alt((
@@ -30,8 +31,18 @@ pub(super) fn kind(input: Tokens<'_>) -> Parsed<'_, (TableKind, Span)> {
 pub(super) fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     let (rest, (kind, _, if_not_exists, name)) =
         (opt(kind), word("TABLE"), if_not_exists, object("a table name")).parse(input)?;
-    if rest.at_words(&["AS"]) {
-        return not_supported("CREATE TABLE ... AS SELECT", rest.here());
+    let query = rest.find_at_level(|at| at.at_words(&["AS"]));
+    if query < rest.end {
+        let table = CreateTable {
+            kind,
+            if_not_exists,
+            name,
+            elements: Vec::new(),
+            elements_span: rest.here(),
+            partition_by: None,
+            options: Vec::new(),
+        };
+        return from_query(rest, query, table);
     }
     let list_start = rest;
     let (rest, _) = open(rest)?;
@@ -44,11 +55,32 @@ pub(super) fn create(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     Ok((rest, Stmt::CreateTable(Box::new(table))))
 }
 
+/// `[(column, ...)] [PRIMARY KEY (...)] [PARTITION BY (...)] [WITH (...)] AS query [WITH [NO] DATA]`
+fn from_query(input: Tokens<'_>, query: usize, mut table: CreateTable) -> Parsed<'_, Stmt> {
+    let (rest, columns) = opt(column_list).map(Option::unwrap_or_default).parse(input)?;
+    let (rest, key) = opt(preceded(words(&["PRIMARY", "KEY"]), column_list)).parse(rest)?;
+    let rest = if rest.start < query { tail(rest, &mut table)? } else { rest };
+    let (rest, _) = word("AS")(rest)?;
+    let all = rest.end;
+    let behind = |words: &[&str]| all.checked_sub(words.len()).is_some_and(|at| {
+        at > rest.start && Tokens { start: at, ..rest }.at_words(words)
+    });
+    let (end, with_data) = if behind(&["WITH", "NO", "DATA"]) {
+        (all.saturating_sub(3), false)
+    } else if behind(&["WITH", "DATA"]) {
+        (all.saturating_sub(2), true)
+    } else {
+        (all, true)
+    };
+    super::dml::refuse_streaming(&rest)?;
+    let (left, query) = island(rest, end, SqlParser::parse_query)?;
+    let left = if left.start == end { Tokens { start: all, ..left } } else { left };
+    let stmt = CreateTableAs { table, columns, key, query, with_data };
+    Ok((left, Stmt::CreateTableAs(Box::new(stmt))))
+}
+
 fn tail<'a>(mut rest: Tokens<'a>, table: &mut CreateTable) -> Result<Tokens<'a>, nom::Err<super::input::Stop>> {
     loop {
-        if rest.at_words(&["AS"]) {
-            return not_supported("CREATE TABLE ... AS SELECT", rest.here()).map(|(rest, ())| rest);
-        }
         for unsupported in ["INHERITS", "TABLESPACE", "ON", "USING", "ENGINE", "COMMENT", "CLUSTER"] {
             if rest.at_words(&[unsupported]) {
                 return not_supported(&format!("{unsupported} in CREATE TABLE"), rest.here()).map(|(rest, ())| rest);

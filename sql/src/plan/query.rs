@@ -1,7 +1,10 @@
-//! Reads: where rows come from and what is made of them.
+//! Reads: where rows come from and what is made of them. Stored in commands where a change asks a query: fields and variants are only
+//! appended.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Once, Plan, Relation, TableAccess};
 use crate::catalog::Table;
@@ -9,7 +12,7 @@ use crate::expr::{AggregateCall, Expr};
 use crate::value::DataType;
 
 /// A SELECT: steps over the rows of one source.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueryPlan {
     /// Subqueries whose values are parameters of everything below.
     pub before: Vec<Once>,
@@ -36,7 +39,7 @@ pub struct QueryPlan {
 }
 
 /// Where a query's rows come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum From {
     /// One empty row (SELECT without FROM).
     Nothing,
@@ -51,7 +54,8 @@ pub enum From {
     System(SystemTable),
     /// Joins, subqueries and the like.
     Tree(Box<Relation>),
-    /// EXPLAIN: rows of one text each.
+    /// EXPLAIN: rows of one text each. Never part of a change.
+    #[serde(skip)]
     Explain(Box<Explained>),
 }
 
@@ -64,6 +68,13 @@ pub struct Explained {
     pub analyze: bool,
     /// FORMAT JSON.
     pub json: bool,
+}
+
+impl PartialEq for Explained {
+    /// Only itself: what is explained is not compared.
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
 }
 
 impl QueryPlan {
@@ -83,17 +94,17 @@ impl QueryPlan {
         match &self.from {
             From::Nothing | From::Table { .. } | From::System(_) => {}
             From::Tree(relation) => relation.each_plan(&mut |plan| plan.walk(seen, see)),
-            From::Explain(explained) => {
-                if let Plan::Query(plan) = &explained.plan {
-                    plan.walk(seen, see);
-                }
-            }
+            From::Explain(explained) => match &explained.plan {
+                Plan::Query(plan) => plan.walk(seen, see),
+                Plan::Write(write) => write.query().into_iter().for_each(|plan| plan.walk(seen, see)),
+                Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {}
+            },
         }
     }
 }
 
 /// Which rows of a result are left out as repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Distinct {
     /// None.
     No,
@@ -104,7 +115,7 @@ pub enum Distinct {
 }
 
 /// GROUP BY and its aggregates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Aggregate {
     /// Group keys over the source row; empty: one group, present even without rows.
     pub keys: Vec<Expr>,
@@ -113,7 +124,7 @@ pub struct Aggregate {
 }
 
 /// A column of a result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutputColumn {
     /// Name shown.
     pub name: String,
@@ -130,7 +141,7 @@ pub struct OutputColumn {
 }
 
 /// One ORDER BY item.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SortKey {
     /// What to sort by.
     pub expr: Expr,
@@ -141,7 +152,7 @@ pub struct SortKey {
 }
 
 /// The system tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each variant is the system table of that name")]
 pub enum SystemTable {
     Users,

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{QueryPlan, SortKey};
 use crate::expr::{AggregateCall, BinaryOp, Expr};
 use crate::limits;
@@ -15,7 +17,7 @@ use crate::value::DataType;
 pub const FIRST_SLOT: u16 = limits::MAX_PARAMETERS as u16;
 
 /// A relation: rows that a SELECT reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Relation {
     /// The rows of a SELECT of its own: a table with what concerns it alone, or a subquery in FROM.
     Block(Arc<QueryPlan>),
@@ -70,7 +72,7 @@ pub enum Relation {
 }
 
 /// A join of two relations; its rows are the left's columns followed by the right's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Join {
     /// Left side.
     pub left: Relation,
@@ -91,7 +93,7 @@ pub struct Join {
 }
 
 /// What becomes of rows without a partner. RIGHT is a LEFT with its sides exchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinKind {
     /// They are left out.
     Inner,
@@ -102,7 +104,7 @@ pub enum JoinKind {
 }
 
 /// A subquery in an expression.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Subquery {
     /// What it reads.
     pub plan: Arc<QueryPlan>,
@@ -113,7 +115,7 @@ pub struct Subquery {
 }
 
 /// What the rows of a subquery mean as a value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Meaning {
     /// The one value of its one row; NULL without a row.
     Scalar,
@@ -131,7 +133,7 @@ pub enum Meaning {
 }
 
 /// A subquery that does not look at the rows of its query: it runs once before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Once {
     /// The parameter that takes its value.
     pub slot: u16,
@@ -142,7 +144,7 @@ pub struct Once {
 }
 
 /// A window function with its window.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowCall {
     /// What is computed.
     pub function: WindowFunction,
@@ -158,14 +160,8 @@ pub struct WindowCall {
     pub data_type: DataType,
 }
 
-impl PartialEq for SortKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.expr == other.expr && self.descending == other.descending && self.nulls_first == other.nulls_first
-    }
-}
-
 /// Window functions.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each variant is the SQL function of that name")]
 pub enum WindowFunction {
     RowNumber,
@@ -184,7 +180,7 @@ pub enum WindowFunction {
 }
 
 /// Which rows of a partition a window function sees.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// How bounds are counted.
     pub unit: FrameUnit,
@@ -195,7 +191,7 @@ pub struct Frame {
 }
 
 /// How the bounds of a frame are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrameUnit {
     /// In rows.
     Rows,
@@ -206,7 +202,7 @@ pub enum FrameUnit {
 }
 
 /// A bound of a frame.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FrameBound {
     /// The partition's end on this side.
     Unbounded,
@@ -219,7 +215,7 @@ pub enum FrameBound {
 }
 
 /// UNION, INTERSECT or EXCEPT of rows with as many columns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetOperation {
     /// Which one.
     pub operator: SetOperator,
@@ -234,7 +230,7 @@ pub struct SetOperation {
 }
 
 /// Set operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SetOperator {
     /// Rows of either side.
     Union,

@@ -1,10 +1,14 @@
 //! INSERT, UPDATE and DELETE as they are logged: fields and variants are only appended.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::access::TableAccess;
+use super::query::QueryPlan;
 use crate::catalog::{ColumnId, ObjectId};
 use crate::expr::Expr;
+use crate::value::{DataType, Row};
 
 /// INSERT, UPDATE or DELETE of one table, evaluated at apply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +53,63 @@ pub enum WriteKind {
     },
     /// Every row, at once and uncounted (on USER tables every row of the user).
     Truncate,
+    /// New rows that a query gives. For the edge alone: it reads the rows first and logs them as [`Self::Insert`].
+    InsertFrom {
+        /// Columns given.
+        columns: Vec<ColumnId>,
+        /// Their types: values of other types are cast for assignment.
+        types: Vec<DataType>,
+        /// What gives the rows.
+        query: Arc<QueryPlan>,
+        /// As of an INSERT of values.
+        conflict: Option<OnConflict>,
+    },
+    /// Changed rows that a query names.
+    UpdateFrom {
+        /// Each column with the place of its new value in a row of the query; `None` is the word DEFAULT.
+        assignments: Vec<(ColumnId, Option<u32>)>,
+        /// Which rows.
+        rows: ChangedRows,
+    },
+    /// Removed rows that a query names.
+    DeleteFrom {
+        /// Which rows.
+        rows: ChangedRows,
+    },
+}
+
+/// The rows that a change is of, where other rows decide about them: each row has the values of the table's key columns, the `_seq` of the
+/// changed row, then new values. One that comes again counts once, as it came first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ChangedRows {
+    /// A query over tables of the group alone, asked at the state that the command meets.
+    Asked {
+        /// The query.
+        query: Arc<QueryPlan>,
+        /// The part of the changed table's keys that its conditions leave.
+        access: TableAccess,
+    },
+    /// What was read before, because the query reads other groups. Unless every changed row still has its `_seq`, the command is refused as
+    /// stale: the statement is planned and read again.
+    Read(Vec<Row>),
+}
+
+impl WritePlan {
+    /// The query that decides what is written, if one does.
+    #[must_use]
+    pub fn query(&self) -> Option<&Arc<QueryPlan>> {
+        match &self.kind {
+            WriteKind::InsertFrom { query, .. }
+            | WriteKind::UpdateFrom { rows: ChangedRows::Asked { query, .. }, .. }
+            | WriteKind::DeleteFrom { rows: ChangedRows::Asked { query, .. } } => Some(query),
+            WriteKind::Insert { .. }
+            | WriteKind::Update { .. }
+            | WriteKind::Delete { .. }
+            | WriteKind::Truncate
+            | WriteKind::UpdateFrom { rows: ChangedRows::Read(_), .. }
+            | WriteKind::DeleteFrom { rows: ChangedRows::Read(_) } => None,
+        }
+    }
 }
 
 /// ON CONFLICT.

@@ -3,7 +3,7 @@
 use highwater_sql::catalog::{Column, IndexColumn};
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
-    Bound, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Meaning, OutputColumn, Plan, QueryPlan,
+    Bound, ChangedRows, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Meaning, OutputColumn, Plan, QueryPlan,
     Relation, TableAccess, TableChange, TableSpec, WriteKind, WritePlan,
 };
 use highwater_sql::value::Value;
@@ -23,6 +23,10 @@ pub fn bound(bound: &Bound) -> String {
         Plan::Write(plan) => write(plan),
         Plan::Ddl(plan) => ddl(plan),
         Plan::User(plan) => format!("{plan:?}"),
+        Plan::CreateFrom(plan) => {
+            let table = table_spec(&plan.table, plan.if_not_exists);
+            format!("{table}\nwith data {}\n{}", plan.with_data, query(&plan.query))
+        }
         Plan::Cluster(plan) => format!("{plan:?}"),
         Plan::Consume(plan) => consume(plan),
         Plan::Ack(plan) => {
@@ -231,11 +235,31 @@ fn write(plan: &WritePlan) -> String {
             format!("delete table {} {}{}", plan.table.0, self::access(access), condition(filter))
         }
         WriteKind::Truncate => format!("truncate table {}", plan.table.0),
+        WriteKind::InsertFrom { columns, types, query, conflict } => {
+            let ids: Vec<String> = columns.iter().zip(types).map(|(id, of)| format!("{} {of}", id.0)).collect();
+            let conflict = conflict.as_ref().map_or_else(String::new, |on| format!("\non conflict {:?}", on.target));
+            format!("insert table {} columns [{}] from{conflict}\n{}", plan.table.0, ids.join(", "), self::query(query))
+        }
+        WriteKind::UpdateFrom { assignments, rows } => {
+            let set: Vec<String> = assignments
+                .iter()
+                .map(|(id, at)| at.map_or_else(|| format!("{} = DEFAULT", id.0), |at| format!("{} = #{at}", id.0)))
+                .collect();
+            format!("update table {} set {} of\n{}", plan.table.0, set.join(", "), changed(rows))
+        }
+        WriteKind::DeleteFrom { rows } => format!("delete table {} of\n{}", plan.table.0, changed(rows)),
     };
     if plan.returning.is_empty() {
         return shown;
     }
     format!("{shown}\nreturning {}", plan.returning.iter().map(expr).collect::<Vec<_>>().join(", "))
+}
+
+fn changed(rows: &ChangedRows) -> String {
+    match rows {
+        ChangedRows::Asked { query, access } => format!("{}\n{}", self::access(access), self::query(query)),
+        ChangedRows::Read(rows) => format!("{} rows", rows.len()),
+    }
 }
 
 fn condition(filter: &Option<Expr>) -> String {

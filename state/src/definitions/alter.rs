@@ -9,6 +9,7 @@ use std::sync::Arc;
 use highwater_sql::catalog::{
     CatalogDelta, Column, ColumnId, Former, IndexState, ObjectId, Pending, PendingRule, Source, Table, TableKind, Topic,
 };
+use highwater_sql::definition::with_column_renamed;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext, evaluate};
 use highwater_sql::expr::Expr;
@@ -88,7 +89,11 @@ pub(super) fn alter(
                 )
                 .into());
             }
-            column_of(&mut new, *column)?.name.clone_from(to);
+            let column = column_of(&mut new, *column)?;
+            let from = std::mem::replace(&mut column.name, to.clone());
+            for check in &mut new.checks {
+                check.text = with_column_renamed(&check.text, &from, to);
+            }
             altered(new)
         }
         TableChange::SetDefault { column, default } => {

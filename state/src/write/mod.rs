@@ -5,6 +5,7 @@
 //! a key that no other live row of its table (and user) has, and after every rule held; each changed row gets a `_seq` of its
 //! own and is handed to the topics exactly once. Any refusal leaves nothing: the caller rolls back.
 
+mod asked;
 pub(crate) mod backfill;
 mod conflict;
 pub(crate) mod indexes;
@@ -66,7 +67,10 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         TableKind::Shared => None,
     };
     let context = EvalContext::new(entry.now(), &command.user, command.head.role, &command.params, entry.seed);
-    let may_draw = matches!(command.plan.kind, WriteKind::Insert { .. } | WriteKind::Update { .. });
+    let may_draw = matches!(
+        command.plan.kind,
+        WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. }
+    );
     let sequences = if may_draw && table.columns.iter().any(|column| column.serial) {
         Sequences::load(&mut entry.txn, &layout, table, user).await?
     } else {
@@ -92,6 +96,11 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         }
         WriteKind::Delete { access, filter } => modify::delete(entry, &statement, access, filter.as_ref()).await?,
         WriteKind::Truncate => modify::truncate(entry, &statement)?,
+        WriteKind::UpdateFrom { assignments, rows } => asked::update(entry, &statement, assignments, rows).await?,
+        WriteKind::DeleteFrom { rows } => asked::delete(entry, &statement, rows).await?,
+        WriteKind::InsertFrom { .. } => {
+            return Err(Diag::new(SqlState::INTERNAL, "the rows of an INSERT were to be read before it was logged").into());
+        }
     };
     statement.sequences.borrow().store(&mut entry.txn, table, user)?;
     let Changes { changed, returned, outgoing, .. } = changes;

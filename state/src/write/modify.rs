@@ -18,7 +18,10 @@ use crate::error::{Abort, StateError};
 use crate::group::Entry;
 use crate::topics::RowChange;
 
-/// Updates the matching rows in key order; gives their number.
+/// A row that is to be changed: its engine key, its values, its `_seq`.
+pub(super) type Found = (Vec<u8>, Row, u64);
+
+/// Updates the matching rows in key order.
 pub(super) async fn update<'a, E: Env>(
     entry: &mut Entry<'_, E>,
     statement: &Statement<'a>,
@@ -26,13 +29,28 @@ pub(super) async fn update<'a, E: Env>(
     access: &TableAccess,
     filter: Option<&Expr>,
 ) -> Result<Changes<'a>, Abort> {
-    let table = statement.table;
     not_append_only(statement, "UPDATE")?;
     let found = matching(entry, statement, access, filter).await?;
+    let mut new_rows = Vec::with_capacity(found.len());
+    for row in found {
+        let new = assigned(statement, assignments, &row.1, &row.1)?;
+        new_rows.push((row, new));
+    }
+    replace(entry, statement, new_rows).await
+}
+
+/// Puts new rows in the place of old ones.
+pub(super) async fn replace<'a, E: Env>(
+    entry: &mut Entry<'_, E>,
+    statement: &Statement<'a>,
+    new_rows: Vec<(Found, Row)>,
+) -> Result<Changes<'a>, Abort> {
+    let table = statement.table;
+    not_append_only(statement, "UPDATE")?;
     let mut changes = statement.changes();
-    let mut changed = Vec::with_capacity(found.len());
-    for (old_key, old, _) in found {
-        let new = rules::checked(table, assigned(statement, assignments, &old, &old)?, &statement.context)?;
+    let mut changed = Vec::with_capacity(new_rows.len());
+    for ((old_key, old, _), new) in new_rows {
+        let new = rules::checked(table, new, &statement.context)?;
         statement.sequences.borrow_mut().pass(table, &new);
         let row_key = rules::key_of(table, &new)?;
         let new_key = entry.txn.keys().row(table.id, statement.user, &row_key);
@@ -57,7 +75,7 @@ pub(super) async fn update<'a, E: Env>(
     Ok(changes)
 }
 
-/// Deletes the matching rows in key order; gives their number.
+/// Deletes the matching rows in key order.
 pub(super) async fn delete<'a, E: Env>(
     entry: &mut Entry<'_, E>,
     statement: &Statement<'a>,
@@ -66,6 +84,16 @@ pub(super) async fn delete<'a, E: Env>(
 ) -> Result<Changes<'a>, Abort> {
     not_append_only(statement, "DELETE")?;
     let found = matching(entry, statement, access, filter).await?;
+    remove(entry, statement, found).await
+}
+
+/// Removes these rows.
+pub(super) async fn remove<'a, E: Env>(
+    entry: &mut Entry<'_, E>,
+    statement: &Statement<'a>,
+    found: Vec<Found>,
+) -> Result<Changes<'a>, Abort> {
+    not_append_only(statement, "DELETE")?;
     let mut changes = statement.changes();
     for (key, old, seq) in &found {
         entry.txn.delete(key.clone())?;
@@ -118,7 +146,7 @@ async fn matching<E: Env>(
     statement: &Statement<'_>,
     access: &TableAccess,
     filter: Option<&Expr>,
-) -> Result<Vec<(Vec<u8>, Row, u64)>, Abort> {
+) -> Result<Vec<Found>, Abort> {
     let (table, keys) = (statement.table, entry.txn.keys());
     let mut found = Vec::new();
     if let TableAccess::Index { index, bounds } = access {

@@ -12,17 +12,18 @@ use super::subquery::{each_seen, seeing};
 use super::tree::{self, Placed, Planner, moved, plain};
 use super::{Output, from, limit, placed, refuse_at};
 use crate::bind::bounds;
-use crate::bind::expr::{AGGREGATE_BASE, Binder, Clause, SUBQUERY_BASE, WINDOW_BASE};
+use crate::bind::expr::{AGGREGATE_BASE, Binder, Clause, SUBQUERY_BASE, Typed, WINDOW_BASE};
 use crate::bind::names::name_of;
 use crate::bind::params::Params;
 use crate::bind::scope::{Env, Outer, Scope, Source};
+use crate::catalog::Table;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::{AggregateCall, AggregateFunction, Expr};
 use crate::lexer::char_span;
 use crate::plan::{
-    Aggregate, FIRST_SLOT, Frame, FrameBound, From, OutputColumn, QueryPlan, Relation, SortKey, Subquery, WindowCall,
-    WindowFunction,
+    Aggregate, FIRST_SLOT, Frame, FrameBound, From, OutputColumn, QueryPlan, Relation, SortKey, Subquery,
+    TableAccess, WindowCall, WindowFunction,
 };
 use crate::value::DataType;
 
@@ -121,6 +122,56 @@ pub(super) fn bind<'a>(
     let plan =
         QueryPlan { before, unused, from, filter, aggregate, having, projection, distinct, order_by, limit, offset };
     Ok(Output { plan, open, is_bare: false })
+}
+
+/// What gives the expressions of new values, as they are over the row of FROM.
+pub(in crate::bind) type NewValues<'v> = dyn FnMut(&Scope<'_>, &mut Params) -> Result<Vec<Typed>, Diag> + 'v;
+
+/// The rows of a table, the first of FROM, that an UPDATE or DELETE changes: the values of its key, `_seq`, and the new values. With the part
+/// of its keys that the conditions leave.
+pub(in crate::bind) fn rows_to_change(
+    from: &[ast::TableWithJoins],
+    selection: Option<&ast::Expr>,
+    table: &Table,
+    env: &Env<'_>,
+    params: &mut Params,
+    values: &mut NewValues<'_>,
+) -> Result<(QueryPlan, TableAccess), Diag> {
+    let (scope, joined, late) = from::bind(from, env, None, params)?;
+    let mut calls = Vec::new();
+    let mut conditions = late;
+    if let Some(condition) = selection {
+        let bound = Binder::new(&scope, params, Clause::Where, &mut calls).condition(condition)?;
+        tree::conjuncts(&eval::fold(bound), &mut conditions);
+    }
+    let access = bounds::access(table, tree::all_of(conditions.clone()).as_ref());
+    let seq = u32::try_from(table.columns.len()).unwrap_or(u32::MAX);
+    let column = |position: u32| {
+        let at = |position: u32| usize::try_from(position).ok().and_then(|at| table.columns.get(at));
+        let data_type = at(position).map_or(DataType::BigInt, |column| column.data_type);
+        Typed::leaf(Expr::Column(position, data_type), Some(data_type), None)
+    };
+    let own = table.primary_key.iter().copied().chain([seq]).map(column);
+    let new = values(&scope, params)?;
+    let item = |value: Typed| Item { name: String::new(), alias: false, value, source: None, open: false };
+    let steps = Steps {
+        conditions,
+        items: own.chain(new).map(item).collect(),
+        keys: Vec::new(),
+        calls,
+        having: None,
+        order: Vec::new(),
+        windows: scope.asked.windows.take(),
+        above: Vec::new(),
+        subqueries: scope.asked.subqueries.take(),
+        is_grouped: false,
+    };
+    let before = scope.asked.once.take();
+    let named: Vec<Arc<QueryPlan>> = steps.subqueries.iter().map(|subquery| Arc::clone(&subquery.plan)).collect();
+    let Laid { from, filter, items, .. } = steps.lay_out(&scope, joined, params)?;
+    let unused = unused(named, &from);
+    let projection = items.into_iter().map(|item| output(item, &scope, None)).collect();
+    Ok((QueryPlan { before, unused, ..plain(from, filter, projection) }, access))
 }
 
 /// The subqueries that constant conditions have left out.
