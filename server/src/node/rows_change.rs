@@ -87,6 +87,9 @@ impl Node {
             TableKind::Shared if table.partition_columns == 0 => vec![self.layout().table_group(table.id)],
             TableKind::Shared => self.layout().shared_groups().collect(),
         };
+        if highwater_runtime::mutant(89) {
+            return Ok(());
+        }
         let count = groups.len();
         let (node, catalog, table, job) = (self.clone(), Arc::clone(catalog), Arc::clone(table), job.to_owned());
         let pass = move |group| {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use futures_lite::future;
 use serde_json::json;
 
-use super::session::{Reply, Session, changed, number};
+use super::session::{Reply, Session, changed, number, rows_of};
 use super::setup;
 use super::shared::Run;
 
@@ -22,10 +22,11 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// SQLSTATE of an object that does not exist.
 const UNDEFINED_OBJECT: &str = "42704";
 
-/// The rows: each value is there once.
+/// The rows: each value is there once, and so is each number that the table gave.
 #[derive(Default)]
 struct Held {
     rows: BTreeMap<i64, i64>,
+    numbers: BTreeMap<i64, i64>,
     next: i64,
 }
 
@@ -33,6 +34,17 @@ impl Held {
     fn fresh(&mut self) -> i64 {
         self.next += 1;
         self.next
+    }
+
+    /// The table has given a row its number: one that rises from insert to insert.
+    fn number(&mut self, id: i64, given: i64) -> Result<(), String> {
+        match self.numbers.values().max() {
+            Some(last) if *last >= given => Err(format!("row {id} was given the number {given} after {last}")),
+            _ => {
+                self.numbers.insert(id, given);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -55,8 +67,9 @@ pub async fn shape(run: Rc<Run>) {
 async fn one_round(run: &Rc<Run>, session: &mut Session, hand: &mut Session, round: usize) -> Result<(), String> {
     let kind = if round.is_multiple_of(2) { "SHARED" } else { "USER" };
     let unique = if session.rng().chance(0.6) { "UNIQUE " } else { "" };
-    change(session, &format!("CREATE {kind} TABLE w.shaped (id BIGINT PRIMARY KEY, v BIGINT NOT NULL)")).await?;
-    let mut held = Held { rows: BTreeMap::new(), next: 100 };
+    change(session, &format!("CREATE {kind} TABLE w.shaped (id BIGINT PRIMARY KEY, v BIGINT NOT NULL, n BIGSERIAL)"))
+        .await?;
+    let mut held = Held { next: 100, ..Held::default() };
     for id in 0..ROWS {
         let value = held.fresh();
         held.rows.insert(id, value);
@@ -64,6 +77,9 @@ async fn one_round(run: &Rc<Run>, session: &mut Session, hand: &mut Session, rou
     let rows: Vec<String> = held.rows.iter().map(|(id, value)| format!("({id}, {value})")).collect();
     session.turn_away();
     change(session, &format!("INSERT INTO w.shaped (id, v) VALUES {}", rows.join(", "))).await?;
+    let given = session.rows("SELECT id, n FROM w.shaped ORDER BY n", &json!([])).await;
+    let Some(given) = unless_broken(run, given)? else { return Ok(()) };
+    given.iter().try_for_each(|row| held.number(number(row, 0), number(row, 1)))?;
 
     let statement = format!("CREATE {unique}INDEX shaped_v ON w.shaped (v)");
     beside(run, session, hand, &mut held, &statement).await?;
@@ -88,6 +104,12 @@ async fn one_round(run: &Rc<Run>, session: &mut Session, hand: &mut Session, rou
 
     beside(run, session, hand, &mut held, "DROP INDEX w.shaped_v").await?;
     paths_agree(run, session, &held).await?;
+    if session.rng().chance(0.5) {
+        change(session, "TRUNCATE TABLE w.shaped").await?;
+        held.rows.clear();
+        held.numbers.clear();
+        paths_agree(run, session, &held).await?;
+    }
     change(session, "DROP TABLE w.shaped").await
 }
 
@@ -116,12 +138,16 @@ async fn writes(run: &Rc<Run>, hand: &mut Session, held: &mut Held) -> Result<()
         let draw = hand.rng().below(10);
         let (sql, id, now) = match draw {
             0..5 => (format!("UPDATE w.shaped SET v = {value} WHERE id = {victim}"), victim, Some(value)),
-            5..8 => (format!("INSERT INTO w.shaped (id, v) VALUES ({value}, {value})"), value, Some(value)),
+            5..8 => (format!("INSERT INTO w.shaped (id, v) VALUES ({value}, {value}) RETURNING n"), value, Some(value)),
             _ => (format!("DELETE FROM w.shaped WHERE id = {victim}"), victim, None),
         };
         let request = hand.request_id();
         match hand.insist(&sql, &json!([]), Some(&request), None).await {
-            Reply::Done(answer) if changed(&answer) == 1 => {}
+            Reply::Done(answer) if changed(&answer) == 1 => {
+                if let Some(row) = rows_of(&answer).first() {
+                    held.number(id, number(row, 0))?;
+                }
+            }
             Reply::Done(answer) => {
                 return Err(format!("{sql} at node {} changed {} rows", hand.node() + 1, changed(&answer)));
             }
@@ -130,7 +156,10 @@ async fn writes(run: &Rc<Run>, hand: &mut Session, held: &mut Held) -> Result<()
         }
         match now {
             Some(value) => held.rows.insert(id, value),
-            None => held.rows.remove(&id),
+            None => {
+                held.numbers.remove(&id);
+                held.rows.remove(&id)
+            }
         };
     }
     Ok(())
@@ -139,11 +168,12 @@ async fn writes(run: &Rc<Run>, hand: &mut Session, held: &mut Held) -> Result<()
 /// The whole table, single values, a range, and values that are gone.
 async fn paths_agree(run: &Rc<Run>, session: &mut Session, held: &Held) -> Result<(), String> {
     session.turn_away();
-    let rows = session.rows("SELECT id, v FROM w.shaped ORDER BY id", &json!([])).await;
+    let rows = session.rows("SELECT id, v, n FROM w.shaped ORDER BY id", &json!([])).await;
     let Some(rows) = unless_broken(run, rows)? else { return Ok(()) };
-    let seen: BTreeMap<i64, i64> = rows.iter().map(|row| (number(row, 0), number(row, 1))).collect();
-    if seen != held.rows || rows.len() != seen.len() {
-        return Err(format!("node {} shows {rows:?}; it should be {:?}", session.node() + 1, held.rows));
+    let of = |place: usize| rows.iter().map(|row| (number(row, 0), number(row, place))).collect::<BTreeMap<i64, i64>>();
+    if of(1) != held.rows || of(2) != held.numbers || rows.len() != held.rows.len() {
+        let node = session.node() + 1;
+        return Err(format!("node {node} shows {rows:?}; it should be {:?}, numbered {:?}", held.rows, held.numbers));
     }
     let gone = (101..=held.next).filter(|value| !held.rows.values().any(|held| held == value));
     let wanted: Vec<(i64, Option<i64>)> =
