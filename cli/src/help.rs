@@ -56,7 +56,10 @@ pub(crate) const STATEMENTS: &[Entry] = &[
         name: "CREATE USER",
         text: "CREATE USER [IF NOT EXISTS] name [WITH] PASSWORD 'text' [ROLE user|service|dba|system] [EMAIL 'text']",
     },
-    Entry { name: "DELETE", text: "DELETE FROM table [USING tables] [WHERE condition]\n\nDELETE FROM app.messages WHERE room = 7;" },
+    Entry {
+        name: "DELETE",
+        text: "DELETE FROM table [USING tables] [WHERE condition]\n\nDELETE FROM app.messages WHERE room = 7;",
+    },
     Entry { name: "DESCRIBE", text: "DESCRIBE table\n\n\\d table shows more." },
     Entry {
         name: "DROP",

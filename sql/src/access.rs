@@ -119,9 +119,12 @@ fn may_read(query: &QueryPlan, role: Role, catalog: &Catalog) -> Result<(), Diag
                     // What a query reads is asked for as the walk meets it.
                     Plan::Query(_) => Ok(()),
                     Plan::Write(write) => may_write(write, role, catalog),
-                    Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
-                        Err(Diag::not_supported("EXPLAIN of this statement"))
-                    }
+                    Plan::Ddl(_)
+                    | Plan::CreateFrom(_)
+                    | Plan::User(_)
+                    | Plan::Consume(_)
+                    | Plan::Ack(_)
+                    | Plan::Cluster(_) => Err(Diag::not_supported("EXPLAIN of this statement")),
                 },
                 From::System(table) => read_system(*table, role),
                 From::Table { table, .. } => read_table(table, role),

@@ -7,8 +7,8 @@ mod text;
 use crate::catalog::Table;
 use crate::execute::Statistics;
 use crate::plan::{
-    ChangedRows, Distinct, From, JoinKind, KeyBounds, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey, TableAccess,
-    WindowFunction, WriteKind,
+    ChangedRows, Distinct, From, JoinKind, KeyBounds, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
+    TableAccess, WindowFunction, WriteKind,
 };
 use crate::system;
 
@@ -38,7 +38,9 @@ pub fn rows(plan: &Plan, setting: &Setting<'_>, json: bool) -> Vec<String> {
     let step = match plan {
         Plan::Query(plan) => query(plan, setting),
         Plan::Write(write) => self::write(write, setting),
-        Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => Step::default(),
+        Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
+            Step::default()
+        }
     };
     if json {
         let mut out = String::new();
@@ -375,9 +377,9 @@ fn write(write: &crate::plan::WritePlan, setting: &Setting<'_>) -> Step {
         WriteKind::Update { access, filter, .. } => over(Step::new(format!("Update {name}")), access, filter.as_ref()),
         WriteKind::Delete { access, filter } => over(Step::new(format!("Delete from {name}")), access, filter.as_ref()),
         WriteKind::Truncate => Step::new(format!("Truncate {name}")),
-        WriteKind::InsertFrom { query, .. } => {
-            Step::new(format!("Insert into {name}")).with("rows", "read first, then written as one command").over(self::query(query, setting))
-        }
+        WriteKind::InsertFrom { query, .. } => Step::new(format!("Insert into {name}"))
+            .with("rows", "read first, then written as one command")
+            .over(self::query(query, setting)),
         WriteKind::UpdateFrom { rows, .. } => changed(Step::new(format!("Update {name}")), rows, setting),
         WriteKind::DeleteFrom { rows } => changed(Step::new(format!("Delete from {name}")), rows, setting),
     }

@@ -60,10 +60,29 @@ struct Definition(String);
 impl Arbitrary for Definition {
     fn arbitrary(g: &mut Gen) -> Self {
         const TYPES: &[&str] = &[
-            "BOOLEAN DEFAULT true", "SMALLINT CHECK (#>0)", "INT DEFAULT 1 + 2", "BIGINT DEFAULT SNOWFLAKE_ID()", "REAL",
-            "DOUBLE DEFAULT -1.5", "DECIMAL", "DECIMAL(10,2) NOT NULL DEFAULT 0", "TEXT DEFAULT 'it''s; -- \"'", "VARCHAR(7) UNIQUE",
-            "BYTES", "JSON DEFAULT '{\"a\": 1}'", "DATE", "TIME DEFAULT '10:00'", "TIMESTAMP DEFAULT NOW()", "TIMESTAMPTZ NOT NULL",
-            "INTERVAL", "UUID", "INT[] DEFAULT ARRAY[1, 2]", "EMBEDDING(3)", "SERIAL", "BIGSERIAL NULL", "TEXT NULL CHECK (# IS NULL OR # LIKE '%x')",
+            "BOOLEAN DEFAULT true",
+            "SMALLINT CHECK (#>0)",
+            "INT DEFAULT 1 + 2",
+            "BIGINT DEFAULT SNOWFLAKE_ID()",
+            "REAL",
+            "DOUBLE DEFAULT -1.5",
+            "DECIMAL",
+            "DECIMAL(10,2) NOT NULL DEFAULT 0",
+            "TEXT DEFAULT 'it''s; -- \"'",
+            "VARCHAR(7) UNIQUE",
+            "BYTES",
+            "JSON DEFAULT '{\"a\": 1}'",
+            "DATE",
+            "TIME DEFAULT '10:00'",
+            "TIMESTAMP DEFAULT NOW()",
+            "TIMESTAMPTZ NOT NULL",
+            "INTERVAL",
+            "UUID",
+            "INT[] DEFAULT ARRAY[1, 2]",
+            "EMBEDDING(3)",
+            "SERIAL",
+            "BIGSERIAL NULL",
+            "TEXT NULL CHECK (# IS NULL OR # LIKE '%x')",
         ];
         const NAMES: &[&str] = &["a", "\"B c\"", "_d", "\"select\"", "\"quo\"\"te\"", "e1", "\"Äh\"", "\"check\""];
         let count = 1 + usize::arbitrary(g) % 7;
@@ -83,7 +102,9 @@ impl Arbitrary for Definition {
             "CREATE {kind}TABLE {name} (k INT, l TEXT, {columns}, PRIMARY KEY (k, l), CONSTRAINT \"of It\" CHECK (k > 0)){partition}{level};"
         );
         if bool::arbitrary(g) {
-            text.push_str(&format!("CREATE INDEX \"by L\" ON {name} (l DESC, k); COMMENT ON TABLE {name} IS 'what''s it';"));
+            text.push_str(&format!(
+                "CREATE INDEX \"by L\" ON {name} (l DESC, k); COMMENT ON TABLE {name} IS 'what''s it';"
+            ));
         }
         Self(text)
     }

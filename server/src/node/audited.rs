@@ -68,7 +68,9 @@ impl Node {
     ) {
         let verb = statement.map(Statement::keyword);
         let (kind, target) = match &run.bound.plan {
-            Plan::Ddl(_) | Plan::CreateFrom(_) => (EventKind::Definition, statement.map(|statement| text_of(request, statement))),
+            Plan::Ddl(_) | Plan::CreateFrom(_) => {
+                (EventKind::Definition, statement.map(|statement| text_of(request, statement)))
+            }
             Plan::Cluster(_) => (EventKind::Cluster, statement.map(|statement| text_of(request, statement))),
             // Never its text: it may hold a password.
             Plan::User(plan) => (EventKind::User, Some(changed_user(plan))),

@@ -124,7 +124,13 @@ impl Node {
 
     /// What the expressions of a statement may know.
     pub(super) fn surroundings(&self, run: &Run) -> Surroundings {
-        Surroundings { now: run.now, user: run.user.clone(), role: run.role, seed: run.seed, limits: self.settings().pipeline }
+        Surroundings {
+            now: run.now,
+            user: run.user.clone(),
+            role: run.role,
+            seed: run.seed,
+            limits: self.settings().pipeline,
+        }
     }
 
     /// The result of a SELECT over one source.

@@ -91,13 +91,7 @@ impl Node {
     }
 
     /// Whether the group that is written has everything that the query reads.
-    fn is_of_one_group(
-        &self,
-        run: &Run,
-        table: &Table,
-        access: &TableAccess,
-        query: &QueryPlan,
-    ) -> Result<bool, Diag> {
+    fn is_of_one_group(&self, run: &Run, table: &Table, access: &TableAccess, query: &QueryPlan) -> Result<bool, Diag> {
         let Some(home) = self.only_group(run, table, access)? else { return Ok(false) };
         let mut parts: Vec<&QueryPlan> = Vec::new();
         query.each_plan(&mut |part| parts.push(part));

@@ -80,7 +80,10 @@ fn an_insert_takes_its_rows_from_any_query() {
     assert_eq!(sqlstate(&server, &anna, "EXPLAIN DELETE FROM app.drafts USING app.secret"), "42501");
     run(&server, &root, "EXECUTE AS 'anna' (INSERT INTO app.drafts SELECT id + 1, text FROM app.drafts)");
     assert_eq!(rows(&server, &anna, "SELECT count(*) FROM app.drafts"), json!([["2"]]));
-    assert_eq!(sqlstate(&server, &root, "EXECUTE AS 'anna' (INSERT INTO app.drafts SELECT id, what FROM app.secret)"), "0A000");
+    assert_eq!(
+        sqlstate(&server, &root, "EXECUTE AS 'anna' (INSERT INTO app.drafts SELECT id, what FROM app.secret)"),
+        "0A000"
+    );
 }
 
 #[test]
@@ -130,9 +133,17 @@ fn changes_take_subqueries_and_other_tables_on_one_shard_and_on_many() {
     run(&server, &anna, "INSERT INTO app.notes VALUES (1, 1, 'one'), (2, 1, 'two'), (3, 2, 'three')");
     run(&server, &anna, "INSERT INTO app.drafts VALUES (1, 'd1'), (3, 'd3'), (4, 'd4')");
     // One user's tables share a shard.
-    run(&server, &anna, "UPDATE app.notes SET text = (SELECT text FROM app.drafts d WHERE d.id = notes.id) WHERE id IN (SELECT id FROM app.drafts)");
+    run(
+        &server,
+        &anna,
+        "UPDATE app.notes SET text = (SELECT text FROM app.drafts d WHERE d.id = notes.id) WHERE id IN (SELECT id FROM app.drafts)",
+    );
     assert_eq!(rows(&server, &anna, "SELECT id, text FROM app.notes"), json!([[1, "d1"], [2, "two"], [3, "d3"]]));
-    let answer = run(&server, &anna, "UPDATE app.notes n SET text = d.text || n.text FROM app.drafts d WHERE d.id = n.id AND n.room = 1 RETURNING n.id, text");
+    let answer = run(
+        &server,
+        &anna,
+        "UPDATE app.notes n SET text = d.text || n.text FROM app.drafts d WHERE d.id = n.id AND n.room = 1 RETURNING n.id, text",
+    );
     assert_eq!(answer["rows"], json!([[1, "d1d1"]]));
     assert_eq!(run(&server, &anna, "DELETE FROM app.drafts d USING app.notes n WHERE n.id = d.id")["row_count"], 2);
     assert_eq!(rows(&server, &anna, "SELECT id FROM app.drafts"), json!([[4]]));
@@ -143,19 +154,33 @@ fn changes_take_subqueries_and_other_tables_on_one_shard_and_on_many() {
         let answer = run(
             &server,
             &root,
-            &format!("UPDATE app.t0 SET n = n + (SELECT o.n FROM app.t{table} o WHERE o.id = t0.id) WHERE id IN (SELECT id FROM app.t{table})"),
+            &format!(
+                "UPDATE app.t0 SET n = n + (SELECT o.n FROM app.t{table} o WHERE o.id = t0.id) WHERE id IN (SELECT id FROM app.t{table})"
+            ),
         );
         assert_eq!((&answer["row_count"], &answer["message"]), (&json!(2), &json!("Updated 2 row(s)")), "{table}");
     }
     assert_eq!(rows(&server, &root, "SELECT id, n FROM app.t0"), json!([[1, 25], [2, 20], [3, 45]]));
     assert_eq!(run(&server, &root, "DELETE FROM app.t0 WHERE id NOT IN (SELECT id FROM app.t4)")["row_count"], 1);
-    assert_eq!(run(&server, &root, "DELETE FROM app.t0 WHERE id IN (SELECT id FROM app.t4 WHERE n > 1000)")["row_count"], 0);
+    assert_eq!(
+        run(&server, &root, "DELETE FROM app.t0 WHERE id IN (SELECT id FROM app.t4 WHERE n > 1000)")["row_count"],
+        0
+    );
     // A partitioned table, where the rows found are of one shard.
     run(&server, &root, "INSERT INTO app.spread VALUES (7, 1, 0), (7, 2, 0)");
     run(&server, &root, "INSERT INTO app.spread VALUES (8, 1, 0)");
-    assert_eq!(run(&server, &root, "UPDATE app.spread SET v = (SELECT max(n) FROM app.t0) WHERE part = 7")["row_count"], 2);
-    assert_eq!(run(&server, &root, "UPDATE app.spread s SET v = -1 FROM app.t0 t WHERE t.id = s.n AND s.part = 7")["row_count"], 1);
-    assert_eq!(rows(&server, &root, "SELECT part, n, v FROM app.spread ORDER BY 1, 2"), json!([[7, 1, -1], [7, 2, 45], [8, 1, 0]]));
+    assert_eq!(
+        run(&server, &root, "UPDATE app.spread SET v = (SELECT max(n) FROM app.t0) WHERE part = 7")["row_count"],
+        2
+    );
+    assert_eq!(
+        run(&server, &root, "UPDATE app.spread s SET v = -1 FROM app.t0 t WHERE t.id = s.n AND s.part = 7")["row_count"],
+        1
+    );
+    assert_eq!(
+        rows(&server, &root, "SELECT part, n, v FROM app.spread ORDER BY 1, 2"),
+        json!([[7, 1, -1], [7, 2, 45], [8, 1, 0]])
+    );
     assert_eq!(sqlstate(&server, &root, "UPDATE app.t0 SET n = (SELECT n FROM app.t1)"), "21000");
     let plan = rows(&server, &root, "EXPLAIN DELETE FROM app.t0 WHERE id IN (SELECT id FROM app.t4)").to_string();
     assert!(plan.contains("Delete from app.t0") && plan.contains("Read app.t4"), "{plan}");
@@ -181,10 +206,20 @@ fn changes_that_read_other_rows_lose_no_update_to_each_other() {
             threads.spawn(move || {
                 for round in 0..EACH {
                     // What it reads is on its shard: the highest number is never given twice.
-                    run(server, anna, &format!("UPDATE app.notes SET room = (SELECT max(room) FROM app.notes) + 1 WHERE id = {writer}"));
+                    run(
+                        server,
+                        anna,
+                        &format!(
+                            "UPDATE app.notes SET room = (SELECT max(room) FROM app.notes) + 1 WHERE id = {writer}"
+                        ),
+                    );
                     // What it reads is on another shard: the row that changes is still never overwritten unseen.
                     let other = 1 + (writer + round) % 5;
-                    run(server, root, &format!("UPDATE app.t0 SET n = t0.n + o.n FROM app.t{other} o WHERE o.id = t0.id"));
+                    run(
+                        server,
+                        root,
+                        &format!("UPDATE app.t0 SET n = t0.n + o.n FROM app.t{other} o WHERE o.id = t0.id"),
+                    );
                 }
             });
         }
@@ -214,9 +249,16 @@ fn a_table_is_made_as_the_copy_of_a_query_whole_or_not_at_all() {
     assert_eq!(rows(&server, &root, "SELECT sum(n), count(*) FROM app.parts"), json!([["50", "3"]]));
     // A key that is there twice, and one without a value.
     assert_eq!(sqlstate(&server, &root, "CREATE TABLE app.twice PRIMARY KEY (n) AS SELECT n, id FROM app.t0"), "23505");
-    assert_eq!(sqlstate(&server, &root, "CREATE TABLE app.twice PRIMARY KEY (x) AS SELECT id, NULL::INT AS x FROM app.t0"), "23502");
     assert_eq!(
-        rows(&server, &root, "SELECT table_name FROM system.tables WHERE table_name LIKE '%twice%' OR table_name LIKE '%copy%'"),
+        sqlstate(&server, &root, "CREATE TABLE app.twice PRIMARY KEY (x) AS SELECT id, NULL::INT AS x FROM app.t0"),
+        "23502"
+    );
+    assert_eq!(
+        rows(
+            &server,
+            &root,
+            "SELECT table_name FROM system.tables WHERE table_name LIKE '%twice%' OR table_name LIKE '%copy%'"
+        ),
         json!([])
     );
     run(&server, &root, "CREATE TABLE app.empty AS SELECT * FROM app.t0 WITH NO DATA");
@@ -244,7 +286,10 @@ fn the_text_of_a_table_makes_an_equal_one_elsewhere() {
         found[0][1].as_str().unwrap().to_owned()
     };
     let first = text("app");
-    assert!(first.contains("CHECK (even > 0)") && first.contains("COMMENT ON TABLE all_of_it IS 'it''s all'"), "{first}");
+    assert!(
+        first.contains("CHECK (even > 0)") && first.contains("COMMENT ON TABLE all_of_it IS 'it''s all'"),
+        "{first}"
+    );
     run(&server, &root, "CREATE NAMESPACE other");
     let made = server.ask("/v1/api/sql", &root, &json!({"sql": first, "namespace_id": "other"}));
     assert_eq!(made.status, 200, "{made:?}");

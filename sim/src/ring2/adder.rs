@@ -21,6 +21,13 @@ const UPSERTS: f64 = 0.4;
 /// Such an addition; it returns what it left.
 const UPSERT: &str =
     "INSERT INTO w.counters (id, n) VALUES ($1, 1) ON CONFLICT (id) DO UPDATE SET n = n + 1 RETURNING n";
+/// The others: of one row, one that asks the row's own shard when it is applied, and one whose row is read with another shard's beforehand.
+const PLAIN: [&str; 4] = [
+    "UPDATE w.counters SET n = n + 1 WHERE id = $1",
+    "UPDATE w.counters SET n = n + 1 WHERE id = $1",
+    "UPDATE w.counters SET n = (SELECT c.n FROM w.counters c WHERE c.id = $1) + 1 WHERE id = $1",
+    "UPDATE w.counters SET n = n + 1 FROM w.registers r WHERE counters.id = $1 AND r.id = 0",
+];
 /// SQLSTATE of a request id that is too old to tell.
 const REQUEST_EXPIRED: &str = "55P04";
 /// Such an age, in milliseconds: more than is remembered, and than clocks jump.
@@ -104,7 +111,8 @@ async fn add_one(
     follower: &mut Follower,
 ) -> Result<(), String> {
     let upsert = session.rng().chance(UPSERTS);
-    let sql = if upsert { UPSERT } else { "UPDATE w.counters SET n = n + 1 WHERE id = $1" };
+    let at = usize::try_from(session.rng().below(PLAIN.len() as u64)).unwrap_or(0);
+    let sql = if upsert { UPSERT } else { PLAIN.get(at).copied().unwrap_or_default() };
     let before = counter(run, id, |counter| {
         counter.begun += 1;
         *counter

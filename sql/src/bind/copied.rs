@@ -32,7 +32,8 @@ pub(super) fn create(
             for name in names {
                 let position = table::position(name, &columns)?;
                 if key.contains(&position) {
-                    let diag = Diag::new(SqlState::DUPLICATE_COLUMN, format!("key column \"{}\" is given twice", name.value));
+                    let diag =
+                        Diag::new(SqlState::DUPLICATE_COLUMN, format!("key column \"{}\" is given twice", name.value));
                     return Err(diag.at(name.span));
                 }
                 key.push(position);
@@ -40,9 +41,12 @@ pub(super) fn create(
             key
         }
         None => key_of(&query).ok_or_else(|| {
-            Diag::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs a primary key, and the query does not tell one")
-                .hint(format!("Name it: CREATE TABLE {} PRIMARY KEY (...) AS ...", create.table.name.name.value))
-                .at(place)
+            Diag::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                "a table needs a primary key, and the query does not tell one",
+            )
+            .hint(format!("Name it: CREATE TABLE {} PRIMARY KEY (...) AS ...", create.table.name.name.value))
+            .at(place)
         })?,
     };
     if primary_key.len() > limits::MAX_KEY_COLUMNS {

@@ -156,9 +156,13 @@ fn owned_rows_only(plan: &Plan, context: &BindContext<'_>) -> Result<(), Diag> {
         Plan::Query(query) => query_is_owned(query),
         Plan::Write(write) => match context.catalog.tables.get(&write.table).map(|table| table.kind) {
             Some(TableKind::Shared) => Err(shared()),
-            None | Some(TableKind::User | TableKind::Stream) => write.query().map_or(Ok(()), |query| query_is_owned(query)),
+            None | Some(TableKind::User | TableKind::Stream) => {
+                write.query().map_or(Ok(()), |query| query_is_owned(query))
+            }
         },
-        Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => Ok(()),
+        Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {
+            Ok(())
+        }
     }
 }
 

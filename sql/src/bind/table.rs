@@ -319,7 +319,12 @@ fn primary_key(create: &CreateTable, specs: &[&ColumnSpec], columns: &[Column]) 
 }
 
 /// How many leading key columns spread the rows.
-pub(super) fn partition(create: &CreateTable, kind: TableKind, columns: &[Column], primary_key: &[u32]) -> Result<u32, Diag> {
+pub(super) fn partition(
+    create: &CreateTable,
+    kind: TableKind,
+    columns: &[Column],
+    primary_key: &[u32],
+) -> Result<u32, Diag> {
     let Some(names) = &create.partition_by else { return Ok(0) };
     let span = match (names.first(), names.last()) {
         (Some(first), Some(last)) => Span { start: first.span.start, end: last.span.end },

@@ -22,9 +22,7 @@ fn of(input: Tokens<'_>) -> Parsed<'_, Span> {
 
 /// `NAMESPACES | SCHEMAS | TABLES [IN ns] | COLUMNS FROM t | INDEXES [FROM t] | CREATE TABLE t | TOPICS | USERS | JOBS | SETTINGS | ALL | setting`
 pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
-    for what in
-        ["EXPORT", "VIEWS", "LIVE", "SESSIONS", "CLUSTER", "STATS", "FUNCTIONS", "DATABASES", "GRANTS"]
-    {
+    for what in ["EXPORT", "VIEWS", "LIVE", "SESSIONS", "CLUSTER", "STATS", "FUNCTIONS", "DATABASES", "GRANTS"] {
         if input.at_words(&[what]) && !matches!(input.peek(1), Some(Token::Period)) {
             return super::not_supported(&format!("SHOW {what}"), input.skip(1).so_far());
         }

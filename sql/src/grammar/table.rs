@@ -11,8 +11,8 @@ use sqlparser::tokenizer::Token;
 use super::input::{Parsed, Tokens, refuse};
 use super::not_supported;
 use super::terminal::{
-    close, column_list, comma, data_type, expression_until, if_exists, if_not_exists, island, name, object, open, twice,
-    with_options, word, words,
+    close, column_list, comma, data_type, expression_until, if_exists, if_not_exists, island, name, object, open,
+    twice, with_options, word, words,
 };
 use crate::catalog::TableKind;
 use crate::diag::{Diag, Span};
@@ -62,9 +62,9 @@ fn from_query(input: Tokens<'_>, query: usize, mut table: CreateTable) -> Parsed
     let rest = if rest.start < query { tail(rest, &mut table)? } else { rest };
     let (rest, _) = word("AS")(rest)?;
     let all = rest.end;
-    let behind = |words: &[&str]| all.checked_sub(words.len()).is_some_and(|at| {
-        at > rest.start && Tokens { start: at, ..rest }.at_words(words)
-    });
+    let behind = |words: &[&str]| {
+        all.checked_sub(words.len()).is_some_and(|at| at > rest.start && Tokens { start: at, ..rest }.at_words(words))
+    };
     let (end, with_data) = if behind(&["WITH", "NO", "DATA"]) {
         (all.saturating_sub(3), false)
     } else if behind(&["WITH", "DATA"]) {

@@ -97,7 +97,12 @@ impl QueryPlan {
             From::Explain(explained) => match &explained.plan {
                 Plan::Query(plan) => plan.walk(seen, see),
                 Plan::Write(write) => write.query().into_iter().for_each(|plan| plan.walk(seen, see)),
-                Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {}
+                Plan::Ddl(_)
+                | Plan::CreateFrom(_)
+                | Plan::User(_)
+                | Plan::Consume(_)
+                | Plan::Ack(_)
+                | Plan::Cluster(_) => {}
             },
         }
     }

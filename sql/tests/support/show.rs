@@ -3,8 +3,8 @@
 use highwater_sql::catalog::{Column, IndexColumn};
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
-    Bound, ChangedRows, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Meaning, OutputColumn, Plan, QueryPlan,
-    Relation, TableAccess, TableChange, TableSpec, WriteKind, WritePlan,
+    Bound, ChangedRows, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Meaning, OutputColumn, Plan,
+    QueryPlan, Relation, TableAccess, TableChange, TableSpec, WriteKind, WritePlan,
 };
 use highwater_sql::value::Value;
 

@@ -28,8 +28,7 @@ use crate::txn::{MAX_BYTES_PER_COMMAND, MAX_ROWS_PER_COMMAND, Txn};
 /// Most pauses of a query, each after at most 512 steps: about as long as the reading of [`MAX_ROWS_PER_COMMAND`] rows takes.
 const MAX_PAUSES: u32 = 4_000;
 /// What a query may hold.
-const LIMITS: PipelineLimits =
-    PipelineLimits { max_rows: MAX_ROWS_PER_COMMAND, max_bytes: MAX_BYTES_PER_COMMAND };
+const LIMITS: PipelineLimits = PipelineLimits { max_rows: MAX_ROWS_PER_COMMAND, max_bytes: MAX_BYTES_PER_COMMAND };
 
 /// A row that is changed, with its new values.
 type Named = (Found, Row);
@@ -214,7 +213,9 @@ async fn stored<E: Env>(
             let span = keys.index_entries(table.id, index.id, user, &range.start, range.end.as_deref());
             for (_, row_key) in txn.scan(&span, usize::MAX).await? {
                 let Some(value) = txn.get(&keys.row(table.id, user, &row_key)).await? else {
-                    return Err(StateError::Corrupt { group: keys.group(), what: "an index entry without a row" }.into());
+                    return Err(
+                        StateError::Corrupt { group: keys.group(), what: "an index entry without a row" }.into()
+                    );
                 };
                 values.push(value);
             }

@@ -67,10 +67,8 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         TableKind::Shared => None,
     };
     let context = EvalContext::new(entry.now(), &command.user, command.head.role, &command.params, entry.seed);
-    let may_draw = matches!(
-        command.plan.kind,
-        WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. }
-    );
+    let may_draw =
+        matches!(command.plan.kind, WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. });
     let sequences = if may_draw && table.columns.iter().any(|column| column.serial) {
         Sequences::load(&mut entry.txn, &layout, table, user).await?
     } else {
@@ -99,7 +97,9 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         WriteKind::UpdateFrom { assignments, rows } => asked::update(entry, &statement, assignments, rows).await?,
         WriteKind::DeleteFrom { rows } => asked::delete(entry, &statement, rows).await?,
         WriteKind::InsertFrom { .. } => {
-            return Err(Diag::new(SqlState::INTERNAL, "the rows of an INSERT were to be read before it was logged").into());
+            return Err(
+                Diag::new(SqlState::INTERNAL, "the rows of an INSERT were to be read before it was logged").into()
+            );
         }
     };
     statement.sequences.borrow().store(&mut entry.txn, table, user)?;

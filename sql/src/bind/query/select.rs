@@ -22,8 +22,8 @@ use crate::eval;
 use crate::expr::{AggregateCall, AggregateFunction, Expr};
 use crate::lexer::char_span;
 use crate::plan::{
-    Aggregate, FIRST_SLOT, Frame, FrameBound, From, OutputColumn, QueryPlan, Relation, SortKey, Subquery,
-    TableAccess, WindowCall, WindowFunction,
+    Aggregate, FIRST_SLOT, Frame, FrameBound, From, OutputColumn, QueryPlan, Relation, SortKey, Subquery, TableAccess,
+    WindowCall, WindowFunction,
 };
 use crate::value::DataType;
 

@@ -100,7 +100,10 @@ fn selected(
     let width = plan.projection.len();
     if width > columns.len() || (listed && width < columns.len()) {
         let columns = columns.len();
-        return Err(placed(Diag::new(SqlState::SYNTAX_ERROR, format!("the query gives {width} values for {columns} columns"))));
+        return Err(placed(Diag::new(
+            SqlState::SYNTAX_ERROR,
+            format!("the query gives {width} values for {columns} columns"),
+        )));
     }
     for (given, (_, column)) in plan.projection.iter().zip(columns) {
         let (from, wanted) = (given.data_type, column.data_type);
