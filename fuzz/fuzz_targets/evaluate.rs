@@ -19,8 +19,13 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let mut catalog = Catalog::default();
     catalog.advance(CatalogVersion(1), &[CatalogDelta::PutTable(Arc::new(table()))]);
     let bind_context = BindContext { catalog: &catalog, namespace: "app", user: "u", role: Role::System };
-    // An UPDATE takes any expression that becomes a text, a DELETE any condition.
-    for sql in [format!("UPDATE app.t SET c7 = ({text})::TEXT"), format!("DELETE FROM app.t WHERE ({text})")] {
+    // An UPDATE takes any expression that becomes a text, a DELETE any condition; what is neither is put into an array.
+    for sql in [
+        format!("UPDATE app.t SET c7 = ({text})::TEXT"),
+        format!("DELETE FROM app.t WHERE ({text})"),
+        format!("UPDATE app.t SET c7 = (ARRAY[({text})] || ({text}))::TEXT"),
+        format!("DELETE FROM app.t WHERE ARRAY[({text})] @> ARRAY[({text})] AND ({text}) = ANY(ARRAY[({text}), NULL])"),
+    ] {
         let Ok(statements) = parse(&sql) else { continue };
         for statement in &statements {
             let Ok(bound) = bind(statement, &bind_context) else { continue };

@@ -6,7 +6,7 @@ use highwater_sql::plan::TableSpec;
 use highwater_sql::value::{DataType, Element, Value};
 
 /// Every type.
-pub const TYPES: [DataType; 20] = [
+pub const TYPES: [DataType; 33] = [
     DataType::Boolean,
     DataType::SmallInt,
     DataType::Int,
@@ -27,6 +27,19 @@ pub const TYPES: [DataType; 20] = [
     DataType::Array(Element::Int),
     DataType::Array(Element::Text),
     DataType::Array(Element::Decimal { precision: 0, scale: 0 }),
+    DataType::Array(Element::Boolean),
+    DataType::Array(Element::SmallInt),
+    DataType::Array(Element::BigInt),
+    DataType::Array(Element::Double),
+    DataType::Array(Element::Bytes),
+    DataType::Array(Element::Json),
+    DataType::Array(Element::Timestamp),
+    DataType::Array(Element::Float),
+    DataType::Array(Element::Date),
+    DataType::Array(Element::Time),
+    DataType::Array(Element::DateTime),
+    DataType::Array(Element::Interval),
+    DataType::Array(Element::Uuid),
 ];
 
 /// A table with a column of every type, ids from 1.
@@ -63,6 +76,14 @@ pub fn row() -> Vec<Value> {
         DataType::Interval => "1 month -2 days 03:04:05",
         DataType::Uuid => "019b0000-0000-7000-8000-000000000001",
         DataType::Embedding(_) => "[1, -2]",
+        DataType::Array(Element::Boolean) => "{t,NULL,f}",
+        DataType::Array(Element::Json) => "{\"{\\\"a\\\": 1}\",NULL,3}",
+        DataType::Array(Element::Timestamp | Element::DateTime | Element::Date) => {
+            "{2026-02-28,NULL,\"1970-01-01 00:00:00\"}"
+        }
+        DataType::Array(Element::Time) => "{23:59:59.5,NULL,00:00}",
+        DataType::Array(Element::Interval) => "{\"1 month -2 days 03:04:05\",NULL}",
+        DataType::Array(Element::Uuid) => "{019b0000-0000-7000-8000-000000000001,NULL}",
         DataType::Array(_) => "{1,NULL,3}",
     };
     let value = |data_type| cast(Value::Text(sample(data_type).into()), data_type, false).unwrap_or(Value::Null);

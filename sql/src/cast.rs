@@ -198,7 +198,7 @@ fn fit_dimensions(found: usize, wanted: u32) -> Result<(), Diag> {
     if wanted == 0 || u32::try_from(found) == Ok(wanted) {
         return Ok(());
     }
-    Err(Diag::new(SqlState::DATATYPE_MISMATCH, format!("expected {wanted} dimensions, not {found}")))
+    Err(Diag::new(SqlState::DATA_EXCEPTION, format!("expected {wanted} dimensions, not {found}")))
 }
 
 /// A text as VARCHAR(n) stores it: longer ones are refused unless only spaces stand beyond the limit, which are cut.
@@ -567,12 +567,7 @@ fn to_embedding(value: Value, dimensions: u32, assignment: bool) -> Result<Value
                 )),
             };
             let vector = array.into_items().into_iter().map(number).collect::<Result<Vec<f32>, Diag>>()?;
-            if !embedding::fits(vector.len()) {
-                return Err(Diag::new(
-                    SqlState::INVALID_PARAMETER,
-                    format!("an embedding has 1 to {} dimensions, not {}", embedding::MAX_DIMENSIONS, vector.len()),
-                ));
-            }
+            embedding::checked(vector.len())?;
             vector
         }
         other => return Err(cannot_value(&other, to)),
@@ -587,6 +582,8 @@ fn to_array(value: Value, element: Element, assignment: bool) -> Result<Value, D
         Value::Text(text) => {
             let items = parse_array(&text).map_err(|error| match error {
                 ArrayError::Nested => Diag::not_supported("an array of arrays"),
+                ArrayError::Bounds => Diag::not_supported("an array whose text says its subscripts")
+                    .hint("Write the elements alone, as {1,2}: they count from 1."),
                 error => Diag::new(SqlState::INVALID_TEXT, format!("malformed array literal: \"{}\"", shown(&text)))
                     .detail(error.to_string())
                     .hint("write it as {1,2,NULL} or {\"a\",\"b c\"}"),

@@ -73,6 +73,8 @@ sqlstates! {
     DEPENDENT_OBJECTS = b"2BP01";
     /// The text is no value of the type.
     INVALID_TEXT = b"22P02";
+    /// Embeddings of other dimensions than wanted, or than each other.
+    DATA_EXCEPTION = b"22000";
     /// A number outside the type's range.
     OUT_OF_RANGE = b"22003";
     /// Division by zero.

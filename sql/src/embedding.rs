@@ -37,6 +37,20 @@ pub fn parse(text: &str) -> Option<Vec<f32>> {
     fits(vector.len()).then_some(vector)
 }
 
+/// Refuses a number of dimensions that no embedding has.
+///
+/// # Errors
+/// 22000.
+pub fn checked(dimensions: usize) -> Result<(), Diag> {
+    if fits(dimensions) {
+        return Ok(());
+    }
+    Err(Diag::new(
+        SqlState::DATA_EXCEPTION,
+        format!("an embedding has 1 to {MAX_DIMENSIONS} dimensions, not {dimensions}"),
+    ))
+}
+
 /// Whether an embedding may have so many dimensions.
 #[must_use]
 pub fn fits(dimensions: usize) -> bool {
@@ -46,7 +60,7 @@ pub fn fits(dimensions: usize) -> bool {
 fn pairs<'v>(left: &'v [f32], right: &'v [f32]) -> Result<impl Iterator<Item = (f64, f64)> + 'v, Diag> {
     if left.len() != right.len() {
         return Err(Diag::new(
-            SqlState::DATATYPE_MISMATCH,
+            SqlState::DATA_EXCEPTION,
             format!("embeddings of {} and {} dimensions cannot be compared", left.len(), right.len()),
         ));
     }
@@ -56,7 +70,7 @@ fn pairs<'v>(left: &'v [f32], right: &'v [f32]) -> Result<impl Iterator<Item = (
 /// The sum of the products of their numbers.
 ///
 /// # Errors
-/// 42804 when the dimensions differ.
+/// 22000 when the dimensions differ.
 pub fn inner_product(left: &[f32], right: &[f32]) -> Result<f64, Diag> {
     Ok(pairs(left, right)?.fold(0.0, |sum, (left, right)| sum + left * right))
 }
@@ -64,7 +78,7 @@ pub fn inner_product(left: &[f32], right: &[f32]) -> Result<f64, Diag> {
 /// The length of the difference.
 ///
 /// # Errors
-/// 42804 when the dimensions differ.
+/// 22000 when the dimensions differ.
 pub fn l2_distance(left: &[f32], right: &[f32]) -> Result<f64, Diag> {
     Ok(libm::sqrt(pairs(left, right)?.fold(0.0, |sum, (left, right)| sum + (left - right) * (left - right))))
 }
@@ -72,7 +86,7 @@ pub fn l2_distance(left: &[f32], right: &[f32]) -> Result<f64, Diag> {
 /// One less the cosine of the angle between them, 0 to 2; NaN when one is zero.
 ///
 /// # Errors
-/// 42804 when the dimensions differ.
+/// 22000 when the dimensions differ.
 pub fn cosine_distance(left: &[f32], right: &[f32]) -> Result<f64, Diag> {
     let (mut product, mut left_norm, mut right_norm) = (0.0, 0.0, 0.0);
     for (left, right) in pairs(left, right)? {

@@ -15,6 +15,8 @@ use std::borrow::Cow;
 
 pub use self::context::EvalContext;
 pub use self::fold::{data_type, fold, is_constant, is_immutable, is_volatile, map_columns, uses_column};
+pub use self::functions::array::unnest;
+pub use self::regex::Patterns;
 #[cfg(test)]
 pub(crate) use self::signature::sample_arguments;
 pub use self::signature::{

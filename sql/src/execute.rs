@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};
-use crate::eval::{self, EvalContext};
+use crate::eval::{self, EvalContext, Patterns};
 use crate::expr::Expr;
 use crate::pipeline::{Flow, Pipeline, PipelineLimits};
 use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, Relation};
@@ -89,6 +89,8 @@ pub struct Executor<'s, S: Source> {
     shared: RefCell<BTreeMap<u32, Kept>>,
     indexes: RefCell<BTreeMap<u32, Rc<Index>>>,
     ordinal: Cell<u64>,
+    /// Regular expressions that were used.
+    patterns: Patterns,
     statistics: Option<RefCell<Statistics>>,
 }
 
@@ -183,6 +185,7 @@ impl<'s, S: Source> Executor<'s, S> {
             shared: RefCell::default(),
             indexes: RefCell::default(),
             ordinal: Cell::new(0),
+            patterns: Patterns::default(),
             statistics: watched.then(RefCell::default),
         }
     }
@@ -257,7 +260,9 @@ impl<'s, S: Source> Executor<'s, S> {
     /// The context of this statement's expressions.
     fn context<'c>(&'c self, params: &'c Params) -> EvalContext<'c> {
         let around = self.around;
-        EvalContext::new(around.now, &around.user, around.role, params, around.seed).resumed_at(self.ordinal.get())
+        EvalContext::new(around.now, &around.user, around.role, params, around.seed)
+            .resumed_at(self.ordinal.get())
+            .keeping(&self.patterns)
     }
 
     fn evaluate(&self, expr: &Expr, row: &[Value], params: &Params) -> Result<Value, Diag> {

@@ -359,6 +359,10 @@ pub enum Function {
     VectorDims,
     VectorNorm,
     StrPos,
+    ArrayLower,
+    ArrayDims,
+    ArrayNdims,
+    ArrayFill,
 }
 
 /// Aggregates.

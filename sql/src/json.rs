@@ -169,7 +169,7 @@ pub fn text(json: &str) -> Option<String> {
 }
 
 /// The content of a JSON string.
-fn unquote(json: &str) -> Option<String> {
+pub(crate) fn unquote(json: &str) -> Option<String> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
         return Some(inner.to_owned());

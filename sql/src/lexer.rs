@@ -103,6 +103,9 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
         }
         let place =
             Place { span: Span { start: start.character, end: end.character }, start: start.byte, end: end.byte };
+        if lexed.closes_a_word_of_its_own(&token, place) {
+            continue;
+        }
         lexed.tokens.push(TokenWithSpan { token, span: token_span(place.span) });
         lexed.places.push(place);
     }
@@ -115,6 +118,30 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
     walk.reach_end();
     lexed.chars = walk.here.character;
     Ok(lexed)
+}
+
+impl Lexed<'_> {
+    /// CURRENT_USER is a word of SQL that sqlparser reads without parentheses only: `CURRENT_USER()` is that word, from its first
+    /// character to its last.
+    fn closes_a_word_of_its_own(&mut self, token: &Token, end: Place) -> bool {
+        let [.., TokenWithSpan { token: Token::Word(word), .. }, TokenWithSpan { token: Token::LParen, .. }] =
+            self.tokens.as_slice()
+        else {
+            return false;
+        };
+        let is_one = ["current_user", "session_user"].iter().any(|known| word.value.eq_ignore_ascii_case(known));
+        if *token != Token::RParen || word.quote_style.is_some() || !is_one {
+            return false;
+        }
+        self.tokens.pop();
+        self.places.pop();
+        if let (Some(token), Some(place)) = (self.tokens.last_mut(), self.places.last_mut()) {
+            place.span.end = end.span.end;
+            place.end = end.end;
+            token.span = token_span(place.span);
+        }
+        true
+    }
 }
 
 fn lexical_sentence(message: &str) -> String {

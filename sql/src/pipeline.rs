@@ -13,7 +13,7 @@ pub(crate) use self::collect::compare_keys;
 use crate::aggregate::Accumulator;
 use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};
-use crate::eval::{EvalContext, evaluate, is_true};
+use crate::eval::{EvalContext, Patterns, evaluate, is_true};
 use crate::expr::Expr;
 use crate::plan::{Aggregate, QueryPlan};
 use crate::value::{Micros, Row, SortValue, Value};
@@ -80,13 +80,15 @@ struct OwnedContext {
     params: Vec<Value>,
     seed: u128,
     ordinal: u64,
+    patterns: Patterns,
 }
 
 impl OwnedContext {
     /// Evaluates with this context, and remembers how many volatile values were given.
     fn with<T>(&mut self, step: impl FnOnce(&EvalContext<'_>) -> Result<T, Diag>) -> Result<T, Diag> {
-        let context =
-            EvalContext::new(self.now, &self.user, self.role, &self.params, self.seed).resumed_at(self.ordinal);
+        let context = EvalContext::new(self.now, &self.user, self.role, &self.params, self.seed)
+            .resumed_at(self.ordinal)
+            .keeping(&self.patterns);
         let result = step(&context);
         self.ordinal = context.ordinal();
         result
@@ -120,6 +122,7 @@ impl Pipeline {
             params: context.params.to_vec(),
             seed: context.seed,
             ordinal: context.ordinal(),
+            patterns: Patterns::default(),
         };
         let limit = context.with(|context| count("LIMIT", plan.limit.as_ref(), context))?;
         let offset = context.with(|context| count("OFFSET", plan.offset.as_ref(), context))?.unwrap_or(0);

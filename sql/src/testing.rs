@@ -12,7 +12,7 @@ use crate::plan::TableSpec;
 use crate::value::{Array, DataType, Element, Value};
 
 /// Every type, DECIMAL with a scale in the middle.
-pub(crate) const TYPES: [DataType; 20] = [
+pub(crate) const TYPES: [DataType; 33] = [
     DataType::Boolean,
     DataType::SmallInt,
     DataType::Int,
@@ -33,6 +33,19 @@ pub(crate) const TYPES: [DataType; 20] = [
     DataType::Array(Element::Int),
     DataType::Array(Element::Text),
     DataType::Array(Element::Decimal { precision: 0, scale: 0 }),
+    DataType::Array(Element::Boolean),
+    DataType::Array(Element::SmallInt),
+    DataType::Array(Element::BigInt),
+    DataType::Array(Element::Double),
+    DataType::Array(Element::Bytes),
+    DataType::Array(Element::Json),
+    DataType::Array(Element::Timestamp),
+    DataType::Array(Element::Float),
+    DataType::Array(Element::Date),
+    DataType::Array(Element::Time),
+    DataType::Array(Element::DateTime),
+    DataType::Array(Element::Interval),
+    DataType::Array(Element::Uuid),
 ];
 
 /// A table with columns of these types, ids 1, 2 ..., and these positions as its key.

@@ -23,8 +23,21 @@ use highwater_sql::row::{decode_row, encode_row};
 use highwater_sql::value::{DataType, Row, Value};
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
-const FILES: &[&str] =
-    &["aggregates", "expressions", "functions", "joins", "keys", "queries", "sets", "subqueries", "windows", "writes"];
+const FILES: &[&str] = &[
+    "aggregates",
+    "arrays",
+    "dialect",
+    "expressions",
+    "functions",
+    "joins",
+    "keys",
+    "queries",
+    "rows",
+    "sets",
+    "subqueries",
+    "windows",
+    "writes",
+];
 /// 2026-01-02 03:04:05 UTC.
 const NOW: i64 = 1_767_323_045_000_000;
 const LIMITS: PipelineLimits = PipelineLimits { max_rows: 10_000, max_bytes: 16 << 20 };
@@ -308,6 +321,32 @@ fn every_statement_of_the_run_files_answers_what_they_say() {
         }
     }
     assert!(wrong.is_empty(), "{} answers differ:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// What the dialect promises from its first release on: each stands in `run/dialect.txt`, with an answer.
+const PROMISED: &str = "count sum avg min max stddev_samp stddev_pop var_samp var_pop bool_and bool_or string_agg array_agg DISTINCT FILTER \
+    abs ceil floor round trunc mod power sqrt exp ln log sign greatest least length lower upper substring position replace trim ltrim rtrim \
+    btrim lpad rpad left right concat concat_ws split_part starts_with LIKE ILIKE regexp_match regexp_replace md5 sha256 encode decode format \
+    coalesce nullif CASE CAST IN BETWEEN DISTINCT now date_trunc extract date_part year month day hour minute INTERVAL to_char to_timestamp \
+    -> ->> #> #>> ? json_build_object jsonb_set json_agg cosine_distance l2_distance inner_product snowflake_id uuid_v7 ulid current_user \
+    current_role BOOLEAN SMALLINT INT BIGINT REAL FLOAT DOUBLE DECIMAL TEXT VARCHAR BYTES BYTEA JSON JSONB DATE TIME TIMESTAMP TIMESTAMPTZ \
+    DATETIME INTERVAL UUID TEXT[] EMBEDDING NOW CURRENT_USER SNOWFLAKE_ID UUID_V7 ULID";
+
+#[test]
+fn every_function_type_and_default_that_is_promised_has_an_answer() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/dialect.txt")).unwrap();
+    let answered = text.split("\n====\n").filter_map(|case| case.split_once("\n----\n"));
+    let statements: Vec<&str> =
+        answered.filter(|(_, answer)| !answer.starts_with("error")).map(|(sql, _)| sql).collect();
+    let part = |character: char| !(character.is_alphanumeric() || "_[]".contains(character));
+    for promised in PROMISED.split_whitespace() {
+        let is_word = promised.starts_with(char::is_alphabetic);
+        let stands = |sql: &&str| match is_word {
+            true => sql.split(part).any(|word| word == promised),
+            false => sql.contains(&format!(" {promised} ")),
+        };
+        assert!(statements.iter().any(stands), "{promised} has no answer in run/dialect.txt");
+    }
 }
 
 /// A condition on a key of two columns, as text.

@@ -66,12 +66,7 @@ pub fn expression(rng: &mut Rng, scope: &Scope, ty: Ty, depth: u32) -> String {
                 1 => format!("substring({a} FROM 1 FOR {})", rng.below(3)),
                 _ => a,
             },
-            Ty::List => match rng.below(4) {
-                0 => format!("array_append({a}, CAST({} AS INT))", leaf(rng, scope, Ty::Int)),
-                1 => format!("array_cat({a}, {b})"),
-                2 => format!("ARRAY[CAST({} AS INT), 2]", leaf(rng, scope, Ty::Int)),
-                _ => a,
-            },
+            Ty::List | Ty::Words | Ty::Sums | Ty::Days => list(rng, scope, ty, a, &b),
             Ty::Bool | Ty::Uuid => a,
         },
     }
@@ -83,6 +78,69 @@ fn leaf(rng: &mut Rng, scope: &Scope, ty: Ty) -> String {
     match pick(rng, &fitting) {
         Some(name) if rng.chance(0.75) => (*name).clone(),
         _ => literal(ty, rng),
+    }
+}
+
+/// An array made of two others and of values.
+fn list(rng: &mut Rng, scope: &Scope, ty: Ty, a: String, b: &str) -> String {
+    let item = |rng: &mut Rng| {
+        let item = ty.item().map_or_else(String::new, |item| leaf(rng, scope, item));
+        format!("CAST({item} AS {})", ty.item_name())
+    };
+    match rng.below(14) {
+        0 => format!("array_append({a}, {})", item(rng)),
+        1 => format!("array_prepend({}, {a})", item(rng)),
+        2 => format!("array_cat({a}, {b})"),
+        3 => format!("({a} || {b})"),
+        4 => format!("({a} || {})", item(rng)),
+        5 => format!("({} || {a})", item(rng)),
+        6 => format!("ARRAY[{}, {}]", item(rng), item(rng)),
+        7 => format!("array_remove({a}, {})", item(rng)),
+        8 => format!("array_replace({a}, {}, {})", item(rng), item(rng)),
+        9 => format!("({a})[{}:{}]", rng.below(3), rng.below(4)),
+        10 => format!("({a})[{}:]", rng.below(3)),
+        11 => format!("ARRAY(SELECT item FROM (VALUES ({}), ({})) AS made (item) ORDER BY item)", item(rng), item(rng)),
+        12 => format!("CAST(CAST({a} AS TEXT) AS {}[])", ty.item_name()),
+        _ => a,
+    }
+}
+
+/// A test of an array.
+fn test_of_list(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
+    let ty = word_of(rng);
+    let (a, b) = (expression(rng, scope, ty, depth), expression(rng, scope, ty, depth));
+    let item = ty.item().map_or_else(String::new, |item| leaf(rng, scope, item));
+    let item = format!("CAST({item} AS {})", ty.item_name());
+    match rng.below(7) {
+        0 => format!("({a} @> {b})"),
+        1 => format!("({a} <@ {b})"),
+        2 => format!("({a} && {b})"),
+        3 => format!("({item} {} ({a}))", word(rng, &["= ANY", "<> ALL", "< ANY", ">= ALL", "<> ANY"])),
+        4 => format!("(array_position({a}, {item}) {} {})", word(rng, &["=", ">"]), rng.below(3)),
+        5 => format!("(({a})[{}] {} {item})", rng.below(4), word(rng, &["=", "<>", "<"])),
+        _ => format!("(cardinality(array_positions({a}, {item})) = {})", rng.below(3)),
+    }
+}
+
+fn word_of(rng: &mut Rng) -> Ty {
+    pick(rng, &[Ty::List, Ty::Words, Ty::Sums, Ty::Days]).copied().unwrap_or(Ty::List)
+}
+
+/// A comparison of rows.
+fn test_of_rows(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
+    let types: Vec<Ty> = (0..2 + rng.below(2)).map(|_| pick(rng, &Ty::ALL).copied().unwrap_or(Ty::Int)).collect();
+    let mut row = |leafs: bool| {
+        let values: Vec<String> = types
+            .iter()
+            .map(|ty| if leafs { literal(*ty, rng) } else { expression(rng, scope, *ty, depth.min(1)) })
+            .collect();
+        format!("({})", values.join(", "))
+    };
+    let (a, b, c) = (row(false), row(true), row(true));
+    match rng.below(4) {
+        0 => format!("({a} {} {b})", word(rng, &["=", "<>"])),
+        1 => format!("({a} {} ({b}, {c}))", word(rng, &["IN", "NOT IN"])),
+        _ => format!("({a} {} {b})", word(rng, &["<", "<=", ">", ">="])),
     }
 }
 
@@ -106,8 +164,15 @@ fn integer(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> Stri
                 word(rng, &["hour", "minute", "day", "isodow"]),
                 expression(rng, scope, Ty::Time, depth - 1)
             ),
-            2 => format!("cardinality({})", expression(rng, scope, Ty::List, depth - 1)),
-            3 => format!("array_length({}, 1)", expression(rng, scope, Ty::List, depth - 1)),
+            2 | 3 => {
+                let ty = word_of(rng);
+                let list = expression(rng, scope, ty, depth - 1);
+                match rng.below(3) {
+                    0 => format!("cardinality({list})"),
+                    1 => format!("{}({list}, 1)", word(rng, &["array_length", "array_upper", "array_lower"])),
+                    _ => format!("array_ndims({list})"),
+                }
+            }
             4 => format!("({})[{}]", expression(rng, scope, Ty::List, depth - 1), 1 + rng.below(3)),
             5 => format!("octet_length({})", expression(rng, scope, Ty::Bytes, depth - 1)),
             6 => format!("strpos({}, {})", expression(rng, scope, Ty::Text, depth - 1), literal(Ty::Text, rng)),
@@ -143,7 +208,7 @@ fn double(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> Strin
 }
 
 fn text(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String {
-    match rng.below(20) {
+    match rng.below(22) {
         0 | 1 => format!("({a} || {b})"),
         2 => format!("{}({a})", word(rng, &["upper", "lower", "trim", "ltrim", "rtrim", "md5"])),
         3 => format!("substring({a} FROM {} FOR {})", 1 + rng.below(3), rng.below(4)),
@@ -168,13 +233,22 @@ fn text(rng: &mut Rng, scope: &Scope, a: String, b: &str, depth: u32) -> String 
         14 => format!("translate({a}, 'abz', 'xy')"),
         15 => format!("overlay({a} PLACING 'zz' FROM 2 FOR 1)"),
         16 => format!("CAST({} AS TEXT)", {
-            let ty = pick(rng, &[Ty::Date, Ty::Span, Ty::Uuid, Ty::Time, Ty::Bool, Ty::List, Ty::Bytes])
-                .copied()
-                .unwrap_or(Ty::Date);
+            let ty = pick(
+                rng,
+                &[Ty::Date, Ty::Span, Ty::Uuid, Ty::Time, Ty::Bool, Ty::List, Ty::Words, Ty::Sums, Ty::Days, Ty::Bytes],
+            )
+            .copied()
+            .unwrap_or(Ty::Date);
             expression(rng, scope, ty, depth - 1)
         }),
         17 => format!("encode({}, '{}')", leaf(rng, scope, Ty::Bytes), word(rng, &["hex", "base64"])),
         18 => format!("format('%s-%s', {a}, {b})"),
+        19 => {
+            let ty = word_of(rng);
+            let null = word(rng, &["", ", '*'"]);
+            format!("array_to_string({}, '-'{null})", expression(rng, scope, ty, depth - 1))
+        }
+        20 => format!("({})[{}]", expression(rng, scope, Ty::Words, depth - 1), 1 + rng.below(3)),
         _ => a,
     }
 }
@@ -185,7 +259,7 @@ pub fn predicate(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
         return leaf(rng, scope, Ty::Bool);
     }
     let ty = pick(rng, &Ty::ALL).copied().unwrap_or(Ty::Int);
-    match rng.below(14) {
+    match rng.below(17) {
         0 | 1 => format!("({} AND {})", predicate(rng, scope, depth - 1), predicate(rng, scope, depth - 1)),
         2 => format!("({} OR {})", predicate(rng, scope, depth - 1), predicate(rng, scope, depth - 1)),
         3 => format!("(NOT {})", predicate(rng, scope, depth - 1)),
@@ -218,6 +292,8 @@ pub fn predicate(rng: &mut Rng, scope: &Scope, depth: u32) -> String {
             let any = word(rng, &["= ANY", "<> ALL", "< ANY"]);
             format!("({} {any} ({}))", leaf(rng, scope, Ty::Int), expression(rng, scope, Ty::List, depth - 1))
         }
+        12 => test_of_list(rng, scope, depth - 1),
+        13 => test_of_rows(rng, scope, depth - 1),
         9 => {
             let test = word(rng, &["TRUE", "FALSE", "UNKNOWN", "NOT TRUE", "NOT FALSE", "NOT UNKNOWN"]);
             format!("({} IS {test})", predicate(rng, scope, depth - 1))

@@ -134,11 +134,13 @@ fn aggregate(rng: &mut Rng, scope: &Scope, ty: Ty) -> String {
         (Ty::Int | Ty::Decimal | Ty::Double, 2) => format!("avg({of})"),
         (Ty::Double, 1) => format!("sum({of})"),
         (Ty::Text, 1) => format!("string_agg({of}, ',' ORDER BY {of})"),
+        (Ty::Text | Ty::Date, 2) => format!("array_agg({distinct}{of} ORDER BY {of})"),
         (Ty::Bool, _) => format!("{}({of})", word(rng, &["bool_and", "bool_or"])),
         (Ty::Span, 1) => format!("sum({of})"),
         (Ty::Int, 3) => format!("{}({of})", word(rng, &["stddev_samp", "stddev_pop", "var_samp", "var_pop"])),
         // PostgreSQL has no least of these.
-        (Ty::Uuid | Ty::Bytes | Ty::List, _) => format!("count({distinct}{of})"),
+        (Ty::Uuid | Ty::Bytes, _) => format!("count({distinct}{of})"),
+        (Ty::List | Ty::Words | Ty::Sums | Ty::Days, 1) => format!("count({distinct}{of})"),
         _ => format!("{}({of})", word(rng, &["min", "max"])),
     };
     if rng.chance(0.2) { format!("{call} FILTER (WHERE {})", predicate(rng, scope, 1)) } else { call }

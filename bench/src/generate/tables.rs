@@ -27,11 +27,17 @@ pub enum Ty {
     Bytes,
     /// INT[].
     List,
+    /// TEXT[].
+    Words,
+    /// NUMERIC[].
+    Sums,
+    /// DATE[].
+    Days,
 }
 
 impl Ty {
     /// All; what most columns hold is there twice.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Int,
         Self::Int,
         Self::Decimal,
@@ -49,7 +55,33 @@ impl Ty {
         Self::Uuid,
         Self::Bytes,
         Self::List,
+        Self::Words,
+        Self::Sums,
+        Self::Days,
     ];
+
+    /// What the elements of an array yield.
+    #[must_use]
+    pub fn item(self) -> Option<Self> {
+        match self {
+            Self::List => Some(Self::Int),
+            Self::Words => Some(Self::Text),
+            Self::Sums => Some(Self::Decimal),
+            Self::Days => Some(Self::Date),
+            _ => None,
+        }
+    }
+
+    /// The name in SQL of an array's elements.
+    #[must_use]
+    pub fn item_name(self) -> &'static str {
+        match self {
+            Self::List => "INT",
+            Self::Words => "TEXT",
+            Self::Sums => "NUMERIC",
+            _ => "DATE",
+        }
+    }
 }
 
 /// A column: its name, its type in SQL, what it yields, and whether it takes NULL.
@@ -146,6 +178,9 @@ pub const TABLES: [Table; 4] = [
             column("u", "UUID", Ty::Uuid, true),
             column("bin", "BYTEA", Ty::Bytes, true),
             column("list", "INT[]", Ty::List, true),
+            column("words", "TEXT[]", Ty::Words, true),
+            column("sums", "NUMERIC[]", Ty::Sums, true),
+            column("days", "DATE[]", Ty::Days, false),
             column("r", "REAL", Ty::Double, true),
             column("whole", "NUMERIC", Ty::Decimal, true),
         ],
@@ -238,11 +273,19 @@ pub fn literal(ty: Ty, rng: &mut Rng) -> String {
         }
         Ty::Uuid => format!("CAST('00000000-0000-7000-8000-00000000000{}' AS UUID)", rng.below(8)),
         Ty::Bytes => format!("CAST('\\x{:02x}{}' AS BYTEA)", rng.below(4), if rng.chance(0.5) { "" } else { "ff00" }),
-        Ty::List => {
-            let items: Vec<String> = (0..rng.below(4))
-                .map(|_| if rng.chance(0.2) { "NULL".to_owned() } else { rng.below(6).to_string() })
-                .collect();
-            format!("CAST('{{{}}}' AS INT[])", items.join(","))
+        Ty::List | Ty::Words | Ty::Sums | Ty::Days => {
+            let item = |rng: &mut Rng| match ty {
+                Ty::List => rng.below(6).to_string(),
+                Ty::Sums => format!("{}.{}", rng.below(3), rng.below(3)),
+                Ty::Days => format!("2026-01-0{}", 1 + rng.below(4)),
+                // Quoted, or not: the texts of an array have rules of their own.
+                _ => ["a", "\"\"", "\"a b\"", "\"x,y\"", "\"NULL\"", " b ", "q\\\"", "ä", "\"{}\""]
+                    .get(usize::try_from(rng.below(9)).unwrap_or(0))
+                    .map_or_else(String::new, |text| (*text).to_owned()),
+            };
+            let items: Vec<String> =
+                (0..rng.below(4)).map(|_| if rng.chance(0.2) { "NULL".to_owned() } else { item(rng) }).collect();
+            format!("CAST('{{{}}}' AS {}[])", items.join(","), ty.item_name())
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Parameters as they come: null, boolean, number or text. A number keeps every digit that was sent; its type is decided
-//! where the statement is bound.
+//! Parameters as they come: null, boolean, number, text, or a JSON array or object. A number keeps every digit that was sent,
+//! an array and an object are kept as they were written; their type is decided where the statement is bound.
 
 use std::str::FromStr as _;
 
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::json;
 use highwater_sql::value::Value;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
@@ -21,19 +22,24 @@ pub enum Param {
     Number(String),
     /// A text.
     Text(String),
+    /// A JSON array or object, as it was sent: an array's elements, an embedding's numbers, bytes, or a JSON document.
+    Json(String),
 }
 
 impl Param {
     /// The value that a parameter has by itself, to be cast to the type that is wanted: a whole number within 64 bits is a
-    /// BIGINT; another within 28 digits a DECIMAL, every digit kept; any other number a DOUBLE.
+    /// BIGINT; another within 28 digits a DECIMAL, every digit kept; any other number a DOUBLE; an array or object JSON.
     ///
     /// # Errors
-    /// 22003 for a number beyond a DOUBLE's range.
+    /// 22003 for a number beyond a DOUBLE's range, 22P02 for JSON that no value holds.
     pub fn into_value(self) -> Result<Value, Diag> {
         match self {
             Self::Null => Ok(Value::Null),
             Self::Boolean(value) => Ok(Value::Boolean(value)),
             Self::Text(value) => Ok(Value::Text(value)),
+            Self::Json(text) => json::compact(&text)
+                .map(Value::Json)
+                .map_err(|error| Diag::new(SqlState::INVALID_TEXT, format!("invalid JSON: {error}"))),
             Self::Number(digits) => {
                 if let Ok(value) = digits.parse::<i64>() {
                     return Ok(Value::BigInt(value));
@@ -72,8 +78,7 @@ impl Param {
                 Ok(text) => Ok(Self::Text(text)),
                 Err(error) => refused(format!("parameter ${number} is not a valid text: {error}")),
             },
-            Some(b'[') => refused(format!("parameter ${number} is an array; send a JSON document as text")),
-            Some(b'{') => refused(format!("parameter ${number} is an object; send a JSON document as text")),
+            Some(b'[' | b'{') => Ok(Self::Json(text.to_owned())),
             Some(_) | None => refused(format!("parameter ${number} is not a JSON value")),
         }
     }

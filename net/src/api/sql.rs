@@ -123,7 +123,7 @@ impl SqlRequest {
             Param::Null => Ok(RawValue::NULL.to_owned()),
             Param::Boolean(true) => Ok(RawValue::TRUE.to_owned()),
             Param::Boolean(false) => Ok(RawValue::FALSE.to_owned()),
-            Param::Number(digits) => RawValue::from_string(digits.clone()),
+            Param::Number(json) | Param::Json(json) => RawValue::from_string(json.clone()),
             Param::Text(text) => serde_json::value::to_raw_value(text),
         });
         let sent = Sent {

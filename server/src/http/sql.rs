@@ -48,6 +48,7 @@ fn given(param: Param) -> ParamValue {
         Param::Boolean(value) => ParamValue::Boolean(value),
         Param::Number(digits) => ParamValue::Number(digits),
         Param::Text(text) => ParamValue::Text(text),
+        Param::Json(text) => ParamValue::Json(text),
     }
 }
 

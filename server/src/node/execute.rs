@@ -452,6 +452,11 @@ fn statement_hash(request: &ExecuteRequest, ordinal: u16) -> u64 {
                 hash.update(&(text.len() as u64).to_le_bytes());
                 hash.update(text.as_bytes());
             }
+            ParamValue::Json(text) => {
+                hash.update(b"j");
+                hash.update(&(text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
             ParamValue::Typed(value) => {
                 hash.update(b"v");
                 hash.update(format!("{value:?}").as_bytes());

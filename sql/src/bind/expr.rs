@@ -8,6 +8,7 @@ mod array;
 mod case;
 mod operator;
 mod predicate;
+mod rows;
 
 use sqlparser::ast;
 
@@ -244,6 +245,7 @@ impl<'a, 'b> Binder<'a, 'b> {
             ast::Expr::IsNotUnknown(operand) => self.is_bool(operand, None, true),
             ast::Expr::IsDistinctFrom(left, right) => self.is_distinct(left, right, false),
             ast::Expr::IsNotDistinctFrom(left, right) => self.is_distinct(left, right, true),
+            ast::Expr::InList { expr, list, negated } if rows::in_rows(expr, list) => self.row_in(expr, list, *negated),
             ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
             ast::Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
             ast::Expr::Like { negated, any: false, expr, pattern, escape_char } => {

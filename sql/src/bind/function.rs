@@ -38,6 +38,7 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
     }
     let list = match &function.args {
         FunctionArguments::None => None,
+        FunctionArguments::Subquery(query) if name == "array" => return binder.array_of_rows(query, span),
         FunctionArguments::Subquery(_) => return Err(at(Diag::not_supported("a subquery"), span)),
         FunctionArguments::List(list) => Some(list),
     };

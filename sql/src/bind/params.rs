@@ -3,9 +3,11 @@
 use crate::cast;
 use crate::datetime::DAY;
 use crate::diag::{Diag, Span, SqlState};
+use crate::embedding;
+use crate::json::{self, JsonType};
 use crate::limits;
 use crate::plan::Bound;
-use crate::value::{DataType, Value};
+use crate::value::{Array, DataType, Value};
 
 /// A parameter's value as a client gave it.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +20,8 @@ pub enum ParamValue {
     Number(String),
     /// A text.
     Text(String),
+    /// A JSON array or object, as the client wrote it.
+    Json(String),
     /// A value whose type is known already.
     Typed(Value),
 }
@@ -155,7 +159,7 @@ fn coerce(value: ParamValue, wanted: DataType) -> Result<Value, Diag> {
             DataType::Boolean | DataType::Bytes | DataType::Interval | DataType::Uuid => {
                 Err(mismatch("a number", wanted))
             }
-            DataType::Embedding(_) | DataType::Array(_) => Err(mismatch("a number", wanted)),
+            DataType::Embedding(_) | DataType::Array(_) => Err(mismatch("a number", wanted).hint(array_form(wanted))),
             DataType::Timestamp | DataType::DateTime | DataType::Time | DataType::Date => {
                 of_wire_number(&digits, wanted).ok_or_else(|| {
                     let unit = if wanted == DataType::Date { "days" } else { "microseconds" };
@@ -168,8 +172,83 @@ fn coerce(value: ParamValue, wanted: DataType) -> Result<Value, Diag> {
             Err(Diag::new(SqlState::INVALID_ENCODING, "the text holds a NUL character"))
         }
         ParamValue::Text(text) => cast::cast(Value::Text(text), wanted, true),
+        ParamValue::Json(text) => of_json(&text, wanted),
         ParamValue::Typed(value) => cast::cast(value, wanted, true),
     }
+}
+
+/// How an array or an embedding is given.
+fn array_form(wanted: DataType) -> String {
+    match wanted {
+        DataType::Embedding(_) => {
+            "Give an embedding as a JSON array of numbers, or as a text such as \"[1, 0.5]\".".to_owned()
+        }
+        _ => "Give an array as a JSON array, or as a text such as \"{1,2}\".".to_owned(),
+    }
+}
+
+/// An array or object as a value: an array's elements each as a parameter of the element's type, an embedding's numbers,
+/// the numbers of bytes, or a JSON document.
+fn of_json(text: &str, wanted: DataType) -> Result<Value, Diag> {
+    let json = json::compact(text)
+        .map_err(|error| Diag::new(SqlState::INVALID_TEXT, "the value is no valid JSON").detail(error.to_string()))?;
+    if wanted == DataType::Json {
+        return Ok(Value::Json(json));
+    }
+    if json::type_of(&json) != JsonType::Array {
+        return Err(mismatch("a JSON object", wanted));
+    }
+    match wanted {
+        DataType::Array(element) => {
+            let item = |item| of_item(item, element.data_type());
+            let items =
+                json::elements(&json).enumerate().map(|(at, json)| item(json).map_err(|diag| in_element(diag, at)));
+            Ok(Value::Array(Box::new(Array::new(element, items.collect::<Result<_, Diag>>()?))))
+        }
+        DataType::Embedding(_) => {
+            let number = |item: &str| match of_item(item, DataType::Float)? {
+                Value::Float(number) if number.is_finite() => Ok(number),
+                _ => Err(Diag::new(SqlState::INVALID_PARAMETER, "an embedding holds finite numbers")),
+            };
+            let numbers =
+                json::elements(&json).enumerate().map(|(at, json)| number(json).map_err(|diag| in_element(diag, at)));
+            let vector = numbers.collect::<Result<Vec<f32>, Diag>>()?;
+            embedding::checked(vector.len())?;
+            cast::cast(Value::Embedding(vector), wanted, true)
+        }
+        DataType::Bytes => {
+            let byte = |item: &str| {
+                item.parse::<u8>().map_err(|_| mismatch("an array of other than numbers 0 to 255", wanted))
+            };
+            json::elements(&json).map(byte).collect::<Result<_, _>>().map(Value::Bytes)
+        }
+        DataType::Text => {
+            Err(mismatch("a JSON array", wanted).hint("Say the parameter's type, as in $1::INT[] or $1::JSON."))
+        }
+        _ => Err(mismatch("a JSON array", wanted)),
+    }
+}
+
+/// One element, as a parameter of its own would be.
+fn of_item(json: &str, wanted: DataType) -> Result<Value, Diag> {
+    coerce(
+        match json::type_of(json) {
+            JsonType::Null => ParamValue::Null,
+            JsonType::Boolean => ParamValue::Boolean(json == "true"),
+            JsonType::Number => ParamValue::Number(json.to_owned()),
+            JsonType::String => ParamValue::Text(json::unquote(json).unwrap_or_default()),
+            JsonType::Array if !matches!(wanted, DataType::Json | DataType::Bytes) => {
+                return Err(Diag::not_supported("an array of arrays"));
+            }
+            JsonType::Array | JsonType::Object => ParamValue::Json(json.to_owned()),
+        },
+        wanted,
+    )
+}
+
+fn in_element(mut diag: Diag, at: usize) -> Diag {
+    diag.message = format!("element {}: {}", at + 1, diag.message);
+    diag
 }
 
 /// Points in time as they travel in cells: microseconds since 1970 or midnight, days since 1970.

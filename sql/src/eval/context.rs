@@ -1,10 +1,10 @@
 //! What an expression may know besides its row: the time, the user, the parameters, and a seed for volatile values.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::Cell;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use super::regex::Compiled;
+use super::regex::Patterns;
 use crate::catalog::Role;
 use crate::value::{Micros, Value};
 
@@ -30,15 +30,16 @@ pub struct EvalContext<'a> {
     pub seed: u128,
     /// How many volatile values have been given.
     ordinal: Cell<u64>,
-    /// Regular expressions that were used.
-    regexes: RefCell<Compiled>,
+    /// Regular expressions that were used, unless they are kept elsewhere.
+    own: Patterns,
+    kept: Option<&'a Patterns>,
 }
 
 impl<'a> EvalContext<'a> {
     /// A context at ordinal 0.
     #[must_use]
     pub fn new(now: Micros, user: &'a str, role: Role, params: &'a [Value], seed: u128) -> Self {
-        Self { now, user, role, params, seed, ordinal: Cell::new(0), regexes: RefCell::default() }
+        Self { now, user, role, params, seed, ordinal: Cell::new(0), own: Patterns::default(), kept: None }
     }
 
     /// How many volatile values have been given so far.
@@ -47,9 +48,16 @@ impl<'a> EvalContext<'a> {
         self.ordinal.get()
     }
 
-    /// Regular expressions that were used already. Taken and given back within one call.
-    pub(super) fn regexes(&self) -> RefMut<'_, Compiled> {
-        self.regexes.borrow_mut()
+    /// Regular expressions that were used already.
+    pub(super) fn patterns(&self) -> &Patterns {
+        self.kept.unwrap_or(&self.own)
+    }
+
+    /// The same context with regular expressions that outlive it.
+    #[must_use]
+    pub fn keeping(mut self, patterns: &'a Patterns) -> Self {
+        self.kept = Some(patterns);
+        self
     }
 
     /// The same context, going on after this many volatile values.

@@ -76,6 +76,7 @@ pub(super) fn call(
         Function::ArrayReplace => return array::replace(&args),
         Function::ArrayToString => return array::to_string(&args),
         Function::StringToArray => return array::from_string(&args),
+        Function::ArrayFill => return array::fill(&args, data_type),
         Function::Any(op) => return array::quantified(op, false, &args),
         Function::All(op) => return array::quantified(op, true, &args),
         _ => {}
@@ -129,6 +130,9 @@ pub(super) fn call(
         Function::Subscript => array::subscript(&args),
         Function::Slice => array::slice(&args),
         Function::ArrayLength => array::length(&args),
+        Function::ArrayLower => array::lower(&args),
+        Function::ArrayDims => array::dimensions(args.get(0)?),
+        Function::ArrayNdims => array::dimension_count(args.get(0)?),
         Function::Cardinality => array::cardinality(args.get(0)?),
         Function::TrimArray => array::trim(&args),
         Function::Ascii => Ok(text::ascii(args.text(0)?)),
@@ -160,6 +164,7 @@ pub(super) fn call(
         Function::Lcm => number::lcm(args.get(0)?, args.get(1)?),
         Function::Atan2 => Ok(Value::Double(libm::atan2(args.double(0)?, args.double(1)?))),
         Function::Factorial => number::factorial(args.integer(0)?),
+        Function::WidthBucket if args.len() == 2 => array::bucket(&args),
         Function::WidthBucket => number::width_bucket(&args),
         Function::Scale | Function::MinScale => number::scale(args.get(0)?, function == Function::MinScale),
         Function::TrimScale => Ok(Value::Decimal(operators::as_decimal(args.get(0)?)?.normalize())),
@@ -256,6 +261,7 @@ pub(super) fn call(
         | Function::ArrayReplace
         | Function::ArrayToString
         | Function::StringToArray
+        | Function::ArrayFill
         | Function::Any(_)
         | Function::All(_) => Err(Diag::new(SqlState::INTERNAL, "this function is decided before its arguments are")),
     }

@@ -34,20 +34,16 @@ pub(super) fn binary(
     if let BinaryOp::And | BinaryOp::Or = op {
         return logic(op == BinaryOp::Or, left.as_ref(), right, row, context);
     }
-    let is_array = |side: &Expr| matches!(super::data_type(side), crate::value::DataType::Array(_));
-    let array_side = if op == BinaryOp::Concat { (is_array(left_expr), is_array(right)) } else { (false, false) };
+    let right_expr = right;
     let right = value(right, row, context)?;
     let (left, right) = (left.as_ref(), right.as_ref());
+    if op == BinaryOp::Concat
+        && let Some(joined) = array::concat((left, super::data_type(left_expr)), (right, super::data_type(right_expr)))
+    {
+        return joined;
+    }
     if left.is_null() || right.is_null() {
-        // An array joined with NULL is not NULL: it gets a NULL element, or stays as it is beside a NULL array.
-        return match (op, left, right) {
-            (BinaryOp::Concat, Value::Array(_), Value::Null) if !array_side.1 => array::concat(left, right),
-            (BinaryOp::Concat, Value::Null, Value::Array(_)) if !array_side.0 => array::concat(left, right),
-            (BinaryOp::Concat, array @ Value::Array(_), _) | (BinaryOp::Concat, _, array @ Value::Array(_)) => {
-                Ok(array.clone())
-            }
-            _ => Ok(Value::Null),
-        };
+        return Ok(Value::Null);
     }
     match op {
         BinaryOp::Subtract if matches!(left, Value::Json(_)) => document::delete(left, right),
@@ -369,7 +365,6 @@ pub(super) fn check_length(bytes: usize) -> Result<(), Diag> {
 
 fn concat(left: &Value, right: &Value) -> Result<Value, Diag> {
     match (left, right) {
-        (Value::Array(_), _) | (_, Value::Array(_)) => array::concat(left, right),
         (Value::Json(_), Value::Json(_)) => document::concat(left, right),
         (Value::Text(l), Value::Text(r)) => {
             check_length(l.len().saturating_add(r.len()))?;

@@ -4,6 +4,7 @@
 //! algorithm is refused by name: back-references, and looking ahead or behind. Among alternatives that match at one place the
 //! first wins, where PostgreSQL takes the longest match.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use regex::{Regex, RegexBuilder};
@@ -69,39 +70,43 @@ impl Flags {
         }
         Ok(())
     }
+}
 
-    fn letters(self) -> String {
-        let all = [
-            (self.insensitive, 'i'),
-            (self.expanded, 'x'),
-            (self.literal, 'q'),
-            (self.stops_at_newline, 'p'),
-            (self.anchors_at_newline, 'w'),
-        ];
-        all.into_iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect()
+/// Compiled regular expressions, kept from one evaluation to the next: who evaluates an expression for many rows, each with a
+/// context of its own, gives them all the same.
+#[derive(Debug, Default)]
+pub struct Patterns(RefCell<Compiled>);
+
+impl Patterns {
+    fn get(&self, flags: Flags, pattern: &str) -> Option<Rc<Regex>> {
+        self.0.borrow().get(flags, pattern)
+    }
+
+    fn keep(&self, flags: Flags, pattern: &str, regex: &Rc<Regex>) {
+        self.0.borrow_mut().keep(flags, pattern.to_owned(), regex);
     }
 }
 
-/// Compiled patterns of one statement: constant patterns are compiled once.
 #[derive(Debug, Default)]
-pub(super) struct Compiled {
+struct Compiled {
     /// Newest last.
-    patterns: Vec<(String, Rc<Regex>)>,
+    patterns: Vec<(Flags, String, Rc<Regex>)>,
 }
 
 /// Most patterns kept.
 const KEPT: usize = 8;
 
 impl Compiled {
-    fn get(&mut self, key: &str) -> Option<Rc<Regex>> {
-        self.patterns.iter().find(|(known, _)| known == key).map(|(_, regex)| Rc::clone(regex))
+    fn get(&self, flags: Flags, pattern: &str) -> Option<Rc<Regex>> {
+        let known = self.patterns.iter().find(|(by, known, _)| *by == flags && known == pattern);
+        known.map(|(_, _, regex)| Rc::clone(regex))
     }
 
-    fn keep(&mut self, key: String, regex: &Rc<Regex>) {
+    fn keep(&mut self, flags: Flags, pattern: String, regex: &Rc<Regex>) {
         if self.patterns.len() >= KEPT {
             self.patterns.remove(0);
         }
-        self.patterns.push((key, Rc::clone(regex)));
+        self.patterns.push((flags, pattern, Rc::clone(regex)));
     }
 }
 
@@ -114,10 +119,12 @@ fn invalid(reason: impl std::fmt::Display) -> Diag {
 /// # Errors
 /// 2201B for a pattern that is none, 0A000 for what has no linear algorithm, 54000 for one too large.
 pub(super) fn compile(pattern: &str, flags: Flags, context: &EvalContext<'_>) -> Result<Rc<Regex>, Diag> {
-    let key = format!("{}/{pattern}", flags.letters());
-    if let Some(known) = context.regexes().get(&key) {
+    // Whether every match is wanted is no part of what is compiled.
+    let asked = Flags { global: false, ..flags };
+    if let Some(known) = context.patterns().get(asked, pattern) {
         return Ok(known);
     }
+    let written = pattern;
     if pattern.len() > MAX_PATTERN {
         return Err(Diag::new(
             SqlState::PROGRAM_LIMIT,
@@ -142,7 +149,7 @@ pub(super) fn compile(pattern: &str, flags: Flags, context: &EvalContext<'_>) ->
             other => invalid(reason(&other.to_string())),
         })?;
     let regex = Rc::new(regex);
-    context.regexes().keep(key, &regex);
+    context.patterns().keep(asked, written, &regex);
     Ok(regex)
 }
 
@@ -491,5 +498,27 @@ impl<'p> Rewriter<'p> {
             return Ok(character);
         }
         Err(Diag::not_supported("a named collating element in a regular expression"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+    use crate::catalog::Role;
+
+    #[test]
+    fn contexts_that_keep_the_same_patterns_compile_each_once() {
+        let patterns = Patterns::default();
+        let compiled = |pattern: &str, letters: &str| {
+            let context = EvalContext::new(0, "", Role::User, &[], 0).keeping(&patterns);
+            compile(pattern, Flags::parse(letters).unwrap(), &context).unwrap()
+        };
+        let first = compiled("a+", "");
+        assert!(Rc::ptr_eq(&first, &compiled("a+", "g")), "how many matches are wanted is no part of it");
+        assert!(!Rc::ptr_eq(&first, &compiled("a+", "i")));
+        assert!(!Rc::ptr_eq(&first, &compiled("b+", "")));
+        assert!(Rc::ptr_eq(&first, &compiled("a+", "")));
     }
 }

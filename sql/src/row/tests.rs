@@ -31,15 +31,48 @@ fn golden_bytes() {
         Value::Array(Box::new(Array::new(Element::Text, vec![Value::Text("a".into())]))),
         Value::Array(Box::new(Array::new(Element::of(DataType::DECIMAL).unwrap(), vec![]))),
     ];
-    let bytes = encode_row(&table(&TYPES, &[0]), &row, 0x0102_0304_0506_0708);
+    let table = table(&TYPES[..row.len()], &[0]);
+    let bytes = encode_row(&table, &row, 0x0102_0304_0506_0708);
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let wanted = "01 0807060504030201 010101 020201 0303d804 0404ffffffffffffffffff01 0505000000000000f83f \
                   060602a313 070702c3a9 08080200ff 0909035b315d 0a0a80897a \
                   0b0b0000c03f 0c0c01 0d0d02 0e0e80897a 0f0f020306 1010a0eebc999c0b4ef8bb6d6bb9bd380a11 \
                   1111020000803f000000bf 121203020302 00 13120701070161 14120600";
     assert_eq!(hex, wanted.replace(' ', ""));
-    assert_eq!(decode_row(&table(&TYPES, &[0]), &bytes).unwrap(), (row.to_vec(), 0x0102_0304_0506_0708));
+    assert_eq!(decode_row(&table, &bytes).unwrap(), (row.to_vec(), 0x0102_0304_0506_0708));
     assert_eq!(decode_seq(&bytes), Ok(0x0102_0304_0506_0708));
+}
+
+/// Arrays of every type, byte for byte: tag 18, the elements' tag, their number, and each element as a column's value is, or 00.
+#[test]
+fn golden_bytes_of_arrays() {
+    let uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+    for (data_type, text, wanted) in [
+        (DataType::Boolean, "{t,NULL,f}".to_owned(), "12 01 03 0101 00 0100"),
+        (DataType::SmallInt, "{-1}".to_owned(), "12 02 01 0201"),
+        (DataType::Int, "{300,NULL}".to_owned(), "12 03 02 03d804 00"),
+        (DataType::BigInt, "{1}".to_owned(), "12 04 01 0402"),
+        (DataType::Double, "{1.5}".to_owned(), "12 05 01 05000000000000f83f"),
+        (DataType::DECIMAL, "{-12.34}".to_owned(), "12 06 01 0602a313"),
+        (DataType::Text, "{é,NULL,\"\"}".to_owned(), "12 07 03 0702c3a9 00 0700"),
+        (DataType::Bytes, "{\"\\\\x00ff\"}".to_owned(), "12 08 01 080200ff"),
+        (DataType::Json, "{[1]}".to_owned(), "12 09 01 09035b315d"),
+        (DataType::Timestamp, "{\"1970-01-01 00:00:01\"}".to_owned(), "12 0a 01 0a80897a"),
+        (DataType::Float, "{1.5}".to_owned(), "12 0b 01 0b0000c03f"),
+        (DataType::Date, "{1969-12-31}".to_owned(), "12 0c 01 0c01"),
+        (DataType::Time, "{00:00:00.000001}".to_owned(), "12 0d 01 0d02"),
+        (DataType::DateTime, "{\"1970-01-01 00:00:01\"}".to_owned(), "12 0e 01 0e80897a"),
+        (DataType::Interval, "{\"1 mon -2 days 00:00:00.000003\"}".to_owned(), "12 0f 01 0f020306"),
+        (DataType::Uuid, format!("{{{uuid}}}"), "12 10 01 10a0eebc999c0b4ef8bb6d6bb9bd380a11"),
+    ] {
+        let array = data_type.array().unwrap();
+        let value = crate::cast::cast(Value::Text(text), array, false).unwrap();
+        let table = table(&[array], &[0]);
+        let bytes = encode_row(&table, std::slice::from_ref(&value), 0);
+        let hex: String = bytes[10..].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, wanted.replace(' ', ""), "{array}");
+        assert_eq!(decode_row(&table, &bytes).unwrap().0, vec![value], "{array}");
+    }
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub enum ArrayError {
     /// An array inside an array.
     #[error("arrays of arrays are not supported")]
     Nested,
+    /// It begins with subscripts of its own.
+    #[error("arrays count from 1: subscripts such as [0:2]= are not supported")]
+    Bounds,
     /// It ends too early.
     #[error("the array is not closed")]
     Open,
@@ -111,6 +114,9 @@ fn is_space(character: char) -> bool {
 /// See [`ArrayError`].
 pub fn parse(text: &str) -> Result<Vec<Option<String>>, ArrayError> {
     let text = text.trim_matches(is_space);
+    if text.starts_with('[') && text.contains("]=") {
+        return Err(ArrayError::Bounds);
+    }
     let mut rest = text.strip_prefix('{').ok_or(ArrayError::NoBrace)?.trim_start_matches(is_space);
     let place = |rest: &str| ArrayError::Unexpected(text.len() - rest.len());
     let mut items = Vec::new();

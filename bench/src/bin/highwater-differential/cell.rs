@@ -41,6 +41,7 @@ pub(crate) enum Kind {
     Bytes,
     Json,
     List,
+    Days,
     Text,
 }
 
@@ -59,6 +60,7 @@ impl Kind {
             Some("Json") => Self::Json,
             Some(_) => Self::Text,
             None if data_type.get("Decimal").is_some() => Self::Exact,
+            None if data_type.get("Array").is_some_and(|element| element == "Date") => Self::Days,
             None if data_type.get("Array").is_some() => Self::List,
             None => Self::Text,
         }
@@ -82,12 +84,9 @@ impl Cell {
                 Self::Bytes(bytes.iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Option<_>>()?)
             }
             (Kind::Json, Value::String(text)) => Self::Json(serde_json::from_str(text).ok()?),
-            // As PostgreSQL writes an array of numbers.
-            (Kind::List, Value::Array(items)) => {
-                let items: Vec<String> = items
-                    .iter()
-                    .map(|item| if item.is_null() { "NULL".to_owned() } else { item.to_string() })
-                    .collect();
+            // As PostgreSQL writes an array.
+            (Kind::List | Kind::Days, Value::Array(items)) => {
+                let items = items.iter().map(|item| element(kind, item)).collect::<Option<Vec<String>>>()?;
                 Self::Text(format!("{{{}}}", items.join(",")))
             }
             (Kind::Text, Value::String(text)) => Self::Text(text.clone()),
@@ -125,7 +124,7 @@ impl Cell {
                     .collect::<Option<_>>()?,
             ),
             Kind::Json => Self::Json(serde_json::from_str(text).ok()?),
-            Kind::List | Kind::Text => Self::Text(text.to_owned()),
+            Kind::List | Kind::Days | Kind::Text => Self::Text(text.to_owned()),
         })
     }
 
@@ -159,6 +158,25 @@ impl Cell {
             Self::Text(_) => 7,
         }
     }
+}
+
+/// An element of an array as PostgreSQL writes it: in quotes where it would be misread.
+fn element(kind: Kind, item: &Value) -> Option<String> {
+    let text = match (kind, item) {
+        (_, Value::Null) => return Some("NULL".to_owned()),
+        (Kind::Days, Value::Number(days)) => {
+            let span = jiff::Span::new().try_days(days.as_i64()?).ok()?;
+            Date::constant(1970, 1, 1).checked_add(span).ok()?.to_string()
+        }
+        (_, Value::String(text)) => text.clone(),
+        (_, Value::Bool(truth)) => if *truth { "t" } else { "f" }.to_owned(),
+        (_, other) => other.to_string(),
+    };
+    let special = |c: char| matches!(c, '"' | '\\' | '{' | '}' | ',') || c.is_ascii_whitespace();
+    if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(special) {
+        return Some(text);
+    }
+    Some(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 /// `2026-01-01 10:00:00.5`, perhaps with `+00`, in microseconds since 1970.
@@ -208,6 +226,8 @@ mod tests {
             (Kind::Float, json!("-Infinity"), "-Infinity"),
             (Kind::Real, json!(0.1), "0.1"),
             (Kind::List, json!([1, null]), "{1,NULL}"),
+            (Kind::List, json!(["1.50", "a b", "null", ""]), "{1.50,\"a b\",\"null\",\"\"}"),
+            (Kind::Days, json!([0, null, -1]), "{1970-01-01,NULL,1969-12-31}"),
             (Kind::Text, json!("a b"), "a b"),
         ] {
             let cell = Cell::ours(kind, &ours).unwrap();

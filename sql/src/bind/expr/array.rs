@@ -1,13 +1,32 @@
 //! Arrays: ARRAY[...], subscripts, ANY and ALL.
 
-use sqlparser::ast;
+use sqlparser::ast::{self, SetExpr};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Tokenizer;
 
 use super::{Binder, Typed, join, made, operator, refused, too_deep};
 use crate::cast::Coercion;
-use crate::diag::{Diag, SqlState};
+use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::{BinaryOp, Expr, Function};
+use crate::lexer::DIALECT;
 use crate::value::{DataType, Value};
+
+/// How many columns a query has; `None` where only its tables tell.
+fn columns(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Select(select) => {
+            let plain = |item: &ast::SelectItem| {
+                matches!(item, ast::SelectItem::UnnamedExpr(_) | ast::SelectItem::ExprWithAlias { .. })
+            };
+            select.projection.iter().all(plain).then_some(select.projection.len())
+        }
+        SetExpr::Values(values) => values.rows.first().map(|row| row.len()),
+        SetExpr::SetOperation { left, .. } => columns(left),
+        SetExpr::Query(query) => columns(&query.body),
+        _ => None,
+    }
+}
 
 /// `ARRAY[]`, whose type only a cast around it can tell.
 pub(super) fn is_empty(expr: &ast::Expr) -> bool {
@@ -45,6 +64,38 @@ impl Binder<'_, '_> {
         made(Expr::Function { function: Function::ArrayOf, args, data_type }, Some(data_type), depth, span)
     }
 
+    /// `ARRAY(SELECT ...)`: the aggregate of the subquery's rows, an empty array where there are none.
+    #[inline(never)]
+    pub(in crate::bind) fn array_of_rows(&mut self, query: &ast::Query, span: Option<Span>) -> Result<Typed, Diag> {
+        const AROUND: &str = "SELECT coalesce(array_agg(rows.item), '{}') FROM (SELECT 1) AS rows (item)";
+        let unread = || Diag::new(SqlState::INTERNAL, "ARRAY(SELECT ...) is not what it is read as");
+        match columns(&query.body) {
+            Some(1) => {}
+            Some(_) => {
+                let diag = Diag::new(SqlState::SYNTAX_ERROR, "the subquery of an array has one column");
+                return Err(span.map_or(diag.clone(), |span| diag.at(span)));
+            }
+            None => {
+                let diag = Diag::not_supported("\"*\" in the subquery of an array").hint("Name the one column.");
+                return Err(span.map_or(diag.clone(), |span| diag.at(span)));
+            }
+        }
+        // Tokens without places: what is said of this text has the place of the call.
+        let tokens = Tokenizer::new(&DIALECT, AROUND).tokenize().map_err(|_| unread())?;
+        let mut around = Parser::new(&DIALECT).with_tokens(tokens).parse_query().map_err(|_| unread())?;
+        let SetExpr::Select(select) = around.body.as_mut() else { return Err(unread()) };
+        let Some(ast::TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|from| &mut from.relation)
+        else {
+            return Err(unread());
+        };
+        **subquery = query.clone();
+        let place = |diag: Diag| match span {
+            Some(span) => diag.at(span),
+            None => diag,
+        };
+        self.scalar_subquery(&around).map(|typed| Typed { span, ..typed }).map_err(place)
+    }
+
     /// `array[i]`, `array[from:to]`
     #[inline(never)]
     pub(super) fn subscripts(
@@ -53,7 +104,21 @@ impl Binder<'_, '_> {
         chain: &[ast::AccessExpr],
         expr: &ast::Expr,
     ) -> Result<Typed, Diag> {
-        let mut value = self.open(root)?;
+        // `table.column[1]` comes as a table with a member.
+        let dots = chain.iter().take_while(|access| matches!(access, ast::AccessExpr::Dot(_))).count();
+        let (members, chain) = chain.split_at(dots);
+        let mut value = match (root, members) {
+            (_, []) => self.open(root)?,
+            (ast::Expr::Identifier(first), members) => {
+                let member = |access: &ast::AccessExpr| match access {
+                    ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => Ok(name.clone()),
+                    _ => Err(refused("a member access", expr)),
+                };
+                let rest = members.iter().map(member).collect::<Result<Vec<_>, Diag>>()?;
+                self.qualified(&[std::slice::from_ref(first), rest.as_slice()].concat())?
+            }
+            _ => return Err(refused("a member access", expr)),
+        };
         for access in chain {
             let subscript = match access {
                 ast::AccessExpr::Subscript(subscript) => subscript,

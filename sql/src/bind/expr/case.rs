@@ -17,15 +17,23 @@ impl Binder<'_, '_> {
         otherwise: Option<&ast::Expr>,
     ) -> Result<Typed, Diag> {
         let operand = operand.map(|operand| self.open(operand)).transpose()?;
+        let mut opened = Vec::with_capacity(conditions.len());
+        let mut results = Vec::with_capacity(conditions.len() + 1);
+        for branch in conditions {
+            opened.push(self.open(&branch.condition)?);
+            results.push(self.open(&branch.result)?);
+        }
+        // An operand of open type takes that of the first alternative that has one.
         let operand = match operand {
-            Some(open) if open.data_type.is_none() => Some(self.settled(open)?),
+            Some(open) if open.data_type.is_none() => {
+                let wanted = opened.iter().find_map(|condition| condition.data_type).unwrap_or(DataType::Text);
+                Some(self.given(open, wanted)?)
+            }
             other => other,
         };
         let mut depth = 1;
         let mut whens = Vec::with_capacity(conditions.len());
-        let mut results = Vec::with_capacity(conditions.len() + 1);
-        for branch in conditions {
-            let condition = self.open(&branch.condition)?;
+        for condition in opened {
             let condition = match &operand {
                 Some(operand) => self.operation(BinaryOp::Equal, operand.clone(), condition)?,
                 None => self.coerced(condition, DataType::Boolean, Coercion::Implicit, |from| {
@@ -34,7 +42,6 @@ impl Binder<'_, '_> {
             };
             depth = depth.max(condition.depth);
             whens.push(condition.expr);
-            results.push(self.open(&branch.result)?);
         }
         if let Some(otherwise) = otherwise {
             results.push(self.open(otherwise)?);

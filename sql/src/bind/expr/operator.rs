@@ -3,7 +3,7 @@
 use sqlparser::ast::{self, BinaryOperator};
 
 use super::super::literal;
-use super::{Binder, Typed, join, made, refused, too_deep};
+use super::{Binder, Typed, join, made, refused, rows, too_deep};
 use crate::cast::Coercion;
 use crate::diag::{Diag, SqlState};
 use crate::eval;
@@ -20,6 +20,10 @@ impl Binder<'_, '_> {
         }
         if matches!(op, BinaryOperator::Overlaps) {
             return self.overlaps(left, right);
+        }
+        if rows::are_rows(left, right) {
+            let op = operator(op).ok_or_else(|| refused(&format!("operator {op} of rows"), left))?;
+            return self.rows(left, op, right);
         }
         let mut steps = vec![(op, right)];
         let mut first = left;
@@ -116,18 +120,23 @@ impl Binder<'_, '_> {
             }
             return Ok(value);
         }
-        while bound.len() > 1 {
-            let mut joined = Vec::with_capacity(bound.len().div_ceil(2));
-            let mut rest = bound.into_iter();
+        self.joined(op, bound)
+    }
+
+    /// The operands of one associative operator as a balanced tree.
+    pub(super) fn joined(&mut self, op: BinaryOp, mut operands: Vec<Typed>) -> Result<Typed, Diag> {
+        while operands.len() > 1 {
+            let mut joined = Vec::with_capacity(operands.len().div_ceil(2));
+            let mut rest = operands.into_iter();
             while let Some(left) = rest.next() {
                 joined.push(match rest.next() {
                     Some(right) => self.operation(op, left, right)?,
                     None => left,
                 });
             }
-            bound = joined;
+            operands = joined;
         }
-        bound.pop().ok_or_else(too_deep)
+        operands.pop().ok_or_else(too_deep)
     }
 
     /// `left op right` with the casts that the operator needs.

@@ -14,7 +14,11 @@ use crate::value::{DataType, Value};
 impl Binder<'_, '_> {
     #[inline(never)]
     pub(super) fn is_null(&mut self, operand: &ast::Expr, negated: bool) -> Result<Typed, Diag> {
-        let operand = self.typed(operand)?;
+        let operand = match self.open(operand)? {
+            // Another place may know its type: `$1 IS NULL OR day = $1`.
+            open if matches!(open.expr, Expr::Param(..)) => open,
+            open => self.settled(open)?,
+        };
         made(
             Expr::IsNull { expr: Box::new(operand.expr), negated },
             Some(DataType::Boolean),

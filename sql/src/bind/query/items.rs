@@ -201,7 +201,10 @@ pub(super) fn ordered(value: &Typed, clause: &str) -> Result<(), Diag> {
                 SqlState::UNDEFINED_FUNCTION,
                 format!("{clause} cannot take a value of type {data_type}: it has no order"),
             )
-            .hint("Take a member out with ->> and cast it."),
+            .hint(match data_type {
+                crate::value::DataType::Embedding(_) => "Order by a distance, such as cosine_distance(column, $1).",
+                _ => "Take a member out with ->> and cast it.",
+            }),
             value.span,
         )),
         _ => Ok(()),

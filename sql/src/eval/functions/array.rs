@@ -9,15 +9,19 @@ use crate::value::{Array, DataType, Element, MAX_VALUE_BYTES, Value, sort_compar
 
 /// The array, refused when it takes more memory than a value may.
 pub(in crate::eval) fn made(element: Element, items: Vec<Value>) -> Result<Value, Diag> {
-    let bytes: usize = items.iter().map(Value::size).sum();
-    if bytes > MAX_VALUE_BYTES {
-        return Err(Diag::new(
-            SqlState::PROGRAM_LIMIT,
-            format!("an array of {} elements is beyond the limit of {MAX_VALUE_BYTES} bytes", items.len()),
-        )
-        .hint("make shorter arrays"));
-    }
+    check_size(items.len(), items.iter().map(Value::size).sum())?;
     Ok(Value::Array(Box::new(Array::new(element, items))))
+}
+
+fn check_size(length: usize, bytes: usize) -> Result<(), Diag> {
+    if bytes <= MAX_VALUE_BYTES {
+        return Ok(());
+    }
+    Err(Diag::new(
+        SqlState::PROGRAM_LIMIT,
+        format!("an array of {length} elements is beyond the limit of {MAX_VALUE_BYTES} bytes"),
+    )
+    .hint("make shorter arrays"))
 }
 
 pub(in crate::eval) fn array<'v>(value: &'v Value, place: &str) -> Result<&'v Array, Diag> {
@@ -66,6 +70,60 @@ fn count(length: usize) -> Value {
 pub(super) fn length(args: &Args<'_>) -> Result<Value, Diag> {
     let length = array(args.get(0)?, "array_length")?.items().len();
     Ok(if args.integer(1)? == 1 && length > 0 { count(length) } else { Value::Null })
+}
+
+/// The first subscript of the one dimension; NULL for an empty array and for other dimensions.
+pub(super) fn lower(args: &Args<'_>) -> Result<Value, Diag> {
+    Ok(if length(args)?.is_null() { Value::Null } else { Value::Int(1) })
+}
+
+/// `[1:3]`; NULL for an empty array, which has no dimension.
+pub(super) fn dimensions(value: &Value) -> Result<Value, Diag> {
+    let length = array(value, "array_dims")?.items().len();
+    Ok(if length == 0 { Value::Null } else { Value::Text(format!("[1:{length}]")) })
+}
+
+/// 1; NULL for an empty array, which has no dimension.
+pub(super) fn dimension_count(value: &Value) -> Result<Value, Diag> {
+    Ok(if array(value, "array_ndims")?.items().is_empty() { Value::Null } else { Value::Int(1) })
+}
+
+/// As many times the value as the second argument's one element says.
+pub(super) fn fill(args: &Args<'_>, data_type: DataType) -> Result<Value, Diag> {
+    let element = element_of(data_type)?;
+    let refused = |reason: &str| Diag::new(SqlState::INVALID_PARAMETER, reason);
+    let lengths = match args.get(1)? {
+        Value::Null => return Err(refused("array_fill takes an array of lengths, not NULL")),
+        lengths => array(lengths, "array_fill")?.items(),
+    };
+    let length = match lengths {
+        [] => 0,
+        [Value::Null] => return Err(refused("a length of array_fill is NULL")),
+        [length] => length.as_i64().unwrap_or(0),
+        _ => return Err(Diag::not_supported("an array of arrays")),
+    };
+    let length = usize::try_from(length).map_err(|_| refused("array_fill takes a length of at least 0"))?;
+    let value = args.get(0)?;
+    check_size(length, length.saturating_mul(value.size()))?;
+    made(element, vec![value.clone(); length])
+}
+
+/// How many of the thresholds, which rise, are at or below the operand.
+pub(super) fn bucket(args: &Args<'_>) -> Result<Value, Diag> {
+    let operand = args.get(0)?;
+    let thresholds = array(args.get(1)?, "width_bucket")?.items();
+    if thresholds.iter().any(Value::is_null) {
+        return Err(Diag::new(SqlState::INVALID_PARAMETER, "the thresholds of width_bucket must not be NULL"));
+    }
+    Ok(count(thresholds.partition_point(|threshold| sort_compare(threshold, operand).is_le())))
+}
+
+/// The elements of an array in order, as `unnest` gives them: none for NULL.
+///
+/// # Errors
+/// 42804 for what is no array.
+pub fn unnest(value: &Value) -> Result<Vec<Value>, Diag> {
+    elements(value)
 }
 
 pub(super) fn cardinality(value: &Value) -> Result<Value, Diag> {
@@ -222,15 +280,24 @@ pub(super) fn quantified(op: BinaryOp, all: bool, args: &Args<'_>) -> Result<Val
     Ok(if unknown { Value::Null } else { Value::Boolean(all) })
 }
 
-/// `left || right` with an array on either side.
-pub(in crate::eval) fn concat(left: &Value, right: &Value) -> Result<Value, Diag> {
-    let (element, items) = match (left, right) {
-        (Value::Array(l), Value::Array(r)) => (l.element(), [l.items(), r.items()].concat()),
-        (Value::Array(l), item) => (l.element(), [l.items(), std::slice::from_ref(item)].concat()),
-        (item, Value::Array(r)) => (r.element(), [std::slice::from_ref(item), r.items()].concat()),
-        (other, _) => return Err(wrong_type("||", other)),
+/// `left || right` where a side is an array by its type: arrays are joined, a value is put at its end of the array. A NULL array
+/// is as an empty one, but for two of them; a NULL value is an element. `None` where neither side is an array.
+pub(in crate::eval) fn concat(left: (&Value, DataType), right: (&Value, DataType)) -> Option<Result<Value, Diag>> {
+    let joined = |element: Element, left: Result<Vec<Value>, Diag>, right: Result<Vec<Value>, Diag>| {
+        let (mut items, right) = (left?, right?);
+        items.extend(right);
+        made(element, items)
     };
-    made(element, items)
+    let item = |value: &Value| Ok(vec![value.clone()]);
+    match (left, right) {
+        ((Value::Null, DataType::Array(_)), (Value::Null, DataType::Array(_))) => Some(Ok(Value::Null)),
+        ((left, DataType::Array(element)), (right, DataType::Array(_))) => {
+            Some(joined(element, elements(left), elements(right)))
+        }
+        ((left, DataType::Array(element)), (right, _)) => Some(joined(element, elements(left), item(right))),
+        ((left, _), (right, DataType::Array(element))) => Some(joined(element, item(left), elements(right))),
+        _ => None,
+    }
 }
 
 /// `left @> right`: every element of the right array is in the left one. NULL elements equal nothing.

@@ -16,6 +16,7 @@ const TIMESTAMPTZ: Param = Param::Is(DataType::DateTime);
 const DATE: Param = Param::Is(DataType::Date);
 const TIME: Param = Param::Is(DataType::Time);
 const INTERVAL: Param = Param::Is(DataType::Interval);
+const INTS: Param = Param::Is(DataType::Array(Element::Int));
 const TEXTS: Param = Param::Is(DataType::Array(Element::Text));
 const EMBEDDING: Param = Param::Is(DataType::Embedding(0));
 const JSON: Param = Param::Is(DataType::Json);
@@ -117,7 +118,11 @@ pub(super) const FUNCTIONS: &[(&str, Function, &[Signature])] = &[
     ),
     ("array_append", Function::ArrayAppend, ARRAY_AND_ITEM),
     ("array_cat", Function::ArrayCat, &[fixed(&[Param::Array, Param::Array], Output::Array)]),
+    ("array_dims", Function::ArrayDims, &[fixed(&[Param::Array], TO_TEXT)]),
+    ("array_fill", Function::ArrayFill, &[fixed(&[Param::Common, INTS], Output::Array)]),
     ("array_length", Function::ArrayLength, &[fixed(&[Param::Array, WHOLE], TO_INT)]),
+    ("array_lower", Function::ArrayLower, &[fixed(&[Param::Array, WHOLE], TO_INT)]),
+    ("array_ndims", Function::ArrayNdims, &[fixed(&[Param::Array], TO_INT)]),
     ("array_position", Function::ArrayPosition, &[optional(&[Param::Array, Param::Common], &[WHOLE], TO_INT)]),
     ("array_positions", Function::ArrayPositions, &[fixed(&[Param::Array, Param::Common], TO_INTS)]),
     ("array_prepend", Function::ArrayPrepend, &[fixed(&[Param::Common, Param::Array], Output::Array)]),
@@ -326,16 +331,16 @@ pub(super) const FUNCTIONS: &[(&str, Function, &[Signature])] = &[
     ("uuid_v7", Function::UuidV7, &[fixed(&[], TO_UUID)]),
     ("vector_dims", Function::VectorDims, &[fixed(&[EMBEDDING], TO_INT)]),
     ("vector_norm", Function::VectorNorm, &[fixed(&[EMBEDDING], TO_DOUBLE)]),
-    ("width_bucket", Function::WidthBucket, &[fixed(&[DOUBLE, DOUBLE, DOUBLE, INTEGER], TO_INT)]),
+    (
+        "width_bucket",
+        Function::WidthBucket,
+        &[fixed(&[Param::CommonOrdered, Param::Array], TO_INT), fixed(&[DOUBLE, DOUBLE, DOUBLE, INTEGER], TO_INT)],
+    ),
     ("year", Function::DatePart, TIME_FIELD),
 ];
 
 /// Functions and aggregates that PostgreSQL has and this dialect has not.
 pub(super) const NOT_YET: &[&str] = &[
-    "array_dims",
-    "array_fill",
-    "array_lower",
-    "array_ndims",
     "clock_timestamp",
     "corr",
     "covar_pop",
