@@ -28,7 +28,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     },
     Entry {
         name: "BEGIN",
-        text: "BEGIN\nCOMMIT | ROLLBACK\nSAVEPOINT name | ROLLBACK TO name | RELEASE name\n\nA transaction writes one shard. The prompt shows * while one is open.",
+        text: "BEGIN [READ ONLY]\nCOMMIT | ROLLBACK\nSAVEPOINT name | ROLLBACK TO name | RELEASE name\n\nA transaction stays on one shard. The prompt shows * while one is open. 40001: run it again from BEGIN on.",
     },
     Entry { name: "CLEAR TOPIC", text: "CLEAR TOPIC topic\n\nRemoves the topic's messages." },
     Entry {
@@ -77,6 +77,10 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     Entry {
         name: "SELECT",
         text: "[WITH name AS (SELECT ...)] SELECT [DISTINCT] columns FROM table [JOIN table ON condition] [WHERE condition]\n    [GROUP BY columns] [HAVING condition] [ORDER BY columns [DESC]] [LIMIT n] [OFFSET n]\n\nSELECT room, count(*) AS n FROM app.messages WHERE created_at >= '2026-01-01' GROUP BY room ORDER BY n DESC;",
+    },
+    Entry {
+        name: "SET",
+        text: "SET parameter = value | DEFAULT\nRESET parameter\n\nSET read_consistency = 'session';   lasts as long as its text or its transaction",
     },
     Entry {
         name: "SHOW",

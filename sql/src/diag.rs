@@ -105,6 +105,16 @@ sqlstates! {
     PROGRAM_LIMIT = b"54000";
     /// Too many parameters.
     TOO_MANY_ARGUMENTS = b"54023";
+    /// A transaction is open already, or still.
+    ACTIVE_TRANSACTION = b"25001";
+    /// A transaction that began READ ONLY cannot write.
+    READ_ONLY_TRANSACTION = b"25006";
+    /// There is no transaction.
+    NO_TRANSACTION = b"25P01";
+    /// The transaction has failed and takes nothing but its end.
+    FAILED_TRANSACTION = b"25P02";
+    /// No such savepoint.
+    UNDEFINED_SAVEPOINT = b"3B001";
     /// Retry: a concurrent change won.
     SERIALIZATION_FAILURE = b"40001";
     /// The outcome is unknown; retry with the same request id.

@@ -6,6 +6,7 @@
 use crate::diag::{Diag, Span, SqlState};
 use crate::grammar;
 use crate::lexer;
+use crate::session::{Parameter, SessionStatement};
 use crate::statement::{Show, Stmt};
 
 /// One parsed statement; nothing is resolved yet.
@@ -21,6 +22,16 @@ impl Statement {
     #[must_use]
     pub fn keyword(&self) -> &'static str {
         keyword(&self.stmt)
+    }
+
+    /// What it says about the conversation itself, if that is what it is about: transactions, savepoints, session parameters.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionStatement> {
+        match &self.stmt {
+            Stmt::Session(statement) => Some(statement.clone()),
+            Stmt::Show(Show::Setting { name }) => Parameter::by_name(&name.value).map(SessionStatement::Show),
+            _ => None,
+        }
     }
 
     /// The user that EXECUTE AS names.
@@ -71,6 +82,7 @@ fn keyword(stmt: &Stmt) -> &'static str {
         Stmt::Show(Show::Columns { .. }) => "DESCRIBE",
         Stmt::Show(Show::Nodes | Show::Groups) | Stmt::Cluster(_) => "CLUSTER",
         Stmt::Show(_) => "SHOW",
+        Stmt::Session(statement) => statement.tag(),
     }
 }
 

@@ -4,6 +4,7 @@ use sqlparser::ast;
 
 use crate::catalog::{Operation, Role, TableKind};
 use crate::diag::Span;
+use crate::session::SessionStatement;
 
 /// A name with its place; folded to lower case unless it was quoted.
 #[derive(Clone, Debug)]
@@ -94,6 +95,7 @@ pub(crate) enum Stmt {
     DropTopic { name: ObjectName, if_exists: bool },
     Show(Show),
     Cluster(Cluster),
+    Session(SessionStatement),
 }
 
 /// CREATE TABLE.

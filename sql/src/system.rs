@@ -43,17 +43,18 @@ pub const TABLES: &[(&str, SystemTable)] = &[
     ("indexes", SystemTable::Indexes),
     ("jobs", SystemTable::Jobs),
     ("namespaces", SystemTable::Namespaces),
+    ("sessions", SystemTable::Sessions),
     ("settings", SystemTable::Settings),
     ("stats", SystemTable::Stats),
     ("tables", SystemTable::Tables),
     ("topic_offsets", SystemTable::TopicOffsets),
     ("topics", SystemTable::Topics),
+    ("transactions", SystemTable::Transactions),
     ("users", SystemTable::Users),
 ];
 
 /// System tables of the dialect that this release does not have: refused by name rather than unknown.
-pub const PLANNED: &[&str] =
-    &["live", "server_logs", "sessions", "transactions", "view_errors", "view_progress", "views"];
+pub const PLANNED: &[&str] = &["live", "server_logs", "view_errors", "view_progress", "views"];
 
 const USERS: &[SystemColumn] = &[
     key("user_id", DataType::Text),
@@ -61,6 +62,22 @@ const USERS: &[SystemColumn] = &[
     maybe("email", DataType::Text),
     given("created_at", DataType::Timestamp),
     given("updated_at", DataType::Timestamp),
+];
+
+const SESSIONS: &[SystemColumn] = &[
+    key("session_id", DataType::Text),
+    given("user_id", DataType::Text),
+    given("node_id", DataType::BigInt),
+    given("started_at", DataType::Timestamp),
+    given("idle_ms", DataType::BigInt),
+    given("in_transaction", DataType::Boolean),
+];
+
+const TRANSACTIONS: &[SystemColumn] = &[
+    given("node_id", DataType::BigInt),
+    given("group_id", DataType::BigInt),
+    given("started_at", DataType::Timestamp),
+    given("writes", DataType::BigInt),
 ];
 
 const NAMESPACES: &[SystemColumn] = &[
@@ -229,6 +246,8 @@ pub const fn columns(table: SystemTable) -> &'static [SystemColumn] {
         SystemTable::Jobs => JOBS,
         SystemTable::Settings => SETTINGS,
         SystemTable::AuditLog => AUDIT_LOG,
+        SystemTable::Sessions => SESSIONS,
+        SystemTable::Transactions => TRANSACTIONS,
         SystemTable::Cluster => CLUSTER,
         SystemTable::ClusterGroups => CLUSTER_GROUPS,
         SystemTable::Stats => STATS,

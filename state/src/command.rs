@@ -3,6 +3,8 @@
 //! An entry's data is an [`Envelope`]: `u8 version (1) | postcard(stamp, seed, command)`; an empty entry is a Raft no-op.
 //! Enum variants and struct fields are only appended within a version. Decoding never panics and refuses unknown versions.
 
+use std::collections::BTreeMap;
+
 use highwater_sql::catalog::{CatalogDelta, CatalogVersion, ObjectId, Operation, Role};
 use highwater_sql::diag::Diag;
 use highwater_sql::plan::{Ddl, StartPosition, WritePlan};
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::Layout;
 use crate::roll::RollCommand;
+use crate::transaction::ReadSet;
 
 /// The data of one log entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +57,50 @@ pub enum Command {
     Meta(MetaCommand),
     /// The next rows of a table are held to the change that is under way.
     Backfill(BackfillCommand),
+    /// COMMIT of a transaction that stayed in this group.
+    Transaction(Box<TransactionCommand>),
+    /// Ends a request whose outcome is not known: if it was applied, its answer is this one's; if not, it never will be, and the id's
+    /// answer is the refusal.
+    Settle {
+        /// Who and which request.
+        head: RequestHead,
+        /// The refusal.
+        why: Box<Diag>,
+    },
+}
+
+/// A transaction: what it read, and the writes that it makes, in order. All of it happens at once, or nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TransactionCommand {
+    /// Who, and the request of the COMMIT.
+    pub head: RequestHead,
+    /// Tells this run of the transaction from others under the same request id.
+    pub attempt: u128,
+    /// NOW() of all its statements, in microseconds since 1970.
+    pub began: Micros,
+    /// The applied index of the state that was read.
+    pub read_at: u64,
+    /// Tables that were read or written, with the versions under which they were.
+    pub tables: BTreeMap<ObjectId, u32>,
+    /// What was read; empty when nothing that the client was told depends on more than the answers of the writes.
+    pub reads: ReadSet,
+    /// The writes.
+    pub steps: Vec<TransactionStep>,
+}
+
+/// A write of a transaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TransactionStep {
+    /// The effective user: whose rows a USER or STREAM table means.
+    pub user: String,
+    /// What to change.
+    pub plan: WritePlan,
+    /// Its parameters, of the inferred types.
+    pub params: Vec<Value>,
+    /// Source of its volatile values.
+    pub seed: u128,
+    /// XXH3-64 of the answer that the client was given.
+    pub answered: u64,
 }
 
 /// A step of a table's pending change.

@@ -51,7 +51,7 @@ mod tests {
     use quickcheck::QuickCheck;
 
     use super::*;
-    use crate::command::{Command, RequestHead, RequestId, WriteCommand};
+    use crate::command::{Command, RequestHead, RequestId, TransactionCommand, TransactionStep, WriteCommand};
 
     fn sample() -> Envelope {
         let row =
@@ -88,6 +88,33 @@ mod tests {
         ];
         assert_eq!(bytes, golden);
         assert_eq!(Envelope::decode(&bytes).unwrap(), sample());
+    }
+
+    #[test]
+    fn a_transaction_has_fixed_bytes() {
+        let Command::Write(WriteCommand { head, user, plan, params }) = sample().command else {
+            unreachable!("the sample is a write")
+        };
+        // One key with a value, one range of three pairs.
+        let reads = [1, 1, 107, 1, 2, 1, 1, 1, 1, 2, 3, 4];
+        let known = [postcard::to_allocvec(&plan).unwrap(), postcard::to_allocvec(&params).unwrap()].concat();
+        let command = Command::Transaction(Box::new(TransactionCommand {
+            head,
+            attempt: 7,
+            began: 10,
+            read_at: 6,
+            tables: [(ObjectId(3), 1)].into(),
+            reads: postcard::from_bytes(&reads).unwrap(),
+            steps: vec![TransactionStep { user, plan, params, seed: 8, answered: 9 }],
+        }));
+        let envelope = Envelope { stamp: 1, seed: 5, command };
+        let head = [1, 2, 5, 8, 3, 97, 110, 110, 0, 3, 1, 9, 1, 4, 7, 20, 6, 1, 3, 1];
+        let golden = [&head[..], &reads, &[1, 3, 97, 110, 110], &known, &[8, 9]].concat();
+        assert_eq!(envelope.encode(), golden);
+        assert_eq!(Envelope::decode(&golden).unwrap(), envelope);
+        for end in 0..golden.len() {
+            assert!(Envelope::decode(&golden[..end]).is_err(), "cut at {end}");
+        }
     }
 
     #[test]

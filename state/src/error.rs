@@ -74,6 +74,8 @@ pub enum Abort {
     Refused(Box<Diag>),
     /// The command was planned against another catalog; the group goes on.
     Stale,
+    /// A transaction met a change by somebody else; the group goes on.
+    Conflict(Box<Diag>),
     /// The group cannot go on.
     Failed(StateError),
 }
@@ -101,7 +103,9 @@ impl Abort {
     pub(crate) fn into_error(self, group: u32) -> StateError {
         match self {
             Self::Failed(error) => error,
-            Self::Refused(diag) => StateError::Broken { group, what: format!("housekeeping was refused: {diag}") },
+            Self::Refused(diag) | Self::Conflict(diag) => {
+                StateError::Broken { group, what: format!("housekeeping was refused: {diag}") }
+            }
             Self::Stale => StateError::Broken { group, what: "housekeeping met another catalog".to_owned() },
         }
     }

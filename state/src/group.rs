@@ -31,6 +31,7 @@ use crate::roll::{ROLL, Roll};
 use crate::sessions;
 use crate::stored;
 use crate::topics::{self, consume};
+use crate::transaction::{self, Pinned};
 use crate::txn::Txn;
 use crate::view::{Facts, GroupView, Moment};
 use crate::write;
@@ -77,6 +78,8 @@ pub(crate) struct Entry<'a, E: Env> {
     pub identity: Option<Rc<Identity>>,
     pub roll: Option<Rc<Roll>>,
     pub first_ends: FirstEnds,
+    /// What the statements of a transaction share; `None` for a statement on its own.
+    pub pinned: Option<Pinned>,
     /// The catalog changes of this entry and the version they lead to.
     pub redefined: Option<(CatalogVersion, Vec<CatalogDelta>)>,
 }
@@ -219,6 +222,7 @@ impl<E: Env> GroupState<E> {
             identity: self.facts.identity.clone(),
             roll: self.facts.roll.clone(),
             first_ends: self.first_ends,
+            pinned: None,
             redefined: None,
         };
         let outcome = match &envelope {
@@ -288,10 +292,10 @@ async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<O
         Err(abort) => {
             entry.txn.rollback();
             (entry.mark, entry.first_ends, entry.layout, entry.identity, entry.roll) = before;
-            entry.redefined = None;
+            (entry.redefined, entry.pinned) = (None, None);
             match refusal(entry, abort)? {
-                // Not an answer to keep: the retry is planned anew.
-                stale @ Outcome::StaleCatalog { .. } => return Ok(stale),
+                // Not an answer to keep: the retry is planned, or the transaction run, anew.
+                again @ (Outcome::StaleCatalog { .. } | Outcome::Conflict(_)) => return Ok(again),
                 outcome => outcome,
             }
         }
@@ -325,6 +329,7 @@ fn refusal<E: Env>(entry: &Entry<'_, E>, abort: Abort) -> Result<Outcome, StateE
     match abort {
         Abort::Refused(diag) => Ok(Outcome::Refused(diag)),
         Abort::Stale => Ok(Outcome::StaleCatalog { at: entry.catalog.version }),
+        Abort::Conflict(diag) => Ok(Outcome::Conflict(diag)),
         Abort::Failed(error) => Err(error),
     }
 }
@@ -334,6 +339,8 @@ async fn carry_out<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Resul
         Command::Catalog { to, from, deltas } => take_catalog(entry, *to, *from, deltas).await,
         Command::Write(write) => write::apply(entry, write).await,
         Command::Backfill(backfill) => write::backfill::apply(entry, backfill).await,
+        Command::Transaction(transaction) => transaction::apply(entry, transaction).await,
+        Command::Settle { why, .. } => Err(Abort::Refused(why.clone())),
         Command::Meta(meta) => definitions::apply(entry, meta).await,
         Command::Consume(command) => {
             let (catalog, now) = (Arc::clone(&entry.catalog), entry.now());
@@ -435,6 +442,8 @@ fn head_of(command: &Command) -> Option<Cow<'_, RequestHead>> {
         Command::Write(write) => Some(Cow::Borrowed(&write.head)),
         Command::Consume(command) => Some(consume::head_of(command)),
         Command::Ack(ack) => Some(Cow::Borrowed(&ack.head)),
+        Command::Transaction(transaction) => Some(Cow::Borrowed(&transaction.head)),
+        Command::Settle { head, .. } => Some(Cow::Borrowed(head)),
         Command::Meta(
             MetaCommand::Ddl { head, .. }
             | MetaCommand::CreateUser { head, .. }

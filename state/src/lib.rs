@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod keys;
 mod mark;
 pub mod outcome;
+mod overlay;
 mod parcel;
 pub mod placement;
 mod reader;
@@ -25,6 +26,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 pub mod topics;
+pub mod transaction;
 pub mod txn;
 pub mod view;
 mod write;

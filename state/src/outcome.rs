@@ -55,6 +55,15 @@ pub enum Outcome {
         /// The last of them, to go on after; `None`: there are no more.
         next: Option<Vec<u8>>,
     },
+    /// A transaction was applied, whole.
+    Committed {
+        /// Which run of it.
+        attempt: u128,
+        /// The answers of its writes, in order; none are kept of a COMMIT without a request id.
+        answers: Vec<Outcome>,
+    },
+    /// A transaction met a change by somebody else; nothing of it was applied, and nothing is kept of this answer.
+    Conflict(Box<Diag>),
 }
 
 /// What a consume found.

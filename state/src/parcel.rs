@@ -115,6 +115,8 @@ mod tests {
             Outcome::Acked { committed: None },
             Outcome::Inbox { upto: 9 },
             Outcome::StaleCatalog { at: CatalogVersion(4) },
+            Outcome::Committed { attempt: u128::MAX, answers: vec![Outcome::Written(1), Outcome::Done] },
+            Outcome::Conflict(Box::new(diag.clone())),
             Outcome::Refused(Box::new(Diag { suggestions: vec!["s".into()], ..diag })),
         ]
     }
@@ -151,7 +153,7 @@ mod tests {
         fn holds(mut bytes: Vec<u8>, flip: usize) -> bool {
             bytes.insert(0, VERSION);
             let _ = (Command::decode(&bytes), Outcome::decode(&bytes));
-            let mut near = outcomes().swap_remove(flip % 8).encode_after(Vec::new());
+            let mut near = outcomes().swap_remove(flip % 10).encode_after(Vec::new());
             let at = flip % near.len();
             near[at] = near[at].wrapping_add(bytes[bytes.len() / 2]);
             let _ = (Command::decode(&near), Outcome::decode(&near));

@@ -76,6 +76,18 @@ pub(crate) async fn recall<E: Env>(
     Ok(None)
 }
 
+/// The stored answer of a request under this hash, as the store has it.
+pub(crate) async fn find<E: Env>(
+    reader: &Reader<E>,
+    keys: Keys,
+    head: &RequestHead,
+) -> Result<Option<Outcome>, StateError> {
+    let Some(request) = head.request else { return Ok(None) };
+    let Some(bytes) = reader.get(&keys.session(&head.principal, request)).await? else { return Ok(None) };
+    let answer: Answer = stored::decode(keys.group(), "a stored answer", &bytes)?;
+    Ok(Some(answer.outcome).filter(|_| answer.statement_hash == head.statement_hash))
+}
+
 /// Keeps the answer of a request. Gives the time when it ends, if the request had an id.
 pub(crate) fn remember<E: Env>(
     txn: &mut Txn<'_, E>,

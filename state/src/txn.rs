@@ -15,7 +15,9 @@ use highwater_sql::diag::{Diag, SqlState};
 
 use crate::error::Abort;
 use crate::keys::{KeySpan, Keys};
+use crate::overlay::{MergedScan, Overlay};
 use crate::reader::Reader;
+use crate::transaction::reads::Recorder;
 
 /// Most rows (engine keys) that one command reads, and most that it writes.
 pub const MAX_ROWS_PER_COMMAND: usize = 50_000;
@@ -28,22 +30,29 @@ pub struct Txn<'a, E: Env> {
     reader: &'a Reader<E>,
     keys: Keys,
     index: LogIndex,
-    writes: BTreeMap<Vec<u8>, Option<Bytes>>,
-    erased: Vec<KeySpan>,
-    read: Usage,
-    written: Usage,
+    overlay: Overlay,
+    /// Notes what the store is asked, in a transaction that is not committed yet.
+    recorder: Option<Recorder>,
+    used: Used,
     limited: bool,
     outbox: bool,
     appended: Vec<(ObjectId, u32)>,
 }
 
+/// What was read and written so far, for the limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    read: Usage,
+    written: Usage,
+}
+
 /// Rows and bytes so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+struct Usage {
     /// Engine keys.
-    pub rows: usize,
+    rows: usize,
     /// Bytes of keys and values.
-    pub bytes: usize,
+    bytes: usize,
 }
 
 impl Usage {
@@ -75,14 +84,28 @@ impl<'a, E: Env> Txn<'a, E> {
             reader,
             keys,
             index,
-            writes: BTreeMap::new(),
-            erased: Vec::new(),
-            read: Usage::default(),
-            written: Usage::default(),
+            overlay: Overlay::default(),
+            recorder: None,
+            used: Used::default(),
             limited: true,
             outbox: false,
             appended: Vec::new(),
         }
+    }
+
+    /// A change that goes on where an open transaction stands: over its writes so far, and noting what the store is asked.
+    pub(crate) fn resumed(self, overlay: Overlay, used: Used, recorder: &Recorder) -> Self {
+        Self { overlay, used, recorder: Some(recorder.clone()), ..self }
+    }
+
+    /// The writes so far and what they count.
+    pub(crate) fn suspend(self) -> (Overlay, Used) {
+        (self.overlay, self.used)
+    }
+
+    /// The store as it was before the entry.
+    pub(crate) const fn reader(&self) -> &'a Reader<E> {
+        self.reader
     }
 
     /// Keys of the group.
@@ -131,12 +154,17 @@ impl<'a, E: Env> Txn<'a, E> {
     /// # Errors
     /// A refusal past the limits; a failure of the store.
     pub async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, Abort> {
-        let value = match self.writes.get(key) {
-            Some(own) => own.clone(),
-            None if self.erased.iter().any(|span| span.contains(key)) => None,
-            None => self.reader.get(key).await?,
+        let value = match self.overlay.get(key) {
+            Some(own) => own,
+            None => {
+                let stored = self.reader.get(key).await?;
+                if let Some(recorder) = &self.recorder {
+                    recorder.key(key, stored.as_deref());
+                }
+                stored
+            }
         };
-        self.read.add(key, value.as_deref().unwrap_or_default());
+        self.used.read.add(key, value.as_deref().unwrap_or_default());
         self.check()?;
         Ok(value)
     }
@@ -147,8 +175,8 @@ impl<'a, E: Env> Txn<'a, E> {
     /// A refusal past the limits.
     pub fn put(&mut self, key: Vec<u8>, value: impl Into<Bytes>) -> Result<(), Abort> {
         let value = value.into();
-        self.written.add(&key, &value);
-        self.writes.insert(key, Some(value));
+        self.used.written.add(&key, &value);
+        self.overlay.writes.insert(key, Some(value));
         self.check()
     }
 
@@ -157,8 +185,8 @@ impl<'a, E: Env> Txn<'a, E> {
     /// # Errors
     /// A refusal past the limits.
     pub fn delete(&mut self, key: Vec<u8>) -> Result<(), Abort> {
-        self.written.add(&key, &[]);
-        self.writes.insert(key, None);
+        self.used.written.add(&key, &[]);
+        self.overlay.writes.insert(key, None);
         self.check()
     }
 
@@ -170,9 +198,8 @@ impl<'a, E: Env> Txn<'a, E> {
         if span.is_empty() {
             return Ok(());
         }
-        self.written.add(&span.start, &span.end);
-        self.writes.retain(|key, _| !span.contains(key));
-        self.erased.push(span);
+        self.used.written.add(&span.start, &span.end);
+        self.overlay.erase(span);
         self.check()
     }
 
@@ -185,39 +212,14 @@ impl<'a, E: Env> Txn<'a, E> {
         if span.is_empty() {
             return Ok(found);
         }
-        let mut stored = self.reader.scan(span).await?;
-        let mut own = self.writes.range::<[u8], _>((
-            std::ops::Bound::Included(span.start.as_slice()),
-            std::ops::Bound::Excluded(span.end.as_slice()),
-        ));
-        let (mut below, mut above) = (stored.next().await?, own.next());
+        let mut pairs = MergedScan::open(self.reader, span, self.recorder.as_ref()).await?;
         while found.len() < limit {
-            // The store's next pair if it comes first and is neither erased nor overwritten, else the entry's own next one.
-            let pair = match (&below, above) {
-                (None, None) => break,
-                (Some((key, _)), mine) if mine.is_none_or(|(own_key, _)| key.as_ref() < own_key.as_slice()) => {
-                    let erased = self.erased.iter().any(|span| span.contains(key));
-                    let pair = below.take().filter(|_| !erased);
-                    below = stored.next().await?;
-                    pair
-                }
-                (Some((key, _)), Some((own_key, _))) if key.as_ref() == own_key.as_slice() => {
-                    below = stored.next().await?;
-                    None
-                }
-                (_, Some((key, value))) => {
-                    above = own.next();
-                    value.clone().map(|value| (Bytes::copy_from_slice(key), value))
-                }
-                (Some(_), None) => None,
-            };
-            if let Some((key, value)) = pair {
-                self.read.add(&key, &value);
-                if self.limited {
-                    self.read.check("reads")?;
-                }
-                found.push((key, value));
+            let Some((key, value)) = pairs.next(&self.overlay).await? else { break };
+            self.used.read.add(&key, &value);
+            if self.limited {
+                self.used.read.check("reads")?;
             }
+            found.push((key, value));
         }
         Ok(found)
     }
@@ -229,17 +231,17 @@ impl<'a, E: Env> Txn<'a, E> {
 
     /// The entry's own writes, in key order; `None` is a removed key.
     pub(crate) const fn writes(&self) -> &BTreeMap<Vec<u8>, Option<Bytes>> {
-        &self.writes
+        &self.overlay.writes
     }
 
     /// The change as a batch, and what the command noted.
     pub(crate) fn finish(self) -> Finished {
-        let mut batch = WriteBatch::with_capacity(self.written.bytes + 16 * self.written.rows);
+        let mut batch = WriteBatch::with_capacity(self.used.written.bytes + 16 * self.used.written.rows);
         // Erased ranges first: what was written after them is in `writes`, what was written before them was dropped.
-        for span in &self.erased {
+        for span in &self.overlay.erased {
             batch.delete_range(&span.start, &span.end);
         }
-        for (key, value) in &self.writes {
+        for (key, value) in &self.overlay.writes {
             match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
@@ -250,8 +252,8 @@ impl<'a, E: Env> Txn<'a, E> {
 
     fn check(&self) -> Result<(), Abort> {
         if self.limited {
-            self.read.check("reads")?;
-            self.written.check("writes")?;
+            self.used.read.check("reads")?;
+            self.used.written.check("writes")?;
         }
         Ok(())
     }

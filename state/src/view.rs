@@ -17,16 +17,21 @@ use highwater_sql::key::{KeyRange, resolve_access, resolve_index};
 use highwater_sql::plan::TableAccess;
 use highwater_sql::value::{Micros, Row};
 
+use crate::command::RequestHead;
 use crate::definitions::{Identity, logins};
 use crate::error::StateError;
 use crate::exchange::positions::Positions;
 use crate::jobs::Job;
 use crate::keys::{KeySpan, Keys, Space};
 use crate::mark::Mark;
+use crate::outcome::Outcome;
+use crate::overlay::{MergedScan, Overlay};
 use crate::placement::Layout;
-use crate::reader::{Reader, Scan};
+use crate::reader::Reader;
 use crate::roll::Roll;
+use crate::sessions;
 use crate::stored;
+use crate::transaction::reads::Recorder;
 use crate::write::rows;
 
 /// A group's state at one moment.
@@ -79,6 +84,11 @@ impl<E: Env> GroupView<E> {
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         self.reader().snapshot()
+    }
+
+    /// How far the group is.
+    pub(crate) fn mark(&self) -> Mark {
+        self.shared.facts.mark
     }
 
     /// Keys of the group.
@@ -155,6 +165,14 @@ impl<E: Env> GroupView<E> {
         logins::is_ended(self.reader(), self.keys(), login).await
     }
 
+    /// The answer that is kept of a request, if it was applied and asked for the same.
+    ///
+    /// # Errors
+    /// A failure of the store, or an answer that is damaged.
+    pub async fn answer_of(&self, head: &RequestHead) -> Result<Option<Outcome>, StateError> {
+        sessions::find(self.reader(), self.keys(), head).await
+    }
+
     /// The rows that a statement's access means: by ranges of the key as [`Self::rows`], or by those of an index, in the index's
     /// order.
     ///
@@ -203,7 +221,11 @@ pub struct RowCursor<E: Env> {
     table: Arc<Table>,
     /// What is left to read; true: one key only.
     spans: VecDeque<(KeySpan, bool)>,
-    open: Option<Scan<E>>,
+    open: Option<MergedScan<E>>,
+    /// Writes of an open transaction.
+    overlay: Rc<Overlay>,
+    /// Who notes what an open transaction reads.
+    recorder: Option<Recorder>,
     /// The spans are of an index, whose entries stand for rows of this user (of nobody on SHARED tables).
     by_index: Option<Option<String>>,
 }
@@ -212,7 +234,7 @@ impl<E: Env> RowCursor<E> {
     fn new(view: GroupView<E>, table: Arc<Table>, user: Option<&str>, ranges: &[KeyRange]) -> Self {
         let spans =
             ranges.iter().map(|range| (rows::span(view.keys(), &table, user, range), range.is_point())).collect();
-        Self { view, table, spans, open: None, by_index: None }
+        Self { view, table, spans, open: None, overlay: Rc::default(), recorder: None, by_index: None }
     }
 
     /// The next row with its `_seq`; `None` after the last.
@@ -229,13 +251,36 @@ impl<E: Env> RowCursor<E> {
         Ok(None)
     }
 
+    /// The same rows as an open transaction sees them.
+    pub(crate) fn within(self, overlay: Rc<Overlay>, recorder: Recorder) -> Self {
+        Self { overlay, recorder: Some(recorder), ..self }
+    }
+
+    /// Whether a row of this `_seq` is the open transaction's own, so that the `_seq` will be another one.
+    #[must_use]
+    pub fn is_own(&self, seq: u64) -> bool {
+        self.recorder.is_some() && seq > self.view.mark().last_seq
+    }
+
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        if let Some(own) = self.overlay.get(key) {
+            return Ok(own);
+        }
+        let value = self.view.reader().get(key).await?;
+        if let Some(recorder) = &self.recorder {
+            recorder.key(key, value.as_deref());
+        }
+        Ok(value)
+    }
+
     async fn next_value(&mut self) -> Result<Option<Bytes>, StateError> {
+        let own = Rc::clone(&self.overlay);
         loop {
             if let Some(scan) = &mut self.open {
-                if let Some((_, value)) = scan.next().await? {
+                if let Some((_, value)) = scan.next(&own).await? {
                     let Some(user) = &self.by_index else { return Ok(Some(value)) };
                     let keys = self.view.keys();
-                    let row = self.view.reader().get(&keys.row(self.table.id, user.as_deref(), &value)).await?;
+                    let row = self.get(&keys.row(self.table.id, user.as_deref(), &value)).await?;
                     let lost = StateError::Corrupt { group: keys.group(), what: "an index entry without a row" };
                     return row.map(Some).ok_or(lost);
                 }
@@ -243,8 +288,8 @@ impl<E: Env> RowCursor<E> {
             }
             let Some((span, is_point)) = self.spans.pop_front() else { return Ok(None) };
             if !is_point {
-                self.open = Some(self.view.reader().scan(&span).await?);
-            } else if let Some(value) = self.view.reader().get(&span.start).await? {
+                self.open = Some(MergedScan::open(self.view.reader(), &span, self.recorder.as_ref()).await?);
+            } else if let Some(value) = self.get(&span.start).await? {
                 return Ok(Some(value));
             }
         }

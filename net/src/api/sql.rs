@@ -205,6 +205,9 @@ pub struct SqlAnswer<C> {
     /// The session's read-your-writes token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The session that BEGIN has opened, or that goes on: to be sent as X-Highwater-Session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,
@@ -214,12 +217,12 @@ impl<C> SqlAnswer<C> {
     /// A successful answer; `took` in milliseconds.
     #[must_use]
     pub fn success(results: Vec<StatementResult<C>>, took: f64, token: Option<String>) -> Self {
-        Self { status: Status::Success, results, took, token, error: None }
+        Self { status: Status::Success, results, took, token, session_id: None, error: None }
     }
 
     /// An error; `took` in milliseconds.
     #[must_use]
     pub fn failure(error: ErrorBody, took: f64) -> Self {
-        Self { status: Status::Error, results: Vec::new(), took, token: None, error: Some(error) }
+        Self { status: Status::Error, results: Vec::new(), took, token: None, session_id: None, error: Some(error) }
     }
 }

@@ -263,6 +263,12 @@ settings! {
     sql_max_result: Bytes = "64MiB", "sql.max_result", "sql", 64 * KIB..=4 * GIB;
     /// Time that one statement may take; then it is answered with SQLSTATE 57014.
     sql_statement_timeout: Period = "30s", "sql.statement_timeout", "sql", MILLI..=DAY;
+    /// Time that a transaction may be open; then it is rolled back.
+    sql_transaction_timeout: Period = "1min", "sql.transaction_timeout", "sql", MILLI..=DAY;
+    /// Time that a session may be without a request; then its transaction is rolled back.
+    sql_session_idle: Period = "30s", "sql.session_idle", "sql", MILLI..=DAY;
+    /// Sessions that one user may have open on one core.
+    sql_sessions_per_user: u32 = "64", "sql.sessions_per_user", "sql", 1..=65_535;
 
     /// How long messages stay with the consumer that took them before they are delivered again.
     topics_visibility_timeout: Period = "1min", "topics.visibility_timeout", "topics", 10 * MILLI..=DAY;

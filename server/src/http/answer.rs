@@ -53,8 +53,11 @@ pub(super) fn response(answer: Answer, took: impl FnOnce() -> f64 + 'static, pas
     if rows <= WHOLE_ROWS {
         return Response::json(200, &success(answer, took()));
     }
-    let token = answer.token;
-    let end = move || format!("],\"took\":{},\"token\":{}}}", json(&took()), json(&token));
+    let (token, session) = (answer.token, answer.session);
+    let end = move || {
+        let session = session.map_or_else(String::new, |session| format!(",\"session_id\":{}", json(&session)));
+        format!("],\"took\":{},\"token\":{}{session}}}", json(&took()), json(&token))
+    };
     let mut pieces = VecDeque::from([Piece::Text(r#"{"status":"success","results":["#.into())]);
     for (at, result) in answer.results.into_iter().enumerate() {
         add(&mut pieces, if at == 0 { "" } else { "," }, result);
@@ -76,7 +79,7 @@ fn success(answer: Answer, took: f64) -> SqlAnswer<Cell> {
         StatementResult::Stream { as_user, .. } => Sent::rows(Vec::new(), Vec::new(), Some(as_user)),
         StatementResult::Message { message, row_count, as_user } => Sent::message(message, row_count, Some(as_user)),
     });
-    SqlAnswer::success(results.collect(), took, Some(answer.token))
+    SqlAnswer { session_id: answer.session, ..SqlAnswer::success(results.collect(), took, Some(answer.token)) }
 }
 
 fn rows_of(result: &StatementResult) -> usize {
@@ -205,7 +208,7 @@ mod tests {
         ];
         let rows = vec![vec![Value::BigInt(1), Value::Null]];
         let results = vec![StatementResult::Rows { schema, rows, as_user: "root".into() }, message()];
-        let text = serde_json::to_string(&success(Answer { results, token: "T".into() }, 1.25)).unwrap();
+        let text = serde_json::to_string(&success(Answer { results, token: "T".into(), session: None }, 1.25)).unwrap();
         assert_eq!(
             text,
             r#"{"status":"success","results":[{"schema":[{"name":"id","data_type":"BigInt","index":0,"flags":["pk","nn","uq"]},"#.to_owned()
@@ -217,7 +220,7 @@ mod tests {
     #[test]
     fn a_large_answer_in_chunks_is_the_same_text() {
         for results in [vec![rows(5000)], vec![message(), rows(0), rows(300), message(), rows(1)]] {
-            let answer = Answer { results, token: "T".into() };
+            let answer = Answer { results, token: "T".into(), session: None };
             let whole = serde_json::to_string(&success(answer.clone(), 2.5)).unwrap();
             let gate = Gate::new(1, 0);
             let response = response(answer, || 2.5, gate.try_enter().unwrap());

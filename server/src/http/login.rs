@@ -103,6 +103,7 @@ impl Service {
             let expires = claims.exp.saturating_add(auth::LEEWAY_SECONDS).saturating_mul(1_000_000);
             node.end_login(login, expires.max(now.0.saturating_add(life))).await?;
             self.ended_logins().borrow_mut().note(login, self.env().now(), true);
+            node.end_sessions(&claims.jti).await;
             let event = Event::of(EventKind::Logout, Outcome::Done, &claims.sub).from(request.peer.ip());
             node.record(event.of_login(&claims.jti));
         }

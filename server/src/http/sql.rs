@@ -33,6 +33,7 @@ impl Service {
             deadline: Some(started.after_micros(self.config().sql_statement_timeout.micros())),
             streams: true,
             trace,
+            session: session(request)?,
         };
         // Boxed: what statements may lead to is deep, and connections have it within theirs.
         let answer = Box::pin(node.execute(execute)).await.map_err(|error| api_error(&error))?;
@@ -71,6 +72,16 @@ fn read_token(request: &Request) -> Result<Option<String>, ApiError> {
             ErrorCode::InvalidParameter,
             "the header X-Highwater-Token holds no token of this cluster",
         )),
+    }
+}
+
+fn session(request: &Request) -> Result<Option<String>, ApiError> {
+    match request.headers.get("x-highwater-session").map(|value| value.to_str()) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Some(Err(_)) => {
+            Err(ApiError::new(ErrorCode::InvalidParameter, "the header X-Highwater-Session holds no session_id"))
+        }
     }
 }
 

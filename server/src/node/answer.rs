@@ -44,6 +44,8 @@ pub struct ExecuteRequest {
     pub streams: bool,
     /// What its log lines are found by.
     pub trace: TraceId,
+    /// The session that it is part of.
+    pub session: Option<String>,
 }
 
 /// The answer to a whole text.
@@ -53,6 +55,8 @@ pub struct Answer {
     pub results: Vec<StatementResult>,
     /// Position after these statements, opaque.
     pub token: String,
+    /// The session that goes on, to be sent with the next request.
+    pub session: Option<String>,
 }
 
 /// The answer to one statement.

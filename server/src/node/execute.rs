@@ -17,6 +17,7 @@ use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, S
 use super::forward::{Errand, Unapplied};
 use super::plans::Asked;
 use super::token::ReadToken;
+use super::transactions::{Around, Conversation};
 use super::{Inner, Node, shutting_down};
 use crate::metrics::{StatementKind, Traffic};
 
@@ -86,6 +87,8 @@ pub(super) struct Run {
     pub(super) streams: bool,
     /// Where volatile values of what is read come from.
     pub(super) seed: u128,
+    /// The transaction that it is part of, and how new its reads must be.
+    pub(super) around: Around,
 }
 
 /// The pauses between the plans of one statement: none before the second, then ever longer ones.
@@ -149,14 +152,28 @@ impl Node {
     /// The first failure, with the statement's number when there are several.
     pub async fn execute(&self, request: ExecuteRequest) -> Result<Answer, ExecuteError> {
         let _in_flight = self.enter()?;
-        if self.known_plan(&self.catalog(), &request).is_some() {
+        if request.session.is_none() && self.known_plan(&self.catalog(), &request).is_some() {
             return self.execute_known(&request).await;
         }
+        if request.session.is_some() {
+            return Box::pin(self.execute_in_session(request)).await;
+        }
+        let statements = self.parsed(&request).map_err(|error| *error)?;
+        let mut conversation = Conversation::default();
+        let mut answer = self.converse(&request, &statements, &mut conversation).await?;
+        if conversation.around.within.is_some() {
+            answer.session = Some(self.open_session(&request, conversation)?);
+        }
+        Ok(answer)
+    }
+
+    /// The statements of a request's text.
+    pub(super) fn parsed(&self, request: &ExecuteRequest) -> Result<Vec<Statement>, Box<ExecuteError>> {
         let statements = parse::parse(&request.sql).map_err(|diag| {
             self.count(|traffic| traffic.failed(diag.sqlstate));
-            ExecuteError { diag, statement: None, kind: ErrorKind::Parse }
+            Box::new(ExecuteError { diag, statement: None, kind: ErrorKind::Parse })
         })?;
-        let of = |kind, diag| ExecuteError { diag, statement: None, kind };
+        let of = |kind, diag| Box::new(ExecuteError { diag, statement: None, kind });
         if statements.is_empty() {
             return Err(of(ErrorKind::Empty, Diag::new(SqlState::SYNTAX_ERROR, "the text holds no statement")));
         }
@@ -175,34 +192,16 @@ impl Node {
                 diag.hint("Send one statement, or write the values as literals."),
             ));
         }
-        let mut token = self.token_of(&request)?;
-        let several = statements.len() > 1;
-        let mut results = Vec::with_capacity(statements.len());
-        let mut sums = Sums::default();
-        for (at, statement) in statements.iter().enumerate() {
-            let ordinal = u16::try_from(at).unwrap_or(u16::MAX);
-            match self.run_statement(&request, Some(statement), ordinal, &mut token).await {
-                Ok((result, Some(kind))) if several => sums.add(kind, &result),
-                Ok((result, _)) => results.push(result),
-                Err(diag) => {
-                    self.count(|traffic| traffic.failed(diag.sqlstate));
-                    return Err(ExecuteError {
-                        diag,
-                        statement: several.then_some(at + 1),
-                        kind: ErrorKind::Statement,
-                    });
-                }
-            }
-        }
-        sums.close(&mut results, &request.identity.user);
-        Ok(Answer { results, token: token.encode(self.cluster_id()) })
+        Ok(statements)
     }
 
     /// [`Self::execute`] for a text that is known to be one statement.
     async fn execute_known(&self, request: &ExecuteRequest) -> Result<Answer, ExecuteError> {
         let mut token = self.token_of(request)?;
-        match self.run_statement(request, None, 0, &mut token).await {
-            Ok((result, _)) => Ok(Answer { results: vec![result], token: token.encode(self.cluster_id()) }),
+        match self.run_statement(request, None, 0, &mut token, &Around::default()).await {
+            Ok((result, _)) => {
+                Ok(Answer { results: vec![result], token: token.encode(self.cluster_id()), session: None })
+            }
             Err(diag) => {
                 self.count(|traffic| traffic.failed(diag.sqlstate));
                 Err(ExecuteError { diag, statement: None, kind: ErrorKind::Statement })
@@ -210,25 +209,26 @@ impl Node {
         }
     }
 
-    fn token_of(&self, request: &ExecuteRequest) -> Result<ReadToken, Diag> {
+    pub(super) fn token_of(&self, request: &ExecuteRequest) -> Result<ReadToken, Diag> {
         match &request.token {
             Some(text) => ReadToken::decode(text, self.cluster_id()),
             None => Ok(ReadToken::default()),
         }
     }
 
-    fn count(&self, note: impl FnOnce(&Traffic)) {
+    pub(super) fn count(&self, note: impl FnOnce(&Traffic)) {
         if let Some(traffic) = self.0.traffic.get() {
             note(traffic);
         }
     }
 
-    async fn run_statement(
+    pub(super) async fn run_statement(
         &self,
         request: &ExecuteRequest,
         statement: Option<&Statement>,
         ordinal: u16,
         token: &mut ReadToken,
+        around: &Around,
     ) -> Result<(StatementResult, Option<Dml>), Diag> {
         let start = Start { now: self.env().wall().0, began: self.env().now() };
         let deadline = request.deadline.unwrap_or_else(|| self.statement_deadline());
@@ -238,7 +238,7 @@ impl Node {
         let errand = Errand { deadline, trace: request.trace };
         let (mut pauses, mut is_counted) = (Pauses::default(), false);
         loop {
-            let run = match self.plan(request, statement, ordinal, start, errand).await {
+            let run = match self.plan(request, statement, ordinal, start, errand, around).await {
                 Ok(run) => run,
                 Err(why) if statement.is_some_and(|statement| may_be_answered(request, statement, &why)) => {
                     let head = head_of(request, ordinal);
@@ -297,6 +297,7 @@ impl Node {
         ordinal: u16,
         Start { now, began }: Start,
         errand: Errand,
+        around: &Around,
     ) -> Result<Run, Diag> {
         let mut catalog = self.catalog();
         let planned = match self.plan_with(&catalog, request, statement) {
@@ -338,12 +339,13 @@ impl Node {
             user,
             role,
             params: Arc::new(params),
-            now,
+            now: around.within.as_ref().map_or(now, |open| open.began()),
             began,
             errand,
             head,
             streams: request.streams,
             seed: u128::from(self.env().random()) << 64 | u128::from(self.env().random()),
+            around: around.clone(),
         })
     }
 
@@ -389,6 +391,16 @@ impl Node {
     }
 
     async fn run(&self, run: &Run, token: &mut ReadToken) -> Result<StatementResult, Failure> {
+        let is_of_rows = matches!(run.bound.plan, Plan::Query(_) | Plan::Write(_));
+        if run.around.within.is_some() && !is_of_rows {
+            let what = match &run.bound.plan {
+                Plan::Consume(_) | Plan::Ack(_) => {
+                    "CONSUME or ACK in a transaction: a topic's partition is a shard of its own, which"
+                }
+                _ => "a definition in a transaction: definitions are a shard of their own, which",
+            };
+            return Err(Diag::not_supported(what).hint("COMMIT first, then send it by itself.").into());
+        }
         match &run.bound.plan {
             Plan::Query(plan) => self.query(run, plan, token).await,
             Plan::Write(plan) => self.write(run, plan, token).await,
@@ -402,7 +414,7 @@ impl Node {
     }
 }
 
-fn head_of(request: &ExecuteRequest, ordinal: u16) -> RequestHead {
+pub(super) fn head_of(request: &ExecuteRequest, ordinal: u16) -> RequestHead {
     RequestHead {
         principal: request.identity.user.clone(),
         role: request.identity.role,
@@ -433,7 +445,7 @@ fn asked(request: &ExecuteRequest) -> Asked<'_> {
 }
 
 /// The identity of what is asked, so that one request id cannot stand for two things.
-fn statement_hash(request: &ExecuteRequest, ordinal: u16) -> u64 {
+pub(super) fn statement_hash(request: &ExecuteRequest, ordinal: u16) -> u64 {
     let mut hash = Xxh3::new();
     hash.update(request.sql.as_bytes());
     hash.update(&[0]);
@@ -469,7 +481,7 @@ fn statement_hash(request: &ExecuteRequest, ordinal: u16) -> u64 {
 
 /// The verbs whose counts a batch sums.
 #[derive(Clone, Copy)]
-enum Dml {
+pub(super) enum Dml {
     Insert,
     Update,
     Delete,
@@ -496,15 +508,15 @@ fn dml_of(plan: &Plan) -> Option<Dml> {
 }
 
 /// Rows that a batch's writes touched.
-#[derive(Default)]
-struct Sums {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sums {
     inserted: Option<u64>,
     updated: Option<u64>,
     deleted: Option<u64>,
 }
 
 impl Sums {
-    fn add(&mut self, kind: Dml, result: &StatementResult) {
+    pub(super) fn add(&mut self, kind: Dml, result: &StatementResult) {
         let rows = match result {
             StatementResult::Message { row_count, .. } => *row_count,
             StatementResult::Rows { .. } | StatementResult::Stream { .. } => 0,
@@ -517,7 +529,7 @@ impl Sums {
         *sum = Some(sum.unwrap_or(0) + rows);
     }
 
-    fn close(self, results: &mut Vec<StatementResult>, user: &str) {
+    pub(super) fn close(self, results: &mut Vec<StatementResult>, user: &str) {
         for (verb, rows) in [("Inserted", self.inserted), ("Updated", self.updated), ("Deleted", self.deleted)] {
             if let Some(rows) = rows {
                 results.push(StatementResult::Message {

@@ -21,9 +21,11 @@ use highwater_state::roll::Roll;
 use highwater_state::topics::GroupOffset;
 
 use super::Cluster;
+use super::answer::{ExecuteError, ExecuteRequest};
 use super::membership::{NewRoll, Order, OrderAnswer};
 use super::snapshots::pace::Pace;
 use super::streaming::Scanned;
+use super::transactions::{Consistency, Conversations, SentAnswer, WorkspaceAnswer, WorkspaceCall, WorkspaceKey};
 use crate::audit::Event;
 use crate::metrics::Sample;
 
@@ -114,6 +116,10 @@ pub(crate) struct TableRead {
     pub(crate) catalog: CatalogVersion,
     /// Applied index that a token asks for.
     pub(crate) at_least: u64,
+    /// How new it must be.
+    pub(crate) consistency: Consistency,
+    /// As an open transaction sees it.
+    pub(crate) within: Option<WorkspaceKey>,
     /// Run the whole query here, or only its filter.
     pub(crate) part: ReadPart,
     /// Where its volatile values come from.
@@ -204,6 +210,14 @@ pub(crate) enum Question {
     GroupStatus(ReplySlot<Vec<Row>>),
     /// A read whose rows are answered while they are read.
     Scan(Box<TableRead>, ReplySlot<Result<Scanned, ReadRefusal>>),
+    /// A statement of an open transaction, for the workspace on this core.
+    Workspace(Box<WorkspaceCall>, ReplySlot<Result<WorkspaceAnswer, Diag>>),
+    /// A request of a session of this core.
+    Session(Box<ExecuteRequest>, ReplySlot<Result<SentAnswer, ExecuteError>>),
+    /// The sessions of a login are over.
+    EndSessions(String, ReplySlot<()>),
+    /// The open sessions and transactions of this core.
+    Conversations(ReplySlot<Conversations>),
     /// The events of this core's audit log.
     Audit(ReplySlot<Result<Vec<Event>, Diag>>),
     /// What this core counts.

@@ -45,6 +45,7 @@ mod start;
 mod streaming;
 mod system_rows;
 mod token;
+mod transactions;
 mod waiting;
 mod write;
 
@@ -100,6 +101,12 @@ pub struct NodeSettings {
     pub max_consume_bytes: u32,
     /// How long a statement may take when its front end does not say, in microseconds.
     pub statement_micros: u64,
+    /// How long a transaction may be open, in microseconds.
+    pub transaction_micros: u64,
+    /// How long a session may be without a request, in microseconds.
+    pub session_idle_micros: u64,
+    /// Sessions that one user may have on one core.
+    pub sessions_per_user: u32,
     /// Bytes of snapshots that this node sends per second; 0 for no limit.
     pub snapshot_rate: u64,
     /// Bytes of log that each store keeps for nodes that are behind, at most.
@@ -134,6 +141,8 @@ struct Inner {
     cluster: OnceCell<Cluster>,
     catalog: RefCell<Arc<Catalog>>,
     plans: RefCell<Plans>,
+    sessions: transactions::Sessions,
+    workspaces: transactions::Workspaces,
     catalog_changed: Signal,
     hosts: RefCell<BTreeMap<u32, Rc<StoreHost>>>,
     started: Monotonic,

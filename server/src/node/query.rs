@@ -204,7 +204,16 @@ impl Node {
         part: ReadPart,
         at_least: u64,
     ) -> Result<TableRows, Failure> {
+        let within = match &run.around.within {
+            Some(transaction) => {
+                transaction.enter(group, run.errand.deadline).await?;
+                (!transaction.is_earlier()).then(|| transaction.key(group))
+            }
+            None => None,
+        };
         let read = TableRead {
+            within,
+            consistency: run.around.consistency,
             group,
             plan: Arc::clone(plan),
             params: Arc::clone(params),
@@ -217,7 +226,8 @@ impl Node {
             seed: run.seed ^ u128::from(self.env().random()),
             deadline: run.errand.deadline,
         };
-        let answer = if self.is_here(group) {
+        // A statement of a transaction runs to its end, whoever waits for it.
+        let answer = if within.is_none() && self.is_here(group) {
             reads::table(self, &read).await
         } else {
             self.ask(group, |reply| Question::Table(Box::new(read), reply)).await?

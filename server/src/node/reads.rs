@@ -20,7 +20,7 @@ use highwater_state::StateError;
 use highwater_state::jobs::Job;
 use highwater_state::placement::META;
 use highwater_state::topics::GroupOffset;
-use highwater_state::view::GroupView;
+use highwater_state::view::{GroupView, RowCursor};
 
 use serde_json::json;
 
@@ -28,6 +28,7 @@ use super::host::StoreHost;
 use super::membership;
 use super::mesh::{Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
 use super::replica::Replica;
+use super::transactions::{self, Consistency};
 use super::{Cluster, Node};
 
 /// Serves the questions of this core until every sender is gone. Each runs in a task of its own.
@@ -88,6 +89,13 @@ async fn answer(node: &Node, question: Question) {
         Question::AwaitAppend { partitions, deadline, reply } => await_append(node, &partitions, deadline, reply).await,
         Question::GroupStatus(reply) => reply.fill(group_status(node)),
         Question::Audit(reply) => reply.fill(node.audit_events().await),
+        Question::Workspace(call, reply) => reply.fill(transactions::answer(node, *call).await),
+        Question::Session(request, reply) => reply.fill(node.in_session(*request).await),
+        Question::EndSessions(login, reply) => {
+            node.0.sessions.end(&login);
+            reply.fill(());
+        }
+        Question::Conversations(reply) => reply.fill(node.conversations()),
         Question::Scan(read, reply) => super::streaming::scan(node, *read, reply),
         Question::Figures(reply) => reply.fill(node.core_figures()),
         Question::Serving(reply) => reply.fill(node.0.serving.get() && !node.is_closing()),
@@ -101,7 +109,7 @@ async fn answer(node: &Node, question: Question) {
 }
 
 /// The published view of a group of this core, once it shows everything that was acknowledged before the call.
-async fn view_of(
+pub(super) async fn view_of(
     node: &Node,
     group: u32,
     deadline: Monotonic,
@@ -159,7 +167,7 @@ async fn barriers(node: &Node, groups: &[u32], deadline: Monotonic) -> Result<()
 }
 
 /// A read that failed on stored data: said once in the log, and to the client in one sentence.
-fn storage(node: &Node, error: &StateError) -> Diag {
+pub(super) fn storage(node: &Node, error: &StateError) -> Diag {
     tracing::error!(core = node.env().core().0, %error, "a read failed");
     Diag::new(SqlState::DATA_CORRUPTED, format!("stored data cannot be read: {error}")).hint(
         "The data on disk is damaged or the disk fails; see the server's log and restore from a backup or a replica.",
@@ -191,12 +199,7 @@ impl OpenTable {
 
 /// Opens a table of a group of this core, behind the group's barrier.
 pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTable, ReadRefusal> {
-    let (_, view) = view_of(node, read.group, read.deadline).await.map_err(ReadRefusal::Failed)?;
-    if view.applied().0 < read.at_least {
-        let diag = Diag::new(SqlState::INVALID_PARAMETER, "the read token is ahead of this cluster's data")
-            .hint("The data was restored from an older state; read again without the token.");
-        return Err(ReadRefusal::Failed(diag));
-    }
+    let view = view_for(node, read).await?;
     let From::Table { table, access } = &read.plan.from else {
         return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
     };
@@ -216,16 +219,42 @@ pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTabl
 
 /// Reads a table of a group of this core.
 pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, ReadRefusal> {
+    if let Some(key) = read.within {
+        return transactions::table_within(node, read, key).await;
+    }
+    let view = view_for(node, read).await?;
+    let From::Table { table, access } = &read.plan.from else {
+        return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
+    };
+    rows(node, read, table, &view, async |user, context| view.rows_of(table, user, access, context).await).await
+}
+
+/// The view that a read shows, no older than its session's token.
+async fn view_for(node: &Node, read: &TableRead) -> Result<GroupView<highwater_runtime::Rt>, ReadRefusal> {
+    if read.consistency == Consistency::Session
+        && let Ok((_, view)) = published(node, read.group)
+        && view.applied().0 >= read.at_least
+    {
+        return Ok(view);
+    }
     let (_, view) = view_of(node, read.group, read.deadline).await.map_err(ReadRefusal::Failed)?;
     if view.applied().0 < read.at_least {
         let diag = Diag::new(SqlState::INVALID_PARAMETER, "the read token is ahead of this cluster's data")
             .hint("The data was restored from an older state; read again without the token.");
         return Err(ReadRefusal::Failed(diag));
     }
+    Ok(view)
+}
+
+/// What a read finds in a table by way of a cursor.
+pub(super) async fn rows(
+    node: &Node,
+    read: &TableRead,
+    table: &Arc<Table>,
+    view: &GroupView<highwater_runtime::Rt>,
+    open: impl AsyncFnOnce(Option<&str>, &EvalContext<'_>) -> Result<RowCursor<highwater_runtime::Rt>, Diag>,
+) -> Result<TableRows, ReadRefusal> {
     let plan = read.plan.as_ref();
-    let From::Table { table, access } = &plan.from else {
-        return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
-    };
     // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
     match view.catalog().tables.get(&table.id) {
         Some(known) if known.version == table.version => {}
@@ -235,7 +264,7 @@ pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, Re
     }
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, !read.seed);
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
-    let mut cursor = view.rows_of(table, user, access, &context).await.map_err(ReadRefusal::Failed)?;
+    let mut cursor = open(user, &context).await.map_err(ReadRefusal::Failed)?;
     let limits = node.settings().pipeline;
     let mut sink = match read.part {
         ReadPart::Whole => Sink::Whole(Box::new(
@@ -248,7 +277,11 @@ pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, Re
     let mut scanned = 0_u32;
     while let Some((mut row, seq)) = cursor.next().await.map_err(|error| ReadRefusal::Failed(storage(node, &error)))? {
         if i64::try_from(seq).is_ok_and(|seq| seq >= oldest) {
-            row.push(Value::BigInt(i64::try_from(seq).unwrap_or(i64::MAX)));
+            row.push(if cursor.is_own(seq) {
+                Value::Null
+            } else {
+                Value::BigInt(i64::try_from(seq).unwrap_or(i64::MAX))
+            });
             if sink.take(row, read, &context).map_err(ReadRefusal::Failed)? {
                 break;
             }

@@ -530,7 +530,7 @@ impl Replica {
                     proposals.logged_catalog = None;
                 }
             }
-            Err(Outcome::Refused(diag)) => {
+            Err(Outcome::Refused(diag) | Outcome::Conflict(diag)) => {
                 tracing::debug!(group = self.group, index = index.0, %diag, "an entry without a waiting client was refused");
             }
             Err(
@@ -538,6 +538,7 @@ impl Replica {
                 | Outcome::Written(_)
                 | Outcome::Returned { .. }
                 | Outcome::Backfilled { .. }
+                | Outcome::Committed { .. }
                 | Outcome::Defined { .. }
                 | Outcome::Consumed(_)
                 | Outcome::Acked { .. }

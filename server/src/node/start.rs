@@ -166,6 +166,8 @@ impl Node {
             cluster: OnceCell::new(),
             catalog: RefCell::new(Arc::new(Catalog::default())),
             plans: RefCell::default(),
+            sessions: Default::default(),
+            workspaces: Default::default(),
             catalog_changed: Signal::default(),
             hosts: RefCell::new(BTreeMap::new()),
             started,

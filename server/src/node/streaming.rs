@@ -89,6 +89,8 @@ impl Node {
     ) -> Result<Option<StatementResult>, Failure> {
         let Some(group) = self.streamable(run, plan)? else { return Ok(None) };
         let read = TableRead {
+            within: None,
+            consistency: run.around.consistency,
             group,
             plan: Arc::clone(plan),
             params: Arc::clone(&run.params),
@@ -142,7 +144,7 @@ impl Node {
             || having.is_some()
             || *distinct != Distinct::No
             || !order_by.is_empty();
-        if !run.streams || needs_all || is_lookup(access, table.primary_key.len()) {
+        if !run.streams || run.around.within.is_some() || needs_all || is_lookup(access, table.primary_key.len()) {
             return Ok(None);
         }
         let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);

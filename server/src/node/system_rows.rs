@@ -58,6 +58,8 @@ impl Node {
                 .map(|setting| setting.iter().map(|part| Value::Text(part.clone())).collect())
                 .collect(),
             SystemTable::AuditLog => self.audit_rows().await?,
+            SystemTable::Sessions => self.session_rows().await?,
+            SystemTable::Transactions => self.transaction_rows().await?,
             SystemTable::Cluster => overview::rows(&self.cluster_overview(String::new()).await?),
             SystemTable::ClusterGroups => self.group_rows().await?,
         })

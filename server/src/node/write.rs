@@ -26,14 +26,39 @@ impl Node {
         token: &mut ReadToken,
     ) -> Result<StatementResult, Failure> {
         let table = run.catalog.tables.get(&plan.table).ok_or(Failure::Stale)?;
+        if let Some(open) = &run.around.within {
+            // Before its rows are read: an earlier try of the transaction may have written them.
+            match table.kind {
+                TableKind::User | TableKind::Stream => {
+                    open.enter(self.layout().user_group(&run.user), run.errand.deadline).await?;
+                }
+                TableKind::Shared if table.partition_columns == 0 => {
+                    open.enter(self.layout().table_group(table.id), run.errand.deadline).await?;
+                }
+                TableKind::Shared => {}
+            }
+        }
+        let is_earlier = run.around.within.as_ref().is_some_and(|open| open.is_earlier());
         let read = match self.with_rows_read(run, table, plan, token).await {
             Ok(read) => read,
+            Err(Failure::Diag(_)) if is_earlier => None,
+            Err(Failure::Diag(why)) if run.around.within.is_some() => return Err(why.into()),
             Err(Failure::Diag(why)) => {
                 let (group, outcome, index) = self.answer_of_id(run, table, plan, why).await?;
                 return self.written(run, table, plan, (group, outcome, index), token);
             }
             Err(Failure::Stale) => return Err(Failure::Stale),
         };
+        if run.around.within.is_some()
+            && let Some(WriteKind::UpdateFrom { .. } | WriteKind::DeleteFrom { .. }) =
+                read.as_ref().map(|plan| &plan.kind)
+        {
+            return Err(Diag::not_supported(
+                "in a transaction, a change of rows found by way of another shard or a system table,",
+            )
+            .hint("Read what is needed first, and give it as values.")
+            .into());
+        }
         let logged = read.unwrap_or_else(|| plan.clone());
         let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
         let group = match table.kind {
@@ -41,15 +66,22 @@ impl Node {
             TableKind::Shared if table.partition_columns == 0 => self.layout().table_group(table.id),
             TableKind::Shared => group_of_partitioned(self.layout(), table, &logged, &context)?,
         };
-        let command = Command::Write(WriteCommand {
+        let command = WriteCommand {
             head: run.head.clone(),
             user: run.user.clone(),
             plan: logged,
             params: run.params.as_ref().clone(),
-        });
-        let motion = Motion::of_client(run.errand, group, command, Some(run.catalog.clone()));
-        let applied = self.propose(motion).await?;
-        self.written(run, table, plan, (group, applied.outcome, applied.index), token)
+        };
+        let (outcome, index) = match &run.around.within {
+            Some(transaction) => (transaction.write(run, group, command).await?.outcome, 0),
+            None => {
+                let catalog = Some(run.catalog.clone());
+                let motion = Motion::of_client(run.errand, group, Command::Write(command), catalog);
+                let applied = self.propose(motion).await?;
+                (applied.outcome, applied.index)
+            }
+        };
+        self.written(run, table, plan, (group, outcome, index), token)
     }
 
     /// The answer of a change: what became of it, in which group, at which index.
@@ -85,12 +117,13 @@ impl Node {
 /// An outcome that is no answer to the command: refusals as they are, staleness to plan again, the rest is a defect.
 pub(super) fn unexpected(outcome: Outcome) -> Failure {
     match outcome {
-        Outcome::Refused(diag) => Failure::Diag(*diag),
+        Outcome::Refused(diag) | Outcome::Conflict(diag) => Failure::Diag(*diag),
         Outcome::StaleCatalog { .. } => Failure::Stale,
         Outcome::Done
         | Outcome::Written(_)
         | Outcome::Returned { .. }
         | Outcome::Backfilled { .. }
+        | Outcome::Committed { .. }
         | Outcome::Defined { .. }
         | Outcome::Consumed(_)
         | Outcome::Acked { .. }

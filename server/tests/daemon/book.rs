@@ -1,8 +1,8 @@
-//! The examples of docs/http.md, run in their order on one server.
+//! The examples of docs/http.md and docs/transactions.md, run in their order on one server each.
 //!
 //! A block `http` is a request: its first line, headers, an empty line, a body. A block `json` behind it is what is answered: the
 //! fields that it has must be there with these values; `"..."` stands for any value, and as the last item of a list for more items.
-//! `$TOKEN` and `$REFRESH` stand for the tokens of the last login, `$ROOT` for root's password.
+//! `$TOKEN` and `$REFRESH` stand for the tokens of the last login, `$SESSION` for the last session, `$ROOT` for root's password.
 use crate::running::{Answer, PASSWORD, Server};
 use serde_json::Value;
 
@@ -78,23 +78,39 @@ fn fits(wanted: &Value, found: &Value) -> bool {
 
 #[test]
 fn the_examples_of_the_http_page_do_what_it_says() {
-    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md");
+    run_page("http.md", 10);
+}
+
+#[test]
+fn the_examples_of_the_page_on_transactions_do_what_it_says() {
+    run_page("transactions.md", 8);
+}
+
+/// Runs the examples of a page, of which there must be so many.
+fn run_page(page: &str, at_least: usize) {
+    let name = format!("docs/{page}");
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let text = std::fs::read_to_string(page).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let (mut token, mut refresh) = (String::new(), String::new());
+    let (mut token, mut refresh, mut session) = (String::new(), String::new(), String::new());
     let examples = examples(&text);
-    assert!(examples.len() >= 10, "{} examples", examples.len());
+    assert!(examples.len() >= at_least, "{} examples", examples.len());
     for example in examples {
-        let filled =
-            |text: &str| text.replace("$TOKEN", &token).replace("$REFRESH", &refresh).replace("$ROOT", PASSWORD);
+        let filled = |text: &str| {
+            let text = text.replace("$TOKEN", &token).replace("$REFRESH", &refresh).replace("$SESSION", &session);
+            text.replace("$ROOT", PASSWORD)
+        };
         let answer = send(&server, &filled(&example.request));
         if let Some(wanted) = &example.answer {
             let wanted: Value = serde_json::from_str(&filled(wanted))
-                .unwrap_or_else(|error| panic!("docs/http.md, example before line {}: {error}", example.line + 1));
-            assert!(fits(&wanted, &answer.json), "docs/http.md, line {}: answered {answer:#?}", example.line + 1);
+                .unwrap_or_else(|error| panic!("{name}, example before line {}: {error}", example.line + 1));
+            assert!(fits(&wanted, &answer.json), "{name}, line {}: answered {answer:#?}", example.line + 1);
         } else {
-            assert!(answer.status < 300, "docs/http.md, line {}: answered {answer:?}", example.line + 1);
+            assert!(answer.status < 300, "{name}, line {}: answered {answer:?}", example.line + 1);
+        }
+        if let Some(new) = answer.json["session_id"].as_str() {
+            session = new.to_owned();
         }
         if let Some(new) = answer.json["access_token"].as_str() {
             token = new.to_owned();

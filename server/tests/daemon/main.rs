@@ -28,4 +28,5 @@ mod rights;
 mod running;
 mod start_and_stop;
 mod statements;
+mod transactions;
 mod trio;

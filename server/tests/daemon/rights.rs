@@ -52,7 +52,7 @@ const ON_TABLES: [(&str, &str, &str); 24] = [
 ];
 
 /// Other statements.
-const OTHERS: [(&str, &str, &str); 47] = [
+const OTHERS: [(&str, &str, &str); 51] = [
     ("SELECT without a table", "", "SELECT 1"),
     ("SHOW NAMESPACES", "", "SHOW NAMESPACES"),
     ("SHOW TABLES", "", "SHOW TABLES"),
@@ -72,6 +72,10 @@ const OTHERS: [(&str, &str, &str); 47] = [
     ("SELECT FROM system.cluster", "", "SELECT * FROM system.cluster"),
     ("SELECT FROM system.cluster_groups", "", "SELECT * FROM system.cluster_groups"),
     ("SELECT FROM system.audit_log", "", "SELECT * FROM system.audit_log"),
+    ("SELECT FROM system.sessions", "", "SELECT * FROM system.sessions"),
+    ("SELECT FROM system.transactions", "", "SELECT * FROM system.transactions"),
+    ("BEGIN, SAVEPOINT, ROLLBACK, COMMIT", "", "BEGIN; SAVEPOINT s; ROLLBACK TO s; COMMIT"),
+    ("SET, SHOW of a session's parameter", "", "SET read_consistency = 'session'; SHOW read_consistency"),
     ("CREATE NAMESPACE", "", "CREATE NAMESPACE n{n}"),
     ("DROP NAMESPACE", "CREATE NAMESPACE n{n}", "DROP NAMESPACE n{n}"),
     ("CREATE TABLE", "", "CREATE TABLE app.t{n} (id BIGINT PRIMARY KEY)"),

@@ -114,6 +114,7 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
         Stmt::DropUser { name, if_exists } => Plan::User(user::drop(name, *if_exists, context)?),
         Stmt::Show(show) => return show::bind(show, context),
         Stmt::Cluster(cluster) => Plan::Cluster(cluster::bind(cluster)?),
+        Stmt::Session(statement) => return Err(Diag::not_supported(format!("{} here", statement.tag()))),
     };
     Ok(Bound { catalog_version: context.catalog.version, execute_as, parameters: params.types(), returning, plan })
 }

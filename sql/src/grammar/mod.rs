@@ -12,6 +12,7 @@ mod cluster;
 mod dml;
 mod index;
 mod namespace;
+mod session;
 mod show;
 mod table;
 mod topic;
@@ -32,26 +33,49 @@ use terminal::end;
 
 /// First words that have a grammar here.
 const STATEMENTS: &[&str] = &[
-    "ACK", "ALTER", "CLEAR", "CLUSTER", "COMMENT", "CONSUME", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXECUTE",
-    "EXPLAIN", "INSERT", "SELECT", "SHOW", "TRUNCATE", "UPDATE", "VALUES", "WITH",
+    "ABORT",
+    "ACK",
+    "ALTER",
+    "BEGIN",
+    "CLEAR",
+    "CLUSTER",
+    "COMMENT",
+    "COMMIT",
+    "CONSUME",
+    "CREATE",
+    "DELETE",
+    "DESCRIBE",
+    "DROP",
+    "END",
+    "EXECUTE",
+    "EXPLAIN",
+    "INSERT",
+    "RELEASE",
+    "RESET",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "START",
+    "TRUNCATE",
+    "UPDATE",
+    "VALUES",
+    "WITH",
 ];
 
 /// First words of statements that are known and not supported, with what to do instead where there is something.
 const NOT_SUPPORTED: &[(&str, &str)] = &[
-    ("ABORT", ""),
     ("ANALYZE", ""),
     ("BACKUP", ""),
-    ("BEGIN", "Every statement commits by itself; one INSERT takes many rows at once."),
     ("CALL", ""),
     ("CHECKPOINT", ""),
     ("CLOSE", ""),
-    ("COMMIT", "Every statement commits by itself."),
     ("COPY", "INSERT takes many rows at once."),
     ("DEALLOCATE", ""),
     ("DECLARE", ""),
     ("DISCARD", ""),
     ("DO", ""),
-    ("END", "Every statement commits by itself."),
     ("EXPORT", ""),
     ("FETCH", ""),
     ("GRANT", "Rights follow from roles: ALTER USER u SET ROLE r."),
@@ -64,14 +88,8 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("PREPARE", "Send parameters with the statement: $1, $2 ..."),
     ("REFRESH", ""),
     ("REINDEX", ""),
-    ("RELEASE", ""),
-    ("RESET", ""),
     ("RESTORE", ""),
     ("REVOKE", "Rights follow from roles: ALTER USER u SET ROLE r."),
-    ("ROLLBACK", "Every statement commits by itself."),
-    ("SAVEPOINT", ""),
-    ("SET", ""),
-    ("START", "Every statement commits by itself."),
     ("SUBSCRIBE", ""),
     ("TABLE", "Write SELECT * FROM."),
     ("UNLISTEN", ""),
@@ -149,6 +167,14 @@ fn one(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         "DESCRIBE" | "DESC" => show::describe(input.skip(1))?,
         "TRUNCATE" => table::truncate(input.skip(1))?,
         "COMMENT" => alter::comment(input.skip(1))?,
+        "BEGIN" => session::begin(input.skip(1))?,
+        "START" => session::start(input.skip(1))?,
+        "COMMIT" | "END" => session::commit(input.skip(1))?,
+        "ROLLBACK" | "ABORT" => session::rollback(input.skip(1))?,
+        "SAVEPOINT" => session::savepoint(input.skip(1))?,
+        "RELEASE" => session::release(input.skip(1))?,
+        "SET" => session::set(input.skip(1))?,
+        "RESET" => session::reset(input.skip(1))?,
         "EXECUTE" => dml::execute_as(input)?,
         "EXPLAIN" => dml::explain(input)?,
         "SELECT" | "WITH" | "VALUES" | "INSERT" | "UPDATE" | "DELETE" => dml::plain(input)?,

@@ -10,6 +10,7 @@ use sqlparser::tokenizer::Token;
 use super::input::{Parsed, Tokens, refuse};
 use super::terminal::{name, object, symbol, word};
 use crate::diag::{Diag, Span, SqlState};
+use crate::session::{Parameter, SessionStatement};
 use crate::statement::{Name, Show, Stmt};
 use crate::suggest;
 
@@ -25,6 +26,14 @@ pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     for what in ["EXPORT", "VIEWS", "LIVE", "SESSIONS", "CLUSTER", "STATS", "FUNCTIONS", "DATABASES", "GRANTS"] {
         if input.at_words(&[what]) && !matches!(input.peek(1), Some(Token::Period)) {
             return super::not_supported(&format!("SHOW {what}"), input.skip(1).so_far());
+        }
+    }
+    for (words, parameter) in [
+        (&["TIME", "ZONE"][..], Parameter::TimeZone),
+        (&["TRANSACTION", "ISOLATION", "LEVEL"], Parameter::TransactionIsolation),
+    ] {
+        if input.at_words(words) {
+            return Ok((input.skip(words.len()), Stmt::Session(SessionStatement::Show(parameter))));
         }
     }
     let tables = preceded(word("TABLES"), opt(preceded(of, name("a namespace name"))));

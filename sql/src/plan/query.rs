@@ -162,6 +162,10 @@ pub struct SortKey {
 pub enum SystemTable {
     Users,
     AuditLog,
+    /// Open sessions of the node.
+    Sessions,
+    /// Open transactions of the node.
+    Transactions,
     Namespaces,
     Tables,
     Columns,

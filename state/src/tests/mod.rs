@@ -12,6 +12,7 @@ mod logins;
 mod replay;
 mod requests;
 mod sequences;
+mod serializable;
 mod streams;
 mod transactions;
 mod views;

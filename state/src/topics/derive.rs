@@ -11,6 +11,7 @@ use std::sync::Arc;
 use highwater_sql::catalog::{Catalog, Operation, Source, Table, TableKind, Topic};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext};
+use highwater_sql::value::Micros;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::payload::{self, RowChange};
@@ -54,6 +55,26 @@ impl Outgoing {
         derived.bytes
     }
 
+    /// Takes the records of a later statement of the same entry.
+    ///
+    /// # Errors
+    /// 54000 when one destination gets more than [`ENTRY_LIMIT_BYTES`].
+    pub fn extend(&mut self, later: Self) -> Result<(), Diag> {
+        for (destination, Derived { records, bytes }) in later.destinations {
+            let derived = self.destinations.entry(destination).or_default();
+            derived.bytes += bytes;
+            derived.records.extend(records);
+            if derived.bytes > ENTRY_LIMIT_BYTES {
+                return Err(Diag::new(
+                    SqlState::PROGRAM_LIMIT,
+                    format!("the transaction makes more than {ENTRY_LIMIT_BYTES} bytes of messages for one group"),
+                )
+                .hint("Change fewer rows in one transaction."));
+            }
+        }
+        Ok(())
+    }
+
     /// What each destination gets, in order of destination.
     pub fn into_destinations(self) -> impl Iterator<Item = (u32, Derived)> {
         self.destinations.into_iter()
@@ -81,13 +102,19 @@ impl<'a> Derivation<'a> {
         self.sources.is_empty()
     }
 
-    /// Adds the records of one row's change, which must be of the operation. The context is the statement's: its time is the
-    /// messages' time, its user is whose row it is (on USER and STREAM tables).
+    /// Adds the records of one row's change, which must be of the operation. The context is the statement's: its user is whose row it
+    /// is (on USER and STREAM tables). `log_time` is the messages' time.
     ///
     /// # Errors
     /// The error of a source's WHERE or PARTITION BY, with the source named; 54000 when one destination gets more than
     /// [`ENTRY_LIMIT_BYTES`]. The write must then be refused.
-    pub fn derive(&self, context: &EvalContext<'_>, change: &RowChange<'_>, into: &mut Outgoing) -> Result<(), Diag> {
+    pub fn derive(
+        &self,
+        context: &EvalContext<'_>,
+        log_time: Micros,
+        change: &RowChange<'_>,
+        into: &mut Outgoing,
+    ) -> Result<(), Diag> {
         for (topic, source) in &self.sources {
             let named = |part: &str, diag: Diag| name_source(topic, source, self.table, part, diag);
             let row = change.row();
@@ -113,7 +140,7 @@ impl<'a> Derivation<'a> {
                 partition,
                 key: Some(key),
                 payload: payload::payload(source.payload, self.table, change),
-                timestamp: context.now,
+                timestamp: log_time,
                 user: user.map(str::to_owned),
                 operation: source.operation,
             };

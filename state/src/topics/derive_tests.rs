@@ -43,7 +43,7 @@ fn derive(table: &Table, sources: Vec<Source>, change: &RowChange<'_>) -> Result
     catalog.topics.insert(ObjectId(7), topic(7, "events", 8, sources));
     let mut outgoing = Outgoing::new();
     let context = EvalContext::new(42, "ann", Role::User, &[], 0);
-    Derivation::of(&catalog, &LAYOUT, table, change.operation()).derive(&context, change, &mut outgoing)?;
+    Derivation::of(&catalog, &LAYOUT, table, change.operation()).derive(&context, 42, change, &mut outgoing)?;
     let records = |(group, derived): (u32, Derived)| derived.records.into_iter().map(move |record| (group, record));
     Ok(outgoing.into_destinations().flat_map(records).collect())
 }
@@ -148,8 +148,8 @@ fn a_statement_whose_messages_would_not_fit_into_one_entry_is_refused() {
     let row = vec![Value::BigInt(1), Value::Text("x".repeat(7 << 20))];
     let change = RowChange::Insert { new: &row };
     let mut outgoing = Outgoing::new();
-    assert_eq!(derivation.derive(&context, &change, &mut outgoing), Ok(()));
-    let diag = derivation.derive(&context, &change, &mut outgoing).unwrap_err();
+    assert_eq!(derivation.derive(&context, 42, &change, &mut outgoing), Ok(()));
+    let diag = derivation.derive(&context, 42, &change, &mut outgoing).unwrap_err();
     assert_eq!(diag.sqlstate, SqlState::PROGRAM_LIMIT);
     assert!(diag.message.contains("app.events"), "{}", diag.message);
 }

@@ -116,7 +116,7 @@ async fn ask<E: Env>(
 ) -> Result<Vec<Row>, Abort> {
     let context = &statement.context;
     // Volatile values of the query are others than those of what is written.
-    let (now, seed) = (entry.now(), !context.seed);
+    let (now, seed) = (context.now, !context.seed);
     let around = Surroundings { now, user: context.user.to_owned(), role: context.role, seed, limits: LIMITS };
     let params = Arc::new(context.params.to_vec());
     let own = Own { txn: Cell::new(Some(&mut entry.txn)), statement, around: &around, pauses: Cell::new(0) };

@@ -24,7 +24,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::expr::Expr;
 use highwater_sql::plan::WriteKind;
-use highwater_sql::value::{Row, Value};
+use highwater_sql::value::{Micros, Row, Value};
 
 use self::indexes::Owner;
 use self::sequences::Sequences;
@@ -48,6 +48,10 @@ pub(crate) struct Statement<'a> {
     user: Option<&'a str>,
     context: EvalContext<'a>,
     group: u32,
+    /// The time of its messages.
+    log_time: Micros,
+    /// In a transaction, the group's last `_seq` before it: a row with a later one is the transaction's own.
+    last_seq: Option<u64>,
     /// RETURNING, over a changed row and its `_seq`.
     returning: &'a [Expr],
     /// The sequences of the table's SERIAL columns.
@@ -56,6 +60,19 @@ pub(crate) struct Statement<'a> {
 
 /// Applies a write.
 pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteCommand) -> Result<Outcome, Abort> {
+    let (outcome, outgoing) = change(entry, command).await?;
+    if !outgoing.is_empty() {
+        let catalog = Arc::clone(&entry.catalog);
+        outbox::append(&mut entry.txn, &catalog, outgoing).await?;
+    }
+    Ok(outcome)
+}
+
+/// Makes a write's changes; gives the messages that they cause, which are the caller's to append.
+pub(crate) async fn change<E: Env>(
+    entry: &mut Entry<'_, E>,
+    command: &WriteCommand,
+) -> Result<(Outcome, Outgoing), Abort> {
     let (catalog, layout) = (Arc::clone(&entry.catalog), entry.layout);
     let table = match catalog.tables.get(&command.plan.table) {
         Some(table) if table.version == command.plan.table_version => table,
@@ -66,7 +83,8 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         TableKind::User | TableKind::Stream => Some(command.user.as_str()),
         TableKind::Shared => None,
     };
-    let context = EvalContext::new(entry.now(), &command.user, command.head.role, &command.params, entry.seed);
+    let now = entry.pinned.map_or(entry.now(), |pinned| pinned.now);
+    let context = EvalContext::new(now, &command.user, command.head.role, &command.params, entry.seed);
     let may_draw =
         matches!(command.plan.kind, WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. });
     let sequences = if may_draw && table.columns.iter().any(|column| column.serial) {
@@ -81,6 +99,8 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
         user,
         context,
         group: entry.txn.group(),
+        log_time: entry.now(),
+        last_seq: entry.pinned.map(|pinned| pinned.last_seq),
         returning: &command.plan.returning,
         sequences: RefCell::new(sequences),
     };
@@ -104,13 +124,12 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &WriteComma
     };
     statement.sequences.borrow().store(&mut entry.txn, table, user)?;
     let Changes { changed, returned, outgoing, .. } = changes;
-    if !outgoing.is_empty() {
-        outbox::append(&mut entry.txn, &catalog, outgoing).await?;
-    }
-    if command.plan.returning.is_empty() {
-        return Ok(Outcome::Written(changed));
-    }
-    Ok(Outcome::Returned { changed, rows: returned })
+    let outcome = if command.plan.returning.is_empty() {
+        Outcome::Written(changed)
+    } else {
+        Outcome::Returned { changed, rows: returned }
+    };
+    Ok((outcome, outgoing))
 }
 
 /// The edge has asked the same rules of its own catalog; here they are asked of the one that is in force.
@@ -235,13 +254,17 @@ impl<'a> Changes<'a> {
         };
         let derivation = slot.get_or_insert_with(|| statement.derivation(operation));
         if !derivation.is_empty() {
-            derivation.derive(&statement.context, change, &mut self.outgoing)?;
+            derivation.derive(&statement.context, statement.log_time, change, &mut self.outgoing)?;
         }
         if statement.returning.is_empty() {
             return Ok(());
         }
         let mut row = change.row().clone();
-        row.push(Value::BigInt(i64::try_from(seq).unwrap_or(i64::MAX)));
+        row.push(match statement.last_seq {
+            // The client is answered before the commit gives one.
+            Some(last) if seq > last => Value::Null,
+            Some(_) | None => Value::BigInt(i64::try_from(seq).unwrap_or(i64::MAX)),
+        });
         let values = statement.returning.iter().map(|expr| evaluate(expr, &row, &statement.context));
         let values: Row = values.collect::<Result<_, _>>()?;
         self.returned_bytes += values.iter().map(Value::size).sum::<usize>();

@@ -122,6 +122,8 @@ fn is_repeatable(command: &Command) -> bool {
         Command::Write(write) => write.head.request.is_some(),
         Command::Consume(consume) => consume.head.request.is_some(),
         Command::Ack(ack) => ack.head.request.is_some(),
+        Command::Transaction(transaction) => transaction.head.request.is_some(),
+        Command::Settle { head, .. } => head.request.is_some(),
         Command::Meta(
             MetaCommand::Ddl { head, .. }
             | MetaCommand::CreateUser { head, .. }
