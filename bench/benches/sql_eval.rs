@@ -80,7 +80,7 @@ fn grouped() -> QueryPlan {
         unused: Vec::new(),
         from: From::Nothing,
         filter: None,
-        aggregate: Some(Aggregate { keys: vec![Expr::Column(1, DataType::BigInt)], calls: vec![call] }),
+        aggregate: Some(Aggregate { keys: vec![Expr::Column(1, DataType::BigInt)], calls: vec![call], sets: vec![] }),
         having: None,
         distinct: Distinct::No,
         projection: vec![column(0), column(1)],

@@ -8,6 +8,9 @@
 mod apply;
 mod index;
 mod join;
+mod lateral;
+mod recursion;
+mod series;
 mod set;
 mod statistics;
 mod window;
@@ -30,6 +33,8 @@ use crate::value::{Micros, Row, Value};
 use self::apply::ApplyRows;
 use self::index::Index;
 use self::join::JoinRows;
+use self::lateral::LateralRows;
+use self::series::SeriesRows;
 pub use self::statistics::{Counted, Statistics};
 
 /// Volatile values set apart for each pipeline: far from each other, also in the 22 bits that SNOWFLAKE_ID takes.
@@ -88,6 +93,8 @@ pub struct Executor<'s, S: Source> {
     held: Rc<Cell<(usize, usize)>>,
     shared: RefCell<BTreeMap<u32, Kept>>,
     indexes: RefCell<BTreeMap<u32, Rc<Index>>>,
+    /// What the last round of a recursive query gave.
+    working: RefCell<BTreeMap<u32, Rc<Vec<Row>>>>,
     ordinal: Cell<u64>,
     /// Regular expressions that were used.
     patterns: Patterns,
@@ -153,6 +160,8 @@ enum Rows<'p> {
     Filter(Box<Rows<'p>>, &'p Expr, Params),
     Join(Box<JoinRows<'p>>),
     Apply(Box<ApplyRows<'p>>),
+    Lateral(Box<LateralRows<'p>>),
+    Series(Box<SeriesRows>),
     /// One after the other.
     Chain(Vec<Rows<'p>>),
     /// Counted for EXPLAIN ANALYZE.
@@ -184,6 +193,7 @@ impl<'s, S: Source> Executor<'s, S> {
             held: Rc::default(),
             shared: RefCell::default(),
             indexes: RefCell::default(),
+            working: RefCell::default(),
             ordinal: Cell::new(0),
             patterns: Patterns::default(),
             statistics: watched.then(RefCell::default),
@@ -312,6 +322,15 @@ impl<'s, S: Source> Executor<'s, S> {
                     Rows::Here(self.windows(input, calls, params).await?.into_iter())
                 }
                 Relation::Set(set) => self.open_set(set, params).await?,
+                Relation::Function(call) => self.open_function(call, params)?,
+                Relation::Recursive(recursive) => Rows::Here(self.recursive(recursive, params).await?.into_iter()),
+                Relation::Working { id, .. } => {
+                    Rows::Common(self.working.borrow().get(id).cloned().unwrap_or_default(), 0)
+                }
+                Relation::Lateral(lateral) => {
+                    let left = self.open(&lateral.left, params).await?;
+                    Rows::Lateral(Box::new(LateralRows::new(lateral, left, Arc::clone(params))))
+                }
             };
             let Some(began) = began else { return Ok(rows) };
             let at = statistics::address(relation);
@@ -353,6 +372,8 @@ impl<'s, S: Source> Executor<'s, S> {
                 }
                 Rows::Join(join) => self.next_joined(join).await,
                 Rows::Apply(apply) => self.next_applied(apply).await,
+                Rows::Lateral(lateral) => self.next_lateral(lateral).await,
+                Rows::Series(series) => Ok(series.next(BATCH, &self.context(&Params::default()))?),
                 Rows::Chain(parts) => {
                     while let Some(first) = parts.first_mut() {
                         if let Some(batch) = self.next(first).await? {

@@ -8,7 +8,7 @@ use crate::catalog::Table;
 use crate::execute::Statistics;
 use crate::plan::{
     ChangedRows, Distinct, From, JoinKind, KeyBounds, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
-    TableAccess, WindowFunction, WriteKind,
+    TableAccess, TableFunction, WindowFunction, WriteKind,
 };
 use crate::system;
 
@@ -142,9 +142,13 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
     if let Some(grouped) = &plan.aggregate {
         let keys: Vec<String> = grouped.keys.iter().map(|key| shown(key, &names)).collect();
         let calls: Vec<String> = grouped.calls.iter().map(|call| aggregate(call, &names)).collect();
-        let title = if keys.is_empty() { "Aggregate".to_owned() } else { format!("Group by {}", keys.join(", ")) };
+        let sets = grouped.sets.len();
+        let title = if sets > 0 {
+            format!("Group by {sets} grouping sets of {}", keys.join(", "))
+        } else if keys.is_empty() { "Aggregate".to_owned() } else { format!("Group by {}", keys.join(", ")) };
         step = Step::new(title).with("computes", calls.join(", ")).over(step);
-        names = keys.into_iter().chain(calls).collect();
+        let of_sets = (sets > 0).then(|| "(keys not in the set)".to_owned());
+        names = keys.into_iter().chain(of_sets).chain(calls).collect();
         if let Some(having) = &plan.having {
             step = step.with("having", shown(having, &names));
         }
@@ -320,6 +324,32 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
             let title = if set.all { format!("{name} all") } else { name.to_owned() };
             Step::new(title).over(self::relation(&set.left, setting)).over(self::relation(&set.right, setting))
         }
+        Relation::Function(call) => {
+            let name = match call.function {
+                TableFunction::Series => "generate_series",
+                TableFunction::Unnest => "unnest",
+            };
+            let args: Vec<String> = call.args.iter().map(|arg| shown(arg, &[])).collect();
+            Step::new(format!("Rows of {name}({})", args.join(", ")))
+        }
+        Relation::Working { name, .. } => Step::new(format!("Rows of {name}, of the round before")),
+        Relation::Recursive(recursive) => {
+            let mut step = Step::new(format!("Recursive query {}, in rounds", recursive.name));
+            step = step.with("keeps", if recursive.all { "all rows" } else { "rows that are new" });
+            step.over(query(&recursive.first, setting)).over(query(&recursive.step, setting))
+        }
+        Relation::Lateral(lateral) => {
+            let left = self::names(&lateral.left);
+            let title = if lateral.kind == JoinKind::Left { "Left join of a query per row" } else { "Join of a query per row" };
+            let sees: Vec<String> =
+                lateral.outer.iter().map(|(slot, value)| format!("${} = {}", slot + 1, shown(value, &left))).collect();
+            let mut step = Step::new(title).with("sees", sees.join(", "));
+            if let Some(condition) = &lateral.condition {
+                let both: Vec<String> = left.iter().cloned().chain(outputs(&lateral.right)).collect();
+                step = step.with("condition", shown(condition, &both));
+            }
+            step.over(self::relation(&lateral.left, setting)).over(query(&lateral.right, setting))
+        }
     };
     step.counted(relation, setting)
 }
@@ -352,6 +382,13 @@ fn names(relation: &Relation) -> Vec<String> {
             names(input).into_iter().chain(made).collect()
         }
         Relation::Set(set) => names(&set.left),
+        Relation::Function(call) => {
+            let number = call.ordinality.then(|| "ordinality".to_owned());
+            std::iter::once("value".to_owned()).chain(number).collect()
+        }
+        Relation::Recursive(recursive) => outputs(&recursive.first),
+        Relation::Working { name, .. } => vec![name.clone()],
+        Relation::Lateral(lateral) => names(&lateral.left).into_iter().chain(outputs(&lateral.right)).collect(),
     }
 }
 

@@ -45,6 +45,18 @@ pub const MAX_QUERY_NESTING: usize = 12;
 /// Most tables and subqueries in one FROM.
 pub const MAX_RELATIONS: usize = 64;
 
+/// Most grouping sets of one GROUP BY.
+pub const MAX_GROUPING_SETS: usize = 256;
+
+/// Most keys where there are grouping sets.
+pub const MAX_GROUPING_KEYS: usize = 60;
+
+/// Most parts of one CUBE.
+pub const MAX_CUBE_PARTS: usize = 8;
+
+/// Most rounds of WITH RECURSIVE.
+pub const MAX_RECURSION: usize = 10_000;
+
 /// Most columns of a table or of a result.
 pub const MAX_COLUMNS: usize = 1_000;
 

@@ -173,8 +173,15 @@ impl Pipeline {
     pub fn finish(self) -> Result<Vec<Row>, Diag> {
         let Self { mut context, aggregate, having, mut collector, mut budget, .. } = self;
         let Some((aggregate, mut groups)) = aggregate else { return Ok(collector.finish()) };
-        if groups.is_empty() && aggregate.keys.is_empty() {
-            groups.insert(Vec::new(), aggregate.calls.iter().map(Accumulator::new).collect());
+        let fresh = || aggregate.calls.iter().map(Accumulator::new).collect::<Vec<Accumulator>>();
+        if groups.is_empty() && aggregate.keys.is_empty() && aggregate.sets.is_empty() {
+            groups.insert(Vec::new(), fresh());
+        }
+        // A set without keys has its group without any row.
+        for (_, number) in aggregate.sets.iter().zip(0_i64..).filter(|(set, _)| **set == 0) {
+            let nulls = aggregate.keys.iter().map(|_| Value::Null);
+            let key = std::iter::once(Value::BigInt(number)).chain(nulls).map(SortValue).collect();
+            groups.entry(key).or_insert_with(fresh);
         }
         // A group's row takes the place of the group.
         budget.release(budget.rows, 0);
@@ -184,6 +191,13 @@ impl Pipeline {
                     break;
                 }
                 let mut row: Row = key.into_iter().map(|value| value.0).collect();
+                if let (false, Value::BigInt(number)) = (aggregate.sets.is_empty(), row.first().unwrap_or(&Value::Null)) {
+                    // The number of the set gives way to what is not in it, behind the keys.
+                    let set = usize::try_from(*number).ok().and_then(|number| aggregate.sets.get(number)).copied();
+                    let all = 1_u64.checked_shl(u32::try_from(aggregate.keys.len()).unwrap_or(64)).map_or(0, |bit| bit - 1);
+                    row.remove(0);
+                    row.push(Value::BigInt(i64::try_from(!set.unwrap_or(0) & all).unwrap_or(0)));
+                }
                 for accumulator in accumulators {
                     row.push(accumulator.finish()?);
                 }
@@ -220,6 +234,28 @@ fn accumulate(
 ) -> Result<(), Diag> {
     let key =
         aggregate.keys.iter().map(|key| evaluate(key, row, context).map(SortValue)).collect::<Result<GroupKey, _>>()?;
+    if aggregate.sets.is_empty() {
+        return count_in(aggregate, groups, key, row, context, budget);
+    }
+    for (set, number) in aggregate.sets.iter().zip(0_i64..) {
+        let of_set = key.iter().enumerate().map(|(at, value)| {
+            let is_in = u32::try_from(at).ok().and_then(|at| set.checked_shr(at)).is_some_and(|bits| bits & 1 == 1);
+            if is_in { value.clone() } else { SortValue(Value::Null) }
+        });
+        let of_set = std::iter::once(SortValue(Value::BigInt(number))).chain(of_set).collect();
+        count_in(aggregate, groups, of_set, row, context, budget)?;
+    }
+    Ok(())
+}
+
+fn count_in(
+    aggregate: &Aggregate,
+    groups: &mut BTreeMap<GroupKey, Vec<Accumulator>>,
+    key: GroupKey,
+    row: &[Value],
+    context: &EvalContext<'_>,
+    budget: &mut Budget,
+) -> Result<(), Diag> {
     let accumulators = match groups.entry(key) {
         std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
         std::collections::btree_map::Entry::Vacant(entry) => {

@@ -55,6 +55,10 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
             _ => return Err(at(Diag::not_supported("a clause in a call"), span)),
         }
     }
+    if name == "grouping" {
+        let keys = list.map(|list| list.args.as_slice()).unwrap_or_default();
+        return super::query::grouping(binder, keys, span);
+    }
     if super::query::window::is_window_function(name) {
         return super::query::window::call(binder, name, function, list, span);
     }

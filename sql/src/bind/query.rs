@@ -23,7 +23,7 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
-use crate::plan::{Explained, From, Once, OutputColumn, Plan, QueryPlan, Relation, SetOperation, SetOperator, SortKey};
+use crate::plan::{Explained, From, Once, OutputColumn, Plan, QueryPlan, Recursive, Relation, SetOperation, SetOperator, SortKey};
 use crate::value::{DataType, Value};
 
 use self::items::{Item, sort_keys};
@@ -230,9 +230,6 @@ fn ctes<'a>(
     outer: Option<&'a Outer<'a>>,
     params: &mut Params,
 ) -> Result<Env<'a>, Diag> {
-    if with.recursive {
-        return Err(refuse_at("WITH RECURSIVE", with.with_token.0.span));
-    }
     let mut env = from::deeper(env, char_span(with.with_token.0.span))?;
     let mut own: Vec<String> = Vec::new();
     for cte in &with.cte_tables {
@@ -245,14 +242,107 @@ fn ctes<'a>(
                 Diag::new(SqlState::DUPLICATE_ALIAS, format!("\"{}\" stands twice in WITH", name.value)).at(name.span)
             );
         }
-        let plan = query_of(&cte.query, &env, outer, params)?.plan;
+        let plan = match recursion(cte, with.recursive) {
+            Some(parts) => recursive(cte, parts, &env, outer, params)?,
+            None => query_of(&cte.query, &env, outer, params)?.plan,
+        };
         let mut columns = visible(&plan.projection);
         from::rename_columns(&mut columns, &cte.alias.columns, &cte.alias.name)?;
         let id = outer.is_none().then(|| params.number());
         own.push(name.value.clone());
-        Rc::make_mut(&mut env.ctes).push(Cte { name: name.value, columns, plan: Arc::new(plan), id });
+        Rc::make_mut(&mut env.ctes).push(Cte { name: name.value, columns, plan: Arc::new(plan), id, working: None });
     }
     Ok(env)
+}
+
+/// The parts of a query that may name itself: before and behind its last UNION.
+fn recursion(cte: &ast::Cte, is_allowed: bool) -> Option<(&SetExpr, &SetExpr, SetQuantifier)> {
+    match cte.query.body.as_ref() {
+        SetExpr::SetOperation { op: ast::SetOperator::Union, set_quantifier, left, right } if is_allowed => {
+            Some((left, right, *set_quantifier))
+        }
+        _ => None,
+    }
+}
+
+/// A query of WITH RECURSIVE; one that does not name itself is one as any other.
+fn recursive<'a>(
+    cte: &'a ast::Cte,
+    (first, step, quantifier): (&'a SetExpr, &'a SetExpr, SetQuantifier),
+    env: &Env<'a>,
+    outer: Option<&'a Outer<'a>>,
+    params: &mut Params,
+) -> Result<QueryPlan, Diag> {
+    let name = name_of(&cte.alias.name)?;
+    let env_inside = from::deeper(env, Some(name.span))?;
+    let first_plan = body(first, &env_inside, outer, params)?.plan;
+    let mut columns = visible(&first_plan.projection);
+    from::rename_columns(&mut columns, &cte.alias.columns, &cte.alias.name)?;
+    let id = params.number();
+    let named = Rc::new(std::cell::Cell::new(false));
+    let working = Some((id, Rc::clone(&named)));
+    let own = Cte { name: name.value.clone(), columns, plan: Arc::new(first_plan.clone()), id: None, working };
+    let mut env_of_step = env_inside;
+    Rc::make_mut(&mut env_of_step.ctes).push(own);
+    let mut of_step = body(step, &env_of_step, outer, params)?;
+    if !named.get() {
+        return query_of(&cte.query, env, outer, params).map(|output| output.plan);
+    }
+    let all = match quantifier {
+        SetQuantifier::All => true,
+        SetQuantifier::Distinct | SetQuantifier::None => false,
+        SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
+            return Err(refuse_at("BY NAME", step.span()));
+        }
+    };
+    let query = &cte.query;
+    if query.with.is_some() || query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+        return Err(refuse_at("WITH, ORDER BY or LIMIT of a recursive query", cte.alias.name.span)
+            .hint("Put it into the query that reads this one."));
+    }
+    let (width, other) = (first_plan.projection.len(), of_step.plan.projection.len());
+    let place = char_span(step.span());
+    if width != other {
+        let diag = Diag::new(SqlState::SYNTAX_ERROR, format!("the sides of UNION have {width} and {other} columns"));
+        return Err(placed(diag, place));
+    }
+    let mut values = Vec::with_capacity(width);
+    for (at, column) in first_plan.projection.iter().enumerate() {
+        let wanted = column.data_type;
+        if of_step.open.get(at).copied().unwrap_or(false) {
+            decided(&mut of_step, at, wanted, params).map_err(|diag| placed(diag, place))?;
+        }
+        if !all && !wanted.is_comparable() {
+            let diag = format!("UNION cannot compare values of type {wanted}: it has no order");
+            return Err(placed(Diag::new(SqlState::UNDEFINED_FUNCTION, diag).hint("UNION ALL takes them."), place));
+        }
+        let from = of_step.plan.projection.get(at).map_or(wanted, |column| column.data_type);
+        let value = Expr::Column(u32::try_from(at).unwrap_or(u32::MAX), from);
+        values.push(if from.same_kind(&wanted) {
+            value
+        } else if cast::allowed(from, wanted, Coercion::Implicit) {
+            Expr::Cast { expr: Box::new(value), to: wanted, assignment: false }
+        } else {
+            let diag = format!(
+                "column {} of the recursive query \"{}\" is of type {wanted} in its first part and of type {from} in the other",
+                at + 1,
+                name.value
+            );
+            let diag = Diag::new(SqlState::DATATYPE_MISMATCH, diag);
+            return Err(placed(diag.hint(format!("Cast it in the first part: CAST(... AS {from}).")), place));
+        });
+    }
+    let step = if values.iter().all(|value| matches!(value, Expr::Column(..))) {
+        of_step.plan
+    } else {
+        let projection = values.into_iter().map(|value| passed("", value)).collect();
+        plain(From::Tree(Box::new(of_step.into_relation())), None, projection)
+    };
+    let passed_on = |(column, at): (&OutputColumn, u32)| passed(&column.name, Expr::Column(at, column.data_type));
+    let projection = first_plan.projection.iter().zip(0_u32..).map(passed_on).collect();
+    let recursive =
+        Recursive { id, name: name.value, first: Arc::new(first_plan), step: Arc::new(step), all };
+    Ok(plain(From::Tree(Box::new(Relation::Recursive(Box::new(recursive)))), None, projection))
 }
 
 /// The columns of a result, as FROM sees them.
@@ -266,6 +356,29 @@ pub(super) fn visible(projection: &[OutputColumn]) -> Vec<Visible> {
             primary_key: false,
         })
         .collect()
+}
+
+/// GROUPING(key, ...): which keys are not in the grouping set of a row.
+pub(super) fn grouping(
+    binder: &mut Binder<'_, '_>,
+    args: &[ast::FunctionArg],
+    span: Option<Span>,
+) -> Result<Typed, Diag> {
+    if !matches!(binder.clause, Clause::Select | Clause::Having | Clause::OrderBy) || binder.inside_aggregate {
+        let diag = Diag::new(SqlState::GROUPING_ERROR, "GROUPING stands in SELECT, HAVING and ORDER BY, outside of aggregates");
+        return Err(placed(diag, span));
+    }
+    let mut keys = Vec::with_capacity(args.len());
+    for arg in args {
+        let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = arg else {
+            return Err(placed(grouped::no_grouping(), span));
+        };
+        keys.push(binder.typed(expr)?.expr);
+    }
+    if keys.is_empty() || keys.len() > 31 {
+        return Err(placed(Diag::new(SqlState::SYNTAX_ERROR, "GROUPING takes 1 to 31 keys of GROUP BY"), span));
+    }
+    super::expr::made(grouped::grouping(keys), Some(DataType::Int), 6, span)
 }
 
 /// A query without its ORDER BY and LIMIT.

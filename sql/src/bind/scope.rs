@@ -1,6 +1,6 @@
 //! The names that an expression can see: the columns of the relations in FROM, and around a subquery those of its query.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,6 +44,11 @@ pub(super) enum Source<'a> {
         id: u32,
         name: String,
         plan: Arc<QueryPlan>,
+    },
+    /// The rows that the round before gave, inside a recursive query.
+    Working {
+        id: u32,
+        name: String,
     },
 }
 
@@ -117,6 +122,8 @@ pub(super) struct Cte {
     pub(super) plan: Arc<QueryPlan>,
     /// Tells it from others of the statement; `None`: its rows depend on outer rows, so each reference runs it.
     pub(super) id: Option<u32>,
+    /// Inside the query itself: its number, and whether it was named.
+    pub(super) working: Option<(u32, Rc<Cell<bool>>)>,
 }
 
 /// What a query inside a statement can name besides its own FROM.

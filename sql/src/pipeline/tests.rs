@@ -128,6 +128,7 @@ fn nulls_stand_where_they_are_told() {
 
 fn aggregate(keys: Vec<Expr>, function: AggregateFunction, args: Vec<Expr>) -> Option<Aggregate> {
     Some(Aggregate {
+        sets: Vec::new(),
         keys,
         calls: vec![AggregateCall {
             function,

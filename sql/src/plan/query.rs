@@ -126,6 +126,17 @@ pub struct Aggregate {
     pub keys: Vec<Expr>,
     /// Aggregates over the source row.
     pub calls: Vec<AggregateCall>,
+    /// GROUPING SETS: every row counts once for each, with the keys that are not in it being NULL. Bit n stands for key n. When there are any,
+    /// a BIGINT stands between the keys and the results: bit n is set where key n is not in the set of the row.
+    pub sets: Vec<u64>,
+}
+
+impl Aggregate {
+    /// Columns of the row of groups before the results of the calls.
+    #[must_use]
+    pub fn leading(&self) -> usize {
+        self.keys.len() + usize::from(!self.sets.is_empty())
+    }
 }
 
 /// A column of a result.

@@ -69,6 +69,69 @@ pub enum Relation {
     },
     /// UNION, INTERSECT or EXCEPT.
     Set(Box<SetOperation>),
+    /// The rows of a function.
+    Function(Box<FunctionCall>),
+    /// WITH RECURSIVE.
+    Recursive(Box<Recursive>),
+    /// Inside a recursive query: the rows that the round before gave.
+    Working {
+        /// The recursive query.
+        id: u32,
+        /// Its name.
+        name: String,
+    },
+    /// LATERAL: a query that sees the rows on its left.
+    Lateral(Box<Lateral>),
+}
+
+/// A function in FROM.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FunctionCall {
+    /// Which one.
+    pub function: TableFunction,
+    /// Its arguments: constant for one run of the query.
+    pub args: Vec<Expr>,
+    /// WITH ORDINALITY: the number of the row, from 1, stands behind its value.
+    pub ordinality: bool,
+}
+
+/// Functions that give rows, of one column each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableFunction {
+    /// `generate_series(first, last [, step])`: numbers, or points in time by an interval.
+    Series,
+    /// `unnest(array)`.
+    Unnest,
+}
+
+/// A query whose rows are found from its own rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recursive {
+    /// Tells it from others of the statement.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// The rows of the first round.
+    pub first: Arc<QueryPlan>,
+    /// The rows of every further round, from those of the round before.
+    pub step: Arc<QueryPlan>,
+    /// UNION ALL: rows that were there already count again.
+    pub all: bool,
+}
+
+/// A join with a query that sees the row on the left; its rows are the left's columns followed by the query's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lateral {
+    /// Left side.
+    pub left: Relation,
+    /// The query.
+    pub right: Arc<QueryPlan>,
+    /// What it sees: a parameter's index and its value over the left row.
+    pub outer: Vec<(u16, Expr)>,
+    /// Inner or left.
+    pub kind: JoinKind,
+    /// What else must hold, over both rows.
+    pub condition: Option<Expr>,
 }
 
 /// A join of two relations; its rows are the left's columns followed by the right's.
@@ -245,7 +308,15 @@ impl Relation {
     pub fn each_plan<'r>(&'r self, see: &mut dyn FnMut(&'r QueryPlan)) {
         match self {
             Self::Block(plan) | Self::Shared { plan, .. } | Self::Indexed { scan: plan, .. } => see(plan),
-            Self::Values(_) => {}
+            Self::Values(_) | Self::Function(_) | Self::Working { .. } => {}
+            Self::Recursive(recursive) => {
+                see(&recursive.first);
+                see(&recursive.step);
+            }
+            Self::Lateral(lateral) => {
+                lateral.left.each_plan(see);
+                see(&lateral.right);
+            }
             Self::Join(join) => {
                 join.left.each_plan(see);
                 join.right.each_plan(see);

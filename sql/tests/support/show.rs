@@ -131,6 +131,28 @@ fn relation(relation: &Relation) -> String {
             indented(&self::relation(&set.left)),
             indented(&self::relation(&set.right))
         ),
+        Relation::Function(call) => format!("{:?}({}) ordinality {}", call.function, list(&call.args), call.ordinality),
+        Relation::Working { id, name } => format!("working {name} #{id}"),
+        Relation::Recursive(recursive) => format!(
+            "recursive {} #{} all {}\n{}\n{}",
+            recursive.name,
+            recursive.id,
+            recursive.all,
+            indented(&query(&recursive.first)),
+            indented(&query(&recursive.step))
+        ),
+        Relation::Lateral(lateral) => {
+            let outer: Vec<String> =
+                lateral.outer.iter().map(|(slot, value)| format!("${} = {}", slot + 1, expr(value))).collect();
+            format!(
+                "{:?} lateral with [{}]{}\n{}\n{}",
+                lateral.kind,
+                outer.join(", "),
+                lateral.condition.as_ref().map_or_else(String::new, |condition| format!(" on {}", expr(condition))),
+                indented(&self::relation(&lateral.left)),
+                indented(&query(&lateral.right))
+            )
+        }
     }
 }
 
@@ -155,8 +177,9 @@ fn query(plan: &QueryPlan) -> String {
     }
     if let Some(aggregate) = &plan.aggregate {
         lines.push(format!(
-            "group by [{}] calls [{}]",
+            "group by [{}]{} calls [{}]",
             list(&aggregate.keys),
+            if aggregate.sets.is_empty() { String::new() } else { format!(" sets {:?}", aggregate.sets) },
             aggregate.calls.iter().map(call).collect::<Vec<_>>().join(", ")
         ));
     }

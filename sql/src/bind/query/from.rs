@@ -1,5 +1,9 @@
 //! FROM: tables, subqueries and common table expressions, and how they are joined.
 
+mod function;
+
+use std::collections::BTreeMap;
+
 use sqlparser::ast::{self, JoinConstraint, JoinOperator, Spanned, TableFactor};
 
 use super::{placed, refuse_at};
@@ -21,6 +25,8 @@ pub(super) enum Joined {
     Leaf(usize),
     /// Two sides.
     Pair { kind: Kind, left: Box<Joined>, right: Box<Joined>, on: Vec<Expr> },
+    /// A relation, by its number, that sees the rows on its left: parameters and their values.
+    Lateral { kind: Kind, left: Box<Joined>, right: usize, outer: Vec<(u16, Expr)>, on: Vec<Expr> },
 }
 
 /// Joins as they are written.
@@ -51,6 +57,8 @@ struct Reader<'a, 'p> {
     asked: Asked,
     /// Conditions of inner joins that hold subqueries: they are judged with WHERE.
     late: Vec<Expr>,
+    /// What relations see of those on their left.
+    lateral: BTreeMap<usize, Vec<(u16, Expr)>>,
 }
 
 /// The scope of a SELECT, how its relations are joined (`None` without FROM), and conditions that go to WHERE.
@@ -60,19 +68,14 @@ pub(super) fn bind<'a>(
     outer: Option<&'a Outer<'a>>,
     params: &mut Params,
 ) -> Result<(Scope<'a>, Option<Joined>, Vec<Expr>), Diag> {
-    let mut reader = Reader { env, outer, params, relations: Vec::new(), asked: Asked::default(), late: Vec::new() };
+    let mut reader = Reader { env, outer, params, relations: Vec::new(), asked: Asked::default(), late: Vec::new(), lateral: BTreeMap::new() };
     let mut all: Option<Part> = None;
     for item in from {
-        let part = reader.with_joins(item)?;
+        let part = reader.with_joins(item, 0)?;
         all = Some(match all {
             None => part,
             Some(before) => Part {
-                joined: Joined::Pair {
-                    kind: Kind::Inner,
-                    left: Box::new(before.joined),
-                    right: Box::new(part.joined),
-                    on: Vec::new(),
-                },
+                joined: reader.joined(Kind::Inner, before.joined, part.joined, Vec::new(), &|| item.span())?,
                 from: before.from,
                 to: part.to,
                 star: before.star.into_iter().chain(part.star).collect(),
@@ -90,8 +93,13 @@ pub(super) fn bind<'a>(
 }
 
 impl<'a> Reader<'a, '_> {
-    fn with_joins(&mut self, item: &'a ast::TableWithJoins) -> Result<Part, Diag> {
-        let mut left = self.factor(&item.relation)?;
+    /// A relation of FROM with its joins; `sees` is the first relation on its left that LATERAL sees.
+    fn with_joins(&mut self, item: &'a ast::TableWithJoins, sees: usize) -> Result<Part, Diag> {
+        let mut left = self.factor(&item.relation, sees)?;
+        if !item.joins.is_empty() && self.lateral.contains_key(&left.from) {
+            return Err(refuse_at("LATERAL on the left of a join", item.relation.span())
+                .hint("Put it last in FROM, behind a comma or CROSS JOIN LATERAL."));
+        }
         for join in &item.joins {
             let (kind, constraint) = match &join.join_operator {
                 JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (Kind::Inner, constraint),
@@ -106,14 +114,18 @@ impl<'a> Reader<'a, '_> {
                 return Err(placed(Diag::new(SqlState::SYNTAX_ERROR, "this join lacks its condition"), place)
                     .hint("Write JOIN ... ON condition, JOIN ... USING (columns), or CROSS JOIN."));
             }
-            let right = self.factor(&join.relation)?;
-            left = self.pair(kind, constraint, left, right)?;
+            let right = self.factor(&join.relation, left.from)?;
+            left = self.pair(kind, constraint, left, right, &|| join.relation.span())?;
         }
         Ok(left)
     }
 
-    fn factor(&mut self, factor: &'a TableFactor) -> Result<Part, Diag> {
+    fn factor(&mut self, factor: &'a TableFactor, sees: usize) -> Result<Part, Diag> {
         let place = || factor.span();
+        if let Some(call) = function::called(factor)? {
+            let (relation, seen) = self.function(&call, sees)?;
+            return self.add_lateral(relation, seen, &place);
+        }
         let relation = match factor {
             TableFactor::Table {
                 name,
@@ -142,8 +154,20 @@ impl<'a> Reader<'a, '_> {
                 }
                 self.named(&object_of(name)?, alias.as_ref())?
             }
-            TableFactor::Derived { lateral: true, .. } => {
-                return Err(refuse_at("LATERAL", place()).hint("Write the condition as a join or a subquery in WHERE."));
+            TableFactor::Derived { lateral: true, subquery, alias, sample: None } => {
+                let env = deeper(self.env, super::start_of(subquery))?;
+                let sight = self.sight(sees, self.relations.len(), &[]);
+                let outer = Outer { scope: &sight, seen: std::cell::RefCell::default() };
+                let output = super::query_of(subquery, &env, Some(&outer), self.params);
+                let seen = outer.seen.into_inner();
+                self.asked = sight.asked;
+                let output = output?;
+                let columns = super::visible(&output.plan.projection);
+                let name = alias.as_ref().map(|alias| name_of(&alias.name)).transpose()?;
+                let plan = std::sync::Arc::new(output.plan);
+                let mut relation = Relation::query(Source::Query(plan), columns, name.map(|name| name.value));
+                renamed(&mut relation, alias.as_ref())?;
+                return self.add_lateral(relation, seen, &place);
             }
             TableFactor::Derived { sample: Some(_), .. } => return Err(refuse_at("TABLESAMPLE", place())),
             TableFactor::Derived { subquery, alias, .. } => {
@@ -156,7 +180,9 @@ impl<'a> Reader<'a, '_> {
                 renamed(&mut relation, alias.as_ref())?;
                 relation
             }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => return self.with_joins(table_with_joins),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                return self.with_joins(table_with_joins, sees);
+            }
             TableFactor::NestedJoin { alias: Some(_), .. } => return Err(refuse_at("an alias of a join", place())),
             TableFactor::TableFunction { .. } | TableFactor::Function { .. } | TableFactor::UNNEST { .. } => {
                 return Err(refuse_at("a table function", place()));
@@ -177,9 +203,13 @@ impl<'a> Reader<'a, '_> {
             && let Some(cte) = self.env.ctes.iter().rev().find(|cte| cte.name == name.name.value)
         {
             let plan = std::sync::Arc::clone(&cte.plan);
-            let source = match cte.id {
-                Some(id) => Source::Shared { id, name: cte.name.clone(), plan },
-                None => Source::Query(plan),
+            let source = match (&cte.working, cte.id) {
+                (Some((id, named)), _) => {
+                    named.set(true);
+                    Source::Working { id: *id, name: cte.name.clone() }
+                }
+                (None, Some(id)) => Source::Shared { id, name: cte.name.clone(), plan },
+                (None, None) => Source::Query(plan),
             };
             let qualifier = called.map_or_else(|| cte.name.clone(), |called| called.value);
             let mut relation = Relation::query(source, cte.columns.clone(), Some(qualifier));
@@ -229,7 +259,48 @@ impl<'a> Reader<'a, '_> {
         Ok(Part { joined: Joined::Leaf(number), from: number, to: number + 1, star, merged: Vec::new() })
     }
 
-    fn pair(&mut self, kind: Kind, constraint: &'a JoinConstraint, left: Part, right: Part) -> Result<Part, Diag> {
+    /// A relation that may look at those on its left.
+    fn add_lateral(
+        &mut self,
+        relation: Relation<'a>,
+        seen: Vec<(u16, Expr)>,
+        place: &dyn Fn() -> sqlparser::tokenizer::Span,
+    ) -> Result<Part, Diag> {
+        let part = self.add(relation, place)?;
+        if !seen.is_empty() {
+            self.lateral.insert(part.from, seen);
+        }
+        Ok(part)
+    }
+
+    /// Two sides joined.
+    fn joined(
+        &mut self,
+        kind: Kind,
+        left: Joined,
+        right: Joined,
+        on: Vec<Expr>,
+        place: &dyn Fn() -> sqlparser::tokenizer::Span,
+    ) -> Result<Joined, Diag> {
+        if let Joined::Leaf(number) = right
+            && let Some(outer) = self.lateral.remove(&number)
+        {
+            if !matches!(kind, Kind::Inner | Kind::Left) {
+                return Err(refuse_at("LATERAL on the right of a RIGHT or FULL JOIN", place()));
+            }
+            return Ok(Joined::Lateral { kind, left: Box::new(left), right: number, outer, on });
+        }
+        Ok(Joined::Pair { kind, left: Box::new(left), right: Box::new(right), on })
+    }
+
+    fn pair(
+        &mut self,
+        kind: Kind,
+        constraint: &'a JoinConstraint,
+        left: Part,
+        right: Part,
+        place: &dyn Fn() -> sqlparser::tokenizer::Span,
+    ) -> Result<Part, Diag> {
         let (from, to) = (left.from, right.to);
         let mut star: Vec<Star> = Vec::new();
         let mut merged: Vec<Merged> = left.merged.iter().chain(&right.merged).cloned().collect();
@@ -259,7 +330,7 @@ impl<'a> Reader<'a, '_> {
         if matches!(kind, Kind::Right | Kind::Full) {
             nullable(left.from..left.to, &mut self.relations);
         }
-        let joined = Joined::Pair { kind, left: Box::new(left.joined), right: Box::new(right.joined), on };
+        let joined = self.joined(kind, left.joined, right.joined, on, place)?;
         Ok(Part { joined, from, to, star, merged })
     }
 
@@ -410,9 +481,17 @@ pub(super) fn rename_columns(
 
 /// Shows the conditions of every join.
 pub(super) fn each_condition(joined: &Joined, see: &mut dyn FnMut(&Expr)) {
-    if let Joined::Pair { left, right, on, .. } = joined {
-        each_condition(left, see);
-        each_condition(right, see);
-        on.iter().for_each(see);
+    match joined {
+        Joined::Leaf(_) => {}
+        Joined::Pair { left, right, on, .. } => {
+            each_condition(left, see);
+            each_condition(right, see);
+            on.iter().for_each(see);
+        }
+        Joined::Lateral { left, outer, on, .. } => {
+            each_condition(left, see);
+            outer.iter().for_each(|(_, expr)| see(expr));
+            on.iter().for_each(see);
+        }
     }
 }

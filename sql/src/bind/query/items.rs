@@ -216,27 +216,117 @@ pub(super) fn group_by(
     items: &[Item],
     scope: &Scope<'_>,
     params: &mut Params,
-) -> Result<Vec<Expr>, Diag> {
+) -> Result<Keys, Diag> {
     let exprs = match group_by {
         GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
         GroupByExpr::Expressions(..) => return Err(refuse_at("a modifier of GROUP BY", group_by.span())),
         GroupByExpr::All(_) => return Err(refuse_at("GROUP BY ALL", group_by.span())),
     };
     let mut keys: Vec<Expr> = Vec::with_capacity(exprs.len());
+    let mut sets: Vec<Set> = vec![Set::new()];
+    let mut are_written = false;
     for expr in exprs {
-        let value = group_key(expr, items, scope, params)?;
-        if has_aggregate(&value.expr) {
-            return Err(placed(
-                Diag::new(SqlState::GROUPING_ERROR, "an aggregate cannot stand in GROUP BY"),
-                value.span,
-            ));
+        are_written |= is_sets(expr);
+        let mut key = |expr: &ast::Expr| -> Result<usize, Diag> {
+            let value = group_key(expr, items, scope, params)?;
+            if has_aggregate(&value.expr) {
+                return Err(placed(
+                    Diag::new(SqlState::GROUPING_ERROR, "an aggregate cannot stand in GROUP BY"),
+                    value.span,
+                ));
+            }
+            ordered(&value, "GROUP BY")?;
+            Ok(keys.iter().position(|known| *known == value.expr).unwrap_or_else(|| {
+                keys.push(value.expr);
+                keys.len() - 1
+            }))
+        };
+        let more = sets_of(expr, &mut key)?;
+        if sets.len().saturating_mul(more.len()) > limits::MAX_GROUPING_SETS {
+            let diag = format!("GROUP BY has more than {} grouping sets", limits::MAX_GROUPING_SETS);
+            return Err(placed(Diag::new(SqlState::PROGRAM_LIMIT, diag), char_span(expr.span())));
         }
-        ordered(&value, "GROUP BY")?;
-        if !keys.contains(&value.expr) {
-            keys.push(value.expr);
-        }
+        let both = |set: &Set| more.iter().map(|other| set.union(other).copied().collect()).collect::<Vec<Set>>();
+        sets = sets.iter().flat_map(both).collect();
     }
-    Ok(keys)
+    if !are_written {
+        return Ok(Keys { keys, sets: Vec::new() });
+    }
+    if keys.len() > limits::MAX_GROUPING_KEYS {
+        let diag = format!("grouping sets have more than {} keys", limits::MAX_GROUPING_KEYS);
+        return Err(placed(Diag::new(SqlState::PROGRAM_LIMIT, diag), char_span(group_by.span())));
+    }
+    let bits = |set: &Set| set.iter().fold(0_u64, |bits, at| bits | 1_u64.checked_shl(*at).unwrap_or(0));
+    Ok(Keys { keys, sets: sets.iter().map(bits).collect() })
+}
+
+/// What GROUP BY says.
+pub(super) struct Keys {
+    pub(super) keys: Vec<Expr>,
+    /// Grouping sets, as a plan has them.
+    pub(super) sets: Vec<u64>,
+}
+
+/// The numbers of the keys of a grouping set.
+type Set = std::collections::BTreeSet<u32>;
+
+fn is_sets(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_))
+        || matches!(expr, ast::Expr::Tuple(list) if list.is_empty())
+}
+
+/// The grouping sets of one item of GROUP BY; `key` gives the number of a key.
+fn sets_of(
+    expr: &ast::Expr,
+    key: &mut dyn FnMut(&ast::Expr) -> Result<usize, Diag>,
+) -> Result<Vec<Set>, Diag> {
+    let mut together = |list: &[ast::Expr]| {
+        list.iter().map(|expr| key(expr).map(|at| u32::try_from(at).unwrap_or(u32::MAX))).collect::<Result<Set, Diag>>()
+    };
+    match expr {
+        ast::Expr::Rollup(parts) => {
+            let mut sets = vec![Set::new()];
+            for part in parts {
+                let longer = sets.last().into_iter().flatten().copied().chain(together(part)?).collect();
+                sets.push(longer);
+            }
+            sets.reverse();
+            Ok(sets)
+        }
+        ast::Expr::Cube(parts) => {
+            if parts.len() > limits::MAX_CUBE_PARTS {
+                let diag = format!("CUBE has more than {} parts", limits::MAX_CUBE_PARTS);
+                return Err(placed(Diag::new(SqlState::PROGRAM_LIMIT, diag), char_span(expr.span())));
+            }
+            let mut sets = vec![Set::new()];
+            for part in parts {
+                let part = together(part)?;
+                let with: Vec<Set> = sets.iter().map(|set| set.union(&part).copied().collect()).collect();
+                sets.extend(with);
+            }
+            sets.reverse();
+            Ok(sets)
+        }
+        ast::Expr::GroupingSets(parts) => {
+            let mut sets = Vec::new();
+            for part in parts {
+                match part.as_slice() {
+                    [one] if is_sets(one) => sets.extend(sets_of(one, key)?),
+                    list => {
+                        let at = list.iter().map(|expr| key(expr).map(|at| u32::try_from(at).unwrap_or(u32::MAX)));
+                        sets.push(at.collect::<Result<Set, Diag>>()?);
+                    }
+                }
+                if sets.len() > limits::MAX_GROUPING_SETS {
+                    let diag = format!("GROUP BY has more than {} grouping sets", limits::MAX_GROUPING_SETS);
+                    return Err(placed(Diag::new(SqlState::PROGRAM_LIMIT, diag), char_span(expr.span())));
+                }
+            }
+            Ok(sets)
+        }
+        ast::Expr::Tuple(list) => Ok(vec![together(list)?]),
+        one => Ok(vec![together(std::slice::from_ref(one))?]),
+    }
 }
 
 /// A column of the table first, then an output column, as PostgreSQL.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlparser::ast::{self, Spanned};
 
 use super::from::Joined;
-use super::grouped::{Grouped, depends_on_keys};
+use super::grouped::{GROUPING, Grouped, asks_grouping, depends_on_keys, no_grouping};
 use super::items::{self, Item};
 use super::subquery::{each_seen, seeing};
 use super::tree::{self, Placed, Planner, moved, plain};
@@ -77,7 +77,7 @@ pub(super) fn bind<'a>(
         tree::conjuncts(&eval::fold(bound), &mut conditions);
     }
     let items = items::select_list(select, &scope, params, &mut calls)?;
-    let keys = items::group_by(&select.group_by, &items, &scope, params)?;
+    let items::Keys { keys, sets } = items::group_by(&select.group_by, &items, &scope, params)?;
     let having = match &select.having {
         Some(condition) => Some(Binder::new(&scope, params, Clause::Having, &mut calls).condition(condition)?),
         None => None,
@@ -93,7 +93,13 @@ pub(super) fn bind<'a>(
     };
     let open = items.iter().map(|item| item.open).collect();
     let having_span = select.having.as_ref().and_then(|having| char_span(having.span()));
-    let is_grouped = !keys.is_empty() || !calls.is_empty() || having.is_some();
+    let is_grouped = !keys.is_empty() || !calls.is_empty() || having.is_some() || !sets.is_empty();
+    let in_order = order.iter().map(|(key, span)| (&key.expr, *span));
+    for (expr, span) in items.iter().map(|item| (&item.value.expr, item.value.span)).chain(in_order) {
+        if !is_grouped && asks_grouping(expr) {
+            return Err(placed(no_grouping(), span));
+        }
+    }
     let subqueries = scope.asked.subqueries.take();
     let windows = scope.asked.windows.take();
     let before = scope.asked.once.take();
@@ -101,6 +107,7 @@ pub(super) fn bind<'a>(
         conditions,
         items,
         keys,
+        sets,
         calls,
         having: having.map(|having| (having, having_span)),
         order,
@@ -158,6 +165,7 @@ pub(in crate::bind) fn rows_to_change(
         conditions,
         items: own.chain(new).map(item).collect(),
         keys: Vec::new(),
+        sets: Vec::new(),
         calls,
         having: None,
         order: Vec::new(),
@@ -193,6 +201,7 @@ struct Steps {
     conditions: Vec<Expr>,
     items: Vec<Item>,
     keys: Vec<Expr>,
+    sets: Vec<u64>,
     calls: Vec<AggregateCall>,
     having: Option<(Expr, Option<Span>)>,
     order: Vec<(SortKey, Option<Span>)>,
@@ -304,11 +313,15 @@ impl Steps {
         for position in looked_at.into_iter().filter(|position| *position < AGGREGATE_BASE) {
             let Some(data_type) = scope.at(position).map(|(_, column)| column.data_type) else { continue };
             let column = Expr::Column(position, data_type);
-            if !self.keys.contains(&column) && depends_on_keys(position, &own_keys, scope) {
+            let is_alone = self.sets.is_empty();
+            if is_alone && !self.keys.contains(&column) && depends_on_keys(position, &own_keys, scope) {
                 self.keys.push(column);
             }
         }
-        let keys = self.keys.clone();
+        let mut keys = self.keys.clone();
+        if !self.sets.is_empty() {
+            keys.push(Expr::Column(GROUPING, DataType::BigInt));
+        }
         let rows = Grouped { keys: &keys, scope };
         for item in &mut self.items {
             item.value.expr = rows.over_groups(&item.value.expr).map_err(|diag| placed(diag, item.value.span))?;
@@ -408,13 +421,15 @@ impl Steps {
                         ..call.clone()
                     })
                     .collect(),
+                sets: self.sets.clone(),
             };
             let from = From::Tree(Box::new(relation));
             if behind.is_empty() && self.windows.is_empty() {
                 return Ok(self.finished(from, filter, Some(aggregate), having, &Expr::clone));
             }
-            let types =
-                aggregate.keys.iter().map(eval::data_type).chain(aggregate.calls.iter().map(|call| call.data_type));
+            let of_sets = (!aggregate.sets.is_empty()).then_some(DataType::BigInt);
+            let types = aggregate.keys.iter().map(eval::data_type).chain(of_sets);
+            let types = types.chain(aggregate.calls.iter().map(|call| call.data_type));
             let projection: Vec<OutputColumn> =
                 types.zip(0_u32..).map(|(data_type, at)| tree::passed("", Expr::Column(at, data_type))).collect();
             width = u32::try_from(projection.len()).unwrap_or(u32::MAX);
@@ -489,7 +504,7 @@ impl Steps {
             [] => true,
             [one] => match &one.source {
                 Source::System(_) | Source::Nothing | Source::Draft => true,
-                Source::Query(_) | Source::Shared { .. } => false,
+                Source::Query(_) | Source::Shared { .. } | Source::Working { .. } => false,
                 Source::Table(table) => {
                     let sees_outside = |expr: &Expr| {
                         let mut sees = false;
@@ -513,11 +528,19 @@ impl Steps {
                 From::Table { table: Arc::clone(table), access: bounds::access(table, filter.as_ref()) }
             }
             Source::System(table) => From::System(*table),
-            Source::Nothing | Source::Draft | Source::Query(_) | Source::Shared { .. } => From::Nothing,
+            Source::Nothing
+            | Source::Draft
+            | Source::Query(_)
+            | Source::Shared { .. }
+            | Source::Working { .. } => From::Nothing,
         };
         let aggregate = self
             .is_grouped
-            .then(|| Aggregate { keys: self.keys.into_iter().map(eval::fold).collect(), calls: self.calls });
+            .then(|| Aggregate {
+                keys: self.keys.into_iter().map(eval::fold).collect(),
+                calls: self.calls,
+                sets: self.sets,
+            });
         Laid {
             from,
             filter,
@@ -594,12 +617,14 @@ fn output(item: Item, scope: &Scope<'_>, aggregate: Option<&Aggregate>) -> Outpu
     let counted = match (aggregate, &expr) {
         (Some(aggregate), Expr::Column(index, _)) => usize::try_from(*index)
             .ok()
-            .and_then(|index| aggregate.calls.get(index.checked_sub(aggregate.keys.len())?))
+            .and_then(|index| aggregate.calls.get(index.checked_sub(aggregate.leading())?))
             .is_some_and(|call| matches!(call.function, AggregateFunction::Count | AggregateFunction::CountStar)),
         _ => false,
     };
     let literal = matches!(&expr, Expr::Literal(value, _) if !value.is_null());
-    let source = item.source.and_then(|position| scope.at(position).map(|found| (position, found)));
+    // A key that is not in its grouping set is NULL.
+    let as_it_is = item.source.filter(|_| aggregate.is_none_or(|aggregate| aggregate.sets.is_empty()));
+    let source = as_it_is.and_then(|position| scope.at(position).map(|found| (position, found)));
     let (primary_key, not_null, unique) = match source {
         Some((position, (relation, column))) => {
             (column.primary_key, column.not_null && !relation.nullable, scope.is_unique(position))

@@ -12,7 +12,7 @@ use crate::cast;
 use crate::diag::Diag;
 use crate::eval;
 use crate::expr::{BinaryOp, Expr};
-use crate::plan::{Distinct, FIRST_SLOT, From, Join, JoinKind, OutputColumn, QueryPlan, Relation, TableAccess};
+use crate::plan::{Distinct, FIRST_SLOT, From, Join, JoinKind, Lateral, OutputColumn, QueryPlan, Relation, TableAccess};
 use crate::value::{DataType, Value};
 
 /// A relation and where the columns of the query's row stand in its own.
@@ -145,6 +145,7 @@ impl Planner<'_, '_> {
                 let joined = self.join(JoinKind::Full, left, right, on)?;
                 Ok(filtered(joined, conditions))
             }
+            Joined::Lateral { kind, left, right, outer, on } => self.lateral(kind, *left, right, &outer, on, conditions),
         }
     }
 
@@ -165,6 +166,40 @@ impl Planner<'_, '_> {
         let right = self.plan(right, partner)?;
         let joined = self.join(JoinKind::Left, left, right, on)?;
         Ok(filtered(joined, above))
+    }
+
+    /// A query that sees the rows on its left.
+    fn lateral(
+        &mut self,
+        kind: Kind,
+        left: Joined,
+        right: usize,
+        outer: &[(u16, Expr)],
+        mut on: Vec<Expr>,
+        conditions: Vec<Expr>,
+    ) -> Result<Placed, Diag> {
+        let left_side = leaves(&left);
+        let (below, mut above): (Vec<Expr>, Vec<Expr>) = conditions
+            .into_iter()
+            .partition(|condition| !eval::is_volatile(condition) && self.relations(condition).is_subset(&left_side));
+        let left = self.plan(left, below)?;
+        let Some((first, Source::Query(plan))) =
+            self.scope.relations.get(right).map(|relation| (relation.first, &relation.source))
+        else {
+            return Err(Diag::new(crate::diag::SqlState::INTERNAL, "a join without its relation"));
+        };
+        let width = u32::try_from(plan.projection.len()).unwrap_or(u32::MAX);
+        let layout = left.layout.iter().copied().chain(first..first.saturating_add(width)).collect();
+        let outer = outer.iter().map(|(slot, expr)| (*slot, left.over(expr))).collect();
+        let joined = Placed { relation: Relation::Values(Vec::new()), layout };
+        if kind == Kind::Inner {
+            on.append(&mut above);
+        }
+        let condition = all_of(on).map(|condition| joined.over(&condition));
+        let kind = if kind == Kind::Inner { JoinKind::Inner } else { JoinKind::Left };
+        let lateral = Lateral { left: left.relation, right: Arc::clone(plan), outer, kind, condition };
+        let relation = Relation::Lateral(Box::new(lateral));
+        Ok(filtered(Placed { relation, layout: joined.layout }, above))
     }
 
     /// Whether a condition is never true of a row whose columns of these relations are all NULL: a comparison with one of them.
@@ -307,6 +342,11 @@ impl Planner<'_, '_> {
                     let projection = columns(relation, &wanted);
                     Relation::Block(Arc::new(plain(From::Tree(Box::new(shared)), all_of(conditions), projection)))
                 }
+            }
+            Source::Working { id, name } => {
+                let working = Relation::Working { id: *id, name: name.clone() };
+                let projection = columns(relation, &wanted);
+                Relation::Block(Arc::new(plain(From::Tree(Box::new(working)), all_of(conditions), projection)))
             }
             Source::Nothing | Source::Draft => Relation::Values(vec![Vec::new()]),
         };
@@ -477,6 +517,7 @@ fn leaves(joined: &Joined) -> BTreeSet<usize> {
     match joined {
         Joined::Leaf(number) => BTreeSet::from([*number]),
         Joined::Pair { left, right, .. } => leaves(left).union(&leaves(right)).copied().collect(),
+        Joined::Lateral { left, right, .. } => leaves(left).into_iter().chain([*right]).collect(),
     }
 }
 

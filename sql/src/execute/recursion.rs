@@ -1,0 +1,55 @@
+//! WITH RECURSIVE: rounds, each over the rows that the round before gave, until one gives nothing new.
+//!
+//! All rows are held, within the limits of the statement; a query that does not come to its end is refused after a number of rounds.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Executor, Pace, Params, Source, size};
+use crate::diag::{Diag, SqlState};
+use crate::limits::MAX_RECURSION;
+use crate::plan::Recursive;
+use crate::value::{Row, SortValue};
+
+impl<S: Source> Executor<'_, S> {
+    /// The rows of all rounds.
+    pub(super) async fn recursive(&self, recursive: &Recursive, params: &Params) -> Result<Vec<Row>, S::Error> {
+        let Recursive { id, name, first, step, all } = recursive;
+        let held = self.hold();
+        let mut pace = Pace::default();
+        let mut known: BTreeSet<Vec<SortValue>> = BTreeSet::new();
+        let mut rows: Vec<Row> = Vec::new();
+        let mut fresh = self.query(first, Arc::clone(params)).await?;
+        for round in 0.. {
+            if !*all {
+                fresh.retain(|row| known.insert(row.iter().cloned().map(SortValue).collect()));
+            }
+            if fresh.is_empty() {
+                break;
+            }
+            if round >= MAX_RECURSION {
+                let message = format!("the recursive query \"{name}\" does not come to its end within {MAX_RECURSION} rounds");
+                return Err(Diag::new(SqlState::PROGRAM_LIMIT, message)
+                    .hint("Give its recursive part a condition that ends it; UNION instead of UNION ALL ends cycles.")
+                    .into());
+            }
+            for row in &fresh {
+                held.add("a recursive query", size(row))?;
+                pace.step(self.source).await?;
+            }
+            rows.extend(fresh.iter().cloned());
+            let before = self.working.borrow_mut().insert(*id, Rc::new(fresh));
+            drop(before);
+            // What a round keeps may hold rows of the round.
+            let indexes: BTreeSet<u32> = self.indexes.borrow().keys().copied().collect();
+            let shared: BTreeSet<u32> = self.shared.borrow().keys().copied().collect();
+            fresh = self.query(step, Arc::clone(params)).await?;
+            self.indexes.borrow_mut().retain(|id, _| indexes.contains(id));
+            self.shared.borrow_mut().retain(|id, _| shared.contains(id));
+            self.source.pause().await?;
+        }
+        self.working.borrow_mut().remove(id);
+        Ok(rows)
+    }
+}
