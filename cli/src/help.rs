@@ -76,7 +76,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     },
     Entry {
         name: "SELECT",
-        text: "[WITH name AS (SELECT ...)] SELECT [DISTINCT] columns FROM table [JOIN table ON condition] [WHERE condition]\n    [GROUP BY columns] [HAVING condition] [ORDER BY columns [DESC]] [LIMIT n] [OFFSET n]\n\nSELECT room, count(*) AS n FROM app.messages WHERE created_at >= '2026-01-01' GROUP BY room ORDER BY n DESC;",
+        text: "[WITH [RECURSIVE] name AS (SELECT ...)] SELECT [DISTINCT] columns FROM table [JOIN table ON condition] [WHERE condition]\n    [GROUP BY columns | ROLLUP (columns) | CUBE (columns) | GROUPING SETS (...)] [HAVING condition] [ORDER BY columns [DESC]] [LIMIT n] [OFFSET n]\n\nSELECT room, count(*) AS n FROM app.messages WHERE created_at >= '2026-01-01' GROUP BY room ORDER BY n DESC;",
     },
     Entry {
         name: "SET",
@@ -89,7 +89,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     Entry { name: "TRUNCATE", text: "TRUNCATE [TABLE] table\n\nRemoves all rows." },
     Entry {
         name: "UPDATE",
-        text: "UPDATE table SET column = value, ... [WHERE condition] [RETURNING columns]\n\nUPDATE app.messages SET likes = likes + 1 WHERE room = 7 AND id = 3;",
+        text: "UPDATE table SET column = value, ... [FROM tables] [WHERE condition] [RETURNING columns]\n\nUPDATE app.messages SET likes = likes + 1 WHERE room = 7 AND id = 3;",
     },
 ];
 
