@@ -145,7 +145,11 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
         let sets = grouped.sets.len();
         let title = if sets > 0 {
             format!("Group by {sets} grouping sets of {}", keys.join(", "))
-        } else if keys.is_empty() { "Aggregate".to_owned() } else { format!("Group by {}", keys.join(", ")) };
+        } else if keys.is_empty() {
+            "Aggregate".to_owned()
+        } else {
+            format!("Group by {}", keys.join(", "))
+        };
         step = Step::new(title).with("computes", calls.join(", ")).over(step);
         let of_sets = (sets > 0).then(|| "(keys not in the set)".to_owned());
         names = keys.into_iter().chain(of_sets).chain(calls).collect();
@@ -340,7 +344,8 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
         }
         Relation::Lateral(lateral) => {
             let left = self::names(&lateral.left);
-            let title = if lateral.kind == JoinKind::Left { "Left join of a query per row" } else { "Join of a query per row" };
+            let title =
+                if lateral.kind == JoinKind::Left { "Left join of a query per row" } else { "Join of a query per row" };
             let sees: Vec<String> =
                 lateral.outer.iter().map(|(slot, value)| format!("${} = {}", slot + 1, shown(value, &left))).collect();
             let mut step = Step::new(title).with("sees", sees.join(", "));

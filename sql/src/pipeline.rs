@@ -191,10 +191,12 @@ impl Pipeline {
                     break;
                 }
                 let mut row: Row = key.into_iter().map(|value| value.0).collect();
-                if let (false, Value::BigInt(number)) = (aggregate.sets.is_empty(), row.first().unwrap_or(&Value::Null)) {
+                if let (false, Value::BigInt(number)) = (aggregate.sets.is_empty(), row.first().unwrap_or(&Value::Null))
+                {
                     // The number of the set gives way to what is not in it, behind the keys.
                     let set = usize::try_from(*number).ok().and_then(|number| aggregate.sets.get(number)).copied();
-                    let all = 1_u64.checked_shl(u32::try_from(aggregate.keys.len()).unwrap_or(64)).map_or(0, |bit| bit - 1);
+                    let all =
+                        1_u64.checked_shl(u32::try_from(aggregate.keys.len()).unwrap_or(64)).map_or(0, |bit| bit - 1);
                     row.remove(0);
                     row.push(Value::BigInt(i64::try_from(!set.unwrap_or(0) & all).unwrap_or(0)));
                 }

@@ -23,7 +23,9 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
-use crate::plan::{Explained, From, Once, OutputColumn, Plan, QueryPlan, Recursive, Relation, SetOperation, SetOperator, SortKey};
+use crate::plan::{
+    Explained, From, Once, OutputColumn, Plan, QueryPlan, Recursive, Relation, SetOperation, SetOperator, SortKey,
+};
 use crate::value::{DataType, Value};
 
 use self::items::{Item, sort_keys};
@@ -340,8 +342,7 @@ fn recursive<'a>(
     };
     let passed_on = |(column, at): (&OutputColumn, u32)| passed(&column.name, Expr::Column(at, column.data_type));
     let projection = first_plan.projection.iter().zip(0_u32..).map(passed_on).collect();
-    let recursive =
-        Recursive { id, name: name.value, first: Arc::new(first_plan), step: Arc::new(step), all };
+    let recursive = Recursive { id, name: name.value, first: Arc::new(first_plan), step: Arc::new(step), all };
     Ok(plain(From::Tree(Box::new(Relation::Recursive(Box::new(recursive)))), None, projection))
 }
 
@@ -365,7 +366,10 @@ pub(super) fn grouping(
     span: Option<Span>,
 ) -> Result<Typed, Diag> {
     if !matches!(binder.clause, Clause::Select | Clause::Having | Clause::OrderBy) || binder.inside_aggregate {
-        let diag = Diag::new(SqlState::GROUPING_ERROR, "GROUPING stands in SELECT, HAVING and ORDER BY, outside of aggregates");
+        let diag = Diag::new(
+            SqlState::GROUPING_ERROR,
+            "GROUPING stands in SELECT, HAVING and ORDER BY, outside of aggregates",
+        );
         return Err(placed(diag, span));
     }
     let mut keys = Vec::with_capacity(args.len());

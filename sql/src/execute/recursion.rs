@@ -29,7 +29,8 @@ impl<S: Source> Executor<'_, S> {
                 break;
             }
             if round >= MAX_RECURSION {
-                let message = format!("the recursive query \"{name}\" does not come to its end within {MAX_RECURSION} rounds");
+                let message =
+                    format!("the recursive query \"{name}\" does not come to its end within {MAX_RECURSION} rounds");
                 return Err(Diag::new(SqlState::PROGRAM_LIMIT, message)
                     .hint("Give its recursive part a condition that ends it; UNION instead of UNION ALL ends cycles.")
                     .into());

@@ -62,9 +62,11 @@ impl<S: Source> Executor<'_, S> {
         match call.function {
             TableFunction::Unnest => {
                 let Some(Value::Array(array)) = args.into_iter().next() else { return Ok(nothing()) };
-                let rows = array.into_items().into_iter().zip(1_i64..).map(|(value, at)| {
-                    if number.is_some() { vec![value, Value::BigInt(at)] } else { vec![value] }
-                });
+                let rows = array
+                    .into_items()
+                    .into_iter()
+                    .zip(1_i64..)
+                    .map(|(value, at)| if number.is_some() { vec![value, Value::BigInt(at)] } else { vec![value] });
                 Ok(Rows::Here(rows.collect::<Vec<Row>>().into_iter()))
             }
             TableFunction::Series => {
@@ -73,13 +75,14 @@ impl<S: Source> Executor<'_, S> {
                     return Ok(nothing());
                 }
                 let data_type = call.args.first().map_or(DataType::BigInt, eval::data_type);
-                let rises = match first.data_type().and_then(|_| direction(first, step, data_type, &self.context(params))) {
-                    Some(std::cmp::Ordering::Greater) => true,
-                    Some(std::cmp::Ordering::Less) => false,
-                    Some(std::cmp::Ordering::Equal) | None => {
-                        return Err(Diag::new(SqlState::INVALID_PARAMETER, "the step of generate_series is zero"));
-                    }
-                };
+                let rises =
+                    match first.data_type().and_then(|_| direction(first, step, data_type, &self.context(params))) {
+                        Some(std::cmp::Ordering::Greater) => true,
+                        Some(std::cmp::Ordering::Less) => false,
+                        Some(std::cmp::Ordering::Equal) | None => {
+                            return Err(Diag::new(SqlState::INVALID_PARAMETER, "the step of generate_series is zero"));
+                        }
+                    };
                 let (next, last, step) = (Some(first.clone()), last.clone(), step.clone());
                 Ok(Rows::Series(Box::new(SeriesRows { next, last, step, rises, data_type, number })))
             }

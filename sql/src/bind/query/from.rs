@@ -68,7 +68,15 @@ pub(super) fn bind<'a>(
     outer: Option<&'a Outer<'a>>,
     params: &mut Params,
 ) -> Result<(Scope<'a>, Option<Joined>, Vec<Expr>), Diag> {
-    let mut reader = Reader { env, outer, params, relations: Vec::new(), asked: Asked::default(), late: Vec::new(), lateral: BTreeMap::new() };
+    let mut reader = Reader {
+        env,
+        outer,
+        params,
+        relations: Vec::new(),
+        asked: Asked::default(),
+        late: Vec::new(),
+        lateral: BTreeMap::new(),
+    };
     let mut all: Option<Part> = None;
     for item in from {
         let part = reader.with_joins(item, 0)?;

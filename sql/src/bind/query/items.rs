@@ -276,10 +276,7 @@ fn is_sets(expr: &ast::Expr) -> bool {
 }
 
 /// The grouping sets of one item of GROUP BY; `key` gives the number of a key.
-fn sets_of(
-    expr: &ast::Expr,
-    key: &mut dyn FnMut(&ast::Expr) -> Result<usize, Diag>,
-) -> Result<Vec<Set>, Diag> {
+fn sets_of(expr: &ast::Expr, key: &mut dyn FnMut(&ast::Expr) -> Result<usize, Diag>) -> Result<Vec<Set>, Diag> {
     let mut together = |list: &[ast::Expr]| {
         list.iter().map(|expr| key(expr).map(|at| u32::try_from(at).unwrap_or(u32::MAX))).collect::<Result<Set, Diag>>()
     };

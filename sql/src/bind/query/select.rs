@@ -528,19 +528,15 @@ impl Steps {
                 From::Table { table: Arc::clone(table), access: bounds::access(table, filter.as_ref()) }
             }
             Source::System(table) => From::System(*table),
-            Source::Nothing
-            | Source::Draft
-            | Source::Query(_)
-            | Source::Shared { .. }
-            | Source::Working { .. } => From::Nothing,
+            Source::Nothing | Source::Draft | Source::Query(_) | Source::Shared { .. } | Source::Working { .. } => {
+                From::Nothing
+            }
         };
-        let aggregate = self
-            .is_grouped
-            .then(|| Aggregate {
-                keys: self.keys.into_iter().map(eval::fold).collect(),
-                calls: self.calls,
-                sets: self.sets,
-            });
+        let aggregate = self.is_grouped.then(|| Aggregate {
+            keys: self.keys.into_iter().map(eval::fold).collect(),
+            calls: self.calls,
+            sets: self.sets,
+        });
         Laid {
             from,
             filter,

@@ -12,7 +12,9 @@ use crate::cast;
 use crate::diag::Diag;
 use crate::eval;
 use crate::expr::{BinaryOp, Expr};
-use crate::plan::{Distinct, FIRST_SLOT, From, Join, JoinKind, Lateral, OutputColumn, QueryPlan, Relation, TableAccess};
+use crate::plan::{
+    Distinct, FIRST_SLOT, From, Join, JoinKind, Lateral, OutputColumn, QueryPlan, Relation, TableAccess,
+};
 use crate::value::{DataType, Value};
 
 /// A relation and where the columns of the query's row stand in its own.
@@ -145,7 +147,9 @@ impl Planner<'_, '_> {
                 let joined = self.join(JoinKind::Full, left, right, on)?;
                 Ok(filtered(joined, conditions))
             }
-            Joined::Lateral { kind, left, right, outer, on } => self.lateral(kind, *left, right, &outer, on, conditions),
+            Joined::Lateral { kind, left, right, outer, on } => {
+                self.lateral(kind, *left, right, &outer, on, conditions)
+            }
         }
     }
 

@@ -94,7 +94,10 @@ impl<'a> Reader<'a, '_> {
         self.asked = sight.asked;
         let (args, data_type) = bound?;
         if asks {
-            return Err(placed(Diag::not_supported("this kind of subquery in an argument of a function in FROM"), call.span));
+            return Err(placed(
+                Diag::not_supported("this kind of subquery in an argument of a function in FROM"),
+                call.span,
+            ));
         }
         let called = call.alias.map(|alias| name_of(&alias.name)).transpose()?.map(|name| name.value);
         let name = called.unwrap_or_else(|| call.name.clone());
@@ -137,7 +140,8 @@ fn arguments(binder: &mut Binder<'_, '_>, call: &Called<'_>) -> Result<(Vec<Expr
                 let wanted = if zoned { DataType::DateTime } else { DataType::Timestamp };
                 let Some(step) = step else { return Err(wrong("generate_series of points in time takes a step")) };
                 let mut all = Vec::with_capacity(3);
-                for (typed, wanted) in args.into_iter().map(|typed| (typed, wanted)).chain([(step, DataType::Interval)]) {
+                for (typed, wanted) in args.into_iter().map(|typed| (typed, wanted)).chain([(step, DataType::Interval)])
+                {
                     let typed = binder.coerced(typed, wanted, Coercion::Assignment, |from| {
                         format!("generate_series of points in time does not take a value of type {from} here")
                     })?;
@@ -153,15 +157,14 @@ fn arguments(binder: &mut Binder<'_, '_>, call: &Called<'_>) -> Result<(Vec<Expr
                 DataType::Text => {
                     // Nothing has decided: parameters.
                     let made = std::mem::take(&mut values).into_iter().map(|typed| Typed { data_type: None, ..typed });
-                    let made = made.map(|typed| {
-                        binder.coerced(typed, DataType::BigInt, Coercion::Implicit, |_| String::new())
-                    });
+                    let made = made
+                        .map(|typed| binder.coerced(typed, DataType::BigInt, Coercion::Implicit, |_| String::new()));
                     (made.collect::<Result<Vec<Typed>, Diag>>()?, DataType::BigInt)
                 }
                 DataType::SmallInt => {
-                    let made = std::mem::take(&mut values).into_iter().map(|typed| {
-                        binder.coerced(typed, DataType::Int, Coercion::Implicit, |_| String::new())
-                    });
+                    let made = std::mem::take(&mut values)
+                        .into_iter()
+                        .map(|typed| binder.coerced(typed, DataType::Int, Coercion::Implicit, |_| String::new()));
                     (made.collect::<Result<Vec<Typed>, Diag>>()?, DataType::Int)
                 }
                 other if is_number(other) => (values, other),
