@@ -16,7 +16,7 @@ const KINDS: [(&str, &str, &str); 6] = [
 ];
 
 /// Statements on a table `{t}`; `{n}` is a number that was not used before. First what root does to prepare.
-const ON_TABLES: [(&str, &str, &str); 24] = [
+const ON_TABLES: [(&str, &str, &str); 23] = [
     ("SELECT", "", "SELECT * FROM {t}"),
     ("SELECT count(*)", "", "SELECT count(*) FROM {t}"),
     ("INSERT", "", "INSERT INTO {t} (id, v) VALUES ({n}, 1)"),
@@ -37,7 +37,7 @@ const ON_TABLES: [(&str, &str, &str); 24] = [
     ("SHOW CREATE TABLE", "", "SHOW CREATE TABLE {t}"),
     ("EXPLAIN SELECT", "", "EXPLAIN SELECT * FROM {t}"),
     ("EXPLAIN DELETE", "", "EXPLAIN DELETE FROM {t}"),
-    ("INSERT ... SELECT from it into an own table", "", "INSERT INTO app.own (id, v) SELECT id + {n}, v FROM {t}"),
+    ("INSERT ... SELECT from it into an own table", "", "INSERT INTO app.own (id, v) SELECT id + {n}, v FROM {t} ON CONFLICT DO NOTHING"),
     ("INSERT ... SELECT into it", "", "INSERT INTO {t} (id, v) SELECT {n}, 1"),
     ("UPDATE of an own table FROM it", "", "UPDATE app.own SET v = t.v FROM {t} t WHERE t.id = own.id"),
     ("DELETE of an own table USING it", "", "DELETE FROM app.own USING {t} t WHERE t.id = own.id"),
@@ -45,7 +45,6 @@ const ON_TABLES: [(&str, &str, &str); 24] = [
     ("TRUNCATE", "", "TRUNCATE {t}"),
     ("ALTER TABLE", "", "ALTER TABLE {t} ALTER COLUMN v SET DEFAULT {n}"),
     ("CREATE INDEX", "", "CREATE INDEX by_v{n} ON {t} (v)"),
-    ("DROP INDEX", "CREATE INDEX by_v{n} ON {t} (v)", "DROP INDEX app.by_v{n}"),
     ("EXECUTE AS a user: SELECT", "", "EXECUTE AS 'a_user' (SELECT * FROM {t})"),
     ("EXECUTE AS a user: INSERT", "", "EXECUTE AS 'a_user' (INSERT INTO {t} (id, v) VALUES ({n}, 1))"),
     ("DROP TABLE", "{create}", "DROP TABLE {t}"),
@@ -80,6 +79,11 @@ const OTHERS: [(&str, &str, &str); 51] = [
     ("DROP NAMESPACE", "CREATE NAMESPACE n{n}", "DROP NAMESPACE n{n}"),
     ("CREATE TABLE", "", "CREATE TABLE app.t{n} (id BIGINT PRIMARY KEY)"),
     ("CREATE USER TABLE", "", "CREATE USER TABLE app.t{n} (id BIGINT PRIMARY KEY)"),
+    (
+        "DROP INDEX",
+        "CREATE TABLE app.t{n} (id BIGINT PRIMARY KEY, v INT); CREATE INDEX by_v{n} ON app.t{n} (v)",
+        "DROP INDEX app.by_v{n}",
+    ),
     ("CREATE TOPIC", "", "CREATE TOPIC app.t{n}"),
     ("CLEAR TOPIC", "CREATE TOPIC app.t{n}", "CLEAR TOPIC app.t{n}"),
     ("DROP TOPIC", "CREATE TOPIC app.t{n}", "DROP TOPIC app.t{n}"),
