@@ -37,7 +37,11 @@ const ON_TABLES: [(&str, &str, &str); 23] = [
     ("SHOW CREATE TABLE", "", "SHOW CREATE TABLE {t}"),
     ("EXPLAIN SELECT", "", "EXPLAIN SELECT * FROM {t}"),
     ("EXPLAIN DELETE", "", "EXPLAIN DELETE FROM {t}"),
-    ("INSERT ... SELECT from it into an own table", "", "INSERT INTO app.own (id, v) SELECT id + {n}, v FROM {t} ON CONFLICT DO NOTHING"),
+    (
+        "INSERT ... SELECT from it into an own table",
+        "",
+        "INSERT INTO app.own (id, v) SELECT id + {n}, v FROM {t} ON CONFLICT DO NOTHING",
+    ),
     ("INSERT ... SELECT into it", "", "INSERT INTO {t} (id, v) SELECT {n}, 1"),
     ("UPDATE of an own table FROM it", "", "UPDATE app.own SET v = t.v FROM {t} t WHERE t.id = own.id"),
     ("DELETE of an own table USING it", "", "DELETE FROM app.own USING {t} t WHERE t.id = own.id"),
