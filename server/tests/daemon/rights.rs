@@ -55,7 +55,7 @@ const ON_TABLES: [(&str, &str, &str); 23] = [
 ];
 
 /// Other statements.
-const OTHERS: [(&str, &str, &str); 51] = [
+const OTHERS: [(&str, &str, &str); 52] = [
     ("SELECT without a table", "", "SELECT 1"),
     ("SHOW NAMESPACES", "", "SHOW NAMESPACES"),
     ("SHOW TABLES", "", "SHOW TABLES"),
