@@ -205,3 +205,69 @@ fn a_definition_whose_leader_dies_on_the_way_is_carried_to_its_end_by_the_next()
         assert_eq!(trio.rows(edge, "CONSUME FROM app.events FROM EARLIEST"), json!([]));
     }
 }
+
+/// What the nodes have logged of one request, in the order of their clocks: node, target, fields.
+fn trace_of(trio: &Trio, request: &str) -> Vec<(usize, String, Value)> {
+    let mut lines = Vec::new();
+    for (at, server) in trio.nodes.iter().enumerate() {
+        for line in server.as_ref().unwrap().log().lines() {
+            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+            if line["request_id"] == request {
+                lines.push((line["timestamp"].as_str().unwrap().to_owned(), at + 1, line));
+            }
+        }
+    }
+    lines.sort_by(|one, other| one.0.cmp(&other.0));
+    let target = |line: &Value| line["target"].as_str().unwrap().rsplit("::").next().unwrap().to_owned();
+    lines.into_iter().map(|(_, node, line)| (node, target(&line), line)).collect()
+}
+
+/// The trace in docs/internals/cluster.md is printed by this: `cargo test -p highwater-server --test daemon trace -- --nocapture`.
+#[test]
+fn the_trace_of_an_insert_sent_to_a_follower_runs_through_both_nodes_under_one_request_id() {
+    let trio = Trio::start(&["--log-level", "debug", "--set", "log.format=json"]);
+    trio.run(0, "CREATE NAMESPACE app");
+    trio.run(0, "CREATE TABLE app.notes (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'USER')");
+    trio.run(0, "INSERT INTO app.notes VALUES (1, 'warm')");
+    // Root's rows are in one group: whoever does not lead it is a follower of it.
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut id = 940;
+    let (asked, trace) = 'found: loop {
+        for asked in 0..3 {
+            id += 1;
+            let answer = trio.ask(asked, &format!("INSERT INTO app.notes VALUES ({id}, 'x')"));
+            let request = answer.header("x-request-id").unwrap().to_owned();
+            let is_whole = |trace: &[(usize, String, Value)]| trace.iter().any(|(_, target, _)| target == "http");
+            let mut trace = trace_of(&trio, &request);
+            while !is_whole(&trace) {
+                assert!(Instant::now() < end, "{trace:?}");
+                trace = trace_of(&trio, &request);
+            }
+            if answer.status == 200 && trace.iter().any(|(_, target, _)| target == "forward") {
+                break 'found (asked + 1, trace);
+            }
+        }
+        assert!(Instant::now() < end, "no node forwards");
+    };
+    for (node, target, line) in &trace {
+        let fields = line.as_object().unwrap().iter();
+        let rest = fields
+            .filter(|(name, _)| !["timestamp", "level", "target", "message", "peer"].contains(&name.as_str()))
+            .map(|(name, value)| format!("{name}={}", value.to_string().trim_matches('"')));
+        let time = line["timestamp"].as_str().unwrap().split_once('T').unwrap().1.trim_end_matches('Z').to_owned();
+        let (message, rest) = (line["message"].as_str().unwrap(), rest.collect::<Vec<_>>().join(" "));
+        println!("node {node} {time} {target}: {message} {rest}");
+    }
+    let [(one, _, goes), (leader, _, came), (other, _, applied), (again, _, answered), (edge, _, http)] = &trace[..]
+    else {
+        panic!("{trace:?}");
+    };
+    assert_eq!((*one, *again, *edge, other), (asked, asked, asked, leader));
+    let field = |line: &Value, name: &str| line[name].as_u64().unwrap();
+    assert_eq!((field(goes, "to"), field(came, "from")), (*leader as u64, asked as u64));
+    assert!([came, applied, answered].iter().all(|line| field(line, "group") == field(goes, "group")));
+    assert_eq!(field(applied, "index"), field(answered, "index"));
+    // Each span lies within the one around it.
+    assert!(field(applied, "micros") <= field(answered, "micros"), "{applied} {answered}");
+    assert!(field(answered, "micros") as f64 <= http["took_ms"].as_f64().unwrap() * 1000.0, "{answered} {http}");
+}

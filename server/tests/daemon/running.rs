@@ -3,6 +3,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -18,6 +19,8 @@ pub struct Server {
     pub url: String,
     /// What it printed up to its last banner line.
     pub banner: String,
+    /// What it has logged so far.
+    log: Arc<Mutex<Vec<u8>>>,
     agent: ureq::Agent,
 }
 
@@ -99,10 +102,22 @@ impl Server {
         }
         // Nobody may block on a full pipe.
         let mut errors = child.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        let log: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = errors.read(&mut part) {
+                kept.lock().unwrap().extend_from_slice(&part[..count]);
+            }
+        });
         let url = banner.lines().find_map(|line| line.trim().strip_prefix("HTTP")).unwrap().trim().to_owned();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { child, url, banner, agent }
+        Self { child, url, banner, log, agent }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
