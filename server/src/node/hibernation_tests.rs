@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use highwater_engine::{RecoveredGroup, Store, StoreOptions};
+use highwater_engine::{GroupId, RecoveredGroup, Store, StoreOptions};
 use highwater_raft::{self as raft, NodeId};
 use highwater_runtime::Env;
 use highwater_sql::diag::SqlState;
@@ -103,11 +103,17 @@ fn a_member_that_was_cut_off_while_its_group_wrote_and_slept_is_brought_up_when_
         trio.write(bootstrap()).await;
         trio.until_asleep().await;
         let away = trio.follower();
+        let lacked = trio.host(away).store.last_index(GroupId(META)).next();
         trio.0.cut.borrow_mut().insert(away);
         trio.write_user("meanwhile").await;
         let there: Vec<_> = trio.nodes().into_iter().filter(|node| *node != away).collect();
         let sleeps = |node: &NodeId| trio.host(*node).replica(META).unwrap().status().hibernating;
         trio.until("the others sleep without it", || there.iter().all(sleeps).then_some(())).await;
+        // Whoever leads when it is back has what it lacks.
+        for node in &there {
+            let first = trio.host(*node).store.first_index(GroupId(META));
+            assert!(first <= lacked, "node {node} let go of what a lost node lacks: its log begins at {first:?}");
+        }
         trio.0.cut.borrow_mut().clear();
         trio.until_all_agree().await;
         trio.until_asleep().await;
@@ -179,10 +185,10 @@ fn after_the_loss_and_return_of_a_node_the_leads_lie_evenly_again() {
 }
 
 /// A store with replicas of many groups of three members, of which the others are as the test says.
-struct Lone {
-    host: StoreHost,
-    sleep: Hibernation,
-    signs: Rc<RefCell<BTreeMap<NodeId, Sign>>>,
+pub(super) struct Lone {
+    pub(super) host: Rc<StoreHost>,
+    pub(super) sleep: Hibernation,
+    pub(super) signs: Rc<RefCell<BTreeMap<NodeId, Sign>>>,
 }
 
 struct Told(Rc<RefCell<BTreeMap<NodeId, Sign>>>);
@@ -202,15 +208,15 @@ impl Watch for Told {
 }
 
 impl Lone {
-    async fn start(env: &highwater_runtime::Rt, folder: &std::path::Path, groups: u32) -> Self {
+    pub(super) async fn start(env: &highwater_runtime::Rt, folder: &std::path::Path, groups: u32) -> Self {
         let (store, _) = Store::open(env.clone(), &folder.join("store"), StoreOptions::small()).await.unwrap();
         let layout = Layout { user_shards: groups - 2, shared_shards: 1, stores: 1 };
         let members: Vec<_> = (1..=3).map(NodeId).collect();
-        let host = StoreHost::new(
+        let host = Rc::new(StoreHost::new(
             env.clone(),
             Rc::clone(&store),
             Cast { me: NodeId(1), members: members.clone(), is_alone: false },
-        );
+        ));
         let mut shared = Shared::default();
         for group in layout.groups() {
             let state = GroupState::open(Rc::clone(&store), group, layout).await.unwrap();
@@ -234,12 +240,12 @@ impl Lone {
     }
 
     /// A turn of the driver with a tick. Nobody answers what is sent.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.sleep.tick(&self.host);
         self.turn();
     }
 
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         for replica in self.host.take_touched() {
             self.sleep.before(&self.host, &replica);
             replica.ask_to_read();
@@ -250,12 +256,12 @@ impl Lone {
         }
     }
 
-    fn seeks(&self, group: u32) -> bool {
+    pub(super) fn seeks(&self, group: u32) -> bool {
         self.host.replica(group).unwrap().status().role == raft::Role::PreCandidate
     }
 
     /// The group sleeps behind node 2, which leads it in term 1.
-    fn put_to_sleep(&mut self, group: u32) {
+    pub(super) fn put_to_sleep(&mut self, group: u32) {
         let replica = self.host.replica(group).unwrap();
         let (from, to) = (NodeId(2), NodeId(1));
         let index = raft::LogIndex(0);

@@ -156,6 +156,45 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_no_member_any_more_is_not_lost() {
+        struct Leaves(Cell<usize>);
+        impl Watch for Leaves {
+            fn others(&self) -> Vec<NodeId> {
+                [2, 3].map(NodeId).into_iter().take(self.0.replace(1)).collect()
+            }
+            fn sign(&self, _: NodeId) -> Sign {
+                Sign::Lost
+            }
+            fn may_lead(&self, node: NodeId) -> bool {
+                node != NodeId(3)
+            }
+        }
+        let liveness = Liveness::default();
+        liveness.ask(Leaves(Cell::new(2)));
+        assert_eq!(liveness.look().lost, [2, 3].map(NodeId));
+        assert_eq!((liveness.look(), liveness.lost()), (Changes::default(), vec![NodeId(2)]));
+    }
+
+    #[test]
+    fn nobody_leads_on_a_node_of_which_something_speaks_against_it() {
+        struct Wrong;
+        impl Watch for Wrong {
+            fn others(&self) -> Vec<NodeId> {
+                [2, 3].map(NodeId).into()
+            }
+            fn sign(&self, _: NodeId) -> Sign {
+                Sign::Alive
+            }
+            fn may_lead(&self, node: NodeId) -> bool {
+                node != NodeId(3)
+            }
+        }
+        let liveness = Liveness::default();
+        liveness.ask(Wrong);
+        assert!(liveness.may_lead(NodeId(2)) && !liveness.may_lead(NodeId(3)), "its clock is wrong");
+    }
+
+    #[test]
     fn nobody_leads_on_a_node_that_is_doubted() {
         let (sign, liveness) = (Rc::new(Cell::new(Sign::Alive)), Liveness::default());
         liveness.ask(Told(Rc::clone(&sign)));

@@ -21,6 +21,8 @@ mod hibernation;
 #[cfg(test)]
 mod hibernation_tests;
 mod host;
+#[cfg(test)]
+mod idle_rules_tests;
 mod intake;
 mod liveness;
 mod logins;
