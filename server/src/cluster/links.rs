@@ -6,6 +6,7 @@
 //! list has neither ways nor a listener.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,8 +70,8 @@ struct Ground {
     roll: RefCell<Option<Rc<Roll>>>,
     /// The newest roll that the meta group's replica here has shown; none before.
     newest: RefCell<Option<Rc<replicated::Roll>>>,
-    /// Where other nodes have said that they are reached, this life or since they moved: HOST:PORT.
-    said: RefCell<BTreeMap<NodeId, String>>,
+    /// Where other nodes have said that they are reached, first and last: HOST:PORT.
+    said: RefCell<BTreeMap<NodeId, (String, String)>>,
     /// Set while the node takes messages and calls.
     node: RefCell<Option<Node>>,
     listener: OnceCell<RpcListener>,
@@ -247,7 +248,10 @@ impl Links {
         if let Some(ground) = &self.0.ground {
             ground.node.replace(Some(node));
             let said = ground.said.borrow().clone();
-            said.into_iter().for_each(|(node, place)| self.spread(node, place));
+            for (node, (first, last)) in said {
+                self.spread(node, first);
+                self.spread(node, last);
+            }
         }
     }
 
@@ -265,8 +269,13 @@ impl Links {
         if self.way(node).is_none() {
             return false;
         }
-        let before = ground.said.borrow_mut().insert(node, place.to_owned());
-        before.as_deref() != Some(place)
+        match ground.said.borrow_mut().entry(node) {
+            Entry::Vacant(new) => {
+                new.insert((place.to_owned(), place.to_owned()));
+                true
+            }
+            Entry::Occupied(mut known) => std::mem::replace(&mut known.get_mut().1, place.to_owned()) != place,
+        }
     }
 
     /// Tells the other cores. Before this core's part of the node is there, that waits.
@@ -401,7 +410,9 @@ impl Links {
         let formed = roll.as_ref().is_none_or(|roll| roll.version <= FORMED);
         let by_roll = roll.as_ref().and_then(|roll| roll.members.get(&way.node)).map(|seat| seat.address.clone());
         let mut places: Vec<String> = if formed { given() } else { None }.or(by_roll).into_iter().collect();
-        places.extend(ground.said.borrow().get(&way.node).cloned());
+        // A founder's settings may name a node differently than it does itself; what counts then is that it has moved.
+        let said = ground.said.borrow().get(&way.node).cloned();
+        places.extend(said.filter(|(first, last)| !formed || first != last).map(|(_, last)| last));
         places.extend(given());
         if self.ways().iter().all(|way| way.status().link.is_none()) {
             places.extend(setup.join.iter().map(ToString::to_string));
