@@ -32,12 +32,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(&folder.path().join("data"));
+    let server = Server::start(&folder.path().join("data"), &[]);
     the_transcript_of_the_book_is_true(&server);
     rows_pass_through_files(&server, folder.path());
     the_doctor_finds_nothing(&server);
     a_user_sees_its_own(&server);
     the_prompt_completes_and_cancels(&server, folder.path());
+    drop(server);
+    statements_go_over_tls_to_a_server_that_is_believed(&folder.path().join("tls"));
     println!("highwater against highwaterd: ok");
     ExitCode::SUCCESS
 }
@@ -49,14 +51,14 @@ struct Server {
 }
 
 impl Server {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, more: &[&str]) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_")) {
             command.env_remove(name);
         }
         command.env(SERVER, "1").args(["--data-dir", folder.to_str().unwrap(), "--http-addr", "127.0.0.1:0"]);
         command.args(["--root-password", PASSWORD, "--set", "auth.scram_iterations=4096", "--cores", "1"]);
-        command.args(["--user-shards", "2", "--shared-shards", "2"]);
+        command.args(["--user-shards", "2", "--shared-shards", "2"]).args(more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut banner = String::new();
@@ -98,6 +100,22 @@ impl Drop for Server {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+fn statements_go_over_tls_to_a_server_that_is_believed(folder: &Path) {
+    let certificate = |name: &str| format!("{}/../net/tests/certificates/{name}", env!("CARGO_MANIFEST_DIR"));
+    let cert = format!("http.tls_cert={}", certificate("cluster-node.pem"));
+    let key = format!("http.tls_key={}", certificate("cluster-node.key"));
+    let server = Server::start(folder, &["--set", &cert, "--set", &key]);
+    assert!(server.url.starts_with("https://"), "{}", server.url);
+    let ask =
+        |authority: &str| server.root(&["--cacert", &certificate(authority), "--csv", "-c", "SELECT 6 * 7 AS n"], "");
+    assert_eq!(ask("cluster-ca.pem"), (0, "n\n42\n".to_owned()));
+    let (code, said) = ask("other-ca.pem");
+    assert!(code != 0 && said.contains("certificate"), "another authority's server is not believed: {said}");
+    let (code, said) = server.root(&["-c", "SELECT 1"], "");
+    assert!(code != 0 && said.contains("certificate"), "nor is one that no authority of this machine knows: {said}");
+    assert_eq!(server.root(&["--insecure", "--csv", "-c", "SELECT 1 AS n"], ""), (0, "n\n1\n".to_owned()));
 }
 
 fn the_transcript_of_the_book_is_true(server: &Server) {

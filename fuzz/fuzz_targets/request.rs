@@ -2,10 +2,10 @@
 #![no_main]
 #![allow(clippy::disallowed_types, reason = "what the macro expands to; fuzzing is not simulated")]
 
-use highwater_net::api::{AckRequest, ConsumeRequest, LoginRequest, SqlRequest};
+use highwater_net::api::{AckRequest, ConsumeRequest, LoginRequest, SetupRequest, SqlRequest};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = LoginRequest::decode(bytes);
+    let _ = (LoginRequest::decode(bytes), SetupRequest::decode(bytes));
     let _ = ConsumeRequest::decode(bytes);
     let _ = AckRequest::decode(bytes);
     if let Ok(request) = SqlRequest::decode(bytes) {

@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, future, stream};
+use highwater_net::api::refusal_response;
 use highwater_net::client::Client;
-use highwater_net::http::{Body, HttpError, Limits, Method, Request, Response, serve_connection};
+use highwater_net::http::{Body, HttpError, Limits, Method, Refusal, Request, Response, serve_connection};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, InProcStream, Sim};
 use highwater_runtime::{Env, Listener};
@@ -44,6 +45,10 @@ async fn answer(env: InProcEnv, request: Request) -> Response {
     }
 }
 
+fn refused(request: &Request, refusal: &Refusal) -> Response {
+    refusal_response(&request.path, refusal)
+}
+
 async fn serve(env: &InProcEnv, limits: Limits, shutdown: impl Future<Output = ()> + Clone + 'static) -> Ends {
     let ends = Ends::default();
     let listener = env.listen(address()).await.unwrap();
@@ -54,10 +59,8 @@ async fn serve(env: &InProcEnv, limits: Limits, shutdown: impl Future<Output = (
             let (env, ends, shutdown) = (task_env.clone(), Rc::clone(&task_ends), shutdown.clone());
             task_env.spawn("connection", async move {
                 let handler_env = env.clone();
-                let end = serve_connection(&env, stream, peer, &limits, shutdown, move |request| {
-                    answer(handler_env.clone(), request)
-                })
-                .await;
+                let handler = move |request| answer(handler_env.clone(), request);
+                let end = serve_connection(&env, stream, peer, &limits, shutdown, refused, handler).await;
                 ends.borrow_mut().push(end);
             });
         }
@@ -281,7 +284,8 @@ fn shutdown_answers_the_request_at_hand_and_closes() {
                 task_env.spawn("connection", async move {
                     let handler_env = env.clone();
                     let handler = move |request| answer(handler_env.clone(), request);
-                    serve_connection(&env, stream, peer, &Limits::default(), flag.wait(), handler).await.unwrap();
+                    let limits = Limits::default();
+                    serve_connection(&env, stream, peer, &limits, flag.wait(), refused, handler).await.unwrap();
                     ended.set(ended.get() + 1);
                 });
             }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future;
 use highwater_runtime::Env;
@@ -18,7 +19,6 @@ use super::date::http_date;
 use super::io::HyperIo;
 use super::message::{Request, Response};
 use super::watch::{Phase, Watch, WatchedIo};
-use crate::api::refusal_response;
 
 /// What one connection may cost. Times are in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub enum HttpError {
 /// Serves requests, one after the other in the order they come, until the client closes, a limit is passed, or `shutdown`
 /// completes: then the request at hand is still answered, with `Connection: close`.
 ///
+/// `refused` answers a request (without its body) that never reaches the handler; the connection ends with that.
+///
 /// The handler's future is dropped when the client goes away: work that must not be torn lives in a task of its own.
 ///
 /// # Errors
@@ -126,6 +128,7 @@ pub async fn serve_connection<E, S, H, F>(
     peer: SocketAddr,
     limits: &Limits,
     shutdown: impl Future<Output = ()>,
+    refused: impl Fn(&Request, &Refusal) -> Response + 'static,
     handler: H,
 ) -> Result<(), HttpError>
 where
@@ -135,19 +138,19 @@ where
     F: Future<Output = Response>,
 {
     let watch = Watch::start(env.clone(), *limits);
-    let handler = Rc::new(handler);
+    let (handler, refused) = (Rc::new(handler), Rc::new(refused));
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (env, limits, watch, handler) = (env.clone(), *limits, Rc::clone(&watch), Rc::clone(&handler));
+        let (env, limits, watch) = (env.clone(), *limits, Rc::clone(&watch));
+        let (handler, refused) = (Rc::clone(&handler), Rc::clone(&refused));
         async move {
             watch.enter(Phase::Busy);
             let (head, body) = request.into_parts();
-            let path = head.uri.path().to_owned();
-            let response = match read_body(&env, &limits, &head.headers, body).await {
-                Ok(body) => {
-                    let query = head.uri.query().map(str::to_owned);
-                    handler(Request { method: head.method, path, query, headers: head.headers, body, peer }).await
-                }
-                Err(refusal) => refusal_response(&path, &refusal).closing(),
+            let body = read_body(&env, &limits, &head.headers, body).await;
+            let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
+            let request = |body| Request { method: head.method, path, query, headers: head.headers, body, peer };
+            let response = match body {
+                Ok(body) => handler(request(body)).await,
+                Err(refusal) => refused(&request(Bytes::new()), &refusal).closing(),
             };
             Ok::<_, Infallible>(outgoing(&env, response, watch))
         }

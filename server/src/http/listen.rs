@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use futures_lite::{AsyncRead, AsyncWrite, future};
-use highwater_net::http::serve_connection;
+use highwater_net::http::{Refusal, Request, serve_connection};
 use highwater_runtime::{Env, Listener, Monotonic, Rt};
 
 use super::Service;
@@ -129,7 +129,10 @@ impl Service {
                 None => std::future::pending().await,
             }
         };
-        if let Err(error) = serve_connection(self.env(), stream, peer, &self.limits(), stopped, handler).await {
+        let service = self.clone();
+        let refused = move |request: &Request, refusal: &Refusal| service.refused(request, refusal);
+        if let Err(error) = serve_connection(self.env(), stream, peer, &self.limits(), stopped, refused, handler).await
+        {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
         drop(pass);

@@ -22,8 +22,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use highwater_net::api::{API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits};
-use highwater_net::http::{Limits, Method, Request, Response, ServerTls};
+use highwater_net::api::{API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits, refusal_response};
+use highwater_net::http::{Limits, Method, Refusal, Request, Response, ServerTls};
 use highwater_runtime::{Env, Monotonic, Rt};
 
 use crate::auth::{self, EndedLogins, KnownTokens, Logins};
@@ -200,6 +200,17 @@ impl Service {
         }
         let response = if self.0.stop.is_requested() { response.closing() } else { response };
         cors::answered(response.header("x-request-id", id), origins, cors::allowed(origins, &request))
+    }
+
+    /// Answers a request whose body was too large, too late or cut off.
+    fn refused(&self, request: &Request, refusal: &Refusal) -> Response {
+        let id = TraceId(self.env().random()).to_string();
+        let response = refusal_response(&request.path, refusal);
+        self.0.traffic.answered(routes::label(&request.path), response.status, 0);
+        let (status, method, path) = (response.status, request.method.as_str(), request.path.as_str());
+        tracing::debug!(request_id = id, status, method, path, peer = %request.peer, %refusal, "request refused");
+        let origins = &self.config().http_cors_origins;
+        cors::answered(response.header("x-request-id", id), origins, cors::allowed(origins, request))
     }
 
     async fn dispatch(&self, request: &Request, trace: TraceId) -> Result<Response, ApiError> {

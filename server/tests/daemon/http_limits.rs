@@ -178,7 +178,7 @@ fn clients_that_hold_on_cost_little_and_delay_nobody() {
         let mut answer = String::new();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let _ = stream.read_to_string(&mut answer);
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("x-request-id: "), "{answer}");
     }
     drop(idle);
 
