@@ -137,6 +137,12 @@ impl Pipeline {
         })
     }
 
+    /// Bytes of memory that are held, more or less: of the rows that it will give, of groups and what is to be ordered.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.budget.bytes
+    }
+
     /// Whether the result is complete without any (more) row: LIMIT 0, or a LIMIT without ORDER BY that is reached.
     #[must_use]
     pub fn is_done(&self) -> bool {

@@ -27,7 +27,7 @@ use super::{Node, reads};
 
 /// Source rows of one page.
 const PAGE_ROWS: usize = 512;
-/// Bytes of one page's source rows, more or less.
+/// Bytes of one page's source rows, and of what is made of them, more or less.
 const PAGE_BYTES: usize = 128 << 10;
 /// Pages that wait for the front end.
 const AHEAD: usize = 2;
@@ -270,7 +270,8 @@ impl Pager {
         let context = EvalContext::new(read.now, &read.user, read.role, &read.params, seed);
         let mut pipeline = Pipeline::new(&self.plan, context, node.settings().pipeline)?;
         let (mut taken, mut bytes) = (0, 0);
-        while taken < PAGE_ROWS && bytes < PAGE_BYTES && !self.is_done {
+        // What is made of a row may be far larger than the row.
+        while taken < PAGE_ROWS && bytes < PAGE_BYTES && pipeline.held_bytes() < PAGE_BYTES && !self.is_done {
             match self.cursor.next(node).await? {
                 Some(row) => {
                     taken += 1;

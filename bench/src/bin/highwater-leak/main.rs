@@ -145,8 +145,8 @@ fn work(house: &House, args: &Args, lane: usize, lanes: usize) -> Result<Tally, 
             house.refill(user, &mut rng)?;
         }
         trial.statement(&mut rng, user, number)?;
-        if number % 2500 == 2499 {
-            eprintln!("lane {lane}: {} statements, {} violations", number + 1, trial.tally.violations);
+        if lane == 0 && number % 500 == 499 {
+            eprintln!("about {} statements", (number + 1) * lanes as u64);
         }
     }
     Ok(trial.tally)
