@@ -298,12 +298,10 @@ def beside(args, folder):
                 for server in (ours, theirs):
                     show(row(measured(server, kind, connections, args.seconds, args.rows)), lines)
         if "consume" in args.kinds:
-            # Without producers: what a backlog is read at; with them: as it comes.
-            ours.run("insert", 64, args.seconds, args.rows)
-            for producers in (0, 16):
+            for producers in (16, 64):
                 it = measured(ours, "consume", 4, args.seconds, args.rows, of="deliver",
                               more=("--producers", producers, "--batch", 500))
-                show(row(it, f"messages delivered, {producers} producers, Highwater"), lines)
+                show(row(it, f"messages to 4 consumers from {producers} producers, Highwater"), lines)
         rates += [sync_rate(folder, 1.5, True), sync_rate(folder, 1.5, False)]
         show("", lines)
         show(f"The disk alone, one after the other: {rates[0]:.0f} and {rates[2]:.0f} direct synchronous writes of 4 KiB per second before and "

@@ -196,7 +196,10 @@ impl House {
             }
             for sql in table.fill(rng) {
                 let into = format!("INTO {}.", space.name());
-                self.define(&owner.mark(&sql).replacen("INTO ", &into, 1))?;
+                let key: Vec<&str> = table.columns.iter().take(table.key).map(|column| column.name).collect();
+                // Another user may have put a row there meanwhile.
+                let unless = format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "));
+                self.define(&(owner.mark(&sql).replacen("INTO ", &into, 1) + &unless))?;
             }
         }
         Ok(())
