@@ -1,7 +1,7 @@
 //! Equal events in quick succession: the first is written at once, the others are counted and written as one. So nobody can push
 //! others' events out of the log by doing the same thing again and again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use highwater_runtime::Monotonic;
 use highwater_sql::value::Micros;
@@ -23,39 +23,42 @@ struct Counted {
 pub(super) struct Repeats {
     window_micros: u64,
     seen: BTreeMap<Key, Counted>,
+    /// Keys of `seen`, the longest counted first: what is over is found without looking at the others.
+    order: VecDeque<Key>,
 }
 
 impl Repeats {
     /// Counts equal events for so long.
     pub(super) const fn new(window_micros: u64) -> Self {
-        Self { window_micros, seen: BTreeMap::new() }
+        Self { window_micros, seen: BTreeMap::new(), order: VecDeque::new() }
     }
 
     /// Takes an event; gives those that are to be written now.
     pub(super) fn take(&mut self, now: Monotonic, event: Event) -> Vec<Event> {
         let mut due = Vec::new();
-        let window = self.window_micros;
-        self.seen.retain(|_, counted| {
-            let is_over = now.micros_since(counted.since) >= window;
-            if is_over {
-                due.extend(counted.close());
-            }
-            !is_over
-        });
+        while let Some(oldest) = self.order.front().and_then(|key| self.seen.get(key))
+            && now.micros_since(oldest.since) >= self.window_micros
+        {
+            due.extend(self.forget_oldest());
+        }
         let key = key(&event);
         if let Some(counted) = self.seen.get_mut(&key) {
             counted.more += 1;
             counted.last = event;
             return due;
         }
-        if self.seen.len() >= KEPT
-            && let Some(oldest) = self.seen.iter().min_by_key(|(_, counted)| counted.since).map(|(key, _)| key.clone())
-        {
-            due.extend(self.seen.remove(&oldest).and_then(|counted| counted.close()));
+        if self.seen.len() >= KEPT {
+            due.extend(self.forget_oldest());
         }
+        self.order.push_back(key.clone());
         self.seen.insert(key, Counted { since: now, last: event.clone(), more: 0 });
         due.push(event);
         due
+    }
+
+    /// Closes the count that began first.
+    fn forget_oldest(&mut self) -> Option<Event> {
+        self.seen.remove(&self.order.pop_front()?)?.close()
     }
 
     /// Closes all counts.

@@ -251,8 +251,8 @@ fn an_answer_of_any_size_streams_however_large_its_rows_become() {
     let rows: Vec<String> = (0..600).map(|id| format!("({id})")).collect();
     assert_eq!(server.sql(&root, &format!("INSERT INTO app.t VALUES {}", rows.join(", "))).status, 200);
     // A page of source rows is small; what is made of it is not.
-    let wide = server.sql(&root, "SELECT id, rpad('', 20000, 'x') AS wide FROM app.t");
+    let wide = server.sql(&root, "SELECT id, rpad('', 15000, 'x') AS wide FROM app.t");
     assert_eq!((wide.status, &wide.json["results"][0]["row_count"]), (200, &serde_json::json!(600)));
-    let held = server.sql(&root, "SELECT id, rpad('', 20000, 'x') AS wide FROM app.t ORDER BY wide, id");
+    let held = server.sql(&root, "SELECT id, rpad('', 15000, 'x') AS wide FROM app.t ORDER BY wide, id");
     assert_eq!(held.status, 400, "what has to be held is bounded");
 }
