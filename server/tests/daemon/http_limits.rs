@@ -254,5 +254,5 @@ fn an_answer_of_any_size_streams_however_large_its_rows_become() {
     let wide = server.sql(&root, "SELECT id, rpad('', 15000, 'x') AS wide FROM app.t");
     assert_eq!((wide.status, &wide.json["results"][0]["row_count"]), (200, &serde_json::json!(600)));
     let held = server.sql(&root, "SELECT id, rpad('', 15000, 'x') AS wide FROM app.t ORDER BY wide, id");
-    assert_eq!(held.status, 400, "what has to be held is bounded");
+    assert_eq!(held.status, 503, "what has to be held is bounded");
 }
