@@ -76,7 +76,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     },
     Entry {
         name: "SELECT",
-        text: "[WITH [RECURSIVE] name AS (SELECT ...)] SELECT [DISTINCT] columns FROM table [JOIN table ON condition] [WHERE condition]\n    [GROUP BY columns | ROLLUP (columns) | CUBE (columns) | GROUPING SETS (...)] [HAVING condition] [ORDER BY columns [DESC]] [LIMIT n] [OFFSET n]\n\nSELECT room, count(*) AS n FROM app.messages WHERE created_at >= '2026-01-01' GROUP BY room ORDER BY n DESC;",
+        text: "[WITH [RECURSIVE] name AS (SELECT ...)] SELECT [DISTINCT] columns\n    FROM table [JOIN table ON condition] [WHERE condition]\n    [GROUP BY columns | ROLLUP (columns) | CUBE (columns) | GROUPING SETS (...)] [HAVING condition]\n    [ORDER BY columns [DESC]] [LIMIT n] [OFFSET n]\n\nSELECT room, count(*) AS n FROM app.messages WHERE created_at >= '2026-01-01' GROUP BY room ORDER BY n DESC;",
     },
     Entry {
         name: "SET",

@@ -83,6 +83,7 @@ quickcheck::quickcheck! {
         let back = decode_cell(&cell, TypeName::from(typed.0)).unwrap();
         match (&typed.1, &back) {
             (Value::Double(sent), Value::Double(back)) => sent.to_bits() == back.to_bits() || (sent.is_nan() && back.is_nan()),
+            (Value::Float(sent), Value::Float(back)) => sent.to_bits() == back.to_bits() || (sent.is_nan() && back.is_nan()),
             (sent, back) => sent == back,
         }
     }

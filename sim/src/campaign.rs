@@ -25,7 +25,7 @@ const PROGRESS: u64 = 15;
 /// So many seeds of clusters must have had each of [`IN_CLUSTERS`].
 const ENOUGH: u64 = 60;
 /// What a campaign of clusters must have come to, at least once: else it shows less than it seems to.
-const IN_CLUSTERS: [&str; 57] = [
+const IN_CLUSTERS: [&str; 64] = [
     // What befell it.
     "leaders_cut_off",
     "crashes_of_leaders",
@@ -83,6 +83,13 @@ const IN_CLUSTERS: [&str; 57] = [
     "shapes_changed_under_load",
     "changes_refused_as_they_should_be",
     "jobs_taken_up_again",
+    "payments_made",
+    "payments_refused",
+    "sessions_committed",
+    "transactions_committed",
+    "transactions_that_met_a_change",
+    "transactions_run_anew",
+    "transactions_answered_again",
     "tokens_compared",
     "histories_linearizable",
     "replicas_compared",

@@ -125,6 +125,8 @@ pub struct Plan {
     pub definitions: Vec<u64>,
     /// Microseconds of pause before each round of the shaper.
     pub shapes: Vec<u64>,
+    /// Microseconds of pause before each payment, one list per payer.
+    pub payments: [Vec<u64>; 2],
     /// Probability that a client asks another node though the last one answered.
     pub wander: f64,
     /// Microseconds between two consumes of one consumer.
@@ -189,6 +191,7 @@ impl Plan {
             setters,
             definitions: (0..3 + cluster.below(6)).map(|_| cluster.below(400_000)).collect(),
             shapes: (0..1 + shaper.below(3)).map(|_| shaper.below(2_000_000)).collect(),
+            payments: [(), ()].map(|()| (0..6 + shaper.below(14)).map(|_| shaper.below(500_000)).collect()),
             wander: pick(&mut cluster, &[0.0, 0.1, 0.5]),
             faults,
             crash_at_birth,
@@ -208,10 +211,11 @@ impl Plan {
     #[must_use]
     pub fn parts(&self) -> Vec<String> {
         let numbered = |name: &str, count: usize| (0..count).map(|at| format!("{name}{at}")).collect::<Vec<_>>();
-        let mut parts: Vec<String> = ["disk", "links", "clocks", "birth", "dead", "wander", "definer", "shaper"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let mut parts: Vec<String> =
+            ["disk", "links", "clocks", "birth", "dead", "wander", "definer", "shaper", "payers"]
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
         parts.extend(["rot", "probes"].map(str::to_owned));
         parts.extend(numbered("trouble", self.surroundings.disturbances.len()));
         parts.extend(numbered("order", self.surroundings.orders.len()));
@@ -267,6 +271,7 @@ impl Plan {
             ("wander", None) => self.wander = 0.0,
             ("definer", None) => self.definitions.clear(),
             ("shaper", None) => self.shapes.clear(),
+            ("payers", None) => self.payments.iter_mut().for_each(Vec::clear),
             ("rot", None) => self.surroundings.rots = false,
             ("probes", None) => self.surroundings.probes = false,
             ("order", Some(at)) => self.surroundings.orders.get_mut(at).ok_or(error)?.after_writes = u64::MAX,

@@ -11,6 +11,7 @@ mod definer;
 mod governor;
 mod lister;
 mod nemesis;
+mod payer;
 mod prober;
 mod report;
 mod session;
@@ -82,6 +83,9 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
     }
     run.client(definer::define(Rc::clone(run)));
     run.client(shaper::shape(Rc::clone(run)));
+    for number in 0..payer::PAYERS {
+        run.client(payer::pay(Rc::clone(run), number));
+    }
     for number in 0..if run.founders() > 1 { lister::LISTERS } else { 0 } {
         run.client(lister::append(Rc::clone(run), number));
     }

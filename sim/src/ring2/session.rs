@@ -56,6 +56,8 @@ pub struct Session {
     node: usize,
     /// Whether it asks no other.
     pinned: bool,
+    /// The server's session that its statements belong to.
+    within: Option<String>,
     client: Option<Client<<Rt as Env>::Stream>>,
     rng: Rng,
 }
@@ -77,6 +79,7 @@ impl Session {
             seen: None,
             node,
             pinned: false,
+            within: None,
             client: None,
             rng,
         }
@@ -95,6 +98,11 @@ impl Session {
             (self.client, self.seen) = (None, None);
         }
         (self.node, self.pinned) = (node, true);
+    }
+
+    /// From now on its statements belong to this session of the server.
+    pub fn stay_within(&mut self, session: Option<String>) {
+        self.within = session;
     }
 
     /// Logs in, at whichever node that is possible, so that the next request is one.
@@ -248,7 +256,8 @@ impl Session {
         let impatient = patience.is_some();
         let limit = patience.unwrap_or(PATIENCE);
         let seen = self.seen.as_ref().map(|(text, _)| ("x-highwater-token", text.as_str()));
-        let headers: Vec<(&str, &str)> = seen.into_iter().filter(|_| path == "/v1/api/sql").collect();
+        let within = self.within.as_ref().map(|id| ("x-highwater-session", id.as_str()));
+        let headers: Vec<(&str, &str)> = seen.into_iter().chain(within).filter(|_| path == "/v1/api/sql").collect();
         let answer =
             async { Some(client.post_json_with(path, self.token.as_deref(), &headers, body.to_string()).await) };
         let late = async {

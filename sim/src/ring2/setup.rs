@@ -7,6 +7,7 @@ use highwater_sim::plan::{ADDERS, COUNTERS, PARTITIONS, REGISTERS, SETTERS, WRIT
 use serde_json::json;
 
 use super::lister;
+use super::payer;
 use super::prober;
 use super::session::{Reply, Session};
 use super::shared::Run;
@@ -83,6 +84,7 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
         statements.push(format!("INSERT INTO w.counters (id, n) VALUES ({id}, 0)"));
         run.counters.borrow_mut().insert(id, Counter::default());
     }
+    statements.extend(payer::statements());
     for id in 0..REGISTERS {
         statements.push(format!("INSERT INTO w.registers (id, v) VALUES ({id}, 0)"));
     }

@@ -109,6 +109,8 @@ pub struct Run {
     pub rows: RefCell<BTreeMap<String, Rows>>,
     /// The shared counters.
     pub counters: RefCell<BTreeMap<i64, Counter>>,
+    /// The payers' transactions.
+    pub payments: RefCell<Counter>,
     /// Per partition: the highest committed offset of the group that acks by hand that anyone was told.
     pub committed: RefCell<BTreeMap<u32, u64>>,
     /// Per partition and offset: what was delivered there, to anyone, ever.
@@ -146,6 +148,7 @@ impl Run {
             counts: RefCell::default(),
             rows: RefCell::default(),
             counters: RefCell::default(),
+            payments: RefCell::default(),
             committed: RefCell::default(),
             delivered: RefCell::default(),
             chains: RefCell::default(),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::consumer;
 use super::governor;
 use super::lister;
+use super::payer;
 use super::prober;
 use super::session::{Reply, Session, number};
 use super::setter;
@@ -40,6 +41,7 @@ async fn look(run: &Rc<Run>) -> Result<(), String> {
     for node in run.members() {
         let mut root = setup::root(run, &format!("verify{node}")).at(node);
         counters(run, &mut root).await?;
+        payer::look(run, &mut root).await?;
         for id in 0..REGISTERS {
             setter::read(run, &mut root, id).await?;
         }

@@ -99,6 +99,8 @@ struct Past {
     user: String,
     until: Monotonic,
     last: Option<Kept>,
+    /// The request that ended it and was not answered, or with an error: a COMMIT whose outcome was not known then.
+    unanswered: Option<u128>,
 }
 
 /// What a request finds in the place of its session.
@@ -110,6 +112,8 @@ enum Taken {
     Busy,
     /// It has ended with its transaction.
     Past,
+    /// It has ended with this very request, whose answer is not known.
+    Unanswered,
     Unknown,
 }
 
@@ -138,10 +142,11 @@ impl Sessions {
         }
         match self.ended.borrow().get(&id).filter(|past| past.user == *user) {
             None => Taken::Unknown,
-            Some(past) => {
-                let kept = past.last.as_ref().filter(same);
-                kept.map_or(Taken::Past, |kept| Taken::Kept(kept.results.clone(), false))
-            }
+            Some(past) => match past.last.as_ref().filter(same) {
+                Some(kept) => Taken::Kept(kept.results.clone(), false),
+                None if past.unanswered.is_some() && past.unanswered == request.request_id => Taken::Unanswered,
+                None => Taken::Past,
+            },
         }
     }
 
@@ -349,6 +354,10 @@ impl Node {
                     .hint("BEGIN without the header X-Highwater-Session opens a new one.")
                     .into());
             }
+            Taken::Unanswered => {
+                let what = "the session has ended with this request";
+                return self.without_session(&request, what).await.map(SentAnswer::from);
+            }
             Taken::Unknown => {
                 let what = "its session is not known here: it was idle for longer than sql.session_idle, or its node was restarted";
                 return self.without_session(&request, what).await.map(SentAnswer::from);
@@ -381,7 +390,8 @@ impl Node {
             let mut past = self.0.sessions.ended.borrow_mut();
             if past.len() < MAX_ENDED {
                 let until = self.env().now().after_micros(self.settings().session_idle_micros);
-                past.insert(id, Past { user: request.identity.user.clone(), until, last: kept });
+                let unanswered = request.request_id.filter(|_| kept.is_none());
+                past.insert(id, Past { user: request.identity.user.clone(), until, last: kept, unanswered });
             }
         } else if let Some(session) = self.0.sessions.open.borrow_mut().get_mut(&id) {
             session.conversation = Some(conversation);
