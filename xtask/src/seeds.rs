@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::steps;
 
 /// Seeds that once broke a promise, each with its number of servers; they run before all others.
-const REGRESSIONS: [&str; 9] = [
+const REGRESSIONS: [&str; 11] = [
     // A consume under a request id took a partition's unknown outcome for "nothing", and its messages were lost.
     "759@1",
     // The retry of a DROP TABLE whose answer was lost found no table, and was refused although its first try was applied.
@@ -20,6 +20,8 @@ const REGRESSIONS: [&str; 9] = [
     // A retried ADD COLUMN found the column of its first try; a unique index was made public without a look at the rows, as a leader
     // took jobs up with a catalog that was older than they; and a leader that had lost the lead took a job's end for a failure.
     "2@3", "2049@3", "12@3",
+    // A COMMIT whose outcome was open was sent again to its session, which said that it had ended.
+    "7@3", "6@1",
 ];
 /// The page that holds the table of planted bugs.
 const PAGE: &str = "docs/internals/simulation.md";
