@@ -84,7 +84,7 @@ pub(crate) const STATEMENTS: &[Entry] = &[
     },
     Entry {
         name: "SHOW",
-        text: "SHOW NAMESPACES | TABLES [IN namespace] | TOPICS | USERS | JOBS | SETTINGS | COLUMNS FROM table | CREATE TABLE table | setting",
+        text: "SHOW NAMESPACES | TABLES [IN namespace] | TOPICS | USERS | JOBS | SETTINGS | COLUMNS FROM table\n    | CREATE TABLE table | setting",
     },
     Entry { name: "TRUNCATE", text: "TRUNCATE [TABLE] table\n\nRemoves all rows." },
     Entry {
