@@ -73,6 +73,11 @@ async fn one(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
         4..6 => in_one_text(session, &payment, true).await?,
         _ => in_a_session(run, session, &payment).await?,
     };
+    settle(run, &outcome);
+    if session.rng().chance(0.3) { look(run, session).await } else { Ok(()) }
+}
+
+fn settle(run: &Run, outcome: &Outcome) {
     let mut payments = run.payments.borrow_mut();
     match outcome {
         Outcome::Applied => {
@@ -86,8 +91,6 @@ async fn one(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
         }
         Outcome::Unknown => payments.unknown += 1,
     }
-    drop(payments);
-    if session.rng().chance(0.3) { look(run, session).await } else { Ok(()) }
 }
 
 /// A text from BEGIN to COMMIT, sent until it is answered.
