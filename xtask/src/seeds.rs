@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::steps;
 
 /// Seeds that once broke a promise, each with its number of servers; they run before all others.
-const REGRESSIONS: [&str; 11] = [
+const REGRESSIONS: [&str; 12] = [
     // A consume under a request id took a partition's unknown outcome for "nothing", and its messages were lost.
     "759@1",
     // The retry of a DROP TABLE whose answer was lost found no table, and was refused although its first try was applied.
@@ -22,6 +22,8 @@ const REGRESSIONS: [&str; 11] = [
     "2@3", "2049@3", "12@3",
     // A COMMIT whose outcome was open was sent again to its session, which said that it had ended.
     "7@3", "6@1",
+    // A group took the vote of a node that was to leave before the node that had joined in its stead had one, and could lose no other.
+    "117@3",
 ];
 /// The page that holds the table of planted bugs.
 const PAGE: &str = "docs/internals/simulation.md";
@@ -57,6 +59,5 @@ fn commit() -> Result<String, String> {
 
 /// The seeds of `cargo xtask test`: stopped by time, above a floor.
 pub fn slice() -> Result<(), String> {
-    // Seed 117 of mixed clusters breaks a promise and is open (docs/internals/simulation.md): these are the ones before it.
-    command(&["--seeds", "116", "--seconds", "300", "--floor", "100"].map(str::to_owned))
+    command(&["--seeds", "100000", "--seconds", "300", "--floor", "100"].map(str::to_owned))
 }

@@ -83,7 +83,7 @@ pub(crate) fn next(roll: &Roll, wanted: &BTreeSet<u64>, standing: &GroupStanding
     }
     let voters: BTreeSet<u64> = before.voters().iter().map(|node| node.0).collect();
     let learners: BTreeSet<u64> = before.learners().iter().map(|node| node.0).collect();
-    // Those who are not far enough wait; who goes waits for them, but not for a node that is not there.
+    // Those who are not far enough wait, and who goes waits for them.
     let come: BTreeSet<u64> = wanted.difference(&voters).copied().filter(|node| follows(standing, *node)).collect();
     let waits = wanted.difference(&voters).any(|node| !come.contains(node));
     let must_go: BTreeSet<u64> = voters.difference(&staying).copied().collect();
@@ -94,8 +94,9 @@ pub(crate) fn next(roll: &Roll, wanted: &BTreeSet<u64>, standing: &GroupStanding
         after.retain(|node| !may_go.contains(node));
     }
     if after != voters {
-        // A node that leaves gives its vote up only when another one has taken it, where there is one to take it.
-        if waits && come.is_empty() && must_go.iter().all(|node| is_heard(standing, *node)) {
+        // A node that leaves gives its vote up only when another one has taken it, where there is one to take it, although it may be gone for
+        // good: of three voters two are needed as of two, and the third may be back.
+        if waits && come.is_empty() {
             return Next::Wait;
         }
         if !after.contains(&standing.leader) {
@@ -267,11 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_gone_for_good_goes_although_nobody_can_take_its_place() {
+    fn a_node_that_is_gone_for_good_goes_when_nobody_is_to_take_its_place_or_somebody_has() {
         let leaving = roll(&[1, 2], &[3]);
         assert_eq!(steps(&step(&leaving, &stands(&[1, 2, 3], &[], &[], &[3]))), [Remove(NodeId(3))]);
         let replaced = roll(&[1, 2, 4], &[3]);
-        assert_eq!(steps(&step(&replaced, &stands(&[1, 2, 3], &[4], &[4], &[3]))), [Remove(NodeId(3))]);
+        for (behind, down) in [(&[4][..], &[3][..]), (&[4], &[3, 4]), (&[], &[3, 4]), (&[], &[4])] {
+            assert_eq!(step(&replaced, &stands(&[1, 2, 3], &[4], behind, down)), Next::Wait, "{behind:?} {down:?}");
+        }
+        let change = steps(&step(&replaced, &stands(&[1, 2, 3], &[4], &[], &[3])));
+        assert_eq!(change, [AddVoter(NodeId(4)), Remove(NodeId(3))]);
+        let both = steps(&step(&roll(&[1, 2], &[3, 4]), &stands(&[1, 2, 3], &[4], &[4], &[3, 4])));
+        assert_eq!(both, [Remove(NodeId(3))], "who was to take its place leaves, too");
     }
 
     #[test]
