@@ -3,6 +3,7 @@
 //!
 //! Every reply is one of three: done, refused for good, or of unknown outcome. What may be sent again is the caller's matter.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use futures_lite::future;
@@ -17,6 +18,9 @@ use super::world;
 
 /// How long a client waits for an answer at most, in microseconds: longer than the server lets a statement take.
 const PATIENCE: u64 = 100_000_000;
+
+/// How long a client waits for a connection, in microseconds.
+const CONNECTS: u64 = 5_000_000;
 
 /// How long one that is in a hurry waits for a login, in microseconds, before it asks another node.
 const LOGS_IN: u64 = 500_000;
@@ -56,6 +60,8 @@ pub struct Session {
     node: usize,
     /// Whether it asks no other.
     pinned: bool,
+    /// Nodes that were silent when nothing befell the cluster any more: they stay down, and each try costs seconds.
+    gone: BTreeSet<usize>,
     /// The server's session that its statements belong to.
     within: Option<String>,
     client: Option<Client<<Rt as Env>::Stream>>,
@@ -79,6 +85,7 @@ impl Session {
             seen: None,
             node,
             pinned: false,
+            gone: BTreeSet::new(),
             within: None,
             client: None,
             rng,
@@ -135,7 +142,10 @@ impl Session {
     /// Another node may do better.
     pub fn turn_away(&mut self) {
         if self.run.founders() > 1 && !self.pinned {
-            let node = self.run.pick_member(&mut self.rng);
+            let drawn = self.run.pick_member(&mut self.rng);
+            let is_gone = self.gone.contains(&drawn);
+            let other = self.run.members().find(|node| is_gone && !self.gone.contains(node));
+            let node = other.unwrap_or(drawn);
             if node != self.node {
                 self.run.mark("clients_turn_to_another_node");
                 self.client = None;
@@ -329,11 +339,16 @@ impl Session {
             let stream = self.env.connect(address).await.ok()?;
             Client::new(stream, &address.to_string()).await.ok()
         };
+        let mut silent = false;
         let late = async {
-            pause(5_000_000).await;
+            pause(CONNECTS).await;
+            silent = true;
             None
         };
         self.client = future::or(connecting, late).await;
+        if silent && self.run.calm_since().is_some() {
+            self.gone.insert(self.node);
+        }
         if self.client.is_none() {
             pause(5_000 + self.rng.below(20_000)).await;
             self.turn_away();
