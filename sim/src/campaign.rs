@@ -25,7 +25,7 @@ const PROGRESS: u64 = 15;
 /// So many seeds of clusters must have had each of [`IN_CLUSTERS`].
 const ENOUGH: u64 = 60;
 /// What a campaign of clusters must have come to, at least once: else it shows less than it seems to.
-const IN_CLUSTERS: [&str; 64] = [
+const IN_CLUSTERS: [&str; 65] = [
     // What befell it.
     "leaders_cut_off",
     "crashes_of_leaders",
@@ -80,6 +80,7 @@ const IN_CLUSTERS: [&str; 64] = [
     "memberships_compared",
     "consumed_once_acknowledged",
     "tables_made_and_dropped",
+    "tokens_ended",
     "shapes_changed_under_load",
     "changes_refused_as_they_should_be",
     "jobs_taken_up_again",

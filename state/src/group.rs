@@ -27,6 +27,7 @@ use crate::mark::{MARK, MEMBERSHIP, Mark};
 use crate::outcome::Outcome;
 use crate::placement::{Layout, META};
 use crate::reader::Reader;
+use crate::rights;
 use crate::roll::{ROLL, Roll};
 use crate::sessions;
 use crate::stored;
@@ -283,7 +284,7 @@ async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<O
             Ok(Some(outcome)) => return Ok(outcome),
             Err(abort) => return refusal(entry, abort),
         }
-        if let Err(diag) = check_rights(&entry.catalog, head) {
+        if let Err(diag) = rights::check(&entry.catalog, head) {
             return Ok(Outcome::Refused(Box::new(diag)));
         }
     }
@@ -416,24 +417,6 @@ pub(crate) async fn redefine<E: Env>(
     }
     entry.redefined = Some((to, deltas));
     Ok(())
-}
-
-/// A user whose password, role or existence changed after the edge looked is refused.
-fn check_rights(catalog: &Catalog, head: &RequestHead) -> Result<(), Diag> {
-    let gone = |what: &str| {
-        Err(Diag::new(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied: user \"{}\" {what}", head.principal),
-        )
-        .hint("Log in again."))
-    };
-    match catalog.users.get(&head.principal) {
-        Some(user) if user.auth_epoch > head.auth_epoch => gone("has a new password or role since this login"),
-        Some(user) if user.auth_epoch == head.auth_epoch && user.role < head.role => gone("has no such role"),
-        // An epoch is the catalog version that gave it: a group that is at least there and does not know the user lost it.
-        None if head.auth_epoch > 0 && head.auth_epoch <= catalog.version.0 => gone("was dropped"),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// Who asks, under the id that the answer is kept by.

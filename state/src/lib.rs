@@ -20,6 +20,7 @@ mod overlay;
 mod parcel;
 pub mod placement;
 mod reader;
+pub mod rights;
 pub mod roll;
 mod sessions;
 mod stored;

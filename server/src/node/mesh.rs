@@ -13,7 +13,7 @@ use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Role};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::{QueryPlan, StartPosition};
 use highwater_sql::value::{Micros, Row, Value};
-use highwater_state::command::Command;
+use highwater_state::command::{Command, RequestHead};
 use highwater_state::jobs::Job;
 use highwater_state::outcome::{Consumed, Outcome};
 use highwater_state::placement::Layout;
@@ -106,6 +106,8 @@ pub(crate) struct TableRead {
     pub(crate) plan: Arc<QueryPlan>,
     /// Parameters, of the inferred types, and values of outer rows behind them.
     pub(crate) params: Arc<Vec<Value>>,
+    /// Who asks: its rights are looked at again in the group's catalog.
+    pub(crate) head: RequestHead,
     /// The effective user.
     pub(crate) user: String,
     /// The effective role.

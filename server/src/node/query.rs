@@ -217,6 +217,7 @@ impl Node {
             group,
             plan: Arc::clone(plan),
             params: Arc::clone(params),
+            head: run.head.clone(),
             user: run.user.clone(),
             role: run.role,
             now: run.now,

@@ -10,7 +10,7 @@ use std::task::Poll;
 use highwater_raft as raft;
 use highwater_runtime::queue::ReplySlot;
 use highwater_runtime::{Env, Monotonic};
-use highwater_sql::catalog::{ObjectId, Table, TableKind};
+use highwater_sql::catalog::{Catalog, ObjectId, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext};
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
@@ -19,6 +19,7 @@ use highwater_sql::value::{Row, Value};
 use highwater_state::StateError;
 use highwater_state::jobs::Job;
 use highwater_state::placement::META;
+use highwater_state::rights;
 use highwater_state::topics::GroupOffset;
 use highwater_state::view::{GroupView, RowCursor};
 
@@ -203,13 +204,7 @@ pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTabl
     let From::Table { table, access } = &read.plan.from else {
         return Err(ReadRefusal::Failed(Diag::new(SqlState::INTERNAL, "a table read without a table")));
     };
-    // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
-    match view.catalog().tables.get(&table.id) {
-        Some(known) if known.version == table.version => {}
-        None if view.catalog().version < read.catalog => {}
-        Some(known) if known.version < table.version => {}
-        Some(_) | None => return Err(ReadRefusal::StaleCatalog),
-    }
+    check_catalog(read, table, view.catalog())?;
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
     let oldest = oldest_visible(table, view.log_time().max(read.now));
@@ -246,6 +241,19 @@ async fn view_for(node: &Node, read: &TableRead) -> Result<GroupView<highwater_r
     Ok(view)
 }
 
+/// The group must know the table as the plan does, and whoever asks must still have the rights that it had at the edge.
+fn check_catalog(read: &TableRead, table: &Table, known: &Catalog) -> Result<(), ReadRefusal> {
+    if !highwater_runtime::mutant(90) {
+        rights::check(known, &read.head).map_err(ReadRefusal::Failed)?;
+    }
+    // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
+    match known.tables.get(&table.id) {
+        Some(newest) if newest.version <= table.version => Ok(()),
+        None if known.version < read.catalog => Ok(()),
+        Some(_) | None => Err(ReadRefusal::StaleCatalog),
+    }
+}
+
 /// What a read finds in a table by way of a cursor.
 pub(super) async fn rows(
     node: &Node,
@@ -255,13 +263,7 @@ pub(super) async fn rows(
     open: impl AsyncFnOnce(Option<&str>, &EvalContext<'_>) -> Result<RowCursor<highwater_runtime::Rt>, Diag>,
 ) -> Result<TableRows, ReadRefusal> {
     let plan = read.plan.as_ref();
-    // A group that has never heard of the table holds none of its rows; one that knows it otherwise was told later.
-    match view.catalog().tables.get(&table.id) {
-        Some(known) if known.version == table.version => {}
-        None if view.catalog().version < read.catalog => {}
-        Some(known) if known.version < table.version => {}
-        Some(_) | None => return Err(ReadRefusal::StaleCatalog),
-    }
+    check_catalog(read, table, view.catalog())?;
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, !read.seed);
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
     let mut cursor = open(user, &context).await.map_err(ReadRefusal::Failed)?;

@@ -1,10 +1,11 @@
 //! A client that makes, uses and drops a table, again and again, each step on another node: a definition is usable everywhere once
-//! it is answered, and what was dropped is gone everywhere.
+//! it is answered, and what was dropped is gone everywhere. Every other time it makes a user, too ([`keeper`]).
 
 use std::rc::Rc;
 
 use serde_json::json;
 
+use super::keeper;
 use super::session::{Reply, Session, changed, number, rows_of};
 use super::setup;
 use super::shared::Run;
@@ -25,6 +26,12 @@ pub async fn define(run: Rc<Run>) {
             return run.violation(format!("definer, round {round}, node {}: {reason}", session.node() + 1));
         }
         run.mark("tables_made_and_dropped");
+        if round.is_multiple_of(2) {
+            continue;
+        }
+        if let Err(reason) = keeper::one_round(&run, &mut session, i64::try_from(round).unwrap_or(0)).await {
+            return run.violation(format!("keeper, round {round}: {reason}"));
+        }
     }
 }
 
@@ -59,7 +66,7 @@ async fn one_round(run: &Rc<Run>, session: &mut Session, round: i64) -> Result<(
 }
 
 /// A statement under a request id, until it is answered; how many rows it changed. None once a promise is broken.
-async fn change(session: &mut Session, sql: &str) -> Result<Option<u64>, String> {
+pub(super) async fn change(session: &mut Session, sql: &str) -> Result<Option<u64>, String> {
     let request = session.request_id();
     match session.insist(sql, &json!([]), Some(&request), None).await {
         Reply::Done(answer) => Ok(Some(changed(&answer))),
@@ -68,6 +75,6 @@ async fn change(session: &mut Session, sql: &str) -> Result<Option<u64>, String>
     }
 }
 
-fn unless_broken<T>(run: &Run, outcome: Result<T, String>) -> Result<Option<T>, String> {
+pub(super) fn unless_broken<T>(run: &Run, outcome: Result<T, String>) -> Result<Option<T>, String> {
     if run.is_broken() { Ok(None) } else { outcome.map(Some) }
 }

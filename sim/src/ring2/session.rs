@@ -19,6 +19,9 @@ use super::world;
 /// How long a client waits for an answer at most, in microseconds: longer than the server lets a statement take.
 const PATIENCE: u64 = 100_000_000;
 
+/// SQLSTATE of what the user may not do.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 /// How long a client waits for a connection, in microseconds.
 const CONNECTS: u64 = 5_000_000;
 
@@ -137,6 +140,30 @@ impl Session {
     /// How the trace calls it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Proves who it is, once it has logged in.
+    pub fn token(&self) -> Option<String> {
+        self.token.clone()
+    }
+
+    /// Whether a statement is answered for who shows this token, and no other one: sent until that is known.
+    ///
+    /// # Errors
+    /// It was refused for another reason.
+    pub async fn takes(&mut self, token: &str, sql: &str, params: &Value) -> Result<bool, String> {
+        self.token = Some(token.to_owned());
+        while !self.run.is_broken() {
+            match self.exchange("/v1/api/sql", &json!({"sql": sql, "params": params}), None).await {
+                Reply::Done(_) => return Ok(true),
+                Reply::Refused { state, .. } if state == INSUFFICIENT_PRIVILEGE => return Ok(false),
+                Reply::Refused { state, message } => return Err(format!("{sql} was refused: {state} {message}")),
+                // 401 takes it away.
+                Reply::NotNow if self.token.is_none() => return Ok(false),
+                Reply::NotNow | Reply::Lost | Reply::Open => pause(10_000).await,
+            }
+        }
+        Ok(false)
     }
 
     /// Another node may do better.

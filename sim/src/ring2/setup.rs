@@ -6,6 +6,7 @@ use highwater_sim::model::{Counter, Rows};
 use highwater_sim::plan::{ADDERS, COUNTERS, PARTITIONS, REGISTERS, SETTERS, WRITERS};
 use serde_json::json;
 
+use super::keeper;
 use super::lister;
 use super::payer;
 use super::prober;
@@ -85,6 +86,7 @@ pub async fn database(run: &Rc<Run>) -> Result<(), String> {
         run.counters.borrow_mut().insert(id, Counter::default());
     }
     statements.extend(payer::statements());
+    statements.push(keeper::TABLE.to_owned());
     for id in 0..REGISTERS {
         statements.push(format!("INSERT INTO w.registers (id, v) VALUES ({id}, 0)"));
     }
