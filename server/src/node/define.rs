@@ -106,6 +106,8 @@ impl Node {
         let (version, message) = match applied.outcome {
             Outcome::Defined { version, message, .. } => (version, message),
             Outcome::Refused(diag) => return Err((*diag).into()),
+            // What it changes was redefined after this node planned it.
+            Outcome::StaleCatalog { .. } => return Err(Failure::Stale),
             other => {
                 return Err(Diag::new(SqlState::INTERNAL, format!("a definition was answered with {other:?}")).into());
             }
