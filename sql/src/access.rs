@@ -86,8 +86,11 @@ fn at_least(needed: Role, role: Role, what: impl FnOnce() -> String) -> Result<(
     Err(denied(what(), needed, role))
 }
 
-/// EXECUTE AS: oneself; a user of a lower role; for system, anyone.
-fn may_act_as(target: &str, role: Role, user: &str, catalog: &Catalog) -> Result<(), Diag> {
+/// EXECUTE AS: whether `user` with `role` may act as `target`: oneself; a user of a lower role; for system, anyone.
+///
+/// # Errors
+/// 42501 that names the missing right, 42704 for a user that does not exist.
+pub fn may_act_as(target: &str, role: Role, user: &str, catalog: &Catalog) -> Result<(), Diag> {
     if target == user || role == Role::System {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //! A catalog is a value: deltas are decided in the meta group, numbered, and applied in order by everyone
 //! ([`Catalog::apply`]). The serialised forms are part of stored formats: fields and variants are only appended.
 
+mod directory;
 mod table;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::directory::Directory;
 pub use self::table::{
     AccessLevel, Check, Column, Former, Index, IndexColumn, IndexState, Pending, PendingRule, Table, TableKind,
 };
@@ -172,11 +174,15 @@ pub struct Catalog {
     pub topics: BTreeMap<ObjectId, Arc<Topic>>,
     /// By name.
     pub users: BTreeMap<String, Arc<User>>,
+    /// Other ways to the same: follows from the rest. Who changes a map after something was looked up empties it.
+    #[serde(skip)]
+    pub directory: Directory,
 }
 
 impl Catalog {
     /// Takes the changes that lead to version `to`.
     pub fn advance(&mut self, to: CatalogVersion, deltas: &[CatalogDelta]) {
+        self.directory = Directory::default();
         for delta in deltas {
             self.apply(delta);
         }
@@ -255,32 +261,32 @@ impl Catalog {
     /// The table of this name.
     #[must_use]
     pub fn table(&self, namespace: &str, name: &str) -> Option<&Arc<Table>> {
-        self.tables.values().find(|table| table.namespace == namespace && table.name == name)
+        self.tables.get(&self.directory.table(self, namespace, name)?)
     }
 
     /// The index of this name, with its table.
     #[must_use]
     pub fn index(&self, namespace: &str, name: &str) -> Option<(&Arc<Table>, &Index)> {
-        self.tables
-            .values()
-            .filter(|table| table.namespace == namespace)
-            .find_map(|table| table.indexes.iter().find(|index| index.name == name).map(|index| (table, index)))
+        let (table, at) = self.directory.index(self, namespace, name)?;
+        let table = self.tables.get(&table)?;
+        Some((table, table.indexes.get(at)?))
     }
 
     /// The topic of this name.
     #[must_use]
     pub fn topic(&self, namespace: &str, name: &str) -> Option<&Arc<Topic>> {
-        self.topics.values().find(|topic| topic.namespace == namespace && topic.name == name)
+        self.topics.get(&self.directory.topic(self, namespace, name)?)
     }
 
     /// Topics and their sources that carry this operation of this table, in order of topic and source.
     pub fn sources_of(&self, table: ObjectId, operation: Operation) -> impl Iterator<Item = (&Arc<Topic>, &Source)> {
-        self.topics.values().flat_map(move |topic| {
-            topic
-                .sources
-                .iter()
-                .filter(move |source| source.table == table && source.operation == operation)
-                .map(move |source| (topic, source))
+        self.directory.sources(self, table, operation).iter().filter_map(|(topic, at)| {
+            let topic = self.topics.get(topic)?;
+            Some((topic, topic.sources.get(*at)?))
         })
     }
 }
+
+#[cfg(test)]
+#[path = "catalog/tests.rs"]
+mod tests;

@@ -6,12 +6,16 @@ use std::collections::{BTreeMap, VecDeque};
 use highwater_runtime::Monotonic;
 use highwater_sql::value::Micros;
 
-use super::event::{Event, EventKind, Outcome};
+use xxhash_rust::xxh3::Xxh3;
 
-/// Events that are remembered; beyond that the oldest count is closed.
-const KEPT: usize = 1024;
+use super::event::Event;
 
-type Key = (EventKind, Outcome, String, Option<String>, Option<String>, Option<String>, Option<String>);
+/// Events that are remembered; beyond that the oldest count is closed. Enough for a service that acts as some thousands of users a
+/// minute, each with a few kinds of statements, without an event in the log for each.
+const KEPT: usize = 8192;
+
+/// A hash of all that equal events share.
+type Key = u128;
 
 struct Counted {
     since: Monotonic,
@@ -43,14 +47,19 @@ impl Repeats {
         }
         let key = key(&event);
         if let Some(counted) = self.seen.get_mut(&key) {
-            counted.more += 1;
-            counted.last = event;
+            if is_equal(&counted.last, &event) {
+                counted.more += 1;
+                counted.last = event;
+            } else {
+                // Of two that share a hash one is counted, and every other is written.
+                due.push(event);
+            }
             return due;
         }
         if self.seen.len() >= KEPT {
             due.extend(self.forget_oldest());
         }
-        self.order.push_back(key.clone());
+        self.order.push_back(key);
         self.seen.insert(key, Counted { since: now, last: event.clone(), more: 0 });
         due.push(event);
         due
@@ -79,14 +88,34 @@ impl Counted {
     }
 }
 
+fn is_equal(one: &Event, other: &Event) -> bool {
+    let Event { kind, outcome, user, address, login, statement, target, .. } = one;
+    (*kind, *outcome) == (other.kind, other.outcome)
+        && (user, address, login) == (&other.user, &other.address, &other.login)
+        && (statement, target) == (&other.statement, &other.target)
+}
+
 fn key(event: &Event) -> Key {
-    let Event { kind, outcome, user, address, login, statement, target, .. } = event;
-    (*kind, *outcome, user.clone(), address.clone(), login.clone(), statement.clone(), target.clone())
+    let mut hash = Xxh3::new();
+    hash.update(event.kind.name().as_bytes());
+    hash.update(event.outcome.name().as_bytes());
+    for part in [
+        Some(&event.user),
+        event.address.as_ref(),
+        event.login.as_ref(),
+        event.statement.as_ref(),
+        event.target.as_ref(),
+    ] {
+        hash.update(&[0xff, u8::from(part.is_some())]);
+        hash.update(part.map_or("", String::as_str).as_bytes());
+    }
+    hash.digest128()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::super::event::{EventKind, Outcome};
     use super::*;
 
     fn event(user: &str, at: i64) -> Event {

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::token::{Claims, TokenError, TokenType, check, signed};
 
 /// Tokens that one core remembers.
-const KEPT: usize = 1024;
+const KEPT: usize = 8192;
 /// Bytes of the longest token that is remembered.
 const TOKEN_BYTES: usize = 2048;
 

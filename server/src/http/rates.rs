@@ -1,7 +1,7 @@
 //! Requests per second of one user or address: token buckets, on one core, in bounded memory.
 //!
-//! A bucket holds one second's worth of requests and fills evenly. A full bucket is as good as none, so those that are full are
-//! forgotten first; when there are too many others, the one that was used longest ago is.
+//! A bucket holds one second's worth of requests and fills evenly. A full bucket is as good as none; when there are too many, the one
+//! that was used longest ago is forgotten, which is found without looking at the others.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,8 @@ struct Bucket {
     /// What is left, in units of which [`REQUEST`] are one request.
     left: u64,
     at: Monotonic,
+    /// Its place among those used at that moment.
+    number: u64,
 }
 
 /// The buckets of one kind of key.
@@ -24,12 +26,16 @@ struct Bucket {
 pub(super) struct Rates<K> {
     per_second: u64,
     buckets: BTreeMap<K, Bucket>,
+    /// Keys by when they were last used.
+    order: BTreeMap<(Monotonic, u64), K>,
+    /// Requests taken so far.
+    taken: u64,
 }
 
 impl<K: Ord + Clone> Rates<K> {
     /// So many requests per second of each key; 0: no limit.
     pub(super) const fn new(per_second: u32) -> Self {
-        Self { per_second: per_second as u64, buckets: BTreeMap::new() }
+        Self { per_second: per_second as u64, buckets: BTreeMap::new(), order: BTreeMap::new(), taken: 0 }
     }
 
     /// Takes a request of this key; false when there is no room for it, as there will be within a second.
@@ -43,20 +49,20 @@ impl<K: Ord + Clone> Rates<K> {
         };
         let left = self.buckets.get(key).map_or(full, filled);
         let Some(rest) = left.checked_sub(REQUEST) else { return false };
+        self.taken += 1;
+        let used = Bucket { left: rest, at: now, number: self.taken };
         if let Some(bucket) = self.buckets.get_mut(key) {
-            *bucket = Bucket { left: rest, at: now };
-            return true;
+            let before = std::mem::replace(bucket, used);
+            self.order.remove(&(before.at, before.number));
+        } else {
+            if self.buckets.len() >= KEPT
+                && let Some((_, oldest)) = self.order.pop_first()
+            {
+                self.buckets.remove(&oldest);
+            }
+            self.buckets.insert(key.clone(), used);
         }
-        if self.buckets.len() >= KEPT {
-            let rate = self.per_second;
-            self.buckets.retain(|_, bucket| bucket.left + now.micros_since(bucket.at).saturating_mul(rate) < full);
-        }
-        if self.buckets.len() >= KEPT
-            && let Some(oldest) = self.buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(key, _)| key.clone())
-        {
-            self.buckets.remove(&oldest);
-        }
-        self.buckets.insert(key.clone(), Bucket { left: rest, at: now });
+        self.order.insert((now, self.taken), key.clone());
         true
     }
 }
@@ -99,6 +105,7 @@ mod tests {
         let late = Monotonic(KEPT as u64 + SECOND / 2);
         assert!(rates.take(&u64::MAX, late));
         assert_eq!(rates.buckets.len(), KEPT);
+        assert_eq!(rates.order.len(), KEPT);
         assert!(!rates.take(&(KEPT as u64 - 1), late));
     }
 }

@@ -66,7 +66,6 @@ impl Node {
         run: &Run,
         error: Option<&Diag>,
     ) {
-        let verb = statement.map(Statement::keyword);
         let (kind, target) = match &run.bound.plan {
             Plan::Ddl(_) | Plan::CreateFrom(_) => {
                 (EventKind::Definition, statement.map(|statement| text_of(request, statement)))
@@ -74,7 +73,7 @@ impl Node {
             Plan::Cluster(_) => (EventKind::Cluster, statement.map(|statement| text_of(request, statement))),
             // Never its text: it may hold a password.
             Plan::User(plan) => (EventKind::User, Some(changed_user(plan))),
-            Plan::Query(_) | Plan::Write(_) | Plan::Consume(_) | Plan::Ack(_) => match &run.bound.execute_as {
+            Plan::Query(_) | Plan::Write(_) | Plan::Consume(_) | Plan::Ack(_) => match &run.acts_as {
                 Some(user) if *user != request.identity.user => (EventKind::ExecuteAs, Some(user.clone())),
                 Some(_) | None if error.is_some_and(|diag| diag.sqlstate == SqlState::INSUFFICIENT_PRIVILEGE) => {
                     (EventKind::Statement, None)
@@ -82,7 +81,7 @@ impl Node {
                 Some(_) | None => return,
             },
         };
-        self.audit_event(request, kind, verb, target, error);
+        self.audit_event(request, kind, Some(run.verb), target, error);
     }
 
     fn audit_event(

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, StatementResult};
 use super::forward::{Errand, Unapplied};
-use super::plans::Asked;
+use super::plans::{Asked, Planned};
 use super::token::ReadToken;
 use super::transactions::{Around, Conversation};
 use super::{Inner, Node, shutting_down};
@@ -67,6 +67,10 @@ pub(super) struct Run {
     pub(super) identity: Identity,
     /// The statement.
     pub(super) bound: Arc<Bound>,
+    /// The user that EXECUTE AS names.
+    pub(super) acts_as: Option<String>,
+    /// Its verb, in capitals.
+    pub(super) verb: &'static str,
     /// What it was bound against.
     pub(super) catalog: Arc<Catalog>,
     /// Whose rows it means.
@@ -312,8 +316,8 @@ impl Node {
             }
             planned => planned,
         };
-        let (bound, params) = planned?;
-        let (user, role) = match &bound.execute_as {
+        let (Planned { bound, acts_as, verb }, params) = planned?;
+        let (user, role) = match &acts_as {
             Some(user) => {
                 let role = catalog.users.get(user).map_or(Role::User, |user| user.role);
                 (user.clone(), role)
@@ -335,6 +339,8 @@ impl Node {
         Ok(Run {
             identity: request.identity.clone(),
             bound,
+            acts_as,
+            verb,
             catalog,
             user,
             role,
@@ -354,19 +360,19 @@ impl Node {
         catalog: &Catalog,
         request: &ExecuteRequest,
         statement: Option<&Statement>,
-    ) -> Result<(Arc<Bound>, Vec<Value>), Diag> {
-        let bound = match self.known_plan(catalog, request) {
-            Some(bound) => bound,
+    ) -> Result<(Planned, Vec<Value>), Diag> {
+        let planned = match self.known_plan(catalog, request) {
+            Some(planned) => planned,
             None => self.bind(catalog, request, statement)?,
         };
         let params: Vec<ParamValue> = request.params.clone();
-        let params = bind::coerce_params(&bound, params)?;
-        Ok((bound, params))
+        let params = bind::coerce_params(&planned.bound, params)?;
+        Ok((planned, params))
     }
 
     /// The plan of a text that was bound before.
-    fn known_plan(&self, catalog: &Catalog, request: &ExecuteRequest) -> Option<Arc<Bound>> {
-        if request.params.is_empty() { None } else { self.0.plans.borrow().find(catalog.version, &asked(request)) }
+    fn known_plan(&self, catalog: &Catalog, request: &ExecuteRequest) -> Option<Planned> {
+        if request.params.is_empty() { None } else { self.0.plans.borrow().find(catalog, &asked(request)) }
     }
 
     /// Binds and authorises; `None` for a text that is one statement, whose plan was known a moment ago.
@@ -375,7 +381,7 @@ impl Node {
         catalog: &Catalog,
         request: &ExecuteRequest,
         statement: Option<&Statement>,
-    ) -> Result<Arc<Bound>, Diag> {
+    ) -> Result<Planned, Diag> {
         let parsed = if statement.is_none() { parse::parse(&request.sql)? } else { Vec::new() };
         let Some(statement) = statement.or(parsed.first()) else {
             return Err(Diag::new(SqlState::SYNTAX_ERROR, "the text holds no statement"));
@@ -383,11 +389,12 @@ impl Node {
         let Asked { namespace, user, role, .. } = asked(request);
         let bound = bind::bind(statement, &BindContext { catalog, namespace, user, role })?;
         authorize(&bound, role, user, catalog)?;
-        let bound = Arc::new(bound);
+        let acts_as = bound.execute_as.clone();
+        let planned = Planned { bound: Arc::new(bound), acts_as, verb: statement.keyword() };
         if !request.params.is_empty() {
-            self.0.plans.borrow_mut().keep(catalog.version, &asked(request), &bound);
+            self.0.plans.borrow_mut().keep(catalog.version, &asked(request), &planned);
         }
-        Ok(bound)
+        Ok(planned)
     }
 
     async fn run(&self, run: &Run, token: &mut ReadToken) -> Result<StatementResult, Failure> {

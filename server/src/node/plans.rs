@@ -1,5 +1,10 @@
-//! Statements that were parsed and bound before: the same text, asked by the same user, against the same catalog, means the same, so it
-//! need not be parsed, bound and authorised again.
+//! Statements that were parsed and bound before: the same text in the same namespace, asked with the same role against the same
+//! catalog, means the same whoever asks, so it need not be parsed and bound again.
+//!
+//! What a statement means depends on its user in two places only, and both are looked at every time: whose rows they are, which is
+//! said when it runs, and the user that EXECUTE AS names. `EXECUTE AS 'ann' (...)` and `EXECUTE AS 'ben' (...)` are one text but for
+//! that name, so they share a plan, and whoever asks must have the right to act as the user that is named now. Changes of users are
+//! allowed by who asks, and are never kept.
 //!
 //! Only texts with parameters are kept: they are the ones that come again. Bounded in number and in the length of a text; the oldest
 //! gives way. One catalog only: the first statement that meets another forgets all.
@@ -7,8 +12,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use highwater_sql::catalog::{CatalogVersion, Role};
-use highwater_sql::plan::Bound;
+use highwater_sql::access::may_act_as;
+use highwater_sql::catalog::{Catalog, CatalogVersion, Role};
+use highwater_sql::limits::MAX_USER_NAME_BYTES;
+use highwater_sql::plan::{Bound, Plan};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Statements that one core keeps.
@@ -16,40 +23,88 @@ const KEPT: usize = 512;
 /// Bytes of the longest text that is kept.
 const TEXT_BYTES: usize = 4096;
 
-/// What a plan depends on, beside the catalog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a plan depends on, beside the catalog, and who asks.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     /// The text.
     pub(super) sql: &'a str,
     /// The namespace of unqualified names.
     pub(super) namespace: &'a str,
-    /// Who asks.
+    /// Who asks: no plan depends on it.
     pub(super) user: &'a str,
     /// The role of who asks.
     pub(super) role: Role,
 }
 
-impl Asked<'_> {
-    fn hash(&self) -> u64 {
-        let names = xxh3_64_with_seed(self.namespace.as_bytes(), xxh3_64_with_seed(self.user.as_bytes(), 0));
-        xxh3_64_with_seed(self.sql.as_bytes(), names)
+/// A statement that may run at once.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// Its plan. What it says about EXECUTE AS is of whoever asked first.
+    pub(super) bound: Arc<Bound>,
+    /// The user that EXECUTE AS names in this text.
+    pub(super) acts_as: Option<String>,
+    /// Its verb, in capitals.
+    pub(super) verb: &'static str,
+}
+
+/// A text without the name that EXECUTE AS gives, which no plan depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape<'a> {
+    before: &'a str,
+    acts_as: Option<&'a str>,
+    after: &'a str,
+}
+
+impl<'a> Shape<'a> {
+    /// Of `EXECUTE AS [USER] 'name' ...` with a name that is written without quotes or escapes inside: whatever other such name stands
+    /// in its place, the rest is read the same. Every other text is taken whole.
+    fn of(sql: &'a str) -> Self {
+        let whole = Self { before: sql, acts_as: None, after: "" };
+        let Some((before, rest)) = sql.split_once('\'') else { return whole };
+        let mut words = before.split_ascii_whitespace();
+        let mut is_next = |wanted: &str| words.next().map(|word| word.eq_ignore_ascii_case(wanted));
+        let leads = is_next("EXECUTE") == Some(true)
+            && is_next("AS") == Some(true)
+            && is_next("USER") != Some(false)
+            && words.next().is_none();
+        match rest.split_once('\'') {
+            Some((name, after)) if leads && is_plain(name) && !after.starts_with('\'') => {
+                Self { before, acts_as: Some(name), after }
+            }
+            Some(_) | None => whole,
+        }
     }
+
+    fn hash(&self, asked: &Asked<'_>) -> u64 {
+        let seed = xxh3_64_with_seed(asked.namespace.as_bytes(), asked.role as u64);
+        xxh3_64_with_seed(self.after.as_bytes(), xxh3_64_with_seed(self.before.as_bytes(), seed))
+    }
+}
+
+/// Whether a text literal with these characters is a user's name as it stands.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_USER_NAME_BYTES && !name.contains(['\\', '\0'])
 }
 
 /// A kept plan, and all that it was made of: what has the same hash may be something else.
 #[derive(Debug)]
 struct Kept {
-    sql: String,
+    before: String,
+    after: String,
+    names_a_user: bool,
     namespace: String,
-    user: String,
     role: Role,
+    verb: &'static str,
     bound: Arc<Bound>,
 }
 
 impl Kept {
-    fn is(&self, asked: &Asked<'_>) -> bool {
-        let Self { sql, namespace, user, role, .. } = self;
-        *asked == Asked { sql, namespace, user, role: *role }
+    fn is(&self, asked: &Asked<'_>, shape: &Shape<'_>) -> bool {
+        self.before == shape.before
+            && self.after == shape.after
+            && self.names_a_user == shape.acts_as.is_some()
+            && self.namespace == asked.namespace
+            && self.role == asked.role
     }
 }
 
@@ -63,26 +118,44 @@ pub(super) struct Plans {
 }
 
 impl Plans {
-    /// The plan of what is asked against this catalog, if it was made before.
-    pub(super) fn find(&self, version: CatalogVersion, asked: &Asked<'_>) -> Option<Arc<Bound>> {
-        if self.version != Some(version) {
+    /// The plan of what is asked against this catalog, if it was made before and who asks may run it.
+    pub(super) fn find(&self, catalog: &Catalog, asked: &Asked<'_>) -> Option<Planned> {
+        if self.version != Some(catalog.version) {
             return None;
         }
-        self.kept.get(&asked.hash()).filter(|kept| kept.is(asked)).map(|kept| Arc::clone(&kept.bound))
+        let shape = Shape::of(asked.sql);
+        let kept = self.kept.get(&shape.hash(asked)).filter(|kept| kept.is(asked, &shape))?;
+        // What is not so is bound anew, which says why and where.
+        if let Some(name) = shape.acts_as {
+            let exists = name == asked.user || catalog.users.contains_key(name);
+            if !exists || may_act_as(name, asked.role, asked.user, catalog).is_err() {
+                return None;
+            }
+        }
+        let acts_as = shape.acts_as.map(str::to_owned);
+        Some(Planned { bound: Arc::clone(&kept.bound), acts_as, verb: kept.verb })
     }
 
     /// Keeps a plan that was authorised.
-    pub(super) fn keep(&mut self, version: CatalogVersion, asked: &Asked<'_>, bound: &Arc<Bound>) {
-        if asked.sql.len() > TEXT_BYTES {
+    pub(super) fn keep(&mut self, version: CatalogVersion, asked: &Asked<'_>, planned: &Planned) {
+        let shape = Shape::of(asked.sql);
+        let is_of_one_user = matches!(planned.bound.plan, Plan::User(_));
+        if asked.sql.len() > TEXT_BYTES || is_of_one_user || planned.acts_as.as_deref() != shape.acts_as {
             return;
         }
         if self.version != Some(version) {
             *self = Self { version: Some(version), ..Self::default() };
         }
-        let hash = asked.hash();
-        let Asked { sql, namespace, user, role } = *asked;
-        let (sql, namespace, user) = (sql.to_owned(), namespace.to_owned(), user.to_owned());
-        let kept = Kept { sql, namespace, user, role, bound: Arc::clone(bound) };
+        let hash = shape.hash(asked);
+        let kept = Kept {
+            before: shape.before.to_owned(),
+            after: shape.after.to_owned(),
+            names_a_user: shape.acts_as.is_some(),
+            namespace: asked.namespace.to_owned(),
+            role: asked.role,
+            verb: planned.verb,
+            bound: Arc::clone(&planned.bound),
+        };
         if self.kept.insert(hash, kept).is_some() {
             return;
         }
@@ -96,74 +169,5 @@ impl Plans {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-    use highwater_sql::plan::{Distinct, From, Plan, QueryPlan};
-
-    use super::*;
-
-    fn bound() -> Arc<Bound> {
-        let (projection, order_by) = (Vec::new(), Vec::new());
-        let (filter, aggregate, limit, offset) = (None, None, None, None);
-        let (having, distinct) = (None, Distinct::No);
-        let from = From::Nothing;
-        let (before, unused) = (Vec::new(), Vec::new());
-        let plan = QueryPlan {
-            before,
-            unused,
-            from,
-            filter,
-            aggregate,
-            having,
-            projection,
-            distinct,
-            order_by,
-            limit,
-            offset,
-        };
-        let (catalog_version, execute_as) = (CatalogVersion(1), None);
-        Arc::new(Bound {
-            catalog_version,
-            execute_as,
-            parameters: Vec::new(),
-            returning: Vec::new(),
-            plan: Plan::Query(Arc::new(plan)),
-        })
-    }
-
-    fn asked(sql: &str) -> Asked<'_> {
-        Asked { sql, namespace: "default", user: "ann", role: Role::User }
-    }
-
-    #[test]
-    fn a_plan_serves_only_the_same_text_user_role_namespace_and_catalog() {
-        let (mut plans, one, two) = (Plans::default(), CatalogVersion(1), CatalogVersion(2));
-        let bound = bound();
-        plans.keep(one, &asked("a"), &bound);
-        assert!(Arc::ptr_eq(&plans.find(one, &asked("a")).unwrap(), &bound));
-        for other in [
-            asked("b"),
-            Asked { user: "ben", ..asked("a") },
-            Asked { role: Role::Dba, ..asked("a") },
-            Asked { namespace: "x", ..asked("a") },
-        ] {
-            assert!(plans.find(one, &other).is_none(), "{other:?}");
-        }
-        assert!(plans.find(two, &asked("a")).is_none());
-        plans.keep(two, &asked("b"), &bound);
-        assert!(plans.find(one, &asked("a")).is_none() && plans.find(two, &asked("a")).is_none());
-    }
-
-    #[test]
-    fn the_oldest_gives_way_and_long_texts_are_not_kept() {
-        let (mut plans, one, bound) = (Plans::default(), CatalogVersion(1), bound());
-        for number in 0..=KEPT {
-            plans.keep(one, &asked(&number.to_string()), &bound);
-        }
-        assert!(plans.find(one, &asked("0")).is_none());
-        assert!(plans.find(one, &asked("1")).is_some() && plans.kept.len() == KEPT);
-        let long = "x".repeat(TEXT_BYTES + 1);
-        plans.keep(one, &asked(&long), &bound);
-        assert!(plans.find(one, &asked(&long)).is_none());
-    }
-}
+#[path = "plans_tests.rs"]
+mod tests;

@@ -208,3 +208,55 @@ fn every_type_survives_the_log_the_topic_and_a_crash() {
     assert_eq!(rows(&server, &root, query), before);
     assert_eq!(rows(&server, &root, "CONSUME FROM all_of_it FROM EARLIEST"), messages);
 }
+
+#[test]
+fn users_share_the_plan_of_a_text_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app");
+    run(&server, &root, "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, text TEXT NOT NULL)");
+    run(
+        &server,
+        &root,
+        "CREATE USER anna WITH PASSWORD 'a1' ROLE user; CREATE USER bert WITH PASSWORD 'b1' ROLE user; \
+         CREATE USER svc WITH PASSWORD 's1' ROLE service; CREATE USER svc2 WITH PASSWORD 's2' ROLE service; \
+         CREATE USER dora WITH PASSWORD 'd1' ROLE dba",
+    );
+    let login = |name: &str, password: &str| server.login(name, password);
+    let (anna, bert) = (login("anna", "a1"), login("bert", "b1"));
+    let (svc, svc2, dora) = (login("svc", "s1"), login("svc2", "s2"), login("dora", "d1"));
+    let ask = |token: &str, sql: &str| server.ask("/v1/api/sql", token, &json!({ "sql": sql, "params": [1] }));
+    let row = |token: &str, sql: &str| {
+        let answer = ask(token, sql);
+        assert_eq!(answer.status, 200, "{sql}: {answer:?}");
+        answer.json["results"][0]["rows"].clone()
+    };
+    // Twice: the second time every core may know the text.
+    for _ in 0..2 {
+        for (token, name) in [(&anna, "anna"), (&bert, "bert"), (&root, "root")] {
+            run(&server, token, &format!("DELETE FROM app.notes; INSERT INTO app.notes VALUES (1, 'of {name}')"));
+            for _ in 0..3 {
+                let sql = "SELECT text, CURRENT_USER FROM app.notes WHERE id = $1";
+                assert_eq!(row(token, sql), json!([[format!("of {name}"), name]]));
+            }
+        }
+        let acting =
+            |name: &str| format!("EXECUTE AS '{name}' (SELECT text, CURRENT_USER FROM app.notes WHERE id = $1)");
+        for name in ["anna", "bert", "anna"] {
+            for token in [&svc, &svc2, &dora, &root] {
+                assert_eq!(row(token, &acting(name)), json!([[format!("of {name}"), name]]));
+            }
+        }
+        assert_eq!(row(&svc, &acting("svc")), json!([]));
+        assert_eq!(row(&anna, &acting("anna")), json!([["of anna", "anna"]]));
+        for (token, name) in
+            [(&svc, "svc2"), (&svc, "dora"), (&svc2, "root"), (&dora, "root"), (&anna, "bert"), (&bert, "svc")]
+        {
+            let answer = ask(token, &acting(name));
+            assert_eq!(refused(&answer), (403, "PERMISSION_DENIED".into(), "42501".into()), "{answer:?}");
+        }
+        assert_eq!(refused(&ask(&svc, &acting("nobody"))).2, "42704");
+        assert_eq!(refused(&ask(&root, &acting("nobody"))).2, "42704");
+    }
+}
