@@ -5,3 +5,4 @@
 pub mod expression;
 pub mod statement;
 pub mod tables;
+mod wide;

@@ -4,6 +4,7 @@ use highwater_runtime::rng::Rng;
 
 use crate::generate::expression::{Scope, expression, pick, predicate, word};
 use crate::generate::tables::{Column, TABLES, Table, Ty, literal};
+use crate::generate::wide;
 
 /// A generated statement.
 #[derive(Clone, Debug)]
@@ -18,13 +19,15 @@ pub struct Statement {
     pub joins: bool,
     /// It says in which order all of its rows come.
     pub is_ordered: bool,
+    /// The table that it changes.
+    pub target: Option<&'static str>,
 }
 
 /// A query's text, what its columns yield, and whether it joins.
-struct Query {
-    sql: String,
-    types: Vec<Ty>,
-    joins: bool,
+pub(super) struct Query {
+    pub(super) sql: String,
+    pub(super) types: Vec<Ty>,
+    pub(super) joins: bool,
 }
 
 /// The next statement.
@@ -33,7 +36,7 @@ pub fn statement(rng: &mut Rng) -> Statement {
 }
 
 fn query(rng: &mut Rng) -> Statement {
-    let (form, mut query) = match rng.below(12) {
+    let (form, mut query) = match rng.below(15) {
         0..=2 => ("rows", rows(rng, true)),
         3 | 4 => ("joins", rows(rng, false)),
         5 | 6 => ("groups", groups(rng)),
@@ -41,6 +44,9 @@ fn query(rng: &mut Rng) -> Statement {
         8 => ("WITH", with(rng)),
         9 => ("derived tables", derived(rng)),
         10 => ("windows", windows(rng)),
+        11 => ("grouping sets", wide::grouping_sets(rng)),
+        12 => ("WITH RECURSIVE", wide::recursion(rng)),
+        13 => ("LATERAL", wide::lateral(rng)),
         _ => ("subqueries", subqueries(rng)),
     };
     let is_ordered = rng.chance(0.5);
@@ -61,11 +67,11 @@ fn query(rng: &mut Rng) -> Statement {
             }
         }
     }
-    Statement { sql: query.sql, form, is_query: true, joins: query.joins, is_ordered }
+    Statement { sql: query.sql, form, is_query: true, joins: query.joins, is_ordered, target: None }
 }
 
 /// FROM with one table or several, what is in scope behind it, and whether it joins.
-fn from(rng: &mut Rng, single: bool) -> (String, Scope, bool) {
+pub(super) fn from(rng: &mut Rng, single: bool) -> (String, Scope, bool) {
     let tables = if single { 1 } else { 2 + rng.below(2) };
     let (mut text, mut scope) = (String::new(), Scope::new());
     for number in 0..tables {
@@ -97,16 +103,16 @@ fn from(rng: &mut Rng, single: bool) -> (String, Scope, bool) {
     (text, scope, tables > 1)
 }
 
-fn condition(rng: &mut Rng, scope: &Scope, often: f64) -> String {
+pub(super) fn condition(rng: &mut Rng, scope: &Scope, often: f64) -> String {
     if rng.chance(often) { format!(" WHERE {}", predicate(rng, scope, 2)) } else { String::new() }
 }
 
-fn types(rng: &mut Rng, most: u64) -> Vec<Ty> {
+pub(super) fn types(rng: &mut Rng, most: u64) -> Vec<Ty> {
     (0..1 + rng.below(most)).filter_map(|_| pick(rng, &Ty::ALL).copied()).collect()
 }
 
 /// Expressions of these types, named `c0`, `c1` ...
-fn items(rng: &mut Rng, scope: &Scope, types: &[Ty]) -> String {
+pub(super) fn items(rng: &mut Rng, scope: &Scope, types: &[Ty]) -> String {
     let items: Vec<String> =
         types.iter().enumerate().map(|(place, ty)| format!("{} AS c{place}", expression(rng, scope, *ty, 2))).collect();
     items.join(", ")
@@ -125,7 +131,7 @@ fn rows(rng: &mut Rng, single: bool) -> Query {
     block(rng, single, &types)
 }
 
-fn aggregate(rng: &mut Rng, scope: &Scope, ty: Ty) -> String {
+pub(super) fn aggregate(rng: &mut Rng, scope: &Scope, ty: Ty) -> String {
     let of = expression(rng, scope, ty, 1);
     let distinct = if rng.chance(0.2) { "DISTINCT " } else { "" };
     let call = match (ty, rng.below(4)) {
@@ -134,7 +140,9 @@ fn aggregate(rng: &mut Rng, scope: &Scope, ty: Ty) -> String {
         (Ty::Int | Ty::Decimal | Ty::Double, 2) => format!("avg({of})"),
         (Ty::Double, 1) => format!("sum({of})"),
         (Ty::Text, 1) => format!("string_agg({of}, ',' ORDER BY {of})"),
-        (Ty::Text | Ty::Date, 2) => format!("array_agg({distinct}{of} ORDER BY {of})"),
+        // PostgreSQL does not take a literal alone for a TEXT here.
+        (Ty::Text, 2) => format!("array_agg({distinct}CAST({of} AS TEXT) ORDER BY CAST({of} AS TEXT))"),
+        (Ty::Date, 2) => format!("array_agg({distinct}{of} ORDER BY {of})"),
         (Ty::Bool, _) => format!("{}({of})", word(rng, &["bool_and", "bool_or"])),
         (Ty::Span, 1) => format!("sum({of})"),
         (Ty::Int, 3) => format!("{}({of})", word(rng, &["stddev_samp", "stddev_pop", "var_samp", "var_pop"])),
@@ -289,18 +297,27 @@ fn subqueries(rng: &mut Rng) -> Query {
 
 fn change(rng: &mut Rng) -> Statement {
     let Some(table) = pick(rng, &TABLES) else { return query(rng) };
-    let (form, mut sql) = match rng.below(4) {
-        0 | 1 => insert(rng, table),
-        2 => ("UPDATE", update(rng, table)),
-        _ => ("DELETE", format!("DELETE FROM {} WHERE {}", table.name, narrow(rng, table))),
+    let of = |(table, sql): (&'static Table, String), form| (table, form, sql);
+    let (table, form, mut sql) = match rng.below(8) {
+        0..=2 => {
+            let (form, sql) = insert(rng, table);
+            (table, form, sql)
+        }
+        3 => (table, "UPDATE", update(rng, table)),
+        4 => (table, "DELETE", format!("DELETE FROM {} WHERE {}", table.name, narrow(rng, table))),
+        5 => of(wide::insert_select(rng), "INSERT ... SELECT"),
+        6 => of(wide::update(rng), "UPDATE by others"),
+        _ => of(wide::delete(rng), "DELETE by others"),
     };
     if rng.chance(0.4) {
-        let scope = own(table);
+        // With its name: PostgreSQL sees the columns of the other tables, too.
+        let scope: Scope =
+            own(table).into_iter().map(|(column, ty)| (format!("{}.{column}", table.name), ty)).collect();
         let types = types(rng, 2);
         sql += " RETURNING ";
-        sql += &if rng.chance(0.3) { "*".to_owned() } else { items(rng, &scope, &types) };
+        sql += &if rng.chance(0.3) { format!("{}.*", table.name) } else { items(rng, &scope, &types) };
     }
-    Statement { sql, form, is_query: false, joins: false, is_ordered: false }
+    Statement { sql, form, is_query: false, joins: false, is_ordered: false, target: Some(table.name) }
 }
 
 fn own(table: &Table) -> Scope {
@@ -372,12 +389,12 @@ mod tests {
     fn equal_seeds_give_equal_statements_and_every_form_comes() {
         let texts = |seed| {
             let mut rng = Rng::new(seed);
-            (0..400).map(|_| statement(&mut rng)).collect::<Vec<_>>()
+            (0..1000).map(|_| statement(&mut rng)).collect::<Vec<_>>()
         };
         let (one, two) = (texts(1), texts(1));
         assert!(one.iter().zip(&two).all(|(a, b)| a.sql == b.sql));
         assert!(texts(2).iter().zip(&one).any(|(a, b)| a.sql != b.sql));
         let forms: std::collections::BTreeSet<_> = one.iter().map(|statement| statement.form).collect();
-        assert_eq!(forms.len(), 12, "{forms:?}");
+        assert_eq!(forms.len(), 18, "{forms:?}");
     }
 }

@@ -8,7 +8,7 @@ use super::names::{name_of, object_of};
 use crate::cast::Coercion;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
-use crate::expr::{AggregateCall, AggregateFunction, Expr, SortDirection};
+use crate::expr::{AggregateCall, AggregateFunction, Expr, Function, SortDirection};
 use crate::value::{DataType, Value};
 
 fn at(diag: Diag, span: Option<Span>) -> Diag {
@@ -170,7 +170,28 @@ pub(super) fn resolved(
         depth = depth.max(arg.depth);
         exprs.push(arg.expr);
     }
-    made(Expr::Function { function, args: exprs, data_type }, Some(data_type), depth, span)
+    let expr = Expr::Function { function, args: exprs, data_type };
+    match types.first() {
+        // NULLIF gives its first argument back, where values of both types are compared as they are.
+        Some(Some(first))
+            if function == Function::NullIf && *first != data_type && compare_as_they_are(*first, data_type) =>
+        {
+            let expr = Expr::Cast { expr: Box::new(expr), to: *first, assignment: false };
+            made(expr, Some(*first), depth + 1, span)
+        }
+        _ => made(expr, Some(data_type), depth, span),
+    }
+}
+
+/// Whether PostgreSQL compares values of these types without a conversion: then the narrower one keeps its type in NULLIF.
+fn compare_as_they_are(one: DataType, other: DataType) -> bool {
+    let family = |data_type| match data_type {
+        DataType::SmallInt | DataType::Int | DataType::BigInt => 1,
+        DataType::Float | DataType::Double => 2,
+        DataType::Date | DataType::Timestamp | DataType::DateTime => 3,
+        _ => 0,
+    };
+    family(one) != 0 && family(one) == family(other)
 }
 
 fn aggregate(
@@ -273,6 +294,8 @@ pub(super) fn aggregate_call(
         depth = depth.max(arg.depth);
         exprs.push(arg.expr);
     }
+    // ORDER BY names arguments as they are written, whatever the filter makes of them.
+    let written: Vec<Expr> = exprs.iter().cloned().map(eval::fold).collect();
     let mut filtered = false;
     if let Some(filter) = filter {
         if call == AggregateFunction::CountStar {
@@ -296,8 +319,12 @@ pub(super) fn aggregate_call(
     }
     let mut args: Vec<Expr> = exprs.into_iter().map(eval::fold).collect();
     for key in keys {
-        let expr = eval::fold(key.expr);
-        if distinct && !args.contains(&expr) {
+        let mut expr = eval::fold(key.expr);
+        if distinct && let Some(at) = written.iter().position(|argument| *argument == expr) {
+            if let Some(argument) = args.get(at) {
+                expr = argument.clone();
+            }
+        } else if distinct {
             return Err(at(
                 Diag::new(
                     SqlState::SYNTAX_ERROR,

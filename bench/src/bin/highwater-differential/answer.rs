@@ -112,6 +112,7 @@ fn cell(ours: &Cell, theirs: &Cell) -> Verdict {
         (Cell::Float(a), Cell::Float(b)) if a.is_nan() && b.is_nan() => Verdict::Same,
         (Cell::Float(a), Cell::Float(b)) if near(*a, *b, 1e-12) => Verdict::Allowed(Rule::Doubles),
         (Cell::Real(a), Cell::Real(b)) if near(*a, *b, 1e-5) => Verdict::Allowed(Rule::Reals),
+        (Cell::Span(a, _), Cell::Span(b, _)) if a == b => Verdict::Allowed(Rule::Spans),
         (Cell::Exact(a), Cell::Exact(b)) if a.contains('.') || b.contains('.') => {
             match (a.parse::<f64>(), b.parse::<f64>()) {
                 (Ok(a), Ok(b)) if near(a, b, 1e-14) => Verdict::Allowed(Rule::Quotients),

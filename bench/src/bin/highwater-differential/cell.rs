@@ -24,6 +24,8 @@ pub(crate) enum Cell {
     Bytes(Vec<u8>),
     /// JSON, parsed.
     Json(Value),
+    /// INTERVAL: its length, a month being 30 days, and its text.
+    Span(i128, String),
     /// Everything else, as its text.
     Text(String),
 }
@@ -42,6 +44,7 @@ pub(crate) enum Kind {
     Json,
     List,
     Days,
+    Span,
     Text,
 }
 
@@ -58,6 +61,7 @@ impl Kind {
             Some("Time") => Self::Time,
             Some("Bytes") => Self::Bytes,
             Some("Json") => Self::Json,
+            Some("Interval") => Self::Span,
             Some(_) => Self::Text,
             None if data_type.get("Decimal").is_some() => Self::Exact,
             None if data_type.get("Array").is_some_and(|element| element == "Date") => Self::Days,
@@ -89,6 +93,7 @@ impl Cell {
                 let items = items.iter().map(|item| element(kind, item)).collect::<Option<Vec<String>>>()?;
                 Self::Text(format!("{{{}}}", items.join(",")))
             }
+            (Kind::Span, Value::String(text)) => Self::Span(length(text)?, text.clone()),
             (Kind::Text, Value::String(text)) => Self::Text(text.clone()),
             (Kind::Text, other) => Self::Text(other.to_string()),
             _ => return None,
@@ -124,6 +129,7 @@ impl Cell {
                     .collect::<Option<_>>()?,
             ),
             Kind::Json => Self::Json(serde_json::from_str(text).ok()?),
+            Kind::Span => Self::Span(length(text)?, text.to_owned()),
             Kind::List | Kind::Days | Kind::Text => Self::Text(text.to_owned()),
         })
     }
@@ -141,6 +147,7 @@ impl Cell {
             (Self::Moment(a), Self::Moment(b)) => a.cmp(b),
             (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
             (Self::Json(a), Self::Json(b)) => a.to_string().cmp(&b.to_string()),
+            (Self::Span(a, _), Self::Span(b, _)) => a.cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }
@@ -155,7 +162,8 @@ impl Cell {
             Self::Moment(_) => 4,
             Self::Bytes(_) => 5,
             Self::Json(_) => 6,
-            Self::Text(_) => 7,
+            Self::Span(..) => 7,
+            Self::Text(_) => 8,
         }
     }
 }
@@ -187,6 +195,32 @@ fn timestamp(text: &str) -> Option<i64> {
 
 fn micros(civil: DateTime) -> Option<i64> {
     Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond())
+}
+
+/// The length of an interval in microseconds, as it is compared: a month has 30 days, a day 24 hours.
+fn length(text: &str) -> Option<i128> {
+    const DAY: i128 = 86_400_000_000;
+    let (mut sum, mut words) = (0_i128, text.split_whitespace());
+    while let Some(word) = words.next() {
+        if let Some((hours, rest)) = word.split_once(':') {
+            let (minutes, seconds) = rest.split_once(':')?;
+            let (seconds, part) = seconds.split_once('.').unwrap_or((seconds, ""));
+            let number = |digits: &str| digits.parse::<i128>().ok();
+            let whole = number(hours.trim_start_matches(['-', '+']))? * 3600 + number(minutes)? * 60 + number(seconds)?;
+            let micros = whole * 1_000_000 + number(&format!("{part:0<6}"))?;
+            sum += if hours.starts_with('-') { -micros } else { micros };
+            continue;
+        }
+        let count: i128 = word.parse().ok()?;
+        sum += count
+            * match words.next()?.trim_end_matches('s') {
+                "year" => 360 * DAY,
+                "mon" => 30 * DAY,
+                "day" => DAY,
+                _ => return None,
+            };
+    }
+    Some(sum)
 }
 
 /// Digits without zeros that say nothing.
@@ -228,11 +262,14 @@ mod tests {
             (Kind::List, json!([1, null]), "{1,NULL}"),
             (Kind::List, json!(["1.50", "a b", "null", ""]), "{1.50,\"a b\",\"null\",\"\"}"),
             (Kind::Days, json!([0, null, -1]), "{1970-01-01,NULL,1969-12-31}"),
+            (Kind::Span, json!("1 year -2 mons +3 days -04:05:06.5"), "1 year -2 mons +3 days -04:05:06.5"),
             (Kind::Text, json!("a b"), "a b"),
         ] {
             let cell = Cell::ours(kind, &ours).unwrap();
             assert_eq!(Cell::theirs(kind, Some(theirs)), Some(cell), "{theirs}");
         }
+        assert_eq!(length("1 mon -00:00:01.5"), Some(30 * 86_400_000_000 - 1_500_000));
+        assert_eq!(length("-1 days"), Some(-86_400_000_000));
         assert_eq!(Cell::ours(Kind::Text, &Value::Null), Cell::theirs(Kind::Text, None));
     }
 }

@@ -9,6 +9,8 @@ pub(crate) enum Rule {
     Reals,
     /// Digits of DECIMAL quotients and averages.
     Quotients,
+    /// Which of several equal INTERVALs stands for them.
+    Spans,
     /// Another SQLSTATE of the same class.
     ErrorCode,
     /// Which of a statement's data errors is met first.
@@ -19,8 +21,8 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// All, in the order of the report.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Doubles, Self::Reals, Self::Quotients, Self::ErrorCode, Self::FirstError, Self::Evaluation];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Doubles, Self::Reals, Self::Quotients, Self::Spans, Self::ErrorCode, Self::FirstError, Self::Evaluation];
 
     /// Why.
     pub(crate) const fn text(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Rule {
             Self::Quotients => {
                 "the number of digits of a DECIMAL quotient or average: 28 in all here (14 digits agree)"
             }
+            Self::Spans => "which of equal INTERVALs stands for all of them: 1 month and 30 days are equal",
             Self::ErrorCode => "both refuse, with two SQLSTATEs of one class",
             Self::FirstError => "both refuse a statement with several wrong values, for different ones of them",
             Self::Evaluation => "a value that cannot be computed, in a part that only one of the two evaluates",
