@@ -113,10 +113,27 @@ impl Daemon {
     /// # Errors
     /// When it cannot be reached, or breaks the answer off.
     pub fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Result<Reply, DaemonError> {
+        self.post_within(path, token, None, body)
+    }
+
+    /// A request with a body within a session.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub fn post_within(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        session: Option<&str>,
+        body: &Value,
+    ) -> Result<Reply, DaemonError> {
         let failed = |error: &dyn std::fmt::Display| DaemonError::new(format!("{}{path}: {error}", self.url));
         let mut request = self.agent.post(format!("{}{path}", self.url)).content_type("application/json");
         if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if let Some(session) = session {
+            request = request.header("X-Highwater-Session", session);
         }
         let mut answer = request.send(body.to_string()).map_err(|error| failed(&error))?;
         let text = answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| failed(&error))?;

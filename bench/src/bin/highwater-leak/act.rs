@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_bench::generate::expression::{pick, word};
-use highwater_bench::generate::statement::statement;
+use highwater_bench::generate::statement::{Statement, statement};
 use highwater_bench::generate::tables::TABLES;
 use highwater_runtime::rng::Rng;
 use serde_json::{Value, json};
@@ -75,7 +75,8 @@ pub(crate) fn act(rng: &mut Rng, user: &User) -> Act {
     }
 }
 
-fn sql(user: &User, form: &'static str, text: String) -> Act {
+/// A statement that may be sent, and shows what its user may read anyway.
+pub(crate) fn sql(user: &User, form: &'static str, text: String) -> Act {
     let mut visible = BTreeSet::from([user.owner]);
     // What may be read anyway: what a role sees of SHARED tables is no secret in an error's text.
     visible.extend(Space::SHARED.into_iter().filter(|space| space.readers() <= user.role).filter_map(Space::owner));
@@ -89,14 +90,17 @@ impl Act {
         self
     }
 
-    fn only(mut self, may: bool) -> Self {
+    /// It may, or it must be refused.
+    pub(crate) fn only(mut self, may: bool) -> Self {
         self.right = if may { Right::May } else { Right::MayNot };
         self
     }
 
-    /// Everyone's marks may come: a topic on a USER table carries all users' rows, a dba reads the audit log.
+    /// Everyone's marks may come: a topic on a USER table carries all users' rows, and what these took from SHARED tables; a dba reads
+    /// the audit log.
     fn everyones(mut self) -> Self {
         self.visible.extend((0..USERS).map(Owner));
+        self.visible.extend(Space::SHARED.into_iter().filter_map(Space::owner));
         self
     }
 }
@@ -110,9 +114,13 @@ fn space(rng: &mut Rng) -> Space {
     }
 }
 
-/// `text` with each of the generator's tables in a namespace of its own drawing; which ones were named.
-fn placed(rng: &mut Rng, text: &str) -> (String, BTreeMap<&'static str, Space>) {
-    let mut used = BTreeMap::new();
+/// A statement's text with each of the generator's tables in a namespace of its own drawing; which ones were named. What goes into a
+/// SHARED table comes from the same house: its rows must show nobody else's marks.
+fn placed(rng: &mut Rng, statement: &Statement) -> (String, BTreeMap<&'static str, Space>) {
+    let text = statement.sql.as_str();
+    let target = statement.target.map(|name| (name, space(rng)));
+    let mut used: BTreeMap<&'static str, Space> = target.into_iter().collect();
+    let house = target.map(|(_, space)| space).filter(|space| *space != Space::Own);
     let (mut out, mut rest) = (String::with_capacity(text.len() + 32), text);
     let mut is_quoted = false;
     while let Some(character) = rest.chars().next() {
@@ -121,7 +129,7 @@ fn placed(rng: &mut Rng, text: &str) -> (String, BTreeMap<&'static str, Space>) 
         let table = TABLES.iter().map(|table| table.name).find(|name| *name == piece);
         match table {
             Some(name) if !is_quoted && !behind.starts_with('.') => {
-                let space = *used.entry(name).or_insert_with(|| space(rng));
+                let space = *used.entry(name).or_insert_with(|| house.unwrap_or_else(|| space(rng)));
                 out += space.name();
                 out.push('.');
             }
@@ -133,18 +141,16 @@ fn placed(rng: &mut Rng, text: &str) -> (String, BTreeMap<&'static str, Space>) 
     (out, used)
 }
 
-fn generated(rng: &mut Rng, user: &User, explained: bool) -> Act {
+/// A statement of the differential test.
+pub(crate) fn generated(rng: &mut Rng, user: &User, explained: bool) -> Act {
     let statement = statement(rng);
-    let (text, used) = placed(rng, &statement.sql);
+    let (text, used) = placed(rng, &statement);
     let is_own = used.values().all(|space| *space == Space::Own);
-    // A change names one table, and its values become rows of that table's owner.
-    let target = used.values().next().copied().unwrap_or(Space::Own);
-    let owner = if statement.is_query { user.owner } else { target.owner().unwrap_or(user.owner) };
-    let needed = used
-        .values()
-        .map(|space| if statement.is_query { space.readers() } else { space.writers() })
-        .max()
-        .unwrap_or(Role::User);
+    // The values of a change become rows of the changed table's owner.
+    let target = statement.target.and_then(|name| used.get(name).copied());
+    let owner = target.and_then(Space::owner).unwrap_or(user.owner);
+    let readers = used.values().map(|space| space.readers()).max().unwrap_or(Role::User);
+    let needed = readers.max(target.map_or(Role::User, Space::writers));
     let text = owner.mark(&text);
     let text = match (explained, statement.is_query) {
         (false, _) => text,
@@ -155,7 +161,7 @@ fn generated(rng: &mut Rng, user: &User, explained: bool) -> Act {
     // Its own text may be quoted back.
     act.visible.insert(owner);
     act.is_own_read = is_own && statement.is_query && !explained;
-    act.changes_own = is_own && !statement.is_query && !explained;
+    act.changes_own = target == Some(Space::Own) && !explained;
     act.is_ordered = statement.is_ordered;
     act
 }
@@ -306,7 +312,15 @@ fn batch(rng: &mut Rng, user: &User) -> Act {
         })
         .collect();
     let joined = texts.join("; ");
-    let text = if rng.chance(0.2) { format!("BEGIN; {joined}; COMMIT") } else { joined };
+    let text = match rng.below(10) {
+        0..=4 => joined,
+        5 | 6 => format!("BEGIN; {joined}; COMMIT"),
+        7 => format!("BEGIN; {joined}; ROLLBACK"),
+        8 => format!("BEGIN; {}; COMMIT", texts.join("; SAVEPOINT a; ")),
+        _ => {
+            format!("BEGIN; {}; COMMIT", texts.join("; SAVEPOINT a; ") + "; ROLLBACK TO a; SELECT count(*) FROM people")
+        }
+    };
     let mut act = sql(user, "batches", text).only(parts.iter().all(|part| part.right == Right::May));
     for part in &parts {
         act.visible.extend(&part.visible);

@@ -228,6 +228,12 @@ impl House {
         Ok(self.daemon.post("/v1/api/sql", Some(&user.token), &body)?)
     }
 
+    /// A user's statement in a session.
+    pub(crate) fn run_within(&self, user: &User, session: &str, sql: &str) -> Result<Reply, Failure> {
+        let body = json!({ "sql": sql, "namespace_id": "own" });
+        Ok(self.daemon.post_within("/v1/api/sql", Some(&user.token), Some(session), &body)?)
+    }
+
     /// A user's request to another path.
     pub(crate) fn post(&self, user: &User, path: &str, body: &Value) -> Result<Reply, Failure> {
         Ok(self.daemon.post(path, Some(&user.token), body)?)

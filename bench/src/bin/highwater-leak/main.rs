@@ -12,6 +12,7 @@ mod failure;
 mod house;
 mod mark;
 mod names;
+mod sequence;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -185,17 +186,32 @@ impl Trial<'_> {
             }
             return Ok(());
         }
+        if rng.chance(0.04) {
+            return self.session(rng, user, number);
+        }
+        if rng.chance(0.004) {
+            return self.copy(rng, user, number);
+        }
         let act = act(rng, user);
         *self.tally.forms.entry(act.form).or_default() += 1;
         if act.changes_own {
             self.read_again(user, number)?;
         }
         let reply = self.send(user, &act)?;
-        let verdict = judge(&act, &reply);
+        self.judged(user, number, &act, &reply);
+        if act.is_own_read && reply.status == 200 && rng.chance(0.7) {
+            self.remembered.insert(user.owner, Remembered { act, reply });
+        }
+        Ok(())
+    }
+
+    /// Holds an answer against the rules, and counts it.
+    fn judged(&mut self, user: &User, number: u64, act: &Act, reply: &Reply) {
+        let verdict = judge(act, reply);
         match &verdict {
             Verdict::Fine { marks } => self.tally.marked += u64::from(*marks),
             Verdict::Violation(what) => {
-                self.violation(number, user, &format!("{what}\n  {}\n  {}", tell(&act), short(&reply.text)))
+                self.violation(number, user, &format!("{what}\n  {}\n  {}", tell(act), short(&reply.text)))
             }
         }
         match (reply.status, act.right) {
@@ -203,10 +219,6 @@ impl Trial<'_> {
             (_, Right::MayNot) => self.tally.refused += 1,
             (_, Right::May) => self.tally.failed += 1,
         }
-        if act.is_own_read && reply.status == 200 && rng.chance(0.7) {
-            self.remembered.insert(user.owner, Remembered { act, reply });
-        }
-        Ok(())
     }
 
     /// Reads again what the user read before, while its rows are still the same.
