@@ -257,6 +257,15 @@ pub enum Function {
     Any(BinaryOp),
     /// `left op ALL (array)`.
     All(BinaryOp),
+    /// `text [NOT] [I]LIKE ANY|ALL (array of patterns)`.
+    LikeEach {
+        /// ILIKE.
+        case_insensitive: bool,
+        /// NOT, of each pattern.
+        negated: bool,
+        /// ALL in place of ANY.
+        all: bool,
+    },
     /// `ARRAY[...]`.
     ArrayOf,
     /// `array[index]`.

@@ -51,6 +51,9 @@ pub const MAX_GROUPING_SETS: usize = 256;
 /// Most keys where there are grouping sets.
 pub const MAX_GROUPING_KEYS: usize = 60;
 
+/// Most changes of one ALTER TABLE.
+pub const MAX_TABLE_CHANGES: usize = 64;
+
 /// Most parts of one CUBE.
 pub const MAX_CUBE_PARTS: usize = 8;
 

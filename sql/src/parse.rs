@@ -69,7 +69,7 @@ fn keyword(stmt: &Stmt) -> &'static str {
         Stmt::Update(_) => "UPDATE",
         Stmt::Delete(_) => "DELETE",
         Stmt::Truncate(_) => "TRUNCATE",
-        Stmt::ExecuteAs { inner, .. } => keyword(inner),
+        Stmt::ExecuteAs { inner, .. } | Stmt::With { inner, .. } => keyword(inner),
         Stmt::CreateUser(_) => "CREATE USER",
         Stmt::AlterUser { .. } => "ALTER USER",
         Stmt::DropUser { .. } => "DROP USER",

@@ -67,32 +67,86 @@ pub(crate) struct WithOption {
 /// One parsed statement.
 #[derive(Clone, Debug)]
 pub(crate) enum Stmt {
-    CreateNamespace { name: Name, if_not_exists: bool },
-    DropNamespace { name: Name, if_exists: bool, cascade: bool },
+    CreateNamespace {
+        name: Name,
+        if_not_exists: bool,
+    },
+    DropNamespace {
+        name: Name,
+        if_exists: bool,
+        cascade: bool,
+    },
     CreateTable(Box<CreateTable>),
     CreateTableAs(Box<CreateTableAs>),
-    DropTable { name: ObjectName, if_exists: bool },
+    DropTable {
+        name: ObjectName,
+        if_exists: bool,
+    },
     AlterTable(Box<AlterTable>),
-    CommentOnTable { name: ObjectName, comment: Option<String> },
+    CommentOnTable {
+        name: ObjectName,
+        comment: Option<String>,
+    },
     CreateIndex(Box<CreateIndex>),
-    DropIndex { name: ObjectName, if_exists: bool },
+    DropIndex {
+        name: ObjectName,
+        if_exists: bool,
+    },
     Query(Box<ast::Query>),
-    Explain { analyze: bool, json: bool, inner: Box<Stmt>, span: Span },
+    Explain {
+        analyze: bool,
+        json: bool,
+        inner: Box<Stmt>,
+        span: Span,
+    },
     Insert(Box<ast::Insert>),
     Update(Box<ast::Update>),
     Delete(Box<ast::Delete>),
     Truncate(ObjectName),
-    ExecuteAs { user: Name, inner: Box<Stmt> },
+    ExecuteAs {
+        user: Name,
+        inner: Box<Stmt>,
+    },
+    /// `WITH ...` before an INSERT, UPDATE or DELETE.
+    With {
+        with: Box<ast::With>,
+        inner: Box<Stmt>,
+    },
     CreateUser(CreateUser),
-    AlterUser { name: Name, change: AlterUser },
-    DropUser { name: Name, if_exists: bool },
-    CreateTopic { name: ObjectName, if_not_exists: bool, partitions: Option<(u64, Span)>, options: Vec<WithOption> },
+    AlterUser {
+        name: Name,
+        change: AlterUser,
+    },
+    DropUser {
+        name: Name,
+        if_exists: bool,
+    },
+    CreateTopic {
+        name: ObjectName,
+        if_not_exists: bool,
+        partitions: Option<(u64, Span)>,
+        options: Vec<WithOption>,
+    },
     AddSource(Box<AddSource>),
-    DropSource { topic: ObjectName, table: ObjectName, operation: Option<Operation> },
+    DropSource {
+        topic: ObjectName,
+        table: ObjectName,
+        operation: Option<Operation>,
+    },
     Consume(Box<Consume>),
-    Ack { topic: ObjectName, group: Name, partition: Option<(u64, Span)>, upto: Fragment },
-    ClearTopic { name: ObjectName },
-    DropTopic { name: ObjectName, if_exists: bool },
+    Ack {
+        topic: ObjectName,
+        group: Name,
+        partition: Option<(u64, Span)>,
+        upto: Fragment,
+    },
+    ClearTopic {
+        name: ObjectName,
+    },
+    DropTopic {
+        name: ObjectName,
+        if_exists: bool,
+    },
     Show(Show),
     Cluster(Cluster),
     Session(SessionStatement),
@@ -155,7 +209,8 @@ pub(crate) enum ColumnConstraint {
 #[derive(Clone, Debug)]
 pub(crate) struct AlterTable {
     pub(crate) name: ObjectName,
-    pub(crate) action: AlterAction,
+    /// In order; at least one.
+    pub(crate) actions: Vec<AlterAction>,
 }
 
 /// What ALTER TABLE changes.

@@ -170,3 +170,100 @@ fn explain_says_what_is_read_and_analyze_what_it_took() {
     assert_eq!(rows(&server, &anna, "SELECT text FROM app.notes WHERE id = 1"), json!([["of anna"]]));
     assert_eq!(server.sql(&anna, "EXPLAIN ANALYZE DELETE FROM app.notes").status, 400);
 }
+
+#[test]
+fn grouping_sets_recursion_and_lateral_read_what_lives_on_different_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, root, anna, bert) = prepared(folder.path());
+    for (sql, expected) in [
+        (
+            "SELECT part < 4 AS low, n, count(*) FROM app.spread GROUP BY ROLLUP (part < 4, n) ORDER BY GROUPING(part < 4, n), 1, 2",
+            json!([
+                [false, 1, "4"],
+                [false, 2, "4"],
+                [true, 1, "4"],
+                [true, 2, "4"],
+                [false, null, "8"],
+                [true, null, "8"],
+                [null, null, "16"]
+            ]),
+        ),
+        (
+            "SELECT r.name, n.id, count(*) FROM app.notes n JOIN app.rooms r ON r.id = n.room \
+             GROUP BY GROUPING SETS (ROLLUP (r.name), (n.id), CUBE (n.id)) ORDER BY 1, 2, 3",
+            json!([
+                ["attic", null, "1"],
+                ["hall", null, "1"],
+                [null, 1, "1"],
+                [null, 1, "1"],
+                [null, 2, "1"],
+                [null, 2, "1"],
+                [null, null, "2"],
+                [null, null, "2"]
+            ]),
+        ),
+        (
+            "WITH RECURSIVE walk (id, path) AS (SELECT id, name FROM app.rooms WHERE id = 1 UNION ALL \
+             SELECT r.id, w.path || '/' || r.name FROM walk w JOIN app.rooms r ON r.id = w.id + 1) SELECT id, path FROM walk ORDER BY id",
+            json!([[1, "hall"], [2, "hall/attic"], [3, "hall/attic/yard"]]),
+        ),
+        (
+            "WITH RECURSIVE up (part) AS (SELECT min(part) FROM app.spread UNION SELECT s.part FROM up JOIN app.spread s ON s.part = up.part + 2) \
+             SELECT count(*), max(part) FROM up",
+            json!([["4", 6]]),
+        ),
+        (
+            "SELECT r.name, x.n FROM app.rooms r, LATERAL (SELECT n FROM app.spread s WHERE s.part = r.id ORDER BY n DESC LIMIT 1) x ORDER BY r.id",
+            json!([["hall", 2], ["attic", 2], ["yard", 2]]),
+        ),
+        (
+            "SELECT r.id, x.text FROM app.rooms r LEFT JOIN LATERAL (SELECT text FROM app.notes n WHERE n.room = r.id) x ON TRUE ORDER BY r.id",
+            json!([[1, "of anna"], [2, "of anna too"], [3, null]]),
+        ),
+    ] {
+        assert_eq!(rows(&server, &anna, sql), expected, "{sql}");
+    }
+    // What others have is not there, in any part of them.
+    assert_eq!(
+        rows(
+            &server,
+            &bert,
+            "WITH RECURSIVE mine (id) AS (SELECT id FROM app.notes UNION SELECT n.id FROM mine JOIN app.notes n ON n.id > mine.id) \
+             SELECT count(*), (SELECT count(*) FROM app.rooms r, LATERAL (SELECT 1 FROM app.notes n WHERE n.room = r.id) x) FROM mine"
+        ),
+        json!([["1", "1"]])
+    );
+    for sql in [
+        "SELECT what, count(*) FROM app.secret GROUP BY CUBE (what)",
+        "WITH RECURSIVE r (id) AS (SELECT 1 UNION SELECT s.id + 1 FROM r JOIN app.secret s ON s.id = r.id) SELECT * FROM r",
+        "SELECT 1 FROM app.rooms r, LATERAL (SELECT what FROM app.secret s WHERE s.id = r.id) x",
+        "WITH unused AS (SELECT what FROM app.secret) DELETE FROM app.notes WHERE id = 9",
+        "WITH s AS (SELECT id FROM app.secret) UPDATE app.notes SET room = 1 WHERE id IN (SELECT id FROM s)",
+    ] {
+        let answer = server.sql(&anna, sql);
+        assert_eq!((answer.status, answer.code()), (403, "PERMISSION_DENIED"), "{sql}: {answer:?}");
+    }
+    let changed = |token: &str, sql: &str| {
+        let answer = server.sql(token, sql);
+        assert_eq!(answer.status, 200, "{sql}: {answer:?}");
+        answer.json["results"][0]["row_count"].clone()
+    };
+    let first = "WITH named AS (SELECT id, name FROM app.rooms) UPDATE app.notes SET text = named.name FROM named WHERE named.id = notes.room";
+    assert_eq!(changed(&anna, first), json!(2));
+    assert_eq!(
+        changed(
+            &anna,
+            "WITH big AS (SELECT part FROM app.spread WHERE part > 6) INSERT INTO app.notes SELECT part, 1, 'new' FROM big GROUP BY part"
+        ),
+        json!(1)
+    );
+    assert_eq!(
+        changed(&anna, "WITH x AS (SELECT 2 AS id) DELETE FROM app.notes USING x WHERE x.id = notes.id"),
+        json!(1)
+    );
+    assert_eq!(
+        rows(&server, &anna, "SELECT id, text FROM app.notes ORDER BY id"),
+        json!([[1, "hall"], [3, "of anna three"], [7, "new"]])
+    );
+    drop(root);
+}

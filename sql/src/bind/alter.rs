@@ -1,4 +1,4 @@
-//! ALTER TABLE and COMMENT ON TABLE: one change of a table that exists.
+//! ALTER TABLE and COMMENT ON TABLE: changes of a table that exists.
 //!
 //! Looks at names, types and expressions. What depends on a column, and what rows say about a new rule, is asked where the change
 //! is decided.
@@ -21,9 +21,105 @@ use crate::suggest;
 /// ALTER TABLE.
 pub(super) fn table(alter: &AlterTable, context: &BindContext<'_>) -> Result<Ddl, Diag> {
     let table = known_table(&alter.name, context)?;
-    let change = match &alter.action {
+    let change = match alter.actions.as_slice() {
+        [AlterAction::AddConstraint(element)] => return add_constraint(table, element, context),
+        [action] => one(table, action)?,
+        several => {
+            // Each is of the table as those before it leave it.
+            let mut changed = Table::clone(table);
+            let mut changes = Vec::with_capacity(several.len());
+            for action in several {
+                let change = among_others(&changed, action)?;
+                apply(&mut changed, &change);
+                changes.push(change);
+            }
+            TableChange::Several(changes)
+        }
+    };
+    Ok(Ddl::AlterTable { table: table.id, table_version: table.version, change })
+}
+
+/// A change of a list: none of them may look at rows, or the list could take effect in part.
+fn among_others(table: &Table, action: &AlterAction) -> Result<TableChange, Diag> {
+    let (what, span) = match action {
+        AlterAction::AddConstraint(TableElement::Unique { span, .. } | TableElement::PrimaryKey { span, .. }) => {
+            ("ADD UNIQUE", *span)
+        }
+        AlterAction::AddConstraint(TableElement::Check { condition, .. }) => ("ADD CHECK", condition.span),
+        AlterAction::AddConstraint(TableElement::Column(column)) => ("ADD", column.name.span),
+        AlterAction::SetNotNull { column } if existing(table, column)?.nullable => ("SET NOT NULL", column.span),
+        AlterAction::SetType { column, data_type, type_span } => {
+            let (known, wanted) = (existing(table, column)?, types::named(data_type, *type_span)?);
+            let is_wider =
+                wanted.max_chars.is_none() || known.max_chars.is_some_and(|old| wanted.max_chars >= Some(old));
+            if known.data_type == wanted.data_type && is_wider {
+                return one(table, action);
+            }
+            ("ALTER COLUMN ... TYPE", *type_span)
+        }
+        AlterAction::AddColumn { column: spec, .. } => {
+            let change = one(table, action)?;
+            match &change {
+                TableChange::AddColumn(column) if !column.nullable && column.default.is_none() => {
+                    ("ADD COLUMN ... NOT NULL without a DEFAULT", spec.name.span)
+                }
+                _ => return Ok(change),
+            }
+        }
+        _ => return one(table, action),
+    };
+    Err(Diag::not_supported(format_args!("{what} among several changes of one ALTER TABLE"))
+        .hint("It looks at every row: send it as a statement of its own.")
+        .at(span))
+}
+
+/// What later changes of the same list see of this one.
+fn apply(table: &mut Table, change: &TableChange) {
+    match change {
+        TableChange::AddColumn(column) => {
+            table.columns.push(Column::clone(column));
+            table.next_column += 1;
+        }
+        TableChange::DropColumn(id) => {
+            let Some(at) = table.position(*id) else { return };
+            table.columns.remove(at);
+            for key in table.primary_key.iter_mut().filter(|key| usize::try_from(**key).is_ok_and(|key| key > at)) {
+                *key -= 1;
+            }
+        }
+        TableChange::RenameColumn { column, to } => {
+            for known in table.columns.iter_mut().filter(|known| known.id == *column) {
+                known.name.clone_from(to);
+            }
+        }
+        TableChange::DropNotNull(column) => {
+            for known in table.columns.iter_mut().filter(|known| known.id == *column) {
+                known.nullable = true;
+            }
+        }
+        TableChange::DropConstraint(name) => {
+            table.checks.retain(|check| check.name != *name);
+            table.indexes.retain(|index| index.name != *name);
+        }
+        TableChange::Rename(to) => table.name.clone_from(to),
+        TableChange::Nothing(_)
+        | TableChange::SetDefault { .. }
+        | TableChange::SetNotNull(_)
+        | TableChange::SetType { .. }
+        | TableChange::AddCheck(_)
+        | TableChange::SetAccessLevel(_)
+        | TableChange::Comment(_)
+        | TableChange::Several(_) => {}
+    }
+}
+
+/// One change.
+fn one(table: &Table, action: &AlterAction) -> Result<TableChange, Diag> {
+    Ok(match action {
         AlterAction::AddColumn { column, if_not_exists } => add_column(table, column, *if_not_exists)?,
-        AlterAction::AddConstraint(element) => return add_constraint(table, element, context),
+        AlterAction::AddConstraint(_) => {
+            return Err(Diag::not_supported("a constraint among several changes of one ALTER TABLE"));
+        }
         AlterAction::DropColumn { column, if_exists: true }
             if !table.columns.iter().any(|known| known.name == column.value) =>
         {
@@ -89,8 +185,7 @@ pub(super) fn table(alter: &AlterTable, context: &BindContext<'_>) -> Result<Ddl
                 None => TableChange::Nothing(format!("Table '{}.{}' stays as it is", table.namespace, table.name)),
             }
         }
-    };
-    Ok(Ddl::AlterTable { table: table.id, table_version: table.version, change })
+    })
 }
 
 /// COMMENT ON TABLE.

@@ -248,6 +248,16 @@ impl<'a, 'b> Binder<'a, 'b> {
             ast::Expr::InList { expr, list, negated } if rows::in_rows(expr, list) => self.row_in(expr, list, *negated),
             ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
             ast::Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
+            ast::Expr::Like { negated, any, expr, pattern, escape_char: None }
+                if let Some((patterns, all)) = predicate::patterns(*any, pattern) =>
+            {
+                self.like_each(expr, patterns, all, false, *negated)
+            }
+            ast::Expr::ILike { negated, any, expr, pattern, escape_char: None }
+                if let Some((patterns, all)) = predicate::patterns(*any, pattern) =>
+            {
+                self.like_each(expr, patterns, all, true, *negated)
+            }
             ast::Expr::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like(expr, pattern, escape_char.as_deref(), false, *negated)
             }
@@ -489,7 +499,7 @@ fn construct(expr: &ast::Expr) -> &'static str {
         ast::Expr::Collate { .. } => "COLLATE",
         ast::Expr::Tuple(_) => "a row of values as an expression",
         ast::Expr::JsonAccess { .. } => "a member access",
-        ast::Expr::Like { .. } | ast::Expr::ILike { .. } => "LIKE ANY",
+        ast::Expr::Like { .. } | ast::Expr::ILike { .. } => "LIKE ANY with a subquery or ESCAPE",
         ast::Expr::GroupingSets(_) => "GROUPING SETS",
         ast::Expr::Cube(_) => "CUBE",
         ast::Expr::Rollup(_) => "ROLLUP",

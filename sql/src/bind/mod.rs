@@ -67,9 +67,10 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
     };
     let plan = match stmt {
         Stmt::Query(query) => Plan::Query(Arc::new(query::bind(query, context, &mut params)?)),
-        Stmt::Insert(insert) => written(write::insert(insert, context, &mut params)?),
-        Stmt::Update(update) => written(write::update(update, context, &mut params)?),
-        Stmt::Delete(delete) => written(write::delete(delete, context, &mut params)?),
+        Stmt::Insert(_) | Stmt::Update(_) | Stmt::Delete(_) => {
+            written(write::change(stmt, None, context, &mut params)?)
+        }
+        Stmt::With { with, inner } => written(write::change(inner, Some(with), context, &mut params)?),
         Stmt::Truncate(table) => Plan::Write(write::truncate(table, context)?),
         Stmt::Explain { analyze, json, inner, span } => {
             let inner = bind_stmt(inner, context)?;

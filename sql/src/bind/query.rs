@@ -4,6 +4,7 @@ pub(super) mod from;
 mod grouped;
 mod items;
 mod select;
+mod shown;
 mod subquery;
 pub(super) mod tree;
 pub(super) mod window;
@@ -28,9 +29,10 @@ use crate::plan::{
 };
 use crate::value::{DataType, Value};
 
+pub(super) use self::items::no_options;
 use self::items::{Item, sort_keys};
-pub(super) use self::items::{no_options, shown_name};
 pub(super) use self::select::rows_to_change;
+pub(super) use self::shown::shown_name;
 use self::tree::{passed, plain};
 
 /// `what` is not supported, at this place of sqlparser's.
@@ -226,7 +228,8 @@ fn sort_by_output(query: &ast::Query, items: &[Item]) -> Result<Vec<SortKey>, Di
 }
 
 /// WITH: what it names is in sight of what stands behind it.
-fn ctes<'a>(
+/// What WITH names.
+pub(super) fn ctes<'a>(
     with: &'a ast::With,
     env: &Env<'a>,
     outer: Option<&'a Outer<'a>>,

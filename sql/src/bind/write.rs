@@ -14,7 +14,7 @@ use super::bounds;
 use super::expr::{Binder, Clause};
 use super::names::{Relation, name_of, object_of, relation, single, table};
 use super::params::Params;
-use super::query::{one_table, refuse_at};
+use super::query::{ctes, one_table, refuse_at};
 use super::scope::{Env, Scope, Source};
 use crate::cast::Coercion;
 use crate::catalog::{Column, ColumnId, Table, TableKind};
@@ -23,7 +23,7 @@ use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
 use crate::plan::{OutputColumn, WriteKind, WritePlan};
-use crate::statement::{Name, ObjectName};
+use crate::statement::{Name, ObjectName, Stmt};
 use crate::value::{DataType, Value};
 
 /// A bound write, and the columns of what it returns.
@@ -70,8 +70,44 @@ fn stored(binder: &mut Binder<'_, '_>, expr: &ast::Expr, column: &Column) -> Res
     Ok(Some(eval::fold(value.expr)))
 }
 
+/// INSERT, UPDATE or DELETE, behind its WITH.
+pub(super) fn change(
+    stmt: &Stmt,
+    with: Option<&ast::With>,
+    context: &BindContext<'_>,
+    params: &mut Params,
+) -> Result<Write, Diag> {
+    match (stmt, with) {
+        (Stmt::Insert(insert), None) => self::insert(insert, context, params),
+        (Stmt::Insert(insert), Some(with)) => {
+            // What is named before INSERT is named before its query.
+            let Some(source) = insert.source.as_deref().filter(|source| source.with.is_none()) else {
+                return Err(refuse_at("WITH before this form of INSERT", with.with_token.0.span)
+                    .hint("Write WITH before the query: INSERT INTO t WITH ... SELECT."));
+            };
+            let source = ast::Query { with: Some(with.clone()), ..source.clone() };
+            self::insert(&ast::Insert { source: Some(Box::new(source)), ..insert.as_ref().clone() }, context, params)
+        }
+        (Stmt::Update(update), with) => {
+            let env = named(with, context, params)?;
+            self::update(update, &env, params)
+        }
+        (Stmt::Delete(delete), with) => {
+            let env = named(with, context, params)?;
+            self::delete(delete, &env, params)
+        }
+        _ => Err(Diag::new(SqlState::INTERNAL, "WITH before a statement that is no change")),
+    }
+}
+
+/// The surroundings of a change: what its WITH names.
+fn named<'a>(with: Option<&'a ast::With>, context: &BindContext<'a>, params: &mut Params) -> Result<Env<'a>, Diag> {
+    let env = Env::of(context);
+    with.map_or_else(|| Ok(env.clone()), |with| ctes(with, &env, None, params))
+}
+
 /// INSERT.
-pub(super) fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
+fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
     let place = insert.insert_token.0.span;
     refuse_all(
         &[
@@ -185,9 +221,10 @@ fn placement_is_known(
 fn changed<'a>(
     from: &ast::TableWithJoins,
     verb: &str,
-    context: &BindContext<'a>,
+    env: &Env<'a>,
     seq: bool,
 ) -> Result<(&'a Arc<Table>, Scope<'a>), Diag> {
+    let context = &env.context;
     if let ast::TableFactor::Table { name, .. } = &from.relation
         && let Ok(Relation::System(_)) = relation(&object_of(name)?, context)
     {
@@ -195,7 +232,7 @@ fn changed<'a>(
             Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "system tables are read-only").at(object_of(name)?.span())
         );
     }
-    let scope = Scope { env: (!seq).then(|| Env::of(context)), ..one_table(from, context, seq)? };
+    let scope = Scope { env: (!seq).then(|| env.clone()), ..one_table(from, context, seq)? };
     let &Source::Table(table) = scope.source() else {
         return Err(refuse_at(&format!("{verb} of anything but a table"), from.span()));
     };
@@ -217,7 +254,7 @@ fn filter(condition: Option<&ast::Expr>, scope: &Scope<'_>, params: &mut Params)
 }
 
 /// UPDATE.
-pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
+fn update(update: &ast::Update, env: &Env<'_>, params: &mut Params) -> Result<Write, Diag> {
     refuse_all(
         &[
             (update.output.is_some(), "OUTPUT"),
@@ -227,7 +264,7 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
         ],
         || update.update_token.0.span,
     )?;
-    let (table, scope) = changed(&update.table, "UPDATE", context, false)?;
+    let (table, scope) = changed(&update.table, "UPDATE", env, false)?;
     let others = match &update.from {
         None => &[],
         Some(ast::UpdateTableFromKind::AfterSet(others)) => others.as_slice(),
@@ -239,7 +276,7 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
         [] => {
             let assignments = assignments(&update.assignments, table, &scope, params)?;
             let filter = filter(update.selection.as_ref(), &scope, params)?;
-            scope.asked.is_empty().then(|| {
+            (scope.asked.is_empty() && env.ctes.is_empty()).then(|| {
                 let access = bounds::access(table, filter.as_ref());
                 WriteKind::Update { assignments, access, filter }
             })
@@ -248,9 +285,9 @@ pub(super) fn update(update: &ast::Update, context: &BindContext<'_>, params: &m
     };
     let kind = match alone {
         Some(kind) => kind,
-        None => changed::update(update, others, table, context, params)?,
+        None => changed::update(update, others, table, env, params)?,
     };
-    let (_, scope) = changed(&update.table, "UPDATE", context, true)?;
+    let (_, scope) = changed(&update.table, "UPDATE", env, true)?;
     let returning = returning::bind(update.returning.as_deref(), &scope, params)?;
     Ok(plan(table, kind, returning))
 }
@@ -312,7 +349,7 @@ fn assignments(
 }
 
 /// DELETE.
-pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
+fn delete(delete: &ast::Delete, env: &Env<'_>, params: &mut Params) -> Result<Write, Diag> {
     refuse_all(
         &[
             (!delete.tables.is_empty(), "DELETE of several tables"),
@@ -326,19 +363,20 @@ pub(super) fn delete(delete: &ast::Delete, context: &BindContext<'_>, params: &m
     let [one] = tables.as_slice() else {
         return Err(refuse_at("DELETE of several tables", delete.delete_token.0.span));
     };
-    let (table, scope) = changed(one, "DELETE", context, false)?;
+    let (table, scope) = changed(one, "DELETE", env, false)?;
     let alone = match delete.using.as_deref() {
         None | Some([]) => {
             let filter = filter(delete.selection.as_ref(), &scope, params)?;
-            scope.asked.is_empty().then(|| WriteKind::Delete { access: bounds::access(table, filter.as_ref()), filter })
+            let is_alone = scope.asked.is_empty() && env.ctes.is_empty();
+            is_alone.then(|| WriteKind::Delete { access: bounds::access(table, filter.as_ref()), filter })
         }
         Some(_) => None,
     };
     let kind = match alone {
         Some(kind) => kind,
-        None => changed::delete(delete, one, table, context, params)?,
+        None => changed::delete(delete, one, table, env, params)?,
     };
-    let (_, scope) = changed(one, "DELETE", context, true)?;
+    let (_, scope) = changed(one, "DELETE", env, true)?;
     let returning = returning::bind(delete.returning.as_deref(), &scope, params)?;
     Ok(plan(table, kind, returning))
 }

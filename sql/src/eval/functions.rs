@@ -79,6 +79,9 @@ pub(super) fn call(
         Function::ArrayFill => return array::fill(&args, data_type),
         Function::Any(op) => return array::quantified(op, false, &args),
         Function::All(op) => return array::quantified(op, true, &args),
+        Function::LikeEach { case_insensitive, negated, all } => {
+            return array::like_each(case_insensitive, negated, all, &args);
+        }
         _ => {}
     }
     if values.iter().any(|value| value.is_null()) {
@@ -263,7 +266,10 @@ pub(super) fn call(
         | Function::StringToArray
         | Function::ArrayFill
         | Function::Any(_)
-        | Function::All(_) => Err(Diag::new(SqlState::INTERNAL, "this function is decided before its arguments are")),
+        | Function::All(_)
+        | Function::LikeEach { .. } => {
+            Err(Diag::new(SqlState::INTERNAL, "this function is decided before its arguments are"))
+        }
     }
 }
 

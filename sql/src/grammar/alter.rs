@@ -1,4 +1,4 @@
-//! ALTER TABLE, one change at a time, and COMMENT ON TABLE.
+//! ALTER TABLE and COMMENT ON TABLE.
 
 use nom::Parser;
 use nom::branch::alt;
@@ -11,7 +11,8 @@ use super::table::{column, is_table_constraint, kind, table_constraint};
 use super::terminal::{
     data_type, expression_until, if_exists, if_not_exists, name, object, option_list, text, word, words,
 };
-use crate::diag::Diag;
+use crate::diag::{Diag, SqlState};
+use crate::limits;
 use crate::statement::{AlterAction, AlterTable, OptionValue, Stmt, WithOption};
 
 /// `[USER|SHARED|STREAM] TABLE name change`
@@ -23,15 +24,18 @@ pub(super) fn table(input: Tokens<'_>) -> Parsed<'_, Stmt> {
         }
     }
     let (rest, name) = object("a table name")(rest)?;
-    let (rest, action) = alt((add, drop, rename, alter_column, set)).parse(rest)?;
-    if rest.peek(0) == Some(&Token::Comma) {
-        return refuse(
-            Diag::not_supported("several changes in one ALTER TABLE")
-                .hint("Send them as statements of their own, in order.")
-                .at(rest.here()),
-        );
+    let (mut rest, first) = alt((add, drop, rename, alter_column, set)).parse(rest)?;
+    let mut actions = vec![first];
+    while rest.peek(0) == Some(&Token::Comma) {
+        if actions.len() >= limits::MAX_TABLE_CHANGES {
+            let diag = format!("ALTER TABLE has more than {} changes", limits::MAX_TABLE_CHANGES);
+            return refuse(Diag::new(SqlState::PROGRAM_LIMIT, diag).at(rest.here()));
+        }
+        let (behind, action) = alt((add, drop, rename, alter_column, set)).parse(rest.skip(1))?;
+        rest = behind;
+        actions.push(action);
     }
-    Ok((rest, Stmt::AlterTable(Box::new(AlterTable { name, action }))))
+    Ok((rest, Stmt::AlterTable(Box::new(AlterTable { name, actions }))))
 }
 
 fn add(input: Tokens<'_>) -> Parsed<'_, AlterAction> {

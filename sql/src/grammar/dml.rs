@@ -2,7 +2,7 @@
 
 use nom::Parser;
 use nom::combinator::opt;
-use sqlparser::ast;
+use sqlparser::ast::{self, SetExpr};
 use sqlparser::parser::Parser as SqlParser;
 use sqlparser::tokenizer::Token;
 
@@ -18,13 +18,43 @@ pub(super) fn plain(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     refuse_streaming(&input)?;
     let (rest, statement) = island(input, input.end, SqlParser::parse_statement)?;
     let statement = match statement {
-        ast::Statement::Query(query) => Stmt::Query(query),
-        ast::Statement::Insert(insert) => Stmt::Insert(Box::new(insert)),
-        ast::Statement::Update(update) => Stmt::Update(Box::new(update)),
-        ast::Statement::Delete(delete) => Stmt::Delete(Box::new(delete)),
-        _ => return not_supported("this statement", input.span_to(&rest)),
+        ast::Statement::Query(mut query) => match change_behind_with(&mut query) {
+            None => Stmt::Query(query),
+            Some((with, change)) => match plain_change(change) {
+                Some(inner) => Stmt::With { with, inner: Box::new(inner) },
+                None => return not_supported("this statement behind WITH", input.span_to(&rest)),
+            },
+        },
+        change => match plain_change(change) {
+            Some(change) => change,
+            None => return not_supported("this statement", input.span_to(&rest)),
+        },
     };
     Ok((rest, statement))
+}
+
+fn plain_change(statement: ast::Statement) -> Option<Stmt> {
+    match statement {
+        ast::Statement::Insert(insert) => Some(Stmt::Insert(Box::new(insert))),
+        ast::Statement::Update(update) => Some(Stmt::Update(Box::new(update))),
+        ast::Statement::Delete(delete) => Some(Stmt::Delete(Box::new(delete))),
+        _ => None,
+    }
+}
+
+/// `WITH ... INSERT|UPDATE|DELETE`, which sqlparser reads as a query whose body is the change.
+fn change_behind_with(query: &mut ast::Query) -> Option<(Box<ast::With>, ast::Statement)> {
+    let is_change = matches!(*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_));
+    let alone = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    if !is_change || !alone {
+        return None;
+    }
+    let with = query.with.take()?;
+    let nothing = SetExpr::Values(ast::Values { explicit_row: false, value_keyword: false, rows: Vec::new() });
+    match std::mem::replace(&mut *query.body, nothing) {
+        SetExpr::Insert(change) | SetExpr::Update(change) | SetExpr::Delete(change) => Some((Box::new(with), change)),
+        _ => None,
+    }
 }
 
 /// `EMIT CHANGES|FINAL`, `WINDOW TUMBLING|HOPPING|SESSION (` and `WITHIN n` are the dialect's, and not there yet.

@@ -167,6 +167,8 @@ pub enum TableChange {
     SetAccessLevel(AccessLevel),
     /// COMMENT ON TABLE.
     Comment(Option<String>),
+    /// Several at once, in order: all of them or none. None of them looks at rows.
+    Several(Vec<TableChange>),
 }
 
 /// A table as CREATE TABLE describes it.

@@ -330,6 +330,7 @@ fn table_change(change: &TableChange) -> String {
         TableChange::SetDefault { column, default: Some((value, text)) } => {
             format!("column {} default {} text {text:?}", column.0, expr(value))
         }
+        TableChange::Several(changes) => changes.iter().map(table_change).collect::<Vec<_>>().join("; "),
         other => format!("{other:?}"),
     }
 }

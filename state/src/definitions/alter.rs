@@ -1,4 +1,4 @@
-//! ALTER TABLE and COMMENT ON TABLE: one change of a table, decided against the newest catalog.
+//! ALTER TABLE and COMMENT ON TABLE: changes of a table, decided against the newest catalog.
 //!
 //! What depends on a column (the key, indexes, constraints, sources of topics) refuses its removal and its change of type, and is
 //! named. Expressions of constraints and sources speak of columns by position: a removal moves them. A change that must look at
@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use highwater_sql::catalog::{
-    CatalogDelta, Column, ColumnId, Former, IndexState, ObjectId, Pending, PendingRule, Source, Table, TableKind, Topic,
+    Catalog, CatalogDelta, Column, ColumnId, Former, IndexState, ObjectId, Pending, PendingRule, Source, Table,
+    TableKind, Topic,
 };
 use highwater_sql::definition::with_column_renamed;
 use highwater_sql::diag::{Diag, SqlState};
@@ -73,6 +74,31 @@ pub(super) fn alter(
     change: &TableChange,
 ) -> Result<Decision, Abort> {
     let table = current(deciding, id, version)?;
+    match change {
+        TableChange::Several(changes) => several(deciding, table, changes),
+        change => one(deciding, table, change),
+    }
+}
+
+/// Changes in order, each of the table as those before it leave it: all of them, or the first that cannot be made refuses all.
+fn several(deciding: &Deciding<'_>, table: &Table, changes: &[TableChange]) -> Result<Decision, Abort> {
+    let mut catalog = Catalog::clone(deciding.catalog);
+    for change in changes {
+        let step = Deciding { catalog: &catalog, ..*deciding };
+        let table = catalog.tables.get(&table.id).ok_or(Abort::Stale)?;
+        let decision = one(&step, table, change)?;
+        if decision.job.is_some() {
+            return Err(Diag::not_supported("a change that looks at rows among several of one ALTER TABLE")
+                .hint("Send it as a statement of its own.")
+                .into());
+        }
+        catalog.advance(deciding.catalog.version, &decision.deltas);
+    }
+    let deltas = deciding.catalog.changes_to(&catalog);
+    Ok(Decision { deltas, message: format!("Table '{}' altered successfully", shown(table)), job: None })
+}
+
+fn one(deciding: &Deciding<'_>, table: &Arc<Table>, change: &TableChange) -> Result<Decision, Abort> {
     let name = shown(table);
     let altered = |table: Table| Ok(put(table, format!("Table '{name}' altered successfully")));
     let mut new = next(deciding, table);
@@ -178,6 +204,7 @@ pub(super) fn alter(
             new.comment.clone_from(comment);
             altered(new)
         }
+        TableChange::Several(_) => Err(Diag::not_supported("a list of changes within another").into()),
     }
 }
 
@@ -345,19 +372,39 @@ fn set_type(
         return Ok(put(new, message));
     }
     if !same_type {
-        refuse_dependents(&dependents(deciding, table, id, position), table, column, "change its type")?;
-        if column.default.is_some() {
-            return Err(Diag::new(
-                SqlState::DEPENDENT_OBJECTS,
-                format!("column \"{}\" of table \"{name}\" cannot change its type: it has a DEFAULT", column.name),
-            )
-            .hint("Drop the default first, and set it again afterwards.")
+        let found = dependents(deciding, table, id, position);
+        if !found.is_empty() {
+            return Err(Diag::not_supported(format!(
+                "a change of type of column \"{}\" of table \"{name}\", on which other objects depend,",
+                column.name
+            ))
+            .detail(format!("These do: {}.", found.join(", ")))
+            .hint("Drop them first, and make them again afterwards; or add a column of the new type and UPDATE it.")
             .into());
+        }
+        let default = column.default.clone().map(|default| converted(default, data_type));
+        if let Some(default) = default.filter(eval::is_immutable) {
+            let context = EvalContext::new(deciding.now, deciding.principal, deciding.role, &[], deciding.seed);
+            evaluate(&default, &[], &context).map_err(|why| {
+                Diag::new(
+                    why.sqlstate,
+                    format!(
+                        "the DEFAULT of column \"{}\" does not convert to {data_type}: {}",
+                        column.name, why.message
+                    ),
+                )
+                .hint("Set another default first.")
+            })?;
         }
     }
     let what = format!("column {} type {data_type}", column.name);
     let rule = PendingRule::Type { column: id, data_type, max_chars };
     Ok(begun(deciding, new, rule, JobKind::TableChange, &what, message))
+}
+
+/// A default of a column whose type changes.
+fn converted(default: Expr, to: DataType) -> Expr {
+    eval::fold(Expr::Cast { expr: Box::new(default), to, assignment: true })
 }
 
 /// What becomes of the change that a job was about: public when every row was held to it, taken back when one failed.
@@ -388,6 +435,7 @@ pub(super) fn settle(deciding: &Deciding<'_>, job: &str, has_failed: bool) -> Re
                 // Rows that are there keep the old identity: by it they are known to need a conversion.
                 column.formerly.push(Former { id: column.id, data_type: column.data_type });
                 column.id = identity;
+                column.default = column.default.take().map(|default| converted(default, data_type));
                 if let Some(missing) = column.missing.take() {
                     column.missing = Some(highwater_sql::cast::cast(missing, data_type, true)?);
                 }

@@ -51,6 +51,48 @@ fn rows_that_are_there_show_the_default_that_a_column_was_added_with() {
 }
 
 #[test]
+fn several_changes_are_made_together_or_not_at_all() {
+    with_tables(async |mut cluster| {
+        cluster.write("ann", "mine", insert(&[(1, "a")])).await;
+        let (table, next) = (cluster.table("mine"), cluster.table("mine").next_column);
+        let new = || add(Column { default: Some(literal(Value::Int(5))), ..Column::new(0, "stars", DataType::Int) });
+        let rename = |to: &str| TableChange::RenameColumn { column: ColumnId(next), to: to.into() };
+        let list = vec![new(), rename("points"), new(), TableChange::DropColumn(ColumnId(2))];
+        cluster.alter("mine", TableChange::Several(list)).await.unwrap();
+        let names: Vec<String> = cluster.table("mine").columns.iter().map(|column| column.name.clone()).collect();
+        let before = table.columns.iter().filter(|column| column.id != ColumnId(2)).map(|column| column.name.clone());
+        assert_eq!(names, before.chain(["points".into(), "stars".into()]).collect::<Vec<_>>());
+        assert_eq!(cluster.values("points").await, [Value::Int(5)]);
+
+        let version = cluster.table("mine").version;
+        let list = vec![TableChange::DropColumn(ColumnId(next)), rename("gone")];
+        assert!(cluster.alter("mine", TableChange::Several(list)).await.is_err());
+        let list = vec![TableChange::DropColumn(ColumnId(next)), TableChange::SetNotNull(ColumnId(3))];
+        assert_eq!(state(cluster.alter("mine", TableChange::Several(list)).await), SqlState::NOT_SUPPORTED);
+        assert_eq!(cluster.table("mine").version, version, "nothing of a refused list was made");
+    });
+}
+
+#[test]
+fn a_change_of_type_takes_the_default_along() {
+    with_tables(async |mut cluster| {
+        cluster.write("ann", "mine", insert(&[(1, "a")])).await;
+        let new = Column { default: Some(literal(Value::Int(5))), ..Column::new(0, "stars", DataType::Int) };
+        cluster.alter("mine", add(new)).await.unwrap();
+        let stars = |cluster: &Cluster| cluster.table("mine").columns.last().unwrap().id;
+        let to = |column, data_type| TableChange::SetType { column, data_type, max_chars: None };
+        cluster.alter("mine", to(stars(&cluster), DataType::Text)).await.unwrap();
+        cluster.write("ann", "mine", insert(&[(2, "b")])).await;
+        let five = || Value::Text("5".into());
+        assert_eq!(cluster.values("stars").await, [five(), five()]);
+        let word = Some((literal(Value::Text("many".into())), "'many'".into()));
+        cluster.alter("mine", TableChange::SetDefault { column: stars(&cluster), default: word }).await.unwrap();
+        let diag = cluster.alter("mine", to(stars(&cluster), DataType::Json)).await.unwrap_err();
+        assert!(diag.message.starts_with("the DEFAULT of column \"stars\" does not convert to"), "{diag:?}");
+    });
+}
+
+#[test]
 fn a_default_of_now_is_evaluated_once() {
     with_tables(async |mut cluster| {
         cluster.write("ann", "mine", insert(&[(1, "a")])).await;
@@ -125,9 +167,11 @@ fn what_depends_on_a_column_refuses_its_removal_and_its_type_and_is_named() {
         ] {
             let column = ColumnId(id);
             let to_json = TableChange::SetType { column, data_type: DataType::Json, max_chars: None };
-            for change in [TableChange::DropColumn(column), to_json] {
+            let refused =
+                [(TableChange::DropColumn(column), SqlState::DEPENDENT_OBJECTS), (to_json, SqlState::NOT_SUPPORTED)];
+            for (change, sqlstate) in refused {
                 let diag = cluster.alter("mine", change).await.unwrap_err();
-                assert_eq!(diag.sqlstate, SqlState::DEPENDENT_OBJECTS);
+                assert_eq!(diag.sqlstate, sqlstate);
                 assert_eq!(diag.detail.as_deref(), Some(dependents));
             }
         }

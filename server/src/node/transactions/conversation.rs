@@ -204,6 +204,11 @@ impl Node {
             SessionStatement::Commit => {
                 let Some(open) = open else { return Err(none()) };
                 conversation.around.within = None;
+                if open.has_failed.get() {
+                    // As PostgreSQL: it ends the transaction, and what it says is what became of it.
+                    let (message, as_user) = ("ROLLBACK".to_owned(), request.identity.user.clone());
+                    return Ok(Step::Result(StatementResult::Message { message, row_count: 0, as_user }, None));
+                }
                 let head = head_of(request, u16::try_from(at).unwrap_or(u16::MAX));
                 match open.commit(head, errand, token).await {
                     Ok(Ended::Committed) => {}

@@ -230,12 +230,6 @@ impl Transaction {
 
     /// Commits it, under the request that `head` tells.
     async fn commit(&self, head: RequestHead, errand: Errand, token: &mut ReadToken) -> Result<Ended, Diag> {
-        if self.has_failed.get() {
-            return Err(Diag::new(
-                SqlState::FAILED_TRANSACTION,
-                "the transaction had failed: it was rolled back, and nothing of it is committed",
-            ));
-        }
         let Some(group) = self.group.get().filter(|_| self.is_open.get() && !self.is_earlier()) else {
             return Ok(Ended::Committed);
         };

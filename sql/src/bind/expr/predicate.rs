@@ -136,7 +136,60 @@ impl Binder<'_, '_> {
     }
 }
 
+/// The array behind LIKE ANY or, `true`, LIKE ALL.
+pub(super) fn patterns(any: bool, pattern: &ast::Expr) -> Option<(&ast::Expr, bool)> {
+    match pattern {
+        pattern if any => (!super::is_subquery(pattern)).then_some((pattern, false)),
+        // LIKE ALL is read as a function of that name.
+        ast::Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("all") => {
+            let ast::FunctionArguments::List(list) = &function.args else { return None };
+            match list.args.as_slice() {
+                [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(array))] if list.clauses.is_empty() => {
+                    (!super::is_subquery(array)).then_some((array, true))
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 impl Binder<'_, '_> {
+    /// `text [NOT] [I]LIKE ANY|ALL (array)`
+    #[inline(never)]
+    pub(super) fn like_each(
+        &mut self,
+        operand: &ast::Expr,
+        patterns: &ast::Expr,
+        all: bool,
+        case_insensitive: bool,
+        negated: bool,
+    ) -> Result<Typed, Diag> {
+        let operand = self.open(operand)?;
+        let refusal = |from: DataType| format!("LIKE takes TEXT, not a value of type {from}");
+        let operand = self.coerced(operand, DataType::Text, Coercion::Implicit, refusal)?;
+        let patterns = self.open(patterns)?;
+        if let Some(data_type) = patterns.data_type.filter(|data_type| data_type.element().is_none()) {
+            let word = if all { "ALL" } else { "ANY" };
+            return Err(patterns.place(
+                Diag::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!("LIKE {word} takes an array, not a value of type {data_type}"),
+                )
+                .hint("Write ARRAY['a%', 'b%']."),
+            ));
+        }
+        let wanted = DataType::Array(crate::value::Element::Text);
+        let patterns = self.coerced(patterns, wanted, Coercion::Implicit, |from| {
+            format!("LIKE takes an array of TEXT, not a value of type {from}")
+        })?;
+        let depth = operand.depth.max(patterns.depth);
+        let span = join(operand.span, patterns.span);
+        let function = Function::LikeEach { case_insensitive, negated, all };
+        let args = vec![operand.expr, patterns.expr];
+        made(Expr::Function { function, args, data_type: DataType::Boolean }, Some(DataType::Boolean), depth, span)
+    }
+
     /// `text [NOT] SIMILAR TO pattern [ESCAPE c]`
     #[inline(never)]
     pub(super) fn similar(

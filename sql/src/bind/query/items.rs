@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{self, GroupByExpr, SelectItem, SelectItemQualifiedWildcardKind, Spanned};
 
+use super::shown::shown_name;
 use super::{placed, refuse_at};
 use crate::bind::expr::{AGGREGATE_BASE, Binder, Clause, Typed};
 use crate::bind::names::{name_of, object_of};
@@ -118,31 +119,6 @@ fn unchanged(value: &Expr) -> Option<u32> {
     match value {
         Expr::Column(position, _) if *position < AGGREGATE_BASE => Some(*position),
         _ => None,
-    }
-}
-
-/// PostgreSQL's name for a column without AS.
-pub(in crate::bind) fn shown_name(expr: &ast::Expr) -> String {
-    let from_ident = |ident: &ast::Ident| name_of(ident).map_or_else(|_| "?column?".to_owned(), |name| name.value);
-    match expr {
-        ast::Expr::Identifier(ident) => from_ident(ident),
-        ast::Expr::CompoundIdentifier(parts) => parts.last().map_or_else(|| "?column?".to_owned(), from_ident),
-        ast::Expr::Nested(inner) => shown_name(inner),
-        ast::Expr::Function(function) => {
-            object_of(&function.name).map_or_else(|_| "?column?".to_owned(), |name| name.name.value)
-        }
-        ast::Expr::Cast { expr, data_type, .. } => match shown_name(expr) {
-            unnamed if unnamed == "?column?" => data_type.to_string().to_lowercase(),
-            named => named,
-        },
-        ast::Expr::Case { .. } => "case".to_owned(),
-        ast::Expr::Extract { .. } => "extract".to_owned(),
-        ast::Expr::Position { .. } => "position".to_owned(),
-        ast::Expr::Substring { .. } => "substring".to_owned(),
-        ast::Expr::Trim { .. } => "btrim".to_owned(),
-        ast::Expr::Ceil { .. } => "ceil".to_owned(),
-        ast::Expr::Floor { .. } => "floor".to_owned(),
-        _ => "?column?".to_owned(),
     }
 }
 
@@ -275,6 +251,25 @@ fn is_sets(expr: &ast::Expr) -> bool {
         || matches!(expr, ast::Expr::Tuple(list) if list.is_empty())
 }
 
+/// ROLLUP and CUBE among GROUPING SETS, which are read as functions of these names.
+fn sets_inside(expr: &ast::Expr) -> Option<ast::Expr> {
+    let ast::Expr::Function(function) = expr else { return None };
+    let is_rollup = match function.name.to_string().to_ascii_lowercase().as_str() {
+        "rollup" => true,
+        "cube" => false,
+        _ => return None,
+    };
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    let part = |arg: &ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Tuple(part))) => Some(part.clone()),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Nested(one))) => Some(vec![*one.clone()]),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(one)) => Some(vec![one.clone()]),
+        _ => None,
+    };
+    let parts = list.args.iter().map(part).collect::<Option<Vec<Vec<ast::Expr>>>>()?;
+    Some(if is_rollup { ast::Expr::Rollup(parts) } else { ast::Expr::Cube(parts) })
+}
+
 /// The grouping sets of one item of GROUP BY; `key` gives the number of a key.
 fn sets_of(expr: &ast::Expr, key: &mut dyn FnMut(&ast::Expr) -> Result<usize, Diag>) -> Result<Vec<Set>, Diag> {
     let mut together = |list: &[ast::Expr]| {
@@ -309,6 +304,7 @@ fn sets_of(expr: &ast::Expr, key: &mut dyn FnMut(&ast::Expr) -> Result<usize, Di
             for part in parts {
                 match part.as_slice() {
                     [one] if is_sets(one) => sets.extend(sets_of(one, key)?),
+                    [one] if let Some(inner) = sets_inside(one) => sets.extend(sets_of(&inner, key)?),
                     list => {
                         let at = list.iter().map(|expr| key(expr).map(|at| u32::try_from(at).unwrap_or(u32::MAX)));
                         sets.push(at.collect::<Result<Set, Diag>>()?);

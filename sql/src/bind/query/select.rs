@@ -177,8 +177,9 @@ pub(in crate::bind) fn rows_to_change(
     let before = scope.asked.once.take();
     let named: Vec<Arc<QueryPlan>> = steps.subqueries.iter().map(|subquery| Arc::clone(&subquery.plan)).collect();
     let Laid { from, filter, items, .. } = steps.lay_out(&scope, joined, params)?;
-    let unused = unused(named, &from);
     let projection = items.into_iter().map(|item| output(item, &scope, None)).collect();
+    // What WITH names is asked for rights even if nothing reads it.
+    let unused = unused(named, &from).into_iter().chain(env.ctes.iter().map(|cte| Arc::clone(&cte.plan))).collect();
     Ok((QueryPlan { before, unused, ..plain(from, filter, projection) }, access))
 }
 

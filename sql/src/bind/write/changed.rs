@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use sqlparser::ast::{self, SetExpr, Spanned};
 
-use super::super::BindContext;
 use super::super::expr::Typed;
 use super::super::params::Params;
 use super::super::query::{refuse_at, rows_to_change};
@@ -20,7 +19,7 @@ pub(super) fn update(
     update: &ast::Update,
     others: &[ast::TableWithJoins],
     table: &Arc<Table>,
-    context: &BindContext<'_>,
+    env: &Env<'_>,
     params: &mut Params,
 ) -> Result<WriteKind, Diag> {
     let from: Vec<ast::TableWithJoins> = std::iter::once(&update.table).chain(others).cloned().collect();
@@ -44,7 +43,7 @@ pub(super) fn update(
         Ok(values)
     };
     let selection = update.selection.as_ref();
-    let (query, access) = rows_to_change(&from, selection, table, &Env::of(context), params, &mut values)?;
+    let (query, access) = rows_to_change(&from, selection, table, env, params, &mut values)?;
     let rows = ChangedRows::Asked { query: Arc::new(query), access };
     Ok(WriteKind::UpdateFrom { assignments: columns, rows })
 }
@@ -54,14 +53,14 @@ pub(super) fn delete(
     delete: &ast::Delete,
     target: &ast::TableWithJoins,
     table: &Arc<Table>,
-    context: &BindContext<'_>,
+    env: &Env<'_>,
     params: &mut Params,
 ) -> Result<WriteKind, Diag> {
     let others = delete.using.as_deref().unwrap_or_default();
     let from: Vec<ast::TableWithJoins> = std::iter::once(target).chain(others).cloned().collect();
     let selection = delete.selection.as_ref();
     let mut nothing = |_: &super::Scope<'_>, _: &mut Params| Ok(Vec::new());
-    let (query, access) = rows_to_change(&from, selection, table, &Env::of(context), params, &mut nothing)?;
+    let (query, access) = rows_to_change(&from, selection, table, env, params, &mut nothing)?;
     Ok(WriteKind::DeleteFrom { rows: ChangedRows::Asked { query: Arc::new(query), access } })
 }
 

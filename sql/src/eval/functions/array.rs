@@ -2,6 +2,7 @@
 
 use super::Args;
 use crate::diag::{Diag, SqlState};
+use crate::eval::like::like;
 use crate::eval::operators::{check_length, holds};
 use crate::eval::wrong_type;
 use crate::expr::BinaryOp;
@@ -265,13 +266,29 @@ pub(super) fn from_string(args: &Args<'_>) -> Result<Value, Diag> {
 
 /// `operand op ANY (array)` (`all` false) and ALL: one decisive element decides, else NULL beats the other answer.
 pub(super) fn quantified(op: BinaryOp, all: bool, args: &Args<'_>) -> Result<Value, Diag> {
+    each(all, args, |operand, item| holds(op, operand, item))
+}
+
+/// `operand [NOT] LIKE ANY (array of patterns)` (`all` false) and ALL.
+pub(super) fn like_each(case_insensitive: bool, negated: bool, all: bool, args: &Args<'_>) -> Result<Value, Diag> {
+    each(all, args, |operand, pattern| match like(operand, pattern, '\\', case_insensitive, negated)? {
+        Value::Boolean(truth) => Ok(Some(truth)),
+        _ => Ok(None),
+    })
+}
+
+fn each(
+    all: bool,
+    args: &Args<'_>,
+    holds: impl Fn(&Value, &Value) -> Result<Option<bool>, Diag>,
+) -> Result<Value, Diag> {
     let operand = args.get(0)?;
     if args.get(1)?.is_null() {
         return Ok(Value::Null);
     }
     let mut unknown = false;
     for item in array(args.get(1)?, "ANY and ALL")?.items() {
-        match holds(op, operand, item)? {
+        match holds(operand, item)? {
             Some(truth) if truth != all => return Ok(Value::Boolean(truth)),
             Some(_) => {}
             None => unknown = true,
