@@ -49,7 +49,8 @@ fn query(rng: &mut Rng) -> Statement {
         13 => ("LATERAL", wide::lateral(rng)),
         _ => ("subqueries", subqueries(rng)),
     };
-    let is_ordered = rng.chance(0.5);
+    // PostgreSQL before 18 takes grouped columns that a join makes equal for equal in every grouping set, and leaves out one as a key.
+    let is_ordered = rng.chance(0.5) && (form != "grouping sets" || !query.joins);
     if is_ordered {
         let mut items = Vec::new();
         for place in 1..=query.types.len() {
