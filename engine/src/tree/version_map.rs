@@ -1,11 +1,13 @@
 //! An ordered map of versions: key rising, then sequence falling. The index of a memtable, a B+ tree over an arena.
 //!
-//! A B-tree wins over a skip list because a visit to a node compares many keys in a few cache lines. Each node keeps the first 16
-//! bytes of its keys beside each other, so most comparisons touch neither the arena nor the rest of an entry.
+//! A B-tree wins over a skip list because a visit to a node compares many keys in a few cache lines. Each node keeps 16 bytes of its
+//! keys beside each other, those behind the bytes that all of them begin with (as the B-trees of Bayer and Unterauer 1977 do), so most
+//! comparisons touch neither the arena nor the rest of an entry: rows of one user's table differ behind their first 20 bytes only.
 //!
 //! Invariants: leaves are linked in both directions; an inner node's separator is the first key of the child to its right at the
 //! time of the split, so every entry of the children left of it has a key at or below it, and every entry right of it one at or
-//! above it. A key's versions may lie on both sides of a separator: a search goes to the leftmost and walks the leaves.
+//! above it. A key's versions may lie on both sides of a separator: a search goes to the leftmost and walks the leaves. Every key of a
+//! node begins with the node's shared bytes, of which it may know fewer than there are.
 
 #![expect(
     clippy::indexing_slicing,
@@ -23,15 +25,70 @@ const INNER: usize = 32;
 const NIL: u32 = u32::MAX;
 /// The length that says "deleted".
 const DELETED: u32 = u32::MAX;
-/// Bytes of a key that nodes keep.
+/// Bytes of a key that nodes keep beside the others'.
 const PREFIX: usize = 16;
+/// Bytes that a node's keys begin with alike, at most.
+const SHARED: usize = 63;
 
-/// The first bytes of a key as a number that orders as they do; short keys are filled up with zeros.
-fn prefix_of(key: &[u8]) -> u128 {
+/// The first bytes of what a node's keys differ in as a number that orders as they do; short ones are filled up with zeros.
+fn prefix_of(rest: &[u8]) -> u128 {
     let mut bytes = [0; PREFIX];
-    let len = key.len().min(PREFIX);
-    bytes[..len].copy_from_slice(&key[..len]);
+    let len = rest.len().min(PREFIX);
+    bytes[..len].copy_from_slice(&rest[..len]);
     u128::from_be_bytes(bytes)
+}
+
+/// How many bytes two keys begin with alike.
+fn alike(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+/// What all keys of a node begin with.
+#[derive(Clone, Copy, Debug)]
+struct Shared {
+    len: u8,
+    bytes: [u8; SHARED],
+}
+
+/// A key as one node sees it.
+enum Seen {
+    /// Below all of its keys.
+    Below,
+    /// Among them: what comes behind the shared bytes.
+    Within(u128),
+    /// Above all of its keys.
+    Above,
+}
+
+impl Shared {
+    const NONE: Self = Self { len: 0, bytes: [0; SHARED] };
+
+    const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len()]
+    }
+
+    /// What `first` and `last` begin with alike, and with them every key between.
+    fn of(first: &[u8], last: &[u8]) -> Self {
+        let len = alike(first, last).min(SHARED);
+        let mut bytes = [0; SHARED];
+        bytes[..len].copy_from_slice(&first[..len]);
+        Self { len: len as u8, bytes }
+    }
+
+    fn see(&self, key: &[u8]) -> Seen {
+        match key.get(..self.len()) {
+            Some(start) if start == self.bytes() => Seen::Within(prefix_of(&key[self.len()..])),
+            Some(start) if start > self.bytes() => Seen::Above,
+            Some(_) => Seen::Below,
+            // A key that ends within what they share is below them unless it differs before that.
+            None if key > self.bytes() => Seen::Above,
+            None => Seen::Below,
+        }
+    }
 }
 
 /// Where an entry's bytes are: key, expiry if it has one (8 bytes), value, one behind the other.
@@ -49,6 +106,7 @@ struct Leaf {
     len: usize,
     before: u32,
     next: u32,
+    shared: Shared,
     prefixes: [u128; LEAF],
     slots: [Slot; LEAF],
 }
@@ -56,7 +114,6 @@ struct Leaf {
 /// A key in an inner node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Separator {
-    prefix: u128,
     spot: Spot,
     len: u32,
 }
@@ -64,6 +121,7 @@ struct Separator {
 #[derive(Debug)]
 struct Inner {
     len: usize,
+    shared: Shared,
     prefixes: [u128; INNER],
     keys: [(Spot, u32); INNER],
     children: [u32; INNER + 1],
@@ -118,7 +176,35 @@ impl Default for VersionMap {
 
 impl Leaf {
     fn empty(before: u32, next: u32) -> Box<Self> {
-        Box::new(Self { len: 0, before, next, prefixes: [0; LEAF], slots: [Slot::default(); LEAF] })
+        Box::new(Self {
+            len: 0,
+            before,
+            next,
+            shared: Shared::NONE,
+            prefixes: [0; LEAF],
+            slots: [Slot::default(); LEAF],
+        })
+    }
+
+    /// Looks anew at what the keys share.
+    fn share(&mut self, arena: &Arena) {
+        let key = |slot: &Slot| arena.get(slot.spot, slot.key_len as usize);
+        let Some(last) = self.len.checked_sub(1) else { return };
+        self.shared = Shared::of(key(&self.slots[0]), key(&self.slots[last]));
+        let skipped = self.shared.len();
+        for (prefix, slot) in self.prefixes.iter_mut().zip(&self.slots).take(self.len) {
+            *prefix = prefix_of(&key(slot)[skipped..]);
+        }
+    }
+
+    /// Puts in an entry whose key is `key`.
+    fn add(&mut self, at: usize, key: &[u8], slot: Slot, arena: &Arena) {
+        let seen = self.shared.see(key);
+        self.insert(at, if let Seen::Within(prefix) = seen { prefix } else { 0 }, slot);
+        // What was there first may have known less than they share: now and then it is worth a look.
+        if !matches!(seen, Seen::Within(_)) || self.len.is_power_of_two() {
+            self.share(arena);
+        }
     }
 
     fn insert(&mut self, at: usize, prefix: u128, slot: Slot) {
@@ -155,25 +241,31 @@ impl VersionMap {
         self.arena.get(slot.spot, slot.key_len as usize)
     }
 
-    /// Whether the key (`prefix`, kept at `spot`) is below `key`, whose prefix is `wanted`.
-    fn is_below(&self, prefix: u128, spot: Spot, len: u32, key: &[u8], wanted: u128) -> bool {
+    /// Whether a key of a node that shares so many bytes (`prefix` behind them, kept at `spot`) is below `key`, whose prefix is `wanted`.
+    fn is_below(&self, shared: usize, prefix: u128, spot: Spot, len: u32, key: &[u8], wanted: u128) -> bool {
         if prefix != wanted {
             return prefix < wanted;
         }
         let len = len as usize;
-        if len <= PREFIX && key.len() <= PREFIX {
+        if len <= shared + PREFIX && key.len() <= shared + PREFIX {
             return len < key.len();
         }
         self.arena.get(spot, len) < key
     }
 
     /// Number of a leaf's entries with keys below `key`.
-    fn below_in_leaf(&self, leaf: &Leaf, key: &[u8], wanted: u128) -> usize {
+    fn below_in_leaf(&self, leaf: &Leaf, key: &[u8]) -> usize {
+        let wanted = match leaf.shared.see(key) {
+            Seen::Below => return 0,
+            Seen::Within(wanted) => wanted,
+            Seen::Above => return leaf.len,
+        };
+        let shared = leaf.shared.len();
         let (mut low, mut high) = (0, leaf.len);
         while low < high {
             let middle = (low + high) / 2;
             let slot = &leaf.slots[middle];
-            if self.is_below(leaf.prefixes[middle], slot.spot, slot.key_len, key, wanted) {
+            if self.is_below(shared, leaf.prefixes[middle], slot.spot, slot.key_len, key, wanted) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -183,12 +275,18 @@ impl VersionMap {
     }
 
     /// Number of an inner node's separators below `key`: the leftmost child that may hold it.
-    fn below_in_inner(&self, inner: &Inner, key: &[u8], wanted: u128) -> usize {
+    fn below_in_inner(&self, inner: &Inner, key: &[u8]) -> usize {
+        let wanted = match inner.shared.see(key) {
+            Seen::Below => return 0,
+            Seen::Within(wanted) => wanted,
+            Seen::Above => return inner.len,
+        };
+        let shared = inner.shared.len();
         let (mut low, mut high) = (0, inner.len);
         while low < high {
             let middle = (low + high) / 2;
             let (spot, len) = inner.keys[middle];
-            if self.is_below(inner.prefixes[middle], spot, len, key, wanted) {
+            if self.is_below(shared, inner.prefixes[middle], spot, len, key, wanted) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -197,12 +295,18 @@ impl VersionMap {
         low
     }
 
+    /// Whether the entry at `at` is one of `key`.
+    fn is_at(&self, leaf: &Leaf, at: usize, key: &[u8]) -> bool {
+        let may_be = matches!(leaf.shared.see(key), Seen::Within(wanted) if wanted == leaf.prefixes[at]);
+        may_be && self.key(&leaf.slots[at]) == key
+    }
+
     /// The leaf where a key's newest version is or would be.
-    fn descend(&self, key: &[u8], wanted: u128) -> u32 {
+    fn descend(&self, key: &[u8]) -> u32 {
         let mut node = self.root;
         for _ in 0..self.height {
             let inner = &self.inners[node as usize];
-            node = inner.children[self.below_in_inner(inner, key, wanted)];
+            node = inner.children[self.below_in_inner(inner, key)];
         }
         node
     }
@@ -223,15 +327,13 @@ impl VersionMap {
         if self.root == NIL {
             return Finger { leaf: NIL, at: 0 };
         }
-        let wanted = prefix_of(key);
-        let leaf = self.descend(key, wanted);
-        let mut finger = Finger { leaf, at: self.below_in_leaf(&self.leaves[leaf as usize], key, wanted) };
+        let leaf = self.descend(key);
+        let mut finger = Finger { leaf, at: self.below_in_leaf(&self.leaves[leaf as usize], key) };
         // Versions of the key that are newer come first.
         while let Some(place) = self.settled(finger) {
             let (leaf, at) = (&self.leaves[place.leaf as usize], place.at);
             let slot = &leaf.slots[at];
-            let same = leaf.prefixes[at] == wanted && self.key(slot) == key;
-            if !same || slot.seq >> 1 <= seq.0 {
+            if !self.is_at(leaf, at, key) || slot.seq >> 1 <= seq.0 {
                 return place;
             }
             finger = Finger { leaf: place.leaf, at: at + 1 };
@@ -324,7 +426,6 @@ impl VersionMap {
             value_len: value.map_or(DELETED, |value| value.len() as u32),
             seq: seq.0 << 1 | u64::from(expiring),
         };
-        let prefix = prefix_of(key);
         self.changes += 1;
         if self.root == NIL {
             self.leaves.push(Leaf::empty(NIL, NIL));
@@ -335,16 +436,15 @@ impl VersionMap {
         let mut node = self.root;
         for step in path.iter_mut().take(self.height) {
             let inner = &self.inners[node as usize];
-            let child = self.below_in_inner(inner, key, prefix);
+            let child = self.below_in_inner(inner, key);
             *step = (node, child);
             node = inner.children[child];
         }
-        let at = self.below_in_leaf(&self.leaves[node as usize], key, prefix);
+        let at = self.below_in_leaf(&self.leaves[node as usize], key);
         if let Some(place) = self.settled(Finger { leaf: node, at }) {
             let leaf = &self.leaves[place.leaf as usize];
             let held = leaf.slots[place.at];
-            let same = leaf.prefixes[place.at] == prefix && self.key(&held) == key;
-            if same && !needed(Seq(held.seq >> 1)) {
+            if self.is_at(leaf, place.at, key) && !needed(Seq(held.seq >> 1)) {
                 self.leaves[place.leaf as usize].slots[place.at] = slot;
                 return;
             }
@@ -352,15 +452,15 @@ impl VersionMap {
         self.entries += 1;
         let leaf = &mut self.leaves[node as usize];
         if leaf.len < LEAF {
-            leaf.insert(at, prefix, slot);
+            leaf.add(at, key, slot, &self.arena);
             return;
         }
-        let right = self.split_leaf(node, at, prefix, slot);
+        let right = self.split_leaf(node, at, slot);
         self.add_child(&path, right);
     }
 
     /// Splits a full leaf while inserting; returns the new leaf on the right.
-    fn split_leaf(&mut self, number: u32, at: usize, prefix: u128, slot: Slot) -> u32 {
+    fn split_leaf(&mut self, number: u32, at: usize, slot: Slot) -> u32 {
         let right_number = self.leaves.len() as u32;
         let left = &mut self.leaves[number as usize];
         let next = left.next;
@@ -368,16 +468,17 @@ impl VersionMap {
         // Keys that arrive in order leave full leaves behind.
         let kept = if next == NIL && at == LEAF { LEAF } else { LEAF / 2 };
         let moved = LEAF - kept;
-        right.prefixes[..moved].copy_from_slice(&left.prefixes[kept..]);
         right.slots[..moved].copy_from_slice(&left.slots[kept..]);
         right.len = moved;
         left.len = kept;
         left.next = right_number;
         if at > kept || kept == LEAF {
-            right.insert(at - kept, prefix, slot);
+            right.insert(at - kept, 0, slot);
         } else {
-            left.insert(at, prefix, slot);
+            left.insert(at, 0, slot);
         }
+        left.share(&self.arena);
+        right.share(&self.arena);
         if let Some(next) = self.leaves.get_mut(next as usize) {
             next.before = right_number;
         }
@@ -388,24 +489,23 @@ impl VersionMap {
     /// Hangs a new leaf into the tree, to the right of the one that `path` led to.
     fn add_child(&mut self, path: &[(u32, usize); 16], leaf: u32) {
         let first = &self.leaves[leaf as usize];
-        let mut separator =
-            Separator { prefix: first.prefixes[0], spot: first.slots[0].spot, len: first.slots[0].key_len };
+        let mut separator = Separator { spot: first.slots[0].spot, len: first.slots[0].key_len };
         let mut child = leaf;
         for level in (0..self.height).rev() {
             let (number, at) = path[level];
             let inner = &mut self.inners[number as usize];
             if inner.len < INNER {
-                inner.insert(at, separator, child);
+                inner.add(at, separator, child, &self.arena);
                 return;
             }
-            let (middle, right) = inner.split(at, separator, child);
+            let (middle, right) = inner.split(at, separator, child, &self.arena);
             child = self.inners.len() as u32;
             self.inners.push(right);
             separator = middle;
         }
         let mut root = Inner::empty();
         root.children[0] = self.root;
-        root.insert(0, separator, child);
+        root.add(0, separator, child, &self.arena);
         self.root = self.inners.len() as u32;
         self.inners.push(root);
         self.height += 1;
@@ -414,38 +514,64 @@ impl VersionMap {
 
 impl Inner {
     fn empty() -> Box<Self> {
-        Box::new(Self { len: 0, prefixes: [0; INNER], keys: [(Spot::default(), 0); INNER], children: [NIL; INNER + 1] })
+        Box::new(Self {
+            len: 0,
+            shared: Shared::NONE,
+            prefixes: [0; INNER],
+            keys: [(Spot::default(), 0); INNER],
+            children: [NIL; INNER + 1],
+        })
+    }
+
+    /// Looks anew at what the separators share.
+    fn share(&mut self, arena: &Arena) {
+        let key = |(spot, len): (Spot, u32)| arena.get(spot, len as usize);
+        let Some(last) = self.len.checked_sub(1) else { return };
+        self.shared = Shared::of(key(self.keys[0]), key(self.keys[last]));
+        let skipped = self.shared.len();
+        for (prefix, separator) in self.prefixes.iter_mut().zip(&self.keys).take(self.len) {
+            *prefix = prefix_of(&key(*separator)[skipped..]);
+        }
     }
 
     /// Adds a separator at `at` with the child to its right.
-    fn insert(&mut self, at: usize, separator: Separator, child: u32) {
+    fn add(&mut self, at: usize, separator: Separator, child: u32, arena: &Arena) {
+        let seen = self.shared.see(arena.get(separator.spot, separator.len as usize));
+        self.insert(at, if let Seen::Within(prefix) = seen { prefix } else { 0 }, separator, child);
+        if !matches!(seen, Seen::Within(_)) || self.len.is_power_of_two() {
+            self.share(arena);
+        }
+    }
+
+    fn insert(&mut self, at: usize, prefix: u128, separator: Separator, child: u32) {
         self.prefixes.copy_within(at..self.len, at + 1);
         self.keys.copy_within(at..self.len, at + 1);
         self.children.copy_within(at + 1..=self.len, at + 2);
-        self.prefixes[at] = separator.prefix;
+        self.prefixes[at] = prefix;
         self.keys[at] = (separator.spot, separator.len);
         self.children[at + 1] = child;
         self.len += 1;
     }
 
     /// Splits a full node while inserting; returns the separator that goes up, and the node on the right.
-    fn split(&mut self, at: usize, separator: Separator, child: u32) -> (Separator, Box<Self>) {
+    fn split(&mut self, at: usize, separator: Separator, child: u32, arena: &Arena) -> (Separator, Box<Self>) {
         // At the right end the left node stays full but for the separator that goes up.
         let kept = if at == INNER { INNER - 1 } else { INNER / 2 };
         let (spot, len) = self.keys[kept];
-        let middle = Separator { prefix: self.prefixes[kept], spot, len };
+        let middle = Separator { spot, len };
         let mut right = Self::empty();
         let moved = INNER - kept - 1;
-        right.prefixes[..moved].copy_from_slice(&self.prefixes[kept + 1..]);
         right.keys[..moved].copy_from_slice(&self.keys[kept + 1..]);
         right.children[..=moved].copy_from_slice(&self.children[kept + 1..]);
         right.len = moved;
         self.len = kept;
         if at <= kept {
-            self.insert(at, separator, child);
+            self.insert(at, 0, separator, child);
         } else {
-            right.insert(at - kept - 1, separator, child);
+            right.insert(at - kept - 1, 0, separator, child);
         }
+        self.share(arena);
+        right.share(arena);
         (middle, right)
     }
 }
@@ -474,11 +600,14 @@ mod tests {
     }
 
     fn key(kind: u8, number: u16) -> Vec<u8> {
-        match kind % 4 {
+        match kind % 6 {
             0 => number.to_be_bytes().to_vec(),
             1 => [&[7; 20][..], &number.to_be_bytes()].concat(),
             2 => vec![0; number as usize % 40],
-            _ => format!("{:016}", number % 300).into_bytes(),
+            3 => format!("{:016}", number % 300).into_bytes(),
+            // More in common than a node keeps, and keys that end there.
+            4 => [&[7; SHARED + 9][..], &number.to_be_bytes()].concat(),
+            _ => vec![7; number as usize % (2 * SHARED)],
         }
     }
 
@@ -526,6 +655,37 @@ mod tests {
             true
         }
         quickcheck::QuickCheck::new().tests(60).quickcheck(property as fn(Vec<(u8, u16, u8)>, bool, u8) -> bool);
+    }
+
+    #[test]
+    fn a_key_is_below_among_or_above_those_that_begin_alike() {
+        let shared = Shared::of(b"row/ann/1", b"row/ann/2");
+        assert_eq!(shared.bytes(), b"row/ann/");
+        let is_within = |key: &[u8]| matches!(shared.see(key), Seen::Within(_));
+        assert!(is_within(b"row/ann/") && is_within(b"row/ann/1") && is_within(b"row/ann/zzz"));
+        for below in [&b""[..], b"row", b"row/ann", b"row/abc/1", b"r", b"cow/zzzzzzzz"] {
+            assert!(matches!(shared.see(below), Seen::Below), "{below:?}");
+        }
+        for above in [&b"s"[..], b"row/b", b"row/bob/1", b"row/ann0", b"zzzzzzzzzzzzz"] {
+            assert!(matches!(shared.see(above), Seen::Above), "{above:?}");
+        }
+        assert_eq!(Shared::of(&[1; 100], &[1; 100]).len(), SHARED);
+    }
+
+    #[test]
+    fn nodes_know_what_rows_of_one_table_have_in_common() {
+        let mut map = VersionMap::default();
+        let key = |number: u64| {
+            [&b"group table user "[..], &number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()].concat()
+        };
+        for number in 0..10_000 {
+            map.insert(&key(number), Seq(number), Some(b""), Expiry::NEVER, |_| true);
+        }
+        let common = b"group table user ".len();
+        let known = map.leaves.iter().filter(|leaf| leaf.shared.len() >= common).count();
+        assert_eq!(known, map.leaves.len());
+        assert!(map.inners.iter().all(|inner| inner.shared.len() >= common || inner.len < 2));
+        assert_eq!(forward(&map).len(), 10_000);
     }
 
     #[test]
