@@ -3,10 +3,9 @@
 //! Invariants: indexes are consecutive from `base + 1`; outside recovery `base == start`; segments never fall from front to
 //! back, so the front entry names the oldest segment that the group needs.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
+use super::chunked::Chunked;
 use super::record::HardState;
 use crate::ids::{Incarnation, LogIndex, Term};
 use crate::manifest::GroupMark;
@@ -51,7 +50,7 @@ pub(crate) struct GroupLog {
     /// What blocks of the log up to this say of the group is void.
     pub(crate) since: u64,
     base: LogIndex,
-    entries: VecDeque<Indexed>,
+    entries: Chunked<Indexed>,
 }
 
 impl GroupLog {
@@ -117,7 +116,7 @@ impl GroupLog {
             runs.push((self.start, self.start_term));
         }
         let mut index = self.base;
-        for entry in &self.entries {
+        for entry in self.entries.iter() {
             index = index.next();
             if runs.last().is_none_or(|(_, term)| *term != entry.term) {
                 runs.push((index, entry.term));
@@ -146,7 +145,7 @@ impl GroupLog {
         }
         let first = LogIndex(first.0.max(self.start.0 + 1));
         if first <= self.base || first > self.last().next() {
-            self.entries.clear();
+            self.entries = Chunked::default();
             self.base = first.previous();
         }
         self.entries.extend(entries);
@@ -157,7 +156,7 @@ impl GroupLog {
     pub(crate) fn relocate(&mut self, first: LogIndex, entries: impl IntoIterator<Item = Indexed>) {
         if highwater_runtime::mutant(135) {
             // Planted bug 135: a log that was moved forward begins where it began then, whatever the manifest knows.
-            self.entries.clear();
+            self.entries = Chunked::default();
             self.base = LogIndex(first.previous().0.max(self.start.0));
         }
         self.replace(first, entries);
@@ -174,7 +173,7 @@ impl GroupLog {
         }
         if self.entries.is_empty() {
             // Of thousands of idle groups each would keep room for a few entries.
-            self.entries = VecDeque::new();
+            self.entries = Chunked::default();
         }
     }
 

@@ -13,6 +13,7 @@
 mod append;
 pub mod batch;
 pub mod block;
+mod chunked;
 pub(crate) mod copy;
 pub(crate) mod group;
 mod idle;
