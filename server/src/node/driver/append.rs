@@ -48,6 +48,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
     /// A write is durable.
     pub(super) fn written(&mut self, reports: Vec<Report>) -> Result<(), String> {
         for Report { replica, number, messages } in reports {
+            self.hands_out |= !messages.is_empty();
             for message in messages {
                 (self.send)(message);
             }

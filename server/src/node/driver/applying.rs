@@ -4,17 +4,21 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use highwater_raft as raft;
+use highwater_runtime::Env;
 
 use super::super::apply::{self, Run};
 use super::{Driver, UnderWay};
 
 /// Turns after which the views of idle groups are renewed.
 const RENEW_VIEWS: u64 = 64;
+/// Pause before applying beside what has just been handed to the disk or the others, in microseconds: as short as it can be.
+const GOES_FIRST_MICROS: u64 = 1;
 /// Views that are renewed at one time, at most; the next come after as many turns more.
 const RENEW_AT_ONCE: usize = 256;
 
 impl<S: Fn(raft::Message)> Driver<S> {
-    /// Applies what is committed so far.
+    /// Applies what is committed so far. What was just handed to the disk or to the others goes first: it leaves when other tasks run, and
+    /// when the executor looks at its rings, which is when nothing runs. Others wait for it, while what is applied is waited for here only.
     pub(super) fn next_apply(&mut self) -> UnderWay<Vec<Run>> {
         if self.committed.is_empty() {
             return None;
@@ -28,7 +32,13 @@ impl<S: Fn(raft::Message)> Driver<S> {
                 run.committed.push_back(committed);
             }
         }
-        Some(Box::pin(apply::apply(Rc::clone(&self.host), runs)))
+        let (env, host, goes_first) = (self.env.clone(), Rc::clone(&self.host), self.hands_out);
+        Some(Box::pin(async move {
+            if goes_first {
+                env.sleep(GOES_FIRST_MICROS).await;
+            }
+            apply::apply(host, runs).await
+        }))
     }
 
     pub(super) fn applied(&mut self, runs: Vec<Run>) {

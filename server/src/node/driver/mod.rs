@@ -59,6 +59,7 @@ pub(crate) async fn drive(
         balance: Balance::default(),
         rest: Rest::default(),
         ticks: 0,
+        hands_out: false,
         renewed_at: 0,
         renewed_to: 0,
     };
@@ -94,6 +95,8 @@ struct Driver<S> {
     /// What is done when all groups sleep.
     rest: Rest,
     ticks: u32,
+    /// Something was handed to the disk or to other nodes since the last turn.
+    hands_out: bool,
     /// The turn after which views were last renewed.
     renewed_at: u64,
     /// The group whose view is the next to be renewed.
@@ -133,10 +136,12 @@ impl<S: Fn(raft::Message)> Driver<S> {
             }
             if writing.is_none() {
                 writing = self.next_write();
+                self.hands_out |= writing.is_some();
             }
             if applying.is_none() {
                 applying = self.next_apply();
             }
+            self.hands_out = false;
             if host.closing.get() && writing.is_none() && installing.is_none() && applying.is_none() {
                 return Ok(());
             }
@@ -243,6 +248,7 @@ impl<S: Fn(raft::Message)> Driver<S> {
             read_states: _,
             failed_reads: _,
         } = ready;
+        self.hands_out |= !messages.is_empty();
         for message in messages {
             (self.send)(message);
         }
