@@ -108,8 +108,9 @@ impl Peer {
         self.inflights = Inflights::default();
     }
 
-    /// Whether a leader whose log ends at `last`, with commit index `commit`, has something for it now.
-    pub(crate) fn is_due(&self, last: LogIndex, commit: LogIndex, limits: Window) -> bool {
+    /// Whether a leader whose log ends at `last` has something for it now: entries, or that everything up to `commit` is committed, if that
+    /// alone is worth a message.
+    pub(crate) fn is_due(&self, last: LogIndex, commit: Option<LogIndex>, limits: Window) -> bool {
         match self.state {
             ProgressState::Probe => !self.probe_sent && self.reading.is_none(),
             ProgressState::Snapshot(_) => false,
@@ -117,7 +118,7 @@ impl Peer {
                 self.nudge
                     || (!self.inflights.is_full(limits)
                         && self.reading.is_none()
-                        && (self.next <= last || self.commit_sent < commit))
+                        && (self.next <= last || commit.is_some_and(|commit| self.commit_sent < commit)))
             }
         }
     }

@@ -34,8 +34,16 @@ impl RawNode {
 
     /// Whether a ready would send an append.
     pub(crate) fn has_appends(&self) -> bool {
-        let (last, commit, limits) = (self.log.last(), self.log.commit(), self.window());
-        self.appends_due && self.peers.iter().any(|peer| peer.is_due(last, commit, limits))
+        let (last, news, limits) = (self.log.last(), self.commit_as_news(), self.window());
+        self.appends_due && self.peers.iter().any(|peer| peer.is_due(last, news, limits))
+    }
+
+    /// The commit index, if it is worth a message of its own. As long as more is on its way to being committed it is not: it goes with
+    /// the next entries, or when those are committed, or with a heartbeat. A change of membership is told at once: who leads by it may be
+    /// gone when it is applied here.
+    fn commit_as_news(&self) -> Option<LogIndex> {
+        let commit = self.log.commit();
+        (commit == self.log.last() || self.log.change_may_be_unapplied()).then_some(commit)
     }
 
     /// Sends to every member what it is due.
@@ -44,8 +52,9 @@ impl RawNode {
             return;
         }
         let (last, commit, limits) = (self.log.last(), self.log.commit(), self.window());
+        let news = self.commit_as_news();
         for at in 0..self.peers.len() {
-            while let Some(peer) = self.peers.get(at).filter(|peer| peer.is_due(last, commit, limits)) {
+            while let Some(peer) = self.peers.get(at).filter(|peer| peer.is_due(last, news, limits)) {
                 let (to, next) = (peer.id, self.next_for(peer));
                 self.send_next(at, to, next, commit);
             }
