@@ -14,12 +14,17 @@ use crate::error::StateError;
 /// The version that is written; the only one that is read.
 pub const VERSION: u8 = 1;
 
+/// Bytes that most entries fit into.
+const USUAL_BYTES: usize = 1024;
+
 impl Envelope {
     /// The entry's data.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         // No type of a command can fail to serialise; were it to happen, the bytes would be refused by every replica alike.
-        postcard::to_extend(self, vec![VERSION]).unwrap_or_else(|_| vec![0])
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.push(VERSION);
+        postcard::to_extend(self, bytes).unwrap_or_else(|_| vec![0])
     }
 
     /// Reads an entry's data (not the empty no-op).

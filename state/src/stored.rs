@@ -11,12 +11,17 @@ use crate::error::StateError;
 /// The one version there is.
 pub const VERSION: u8 = 1;
 
+/// Bytes that most values fit into.
+const USUAL_BYTES: usize = 64;
+
 /// The stored form of a value.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     // Only a sequence of unknown length or a custom serialiser can fail, and none of our types has one; were it to happen,
     // the empty value fails to decode, with the group's number.
-    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(VERSION);
+    postcard::to_extend(value, bytes).unwrap_or_default()
 }
 
 /// Reads the stored form of a value.

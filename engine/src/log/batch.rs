@@ -13,6 +13,9 @@ const RECORD_TARGET: usize = 32 << 10;
 /// Bytes that a record of one entry takes beyond the entry's, at most.
 pub(super) const RECORD_OVERHEAD: usize = 48;
 
+/// Bytes that an entry takes in its record beyond its own, about.
+const ENTRY_OVERHEAD: usize = 8;
+
 /// Log records that become durable together with one [`crate::Store::append`].
 #[derive(Debug, Default)]
 pub struct LogBatch {
@@ -44,6 +47,12 @@ impl LogBatch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes room for entries of so many bytes in all, so that their records are not moved while they are added.
+    pub fn reserve(&mut self, entries: usize, bytes: usize) {
+        self.payload
+            .reserve(entries.saturating_mul(ENTRY_OVERHEAD).saturating_add(bytes).saturating_add(RECORD_OVERHEAD));
     }
 
     /// Adds entries of one group with consecutive indexes from `first`; they replace whatever the group's log holds at or

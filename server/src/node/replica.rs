@@ -411,7 +411,8 @@ impl Replica {
         if size > max_entry {
             return Err(too_large(max_entry).into());
         }
-        raft.propose(Bytes::from(data)).map_err(|error| match error {
+        // Copied: what the log keeps is as large as the entry, and the buffer that was written into is free again at once.
+        raft.propose(Bytes::copy_from_slice(&data)).map_err(|error| match error {
             raft::ProposeError::EntryTooLarge { limit, .. } => too_large(limit).into(),
             raft::ProposeError::TooManyUncommittedBytes { .. } => {
                 Diag::new(SqlState::OVERLOADED, "too many bytes wait to be written")
@@ -445,6 +446,7 @@ impl Replica {
         }
         let entries = std::mem::take(&mut ready.entries);
         if let Some(first) = entries.first() {
+            batch.reserve(entries.len(), entries.iter().map(|entry| entry.data.len()).sum());
             batch.push_entries(
                 group,
                 self.incarnation,
