@@ -10,7 +10,7 @@ use futures_lite::future;
 use highwater_runtime::Env;
 use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::message::Body;
 use super::server::{Limits, Refusal};
@@ -46,6 +46,10 @@ pub(crate) async fn read_body<E: Env>(
                     break;
                 }
             } else if dropped == 0 {
+                if whole.is_empty() && body.is_end_stream() {
+                    // Most come in one piece, which is taken as it is.
+                    return Ok(data);
+                }
                 whole.extend_from_slice(&data);
             }
         }

@@ -1,12 +1,33 @@
 //! The `Date` header (RFC 9110, section 5.6.7) from the runtime's wall clock.
 
+use std::cell::RefCell;
+
 use highwater_runtime::WallMicros;
+use hyper::header::HeaderValue;
+
+/// The header's values of one connection: every answer has one, and most are of the same second as the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Dates(RefCell<Option<(i64, HeaderValue)>>);
+
+impl Dates {
+    /// The value at `now`.
+    pub(crate) fn at(&self, now: WallMicros) -> Option<HeaderValue> {
+        let second = now.0.div_euclid(1_000_000);
+        let mut last = self.0.borrow_mut();
+        if let Some((_, date)) = last.as_ref().filter(|(at, _)| *at == second) {
+            return Some(date.clone());
+        }
+        let date = HeaderValue::try_from(http_date(now)).ok()?;
+        *last = Some((second, date.clone()));
+        Some(date)
+    }
+}
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(crate) fn http_date(now: WallMicros) -> String {
+fn http_date(now: WallMicros) -> String {
     let seconds = now.0.div_euclid(1_000_000);
     let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
@@ -49,5 +70,14 @@ mod tests {
         assert_eq!(at(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
         assert_eq!(at(4_107_542_399), "Sun, 28 Feb 2100 23:59:59 GMT");
         assert_eq!(at(-1), "Wed, 31 Dec 1969 23:59:59 GMT");
+    }
+
+    #[test]
+    fn a_connections_dates_go_on_with_the_clock() {
+        let dates = Dates::default();
+        for micros in [0, 999_999, 1_000_000, 1_500_000, 86_400_000_000, 0] {
+            let at = WallMicros(micros);
+            assert_eq!(dates.at(at), HeaderValue::try_from(http_date(at)).ok());
+        }
     }
 }

@@ -15,7 +15,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 
 use super::body::{OutgoingBody, read_body};
-use super::date::http_date;
+use super::date::Dates;
 use super::io::HyperIo;
 use super::message::{Request, Response};
 use super::watch::{Phase, Watch, WatchedIo};
@@ -138,10 +138,10 @@ where
     F: Future<Output = Response>,
 {
     let watch = Watch::start(env.clone(), *limits);
-    let (handler, refused) = (Rc::new(handler), Rc::new(refused));
+    let (handler, refused, dates) = (Rc::new(handler), Rc::new(refused), Rc::<Dates>::default());
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (env, limits, watch) = (env.clone(), *limits, Rc::clone(&watch));
-        let (handler, refused) = (Rc::clone(&handler), Rc::clone(&refused));
+        let (handler, refused, dates) = (Rc::clone(&handler), Rc::clone(&refused), Rc::clone(&dates));
         async move {
             watch.enter(Phase::Busy);
             let (head, body) = request.into_parts();
@@ -152,7 +152,7 @@ where
                 Ok(body) => handler(request(body)).await,
                 Err(refusal) => refused(&request(Bytes::new()), &refusal).closing(),
             };
-            Ok::<_, Infallible>(outgoing(&env, response, watch))
+            Ok::<_, Infallible>(outgoing(&env, &dates, response, watch))
         }
     });
     let io = WatchedIo { io: HyperIo(stream), watch: Rc::clone(&watch) };
@@ -180,19 +180,30 @@ where
     future::or(served, expired).await
 }
 
-fn outgoing<E: Env>(env: &E, response: Response, watch: Rc<Watch<E>>) -> hyper::Response<OutgoingBody<E>> {
+fn outgoing<E: Env>(
+    env: &E,
+    dates: &Dates,
+    response: Response,
+    watch: Rc<Watch<E>>,
+) -> hyper::Response<OutgoingBody<E>> {
     let mut message = hyper::Response::new(OutgoingBody::new(response.body, watch));
     *message.status_mut() =
         hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = message.headers_mut();
     for (name, value) in response.headers {
         let name = HeaderName::from_static(name);
-        let value: Vec<u8> = value.bytes().filter(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f)).collect();
-        if let Ok(value) = HeaderValue::from_bytes(&value) {
+        let may_have = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+        // Nearly always the text is one already, and is taken as it is.
+        let value = if value.as_bytes().iter().all(may_have) {
+            HeaderValue::try_from(value)
+        } else {
+            HeaderValue::try_from(value.bytes().filter(may_have).collect::<Vec<u8>>())
+        };
+        if let Ok(value) = value {
             headers.append(name, value);
         }
     }
-    if let Ok(date) = HeaderValue::from_str(&http_date(env.wall())) {
+    if let Some(date) = dates.at(env.wall()) {
         headers.insert(hyper::header::DATE, date);
     }
     if response.close {
