@@ -3,7 +3,7 @@
 //! Kept by the meta group, so that every node learns of a change in the same order; each node keeps a copy in its data folder for its
 //! starts. Decisions here are pure functions of the roll before and the command. Invariants: an id stands for one data folder for
 //! ever: one that has left, or whose folder is another, is never let in again under that id (a node that lost its folder has
-//! forgotten what it voted for); the version rises by one with every change, and a command that changes nothing leaves it.
+//! forgotten what it voted for); the version rises by one with every change of what is no home, and a command that changes nothing leaves it.
 //!
 //! ```text
 //! cluster scalar 2 := version u8 (1) | postcard(Roll)
@@ -18,6 +18,7 @@ use highwater_sql::value::Micros;
 use serde::{Deserialize, Serialize};
 
 use crate::command::RequestHead;
+use crate::placement::META;
 
 /// Name of the cluster scalar that holds the roll.
 pub(crate) const ROLL: u8 = 2;
@@ -31,7 +32,7 @@ pub const MAX_ADDRESS_BYTES: usize = 300;
 /// Who belongs to the cluster. Fields are only appended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roll {
-    /// Rises by one with every change; 1 is the roll that the cluster was formed with.
+    /// Rises by one with every change but those of homes alone; 1 is the roll that the cluster was formed with.
     pub version: u64,
     /// The nodes that the cluster was formed by: the first members of every group.
     pub founders: BTreeSet<u64>,
@@ -41,6 +42,11 @@ pub struct Roll {
     pub gone: BTreeSet<u64>,
     /// Groups that are being moved: who is to vote in them.
     pub targets: BTreeMap<u32, BTreeSet<u64>>,
+    /// Rises by one with every change of the homes.
+    pub homes_version: u64,
+    /// The nodes that keep a replica of a group, by data groups; of a group that is not here every node keeps one. It follows what the
+    /// group's own membership says, so it may be a moment behind: it says where to ask, never what is true there.
+    pub homes: BTreeMap<u32, BTreeSet<u64>>,
 }
 
 /// One member.
@@ -109,6 +115,11 @@ pub enum RollCommand {
         /// The node.
         node: u64,
     },
+    /// These nodes keep replicas of these groups; without nodes every one does. Of other groups nothing changes.
+    Home {
+        /// By group.
+        homes: BTreeMap<u32, BTreeSet<u64>>,
+    },
 }
 
 /// What a change of the roll led to.
@@ -124,7 +135,7 @@ impl RollCommand {
     pub(crate) const fn head(&self) -> Option<&RequestHead> {
         match self {
             Self::Leave { head, .. } | Self::Stay { head, .. } | Self::Move { head, .. } => Some(head),
-            Self::Found(_) | Self::Enter(_) | Self::Moved { .. } | Self::Remove { .. } => None,
+            Self::Found(_) | Self::Enter(_) | Self::Moved { .. } | Self::Remove { .. } | Self::Home { .. } => None,
         }
     }
 }
@@ -133,6 +144,16 @@ impl Roll {
     /// The members that stay.
     pub fn staying(&self) -> BTreeSet<u64> {
         self.members.iter().filter(|(_, member)| !member.leaving).map(|(node, _)| *node).collect()
+    }
+
+    /// The nodes that keep a replica of a group; `None`: every node does.
+    pub fn homes_of(&self, group: u32) -> Option<&BTreeSet<u64>> {
+        self.homes.get(&group)
+    }
+
+    /// Whether a node only knows where a group is, without a replica of it.
+    pub fn has_seat(&self, node: u64, group: u32) -> bool {
+        self.homes_of(group).is_some_and(|homes| !homes.contains(&node))
     }
 
     /// Decides a change at log time `now`.
@@ -169,11 +190,17 @@ impl Roll {
                 format!("Group {group} has been moved")
             }
             RollCommand::Remove { node } => after.remove(*node)?,
+            RollCommand::Home { homes } => after.settle(homes),
         };
         if after == *before {
             return Ok(Changed { roll: None, message });
         }
-        after.version += 1;
+        if after.homes != before.homes {
+            after.homes_version += 1;
+        }
+        if !matches!(command, RollCommand::Home { .. }) {
+            after.version += 1;
+        }
         Ok(Changed { roll: Some(after), message })
     }
 
@@ -276,12 +303,28 @@ impl Roll {
         Ok(())
     }
 
+    fn settle(&mut self, homes: &BTreeMap<u32, BTreeSet<u64>>) -> String {
+        for (group, nodes) in homes.iter().filter(|(group, _)| **group != META) {
+            let nodes: BTreeSet<u64> = nodes.iter().copied().filter(|node| self.members.contains_key(node)).collect();
+            if nodes.is_empty() {
+                self.homes.remove(group);
+            } else {
+                self.homes.insert(*group, nodes);
+            }
+        }
+        format!("The homes of {} groups are known", homes.len())
+    }
+
     fn remove(&mut self, node: u64) -> Result<String, Diag> {
         match self.members.get(&node) {
             None => Ok(format!("Node {node} has left already")),
             Some(member) if member.leaving => {
                 self.members.remove(&node);
                 self.gone.insert(node);
+                for homes in self.homes.values_mut() {
+                    homes.remove(&node);
+                }
+                self.homes.retain(|_, homes| !homes.is_empty());
                 Ok(format!("Node {node} has left"))
             }
             Some(_) => Err(Diag::new(SqlState::OBJECT_STATE, format!("node {node} was not told to leave"))),
@@ -384,6 +427,25 @@ mod tests {
         assert_eq!(roll.gone, [4].into());
         assert_eq!(roll.targets, [(8, [1, 2, 3].into())].into(), "nobody is moved to a node that leaves");
         assert_eq!((roll.members.len(), &roll.founders), (3, &[1, 2, 3].into()));
+    }
+
+    #[test]
+    fn homes_are_known_by_group_and_are_no_change_of_the_members() {
+        let home = |group: u32, nodes: &[u64]| RollCommand::Home {
+            homes: [(group, nodes.iter().copied().collect())].into(),
+        };
+        let four = after(&three(), &RollCommand::Enter(node(4))).unwrap();
+        let roll = Roll::decide(Some(&four), &home(7, &[1, 2, 4]), &catalog(), 9).unwrap().roll.unwrap();
+        assert_eq!((roll.version, roll.homes_version), (four.version, four.homes_version + 1));
+        assert!(roll.has_seat(3, 7) && !roll.has_seat(4, 7) && !roll.has_seat(3, 8));
+        let same = |command: &RollCommand| Roll::decide(Some(&roll), command, &catalog(), 9).unwrap().roll.is_none();
+        assert!(same(&home(7, &[1, 2, 4])), "what is known changes nothing");
+        assert!(same(&home(META, &[1])), "every node has the meta group");
+        assert!(same(&home(8, &[9])), "a node that does not exist is nobody's home");
+        let left = after(&after(&roll, &leave(4)).unwrap(), &RollCommand::Remove { node: 4 }).unwrap();
+        assert_eq!(left.homes, [(7, [1, 2].into())].into());
+        let everywhere = Roll::decide(Some(&left), &home(7, &[]), &catalog(), 9).unwrap().roll.unwrap();
+        assert!(!everywhere.has_seat(3, 7) && everywhere.homes_version > left.homes_version);
     }
 
     #[test]

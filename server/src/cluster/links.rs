@@ -464,6 +464,19 @@ impl Links {
         self.newest()?.targets.get(&group).cloned()
     }
 
+    /// The nodes that keep a group, when this one has only a seat of it; `None`: its replica is here.
+    pub(crate) fn homes_elsewhere(&self, group: u32) -> Option<Vec<NodeId>> {
+        let newest = self.0.ground.as_ref()?.newest.borrow();
+        let homes = newest.as_ref()?.homes_of(group)?;
+        (!homes.contains(&self.0.me.0)).then(|| homes.iter().copied().map(NodeId).collect())
+    }
+
+    /// Whether this node has only a seat of a group.
+    pub(crate) fn has_seat(&self, group: u32) -> bool {
+        let Some(ground) = &self.0.ground else { return false };
+        ground.newest.borrow().as_ref().is_some_and(|roll| roll.has_seat(self.0.me.0, group))
+    }
+
     /// The roll is this from now on, unless a newer one is known: connects to who came, and disconnects who went.
     pub(crate) fn renew(&self, roll: Roll, newest: replicated::Roll) {
         let Some(ground) = &self.0.ground else { return };

@@ -13,6 +13,7 @@ use highwater_state::placement::META;
 use super::links::Links;
 use super::way::Way;
 use crate::http::VERSION;
+use crate::node::SEAT;
 use crate::process::ProcessFigures;
 
 /// How a group stands on this node.
@@ -24,6 +25,8 @@ pub(crate) struct Standing {
     pub(crate) last: u64,
     /// Its last entry applied here.
     pub(crate) applied: u64,
+    /// It is kept by other nodes, which know who leads it.
+    pub(crate) is_seat: bool,
     /// Who leads it, as this node knows.
     pub(crate) leader: Option<NodeId>,
     /// Who votes in it, as this node knows.
@@ -162,7 +165,14 @@ pub(crate) fn standing(row: &Row) -> Option<(u32, Standing)> {
         Some(_) | None => Vec::new(),
     };
     let voters = voters.into_iter().map(NodeId).collect();
-    Some((group, Standing { term: number(3)?, last: number(4)?, applied: number(5)?, leader, voters, matched }))
+    let is_seat = matches!(row.get(7), Some(Value::Text(state)) if state == SEAT);
+    let (term, last, applied) = (number(3)?, number(4)?, number(5)?);
+    Some((group, Standing { term, last, applied, is_seat, leader, voters, matched }))
+}
+
+/// Whether a group is kept by other nodes, a majority of which is up: who leads it, they know.
+fn is_kept_elsewhere(links: &Links, group: &Standing) -> bool {
+    group.is_seat && 2 * group.voters.iter().filter(|home| links.is_up(**home)).count() > group.voters.len()
 }
 
 /// Entries that a node lacks of the groups that are led here; none when no group here knows of it.
@@ -184,7 +194,8 @@ fn verdict(links: &Links, seen: &Seen, nodes: &[ClusterNode]) -> (&'static str, 
     if let Some(waits) = &seen.waits {
         return ("unhealthy", Some(waits.clone()));
     }
-    let led = seen.groups.values().filter(|group| group.leader.is_some()).count() as u64;
+    let is_led = |group: &&Standing| group.leader.is_some() || is_kept_elsewhere(links, group);
+    let led = seen.groups.values().filter(is_led).count() as u64;
     if led < seen.total_groups {
         let reason =
             format!("{} of {} groups have no leader that this node knows", seen.total_groups - led, seen.total_groups);

@@ -50,6 +50,11 @@ impl Barriers {
         self.waiting.as_ref().is_some_and(|waiting| !waiting.new.is_empty())
     }
 
+    /// Nobody is given a barrier here any more: those who wait are told.
+    pub(super) fn give_up(&mut self) {
+        self.waiting = None;
+    }
+
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_none()

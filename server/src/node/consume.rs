@@ -24,6 +24,7 @@ use highwater_state::placement::META;
 use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultColumn, StatementResult};
 use super::execute::{Failure, Pauses, Run};
 use super::forward::{Errand, Motion};
+use super::homes::Asked;
 use super::mesh::{MessagesRead, Owed, Question, Standing, StandingRead};
 use super::query::row_count;
 use super::token::ReadToken;
@@ -359,8 +360,7 @@ impl Node {
                 max_bytes: bytes,
                 deadline: wanted.errand.deadline,
             };
-            let group = read.group;
-            let consumed = self.ask(group, |reply| Question::Messages(read, reply)).await??;
+            let consumed = self.messages(read).await?;
             *start = StartPosition::Offset(consumed.next_offset);
             left = left.saturating_sub(u32::try_from(consumed.messages.len()).unwrap_or(u32::MAX));
             bytes = bytes.saturating_sub(size_of_payloads(&consumed.messages));
@@ -467,8 +467,13 @@ impl Node {
             };
             // All at once: each waits for its group's barrier.
             let (reply, answer) = queue::reply();
-            let asking = self.port_of(group)?.questions.send(Question::Standing(read, reply));
-            asking.await.map_err(|_| shutting_down())?;
+            if self.is_elsewhere(group) {
+                let node = self.clone();
+                self.env().spawn("standing at a home", async move { reply.fill(node.standing_of_home(read).await) });
+            } else {
+                let asking = self.port_of(group)?.questions.send(Question::Standing(read, reply));
+                asking.await.map_err(|_| shutting_down())?;
+            }
             asked.push((*partition, group, answer));
         }
         let mut standings = Vec::with_capacity(count);
@@ -482,7 +487,8 @@ impl Node {
     async fn until_shipped(&self, topic: &Topic, partitions: &[u32]) -> Result<(), Diag> {
         let layout = self.layout();
         // Every data group may have records: a source that was dropped since, or its table, still has what was acknowledged.
-        let sources: Vec<u32> = layout.groups().filter(|group| *group != META).collect();
+        let (far, sources): (Vec<u32>, Vec<u32>) =
+            layout.groups().filter(|group| *group != META).partition(|group| self.is_elsewhere(*group));
         let mut destinations: Vec<u32> =
             partitions.iter().map(|partition| layout.topic_group(topic.id, *partition, topic.incarnation)).collect();
         destinations.sort_unstable();
@@ -502,20 +508,27 @@ impl Node {
             asked.push(answer);
         }
         let mut owed: Vec<Owed> = Vec::new();
+        if !far.is_empty() {
+            owed.extend(self.owed_by_homes(far, &destinations, deadline).await?);
+        }
         for answer in asked {
             owed.extend(answer.await.map_err(|_| shutting_down())??);
         }
+        let late = || {
+            let what = "are still on their way to its partitions";
+            Diag::new(SqlState::TIMEOUT, format!("changes of topic \"{}.{}\" {what}", topic.namespace, topic.name))
+                .hint("The node is overloaded, or a group has no leader; consume again.")
+        };
+        let (far, owed): (Vec<Owed>, Vec<Owed>) = owed.into_iter().partition(|owed| self.is_elsewhere(owed.destination));
         for (core, port) in (0..cores).zip(&self.0.to) {
             let owed: Vec<Owed> = owed.iter().copied().filter(|owed| core_of(owed.destination) == core).collect();
             if !owed.is_empty() && !ask_port(port, |reply| Question::AwaitOwed { owed, deadline, reply }).await? {
-                return Err(Diag::new(
-                    SqlState::TIMEOUT,
-                    format!(
-                        "changes of topic \"{}.{}\" are still on their way to its partitions",
-                        topic.namespace, topic.name
-                    ),
-                )
-                .hint("The node is overloaded, or a group has no leader; consume again."));
+                return Err(late());
+            }
+        }
+        for owed in far {
+            if !self.arrives_at_home(owed, deadline).await? {
+                return Err(late());
             }
         }
         Ok(())
@@ -532,6 +545,7 @@ impl Node {
         let deadline = wanted.deadline.min(self.env().now().after_micros(EXPIRY_LOOK_MICROS));
         let cores = u32::try_from(self.0.to.len()).unwrap_or(1).max(1);
         let mut by_core: BTreeMap<u32, Vec<(u32, ObjectId, u32, u64)>> = BTreeMap::new();
+        let mut far = Vec::new();
         for partition in &wanted.partitions {
             let group = self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation);
             let seen = found.iter().find(|(known, _)| known == partition).map(|(_, consumed)| consumed.next_offset);
@@ -540,6 +554,10 @@ impl Node {
                 (None, Some(StartPosition::Offset(next)), None) => *next,
                 _ => self.partition_end(wanted, group, *partition).await?,
             };
+            if self.is_elsewhere(group) {
+                far.push((group, Asked::Grown { topic: wanted.topic.id, partition: *partition, next }));
+                continue;
+            }
             let core = self.layout().store_of(group) % cores;
             by_core.entry(core).or_default().push((group, wanted.topic.id, *partition, next));
         }
@@ -555,6 +573,15 @@ impl Node {
                 }
             });
         }
+        for (group, asked) in far {
+            let (node, first) = (self.clone(), Rc::clone(&first));
+            self.env().spawn("await append at a home", async move {
+                node.grown_at_home(group, asked, deadline).await;
+                if let Some(slot) = first.borrow_mut().take() {
+                    slot.fill(());
+                }
+            });
+        }
         drop(first);
         let _ = answer.await;
         Ok(())
@@ -564,7 +591,7 @@ impl Node {
         let (topic, deadline) = (wanted.topic.id, wanted.errand.deadline);
         let (start, limit, max_bytes) = (StartPosition::Latest, 1, 1);
         let read = MessagesRead { group, topic, partition, start, limit, max_bytes, deadline };
-        Ok(self.ask(group, |reply| Question::Messages(read, reply)).await??.next_offset)
+        Ok(self.messages(read).await?.next_offset)
     }
 }
 

@@ -157,7 +157,11 @@ impl Hibernation {
 
     /// The driver is about to look at a touched replica: if a client waits and there is no leader to answer, it need not sleep on.
     pub(super) fn before(&self, host: &StoreHost, replica: &Replica) {
-        if host.is_alone || self.awake.contains_key(&replica.group()) || !replica.is_wanted() {
+        if host.is_alone
+            || host.is_seat(replica.group())
+            || self.awake.contains_key(&replica.group())
+            || !replica.is_wanted()
+        {
             return;
         }
         match replica.leader() {
@@ -170,7 +174,11 @@ impl Hibernation {
     /// The driver has done what Raft wanted of a replica: it is awake, if Raft does not say otherwise.
     pub(super) fn after(&mut self, host: &StoreHost, replica: &Rc<Replica>) {
         let why = replica.take_stir();
-        if host.is_alone || replica.is_asleep() || (why.is_none() && self.is_known(replica.group())) {
+        if host.is_alone
+            || host.is_seat(replica.group())
+            || replica.is_asleep()
+            || (why.is_none() && self.is_known(replica.group()))
+        {
             return;
         }
         self.wake(host, replica, why.unwrap_or(Waking::Order));
@@ -218,7 +226,10 @@ impl Hibernation {
     fn seek_orphans(&mut self, host: &StoreHost) {
         let liveness = &host.liveness;
         let is_lost = |node| liveness.is_lost(node);
-        let orphaned = |replica: &Rc<Replica>| !self.is_known(replica.group()) && replica.is_orphaned(is_lost);
+        let orphaned = |replica: &Rc<Replica>| {
+            let group = replica.group();
+            !self.is_known(group) && !host.is_seat(group) && replica.is_orphaned(is_lost)
+        };
         let orphans: Vec<_> = host.replicas().into_iter().filter(orphaned).collect();
         if !orphans.is_empty() {
             tracing::debug!(groups = orphans.len(), lost = ?liveness.lost(), "groups are woken to find a leader");
@@ -254,6 +265,9 @@ impl Hibernation {
             && let Some((group, why)) = self.queue.pop_front()
         {
             let Some(replica) = host.replica(group).filter(|_| self.queued.remove(&group)) else { continue };
+            if host.is_seat(group) {
+                continue;
+            }
             let is_lost = |node| host.liveness.is_lost(node);
             if replica.rouse(is_lost, goes_first(&host.liveness, &replica)) {
                 room -= 1;
@@ -269,6 +283,9 @@ impl Hibernation {
         let (mut seeking, mut tired) = (0, Vec::new());
         self.awake.retain(|_, awake| {
             let Awake { replica, mark, quiet, seeking: sought } = awake;
+            if host.is_seat(replica.group()) {
+                return false;
+            }
             let now = replica.mark();
             *quiet = if *mark == now { quiet.saturating_add(1) } else { 0 };
             *mark = now;

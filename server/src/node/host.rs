@@ -75,6 +75,8 @@ pub(crate) struct StoreHost {
     pub(crate) published: Signal,
     /// The newest catalog of any group here: groups that have the same one share its memory.
     newest_catalog: RefCell<Arc<Catalog>>,
+    /// Groups of which this node has only a seat: whatever their replicas hold is of earlier, and no time passes for them.
+    seats: RefCell<BTreeSet<u32>>,
     /// The replicas of the groups.
     replicas: RefCell<BTreeMap<u32, Rc<Replica>>>,
     /// Replicas of which Raft may want something.
@@ -137,6 +139,7 @@ impl StoreHost {
             views: RefCell::default(),
             published: Signal::default(),
             newest_catalog: RefCell::default(),
+            seats: RefCell::default(),
             replicas: RefCell::default(),
             touched: RefCell::default(),
             inbox_room: Signal::default(),
@@ -218,6 +221,29 @@ impl StoreHost {
     /// The replica of a group.
     pub(crate) fn replica(&self, group: u32) -> Option<Rc<Replica>> {
         self.replicas.borrow().get(&group).cloned()
+    }
+
+    /// Whether this node has only a seat of a group.
+    pub(crate) fn is_seat(&self, group: u32) -> bool {
+        self.seats.borrow().contains(&group)
+    }
+
+    /// Of these groups, as far as they are of this store, this node has only a seat from now on. Who waits to read one of them here is
+    /// told, and of its log nothing is kept.
+    pub(crate) fn take_seats(&self, is_seat: impl Fn(u32) -> bool) {
+        let seats: BTreeSet<u32> = self.groups().into_iter().filter(|group| is_seat(*group)).collect();
+        let before = self.seats.replace(seats.clone());
+        for replica in self.replicas().iter().filter(|replica| seats.contains(&replica.group())) {
+            if !before.contains(&replica.group()) {
+                replica.give_up_reads();
+                self.retention.borrow_mut().replaced(replica.group());
+                self.release_log_to(replica, replica.status().applied);
+            }
+        }
+        for replica in self.replicas().iter().filter(|replica| before.contains(&replica.group())) {
+            self.touch(replica);
+        }
+        self.work.notify();
     }
 
     /// All replicas, in order of groups.
@@ -310,6 +336,9 @@ impl StoreHost {
         let Some(replica) = self.replica(group) else {
             return Err(Diag::new(SqlState::INTERNAL, format!("group {group} is not on this core")));
         };
+        if self.is_seat(group) {
+            return Err(moved(group));
+        }
         if highwater_runtime::mutant(88) && replica.leads() {
             return Ok(());
         }
@@ -319,7 +348,8 @@ impl StoreHost {
         };
         self.touch(&replica);
         self.work.notify();
-        let in_time = async { passed.await.map_err(|_| super::shutting_down()) };
+        let given_up = |_| if self.is_seat(group) { moved(group) } else { super::shutting_down() };
+        let in_time = async { passed.await.map_err(given_up) };
         let too_late = async {
             self.env.sleep_until(deadline).await;
             Err(Diag::new(
@@ -407,4 +437,9 @@ impl StoreHost {
     pub(crate) fn shipped(&self, source: u32, destination: u32) -> u64 {
         self.shipped.borrow().get(&(source, destination)).copied().unwrap_or(0)
     }
+}
+/// The group was read here, and is kept by other nodes now.
+fn moved(group: u32) -> Diag {
+    Diag::new(SqlState::OVERLOADED, format!("group {group} has just moved to other nodes"))
+        .hint("Retry: it is read there.")
 }

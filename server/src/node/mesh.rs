@@ -19,9 +19,11 @@ use highwater_state::outcome::{Consumed, Outcome};
 use highwater_state::placement::Layout;
 use highwater_state::roll::Roll;
 use highwater_state::topics::GroupOffset;
+use serde::{Deserialize, Serialize};
 
 use super::Cluster;
 use super::answer::{ExecuteError, ExecuteRequest};
+use super::homes::{Answered, Asked};
 use super::membership::{NewRoll, Order, OrderAnswer};
 use super::snapshots::pace::Pace;
 use super::streaming::Scanned;
@@ -99,6 +101,7 @@ impl NotApplied {
 }
 
 /// A read of one group, in a snapshot no older than everything acknowledged before it arrived.
+#[derive(Clone, Debug)]
 pub(crate) struct TableRead {
     /// The group.
     pub(crate) group: u32,
@@ -131,7 +134,7 @@ pub(crate) struct TableRead {
 }
 
 /// How much of a query a group runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ReadPart {
     /// All of it: the answer is the result's rows.
     Whole,
@@ -226,6 +229,8 @@ pub(crate) enum Question {
     Figures(ReplySlot<Vec<Sample>>),
     /// A chunk of a snapshot for a group of this core, and who sends it.
     Chunk(Box<(raft::NodeId, SnapshotChunk)>, ReplySlot<Answer>),
+    /// What a node without a replica of a group of this core asks, and when to give up.
+    OfSeat(u32, Box<Asked>, Monotonic, ReplySlot<Answered>),
     /// Who leads a group of this core, as its replica knows.
     Leader(u32, ReplySlot<Option<raft::NodeId>>),
     /// Whether every group of this core has a leader and has shown that it holds everything that was acknowledged.
@@ -235,7 +240,7 @@ pub(crate) enum Question {
 }
 
 /// What a source group has told, or will tell, a destination group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owed {
     /// The source.
     pub(crate) source: u32,
@@ -255,6 +260,7 @@ pub(crate) enum ReadRefusal {
 }
 
 /// A read of messages without a group.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct MessagesRead {
     /// The partition's group.
     pub(crate) group: u32,
@@ -273,6 +279,7 @@ pub(crate) struct MessagesRead {
 }
 
 /// A look at a consumer group before it consumes.
+#[derive(Clone, Debug)]
 pub(crate) struct StandingRead {
     /// The partition's group.
     pub(crate) group: u32,
@@ -287,7 +294,7 @@ pub(crate) struct StandingRead {
 }
 
 /// How a consumer group stands in a partition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Standing {
     /// A consume would return messages, or make the group.
     pub(crate) deliverable: bool,

@@ -20,6 +20,7 @@ mod handover;
 mod hibernation;
 #[cfg(test)]
 mod hibernation_tests;
+mod homes;
 mod host;
 #[cfg(test)]
 mod idle_rules_tests;
@@ -72,6 +73,7 @@ pub use forward::{ForwardedAnswer, ForwardedProposal, TraceId, Unreadable};
 pub(crate) use liveness::{Sign, Watch};
 pub(crate) use logins::FirstSetup;
 pub use mesh::{Ports, mesh};
+pub(crate) use reads::SEAT;
 pub use shape::ShapeError;
 pub(crate) use shape::{Shape, read_or_make as read_or_make_shape};
 pub use start::{NodeSetup, NodeStart, StartError};
@@ -145,6 +147,7 @@ struct Inner {
     plans: RefCell<Plans>,
     sessions: transactions::Sessions,
     workspaces: transactions::Workspaces,
+    held: homes::Held,
     catalog_changed: Signal,
     hosts: RefCell<BTreeMap<u32, Rc<StoreHost>>>,
     started: Monotonic,
@@ -273,8 +276,11 @@ impl Node {
         }
     }
 
-    /// Who leads a group, as this node's replica knows.
+    /// Who leads a group, as this node's replica knows; nobody when it has none.
     pub(crate) async fn leader_of(&self, group: u32) -> Option<raft::NodeId> {
+        if self.is_elsewhere(group) {
+            return None;
+        }
         if let Some(host) = self.host_of(group) {
             return host.leader_of(group);
         }

@@ -228,7 +228,12 @@ impl Node {
             deadline: run.errand.deadline,
         };
         // A statement of a transaction runs to its end, whoever waits for it.
-        let answer = if within.is_none() && self.is_here(group) {
+        let home = run.around.within.as_ref().filter(|_| within.is_some()).and_then(|open| open.home());
+        let answer = if let Some(home) = home {
+            self.table_of_workspace(home, &read).await
+        } else if within.is_none() && self.is_elsewhere(group) {
+            self.table_of_home(&read).await
+        } else if within.is_none() && self.is_here(group) {
             reads::table(self, &read).await
         } else {
             self.ask(group, |reply| Question::Table(Box::new(read), reply)).await?

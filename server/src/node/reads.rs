@@ -18,6 +18,7 @@ use highwater_sql::plan::From;
 use highwater_sql::value::{Row, Value};
 use highwater_state::StateError;
 use highwater_state::jobs::Job;
+use highwater_state::outcome::Consumed;
 use highwater_state::placement::META;
 use highwater_state::rights;
 use highwater_state::topics::GroupOffset;
@@ -27,7 +28,8 @@ use serde_json::json;
 
 use super::host::StoreHost;
 use super::membership;
-use super::mesh::{Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
+use super::homes;
+use super::mesh::{MessagesRead, Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
 use super::replica::Replica;
 use super::transactions::{self, Consistency};
 use super::{Cluster, Node};
@@ -58,6 +60,7 @@ async fn answer(node: &Node, question: Question) {
         }
         Question::NewRoll(newest, reply) => {
             node.links().renew(newest.own.clone(), newest.newest.clone());
+            node.hosts().iter().for_each(|host| host.take_seats(|group| node.is_elsewhere(group)));
             reply.fill(());
         }
         Question::SaysWhere(other, place, reply) => {
@@ -71,16 +74,7 @@ async fn answer(node: &Node, question: Question) {
             node.take_catalog(catalog);
             reply.fill(());
         }
-        Question::Messages(read, reply) => {
-            let found = match view_of(node, read.group, read.deadline).await {
-                Ok((_, view)) => view
-                    .messages(read.topic, read.partition, read.start, read.limit, read.max_bytes)
-                    .await
-                    .map_err(|error| storage(node, &error)),
-                Err(diag) => Err(diag),
-            };
-            reply.fill(found);
-        }
+        Question::Messages(read, reply) => reply.fill(messages(node, &read).await),
         Question::Standing(read, reply) => reply.fill(standing(node, &read).await),
         Question::GroupOffsets(group, deadline, reply) => reply.fill(group_offsets(node, group, deadline).await),
         Question::Owed { sources, destinations, deadline, reply } => {
@@ -103,6 +97,9 @@ async fn answer(node: &Node, question: Question) {
         Question::Chunk(chunk, reply) => {
             let (from, chunk) = *chunk;
             reply.fill(node.take_chunk(from, chunk).await);
+        }
+        Question::OfSeat(group, asked, deadline, reply) => {
+            reply.fill(homes::answer(node, group, *asked, deadline).await);
         }
         Question::Leader(group, reply) => reply.fill(node.host_of(group).and_then(|host| host.leader_of(group))),
         Question::Ready(reply) => reply.fill(node.hosts().iter().all(|host| host.ready.get())),
@@ -345,7 +342,15 @@ async fn jobs(node: &Node, deadline: Monotonic) -> Result<Vec<Job>, Diag> {
     view.jobs().await.map_err(|error| storage(node, &error))
 }
 
-async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
+/// Messages of a partition of this core.
+pub(super) async fn messages(node: &Node, read: &MessagesRead) -> Result<Consumed, Diag> {
+    let (_, view) = view_of(node, read.group, read.deadline).await?;
+    let found = view.messages(read.topic, read.partition, read.start, read.limit, read.max_bytes).await;
+    found.map_err(|error| storage(node, &error))
+}
+
+/// How a consumer group stands in a partition of this core.
+pub(super) async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
     let (_, view) = view_of(node, read.group, read.deadline).await?;
     let now = node.env().wall().0;
     let found = async {
@@ -358,7 +363,8 @@ async fn standing(node: &Node, read: &StandingRead) -> Result<Standing, Diag> {
     found.await.map_err(|error: StateError| storage(node, &error))
 }
 
-async fn group_offsets(node: &Node, group: u32, deadline: Monotonic) -> Result<Vec<GroupOffset>, Diag> {
+/// Committed offsets of a group of this core.
+pub(super) async fn group_offsets(node: &Node, group: u32, deadline: Monotonic) -> Result<Vec<GroupOffset>, Diag> {
     let (_, view) =
         if highwater_runtime::mutant(33) { published(node, group)? } else { view_of(node, group, deadline).await? };
     view.group_offsets().await.map_err(|error| storage(node, &error))
@@ -367,7 +373,7 @@ async fn group_offsets(node: &Node, group: u32, deadline: Monotonic) -> Result<V
 /// What the sources of this core had for the destinations when this was asked. Left out is what a destination has for certain:
 /// what the outbox has forgotten, and what this node's shipper was told. Both are in the destination's log, so that the
 /// destination's own barrier covers them.
-async fn owed(node: &Node, sources: &[u32], destinations: &[u32], deadline: Monotonic) -> Result<Vec<Owed>, Diag> {
+pub(super) async fn owed(node: &Node, sources: &[u32], destinations: &[u32], deadline: Monotonic) -> Result<Vec<Owed>, Diag> {
     barriers(node, sources, deadline).await?;
     let mut all = Vec::new();
     if highwater_runtime::mutant(83) {
@@ -386,7 +392,7 @@ async fn owed(node: &Node, sources: &[u32], destinations: &[u32], deadline: Mono
 }
 
 /// Whether this core's replicas have applied what they are owed before the deadline.
-async fn await_owed(node: &Node, owed: &[Owed], deadline: Monotonic) -> bool {
+pub(super) async fn await_owed(node: &Node, owed: &[Owed], deadline: Monotonic) -> bool {
     for Owed { source, destination, head } in owed.iter().copied() {
         let Some(host) = node.host_of(destination) else { return false };
         loop {
@@ -403,7 +409,8 @@ async fn await_owed(node: &Node, owed: &[Owed], deadline: Monotonic) -> bool {
     true
 }
 
-async fn await_append(
+/// Waits until a partition of this core has messages at or after its offset, or until the deadline.
+pub(super) async fn await_append(
     node: &Node,
     partitions: &[(u32, ObjectId, u32, u64)],
     deadline: Monotonic,
@@ -448,6 +455,15 @@ fn group_status(node: &Node) -> Vec<Row> {
         for replica in host.replicas() {
             let (group, status) = (replica.group(), replica.status());
             let view = host.view(group);
+            // Of a seat's group the roll says where it is; what is left of a replica says what was.
+            let homes = node.links().homes_elsewhere(group);
+            let leader = if homes.is_some() { node.known_leader(group) } else { status.leader };
+            let (voters, learners) = match homes.clone() {
+                Some(homes) => (homes, Vec::new()),
+                None => replica.with_raft(|raft| {
+                    (raft.membership().voters().to_vec(), raft.membership().learners().to_vec())
+                }),
+            };
             let number = |value: u64| Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX));
             let kind = match node.layout().role(group) {
                 Some(highwater_state::placement::GroupRole::Meta) => "meta",
@@ -462,14 +478,21 @@ fn group_status(node: &Node) -> Vec<Row> {
                 number(status.last.0),
                 number(view.as_ref().map_or(0, |view| view.applied().0)),
                 number(status.commit.0),
-                Value::Text(if host.is_alone && !host.ready.get() { "starting" } else { status.role.name() }.into()),
-                status.leader.map_or(Value::Null, |leader| number(leader.0)),
+                Value::Text(
+                    match () {
+                        () if host.is_alone && !host.ready.get() => "starting",
+                        () if homes.is_some() => SEAT,
+                        () => status.role.name(),
+                    }
+                    .into(),
+                ),
+                leader.map_or(Value::Null, |leader| number(leader.0)),
                 Value::Text(format!("{:032x}", view.map_or(0, |view| view.chain()))),
                 Value::Json(peers(&replica)),
                 int(host.store_number.get()),
                 int(u32::from(node.0.core.0)),
-                Value::Json(nodes(replica.with_raft(|raft| raft.membership().voters().to_vec()))),
-                Value::Json(nodes(replica.with_raft(|raft| raft.membership().learners().to_vec()))),
+                Value::Json(nodes(voters)),
+                Value::Json(nodes(learners)),
                 number(lag(&replica)),
                 node.links().target_of(group).map_or(Value::Null, |voters| Value::Json(json!(voters).to_string())),
             ]);
@@ -477,6 +500,9 @@ fn group_status(node: &Node) -> Vec<Row> {
     }
     rows
 }
+
+/// What `system.cluster_groups` says of a group that other nodes keep.
+pub(crate) const SEAT: &str = "seat";
 
 /// Of a leader the entries that the member furthest behind lacks, of others the committed entries that are not applied here.
 fn lag(replica: &Replica) -> u64 {

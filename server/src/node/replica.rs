@@ -223,6 +223,11 @@ impl Replica {
         self.raft.borrow().status().leader
     }
 
+    /// Whether this node belongs to the group, as far as it knows.
+    pub(crate) fn is_member(&self) -> bool {
+        self.raft.borrow().membership().contains(self.me())
+    }
+
     /// Whether it leads and has applied everything that was committed when it was elected.
     pub(crate) fn is_ready(&self) -> bool {
         let raft = self.raft.borrow();
@@ -466,6 +471,11 @@ impl Replica {
     pub(super) fn wait_to_read(&self) -> Option<Reply<()>> {
         self.stir.set(Some(Waking::Read));
         self.barriers.borrow_mut().arrive()
+    }
+
+    /// No read passes a barrier here any more.
+    pub(super) fn give_up_reads(&self) {
+        self.barriers.borrow_mut().give_up();
     }
 
     /// Asks for the reads that came since.

@@ -168,6 +168,7 @@ impl Node {
             plans: RefCell::default(),
             sessions: Default::default(),
             workspaces: Default::default(),
+            held: Default::default(),
             catalog_changed: Signal::default(),
             hosts: RefCell::new(BTreeMap::new()),
             started,
@@ -450,7 +451,8 @@ pub(super) async fn readiness(env: Rt, host: Rc<StoreHost>) {
     let ask = move |group| {
         let (env, host) = (asking.clone(), Rc::clone(&asked));
         async move {
-            while !host.closing.get() {
+            // Of a seat nothing is waited for: its group is read elsewhere.
+            while !host.closing.get() && !host.is_seat(group) {
                 if host.barrier(group, env.now().after_micros(BARRIER_MICROS)).await.is_ok() {
                     break;
                 }

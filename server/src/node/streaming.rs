@@ -40,7 +40,7 @@ const LOOK_MICROS: u64 = 200_000;
 #[derive(Clone)]
 pub struct RowStream(Rc<RefCell<Option<Pages>>>);
 
-type Pages = Receiver<Result<Vec<Row>, Diag>>;
+pub(super) type Pages = Receiver<Result<Vec<Row>, Diag>>;
 
 impl std::fmt::Debug for RowStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,11 +72,11 @@ impl RowStream {
 /// What a scan came to when its first page was full, or all was read.
 pub(crate) struct Scanned {
     /// The first rows.
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// The others, if there may be any.
-    rest: Option<Pages>,
+    pub(super) rest: Option<Pages>,
     /// The group's applied index.
-    index: u64,
+    pub(super) index: u64,
 }
 
 impl Node {
@@ -104,7 +104,9 @@ impl Node {
             seed: run.seed,
             deadline: run.errand.deadline,
         };
-        let scanned = if self.is_here(group) {
+        let scanned = if self.is_elsewhere(group) {
+            self.scan_of_home(&read).await
+        } else if self.is_here(group) {
             let (slot, answer) = queue::reply();
             scan(self, read, slot);
             answer.await.map_err(|_| super::shutting_down())?

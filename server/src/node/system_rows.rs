@@ -42,7 +42,7 @@ impl Node {
                 let catalog = self.newest_catalog_by(deadline).await?;
                 let mut offsets = Vec::new();
                 for group in self.layout().shared_groups() {
-                    offsets.extend(self.ask(group, |reply| Question::GroupOffsets(group, deadline, reply)).await??);
+                    offsets.extend(self.group_offsets(group, deadline).await?);
                 }
                 offsets.sort_by(|a, b| (a.topic, &a.group, a.partition).cmp(&(b.topic, &b.group, b.partition)));
                 offsets.into_iter().filter_map(|offset| offset_row(&catalog, offset)).collect()

@@ -4,6 +4,7 @@ use highwater_runtime::Env;
 use highwater_sql::catalog::ObjectId;
 use highwater_sql::plan::StartPosition;
 use highwater_sql::value::Micros;
+use serde::{Deserialize, Serialize};
 
 use super::claims::{Log, Progress, start_offset};
 use super::consume::{self, MAX_MESSAGES, Taken};
@@ -15,7 +16,7 @@ use crate::outcome::Consumed;
 use crate::view::GroupView;
 
 /// A row of `system.topic_offsets`: a group that has acked in a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupOffset {
     /// The topic.
     pub topic: ObjectId,

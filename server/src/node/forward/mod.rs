@@ -36,6 +36,7 @@ use highwater_state::placement::META;
 pub(crate) use figures::ForwardFigures;
 pub use payload::{ForwardedAnswer, ForwardedProposal, Unreadable};
 
+use super::homes::HOME;
 use super::membership::{MEMBERSHIP, Order};
 use super::mesh::{Admission, Applied, NotApplied, Proposal, Question};
 use super::{Node, Watch as _, outcome_unknown, shutting_down, start};
@@ -51,13 +52,13 @@ pub(crate) mod kinds {
 
     /// Propose a command: `payload.rs` draws it.
     pub(crate) const PROPOSE: CallKind = CallKind(16);
-    // 18: orders to a group's leader, `membership/order.rs`.
+    // 18: orders to a group's leader, `membership/order.rs`. 19: reads of a group that is elsewhere, `homes/payload.rs`.
     /// Know the catalog at least at a version: `version u8 (1) | u64 LE`; answered empty once every core does.
     pub(crate) const KNOW_CATALOG: CallKind = CallKind(17);
 }
 
 /// The payload of a call cannot be read: the nodes' releases differ too much. Nothing was begun.
-const UNREADABLE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 16);
+pub(super) const UNREADABLE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 16);
 /// The node that was asked could not do it. Why is in the text.
 const NOT_DONE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 17);
 /// The version of a [`kinds::KNOW_CATALOG`].
@@ -231,7 +232,10 @@ impl Node {
                 }
             });
         }
-        let route = Route::new(me, first);
+        let route = match self.links().homes_elsewhere(group) {
+            Some(homes) => Route::of_seat(me, first, homes),
+            None => Route::new(me, first),
+        };
         Ok(Box::pin(self.propose_anywhere(motion, route)).await?)
     }
 
@@ -405,15 +409,15 @@ impl Node {
     }
 
     /// Who leads a group as far as this core can tell without asking anybody; a guess. `None`: try here.
-    fn known_leader(&self, group: u32) -> Option<NodeId> {
-        match self.host_of(group) {
+    pub(super) fn known_leader(&self, group: u32) -> Option<NodeId> {
+        match self.host_of(group).filter(|_| !self.is_elsewhere(group)) {
             Some(host) => host.leader_of(group),
             None => self.0.leaders.borrow().get(&group).copied(),
         }
     }
 
-    /// Remembers who leads a group that another core hosts.
-    fn learn_leader(&self, group: u32, leader: Option<NodeId>) {
+    /// Remembers who leads a group that another core hosts, or another node.
+    pub(super) fn learn_leader(&self, group: u32, leader: Option<NodeId>) {
         let mut leaders = self.0.leaders.borrow_mut();
         match leader {
             Some(leader) => leaders.insert(group, leader),
@@ -438,6 +442,7 @@ impl Node {
                     Err(diag) => Err(Refusal::new(NOT_DONE, diag.to_string())),
                 }
             }
+            HOME => self.answer_seat(call.payload, call.deadline).await,
             MEMBERSHIP => {
                 let (group, order) = Order::decode(call.payload)
                     .ok_or_else(|| Refusal::new(UNREADABLE, "the order to a group's leader cannot be read"))?;
@@ -499,7 +504,7 @@ impl Node {
     }
 
     /// A catalog of at least `version`: this core's, or the meta group's.
-    async fn catalog_at_least(&self, errand: Errand, version: CatalogVersion) -> Result<Arc<Catalog>, Diag> {
+    pub(super) async fn catalog_at_least(&self, errand: Errand, version: CatalogVersion) -> Result<Arc<Catalog>, Diag> {
         let known = self.catalog();
         if known.version >= version {
             return Ok(known);

@@ -29,13 +29,23 @@ pub(super) struct Route {
     next: Option<NodeId>,
     /// Who did not lead, or was not reachable, since the last pause.
     refused: Vec<NodeId>,
+    /// The nodes that have a replica, when this one has none.
+    homes: Vec<NodeId>,
     pause_micros: u64,
 }
 
 impl Route {
     /// A way that begins at `first`, or at this node when nobody is known to lead.
     pub(super) fn new(me: NodeId, first: Option<NodeId>) -> Self {
-        Self { me, next: Some(first.unwrap_or(me)), refused: Vec::new(), pause_micros: FIRST_PAUSE_MICROS }
+        let next = Some(first.unwrap_or(me));
+        Self { me, next, refused: Vec::new(), homes: Vec::new(), pause_micros: FIRST_PAUSE_MICROS }
+    }
+
+    /// A way from a node that has no replica: it begins at `first` or else at the first of the `homes`, and these are asked in turn who
+    /// leads.
+    pub(super) fn of_seat(me: NodeId, first: Option<NodeId>, homes: Vec<NodeId>) -> Self {
+        let next = first.or(homes.first().copied());
+        Self { me, next, refused: Vec::new(), homes, pause_micros: FIRST_PAUSE_MICROS }
     }
 
     /// The next step. `random` spreads the pauses of many commands: each lasts between half of its length and all of it.
@@ -47,7 +57,10 @@ impl Route {
                 let half = self.pause_micros / 2;
                 self.pause_micros = self.pause_micros.saturating_mul(2).min(LONGEST_PAUSE_MICROS);
                 self.refused.clear();
-                self.next = Some(self.me);
+                // Who was asked first the last time is asked last the next.
+                let homes = self.homes.len().min(1);
+                self.homes.rotate_left(homes);
+                self.next = Some(self.homes.first().copied().unwrap_or(self.me));
                 Step::Pause(half + random % half.max(1))
             }
         }
@@ -56,12 +69,14 @@ impl Route {
     /// `node` does not lead; it believes that `leader` does.
     pub(super) fn not_leader(&mut self, node: NodeId, leader: Option<NodeId>) {
         self.refused.push(node);
-        self.next = leader.filter(|leader| !self.refused.contains(leader));
+        let untried = |node: &NodeId| !self.refused.contains(node);
+        self.next = leader.filter(untried).or_else(|| self.homes.iter().copied().find(untried));
     }
 
     /// `node` cannot be asked now. This node's own replica may know of another leader meanwhile.
     pub(super) fn not_reached(&mut self, node: NodeId) {
-        self.not_leader(node, Some(self.me));
+        let own = self.homes.is_empty().then_some(self.me);
+        self.not_leader(node, own);
     }
 
     /// The same again, after a pause.
@@ -119,6 +134,20 @@ mod tests {
         assert_eq!(route.step(0), Step::Here);
         route.not_leader(ME, Some(TWO));
         pause(&mut route);
+    }
+
+    #[test]
+    fn without_a_replica_the_homes_are_asked_in_turn_and_this_node_never() {
+        let mut route = Route::of_seat(ME, None, vec![TWO, THREE]);
+        assert_eq!(route.step(0), Step::There(TWO));
+        route.not_leader(TWO, None);
+        assert_eq!(route.step(0), Step::There(THREE), "who knows of no leader is no reason not to ask the next");
+        route.not_reached(THREE);
+        pause(&mut route);
+        assert_eq!(route.step(0), Step::There(THREE), "another one comes first after a pause");
+        route.not_leader(THREE, Some(NodeId(4)));
+        assert_eq!(route.step(0), Step::There(NodeId(4)), "a hint is followed wherever it leads");
+        assert_eq!(Route::of_seat(ME, Some(THREE), vec![TWO]).step(0), Step::There(THREE));
     }
 
     #[test]

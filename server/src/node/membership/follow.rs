@@ -34,14 +34,14 @@ impl Node {
         let (mut kept, mut led) = (None, super::steward::Steward::default());
         while !self.is_closing() {
             let seen = host.definitions.seen();
-            if let Some(newer) = self.own_roll().filter(|roll| kept != Some(roll.version)) {
+            if let Some(newer) = self.own_roll().filter(|roll| kept != Some((roll.version, roll.homes_version))) {
                 match self.keep(&newer, &folder).await {
                     Ok(()) => {
                         if kept.is_none() {
                             let (node, roll) = (self.clone(), Rc::clone(&newer));
                             self.env().spawn("own address", async move { node.say_where(&roll).await });
                         }
-                        kept = Some(newer.version);
+                        kept = Some((newer.version, newer.homes_version));
                     }
                     Err(error @ ClusterError::TakenOut(_)) => {
                         self.env().fail_stop(&error.to_string()).await;

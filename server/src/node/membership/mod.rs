@@ -11,6 +11,7 @@
 //! change a group in a way that the roll does not ask for, or keep anything that a restart would miss.
 
 mod follow;
+mod keeping;
 mod order;
 mod plan;
 mod spread;

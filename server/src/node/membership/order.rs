@@ -208,6 +208,7 @@ impl Node {
         loop {
             let leader = match hint.take() {
                 Some(leader) => Some(leader),
+                None if self.is_elsewhere(group) => self.known_leader(group).or_else(|| self.likely_home(group)),
                 None => self.leader_of(group).await,
             };
             let answer = match leader {
@@ -215,10 +216,14 @@ impl Node {
                 Some(leader) => self.order_of(leader, group, &order, deadline).await?,
             };
             match answer {
-                OrderAnswer::Standing(standing) => return Ok(standing),
+                OrderAnswer::Standing(standing) => {
+                    self.learn_leader(group, Some(NodeId(standing.leader)));
+                    return Ok(standing);
+                }
                 OrderAnswer::Refused(diag) => return Err(diag),
                 OrderAnswer::NotLeader(told) => {
                     hint = told.map(NodeId).filter(|told| Some(*told) != leader);
+                    self.learn_leader(group, hint);
                 }
             }
             if self.env().now() >= deadline {

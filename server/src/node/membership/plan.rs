@@ -4,9 +4,9 @@
 //!
 //! 1. A group in a joint membership is left alone until its leader has left it, and one whose members do not yet know for certain what
 //!    its membership is until they do.
-//! 2. Nodes of the roll that the group does not know become learners: they are given its state and its log, and have no vote.
+//! 2. Nodes that are to keep the group and that it does not know become learners: they are given its state and its log, and have no vote.
 //! 3. Who is to vote and holds the log gets its vote, in one change with those who give theirs up.
-//! 4. Nodes that leave, or are not in the roll, go.
+//! 4. Nodes that leave, or are not in the roll, go; and learners that are not to keep the group, once the roll no longer names them as homes.
 //!
 //! Invariants: nobody gets a vote who does not follow the log closely; no change is proposed after which the voters that are heard of would be
 //! no majority.
@@ -18,6 +18,7 @@ use highwater_raft::{ConfChange, MembershipChange, NodeId, Transition};
 use highwater_state::roll::Roll;
 
 use super::REPLICATION_FACTOR;
+use super::keeping::{self, Scope};
 use super::order::{GroupStanding, Order};
 
 /// A member that lacks no more entries than this follows closely enough to vote.
@@ -36,11 +37,11 @@ pub(crate) enum Next {
 
 /// Who is to vote in a group: as the roll says where it is being moved, else those who do, filled up with members that follow closely to the
 /// replication factor. `votes` counts the groups that each node votes in, to choose who has fewest.
-pub(crate) fn wanted_voters(
+pub(crate) fn wanted_voters<V: Ord>(
     roll: &Roll,
     group: u32,
     standing: &GroupStanding,
-    votes: impl Fn(u64) -> usize,
+    votes: impl Fn(u64) -> V,
 ) -> BTreeSet<u64> {
     let staying = roll.staying();
     if let Some(target) = roll.targets.get(&group) {
@@ -54,15 +55,18 @@ pub(crate) fn wanted_voters(
         members.voters().iter().map(|node| node.0).filter(|node| staying.contains(node)).collect();
     while wanted.len() < REPLICATION_FACTOR.min(staying.len()) {
         let fit = staying.iter().copied().filter(|node| !wanted.contains(node));
-        // Who is there before who is not: a vote is not promised to a node that may never come back.
-        let Some(node) = fit.min_by_key(|node| (!follows(standing, *node), votes(*node), *node)) else { break };
+        // Who is there before who is not: a vote is not promised to a node that may never come back. Then who is on its way to be there.
+        let is_member = |node: &u64| members.contains(NodeId(*node));
+        let Some(node) = fit.min_by_key(|node| (!follows(standing, *node), !is_member(node), votes(*node), *node)) else {
+            break;
+        };
         wanted.insert(node);
     }
     wanted
 }
 
 /// The next step of a group whose voters are to be `wanted`.
-pub(crate) fn next(roll: &Roll, wanted: &BTreeSet<u64>, standing: &GroupStanding) -> Next {
+pub(crate) fn next(roll: &Roll, scope: Scope, group: u32, wanted: &BTreeSet<u64>, standing: &GroupStanding) -> Next {
     let before = standing.members();
     if before.is_empty() || before.is_joint() || !standing.known {
         return Next::Wait;
@@ -72,7 +76,8 @@ pub(crate) fn next(roll: &Roll, wanted: &BTreeSet<u64>, standing: &GroupStanding
         Next::Order(Order::Change { before: before.clone(), change })
     };
     let staying = roll.staying();
-    let new: Vec<ConfChange> = staying
+    let keepers = scope.keepers(roll, group, wanted);
+    let new: Vec<ConfChange> = keepers
         .iter()
         .map(|node| NodeId(*node))
         .filter(|node| !before.contains(*node))
@@ -84,7 +89,8 @@ pub(crate) fn next(roll: &Roll, wanted: &BTreeSet<u64>, standing: &GroupStanding
     let voters: BTreeSet<u64> = before.voters().iter().map(|node| node.0).collect();
     let learners: BTreeSet<u64> = before.learners().iter().map(|node| node.0).collect();
     // Those who are not far enough wait, and who goes waits for them.
-    let come: BTreeSet<u64> = wanted.difference(&voters).copied().filter(|node| follows(standing, *node)).collect();
+    let is_fit = |node: &u64| follows(standing, *node) && keeping::may_vote(roll, group, *node);
+    let come: BTreeSet<u64> = wanted.difference(&voters).copied().filter(is_fit).collect();
     let waits = wanted.difference(&voters).any(|node| !come.contains(node));
     let must_go: BTreeSet<u64> = voters.difference(&staying).copied().collect();
     let may_go: BTreeSet<u64> = voters.difference(wanted).filter(|node| staying.contains(node)).copied().collect();
@@ -120,11 +126,13 @@ pub(crate) fn next(roll: &Roll, wanted: &BTreeSet<u64>, standing: &GroupStanding
         });
         return order(comes.chain(goes).collect());
     }
-    let gone: Vec<ConfChange> = learners.difference(&staying).map(|node| ConfChange::Remove(NodeId(*node))).collect();
+    let surplus: BTreeSet<u64> = learners.difference(&keepers).copied().collect();
+    let gone = surplus.iter().filter(|node| keeping::may_go(roll, group, **node));
+    let gone: Vec<ConfChange> = gone.map(|node| ConfChange::Remove(NodeId(*node))).collect();
     if !gone.is_empty() {
         return order(gone);
     }
-    if waits { Next::Wait } else { Next::Nothing }
+    if waits || !surplus.is_empty() { Next::Wait } else { Next::Nothing }
 }
 
 /// What a group of which [`next`] says [`Next::Wait`] waits for.
@@ -199,7 +207,7 @@ mod tests {
     }
 
     fn step(roll: &Roll, standing: &GroupStanding) -> Next {
-        next(roll, &wanted_voters(roll, 1, standing, |_| 0), standing)
+        next(roll, Scope::Everywhere, 1, &wanted_voters(roll, 1, standing, |_| 0), standing)
     }
 
     fn steps(next: &Next) -> Vec<ConfChange> {

@@ -8,6 +8,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::ClusterPlan;
 use highwater_state::roll::{Roll, RollCommand};
 
+use super::keeping::SCOPE;
 use super::super::Node;
 use super::super::answer::StatementResult;
 use super::super::execute::{Failure, Run};
@@ -63,7 +64,7 @@ impl Node {
                 Err(_) => return Some(format!("a leader of group {group}, which a majority of its voters follows")),
             };
             let wanted = plan::wanted_voters(&roll, group, &standing, |_| 0);
-            if standing.members().contains(NodeId(node)) && plan::next(&roll, &wanted, &standing) == plan::Next::Wait {
+            if standing.members().contains(NodeId(node)) && plan::next(&roll, SCOPE, group, &wanted, &standing) == plan::Next::Wait {
                 let what = plan::waits_for(&wanted, &standing);
                 return Some(format!("{what} (group {group}); system.cluster shows for how many groups"));
             }
@@ -97,7 +98,15 @@ impl Node {
             self.order(group, Order::Transfer(NodeId(node)), deadline).await?;
             let again = deadline.min(self.env().now().after_micros(TRANSFER_MICROS));
             while self.env().now() < again {
-                if self.leader_of(group).await == Some(NodeId(node)) {
+                let soon = self.env().now().after_micros(POLL_MICROS);
+                let leads = match self.leader_of(group).await {
+                    Some(leader) => leader == NodeId(node),
+                    None if self.is_elsewhere(group) => {
+                        self.order(group, Order::Look, soon).await.is_ok_and(|standing| standing.leader == node)
+                    }
+                    None => false,
+                };
+                if leads {
                     return Ok(format!("Node {node} leads group {group}"));
                 }
                 self.env().sleep(POLL_MICROS).await;

@@ -10,6 +10,7 @@ use highwater_state::placement::META;
 use highwater_state::roll::{Introduced, Roll, RollCommand};
 
 use super::super::Node;
+use super::keeping::SCOPE;
 use super::order::{GroupStanding, Order};
 use super::plan::{self, Next};
 use super::spread;
@@ -27,7 +28,7 @@ const LOOK_MICROS: u64 = 3_000_000;
 #[derive(Default)]
 pub(crate) struct Steward {
     /// The term in which this node leads, and the roll that is brought about.
-    settled: Option<(Term, u64)>,
+    settled: Option<(Term, u64, u64)>,
     /// Turns in a row that found something to do and nothing that could be done yet.
     waited: u32,
 }
@@ -49,11 +50,11 @@ impl Steward {
         let term = node.host_of(META).and_then(|host| host.leads_in(META))?;
         let done = match node.own_roll() {
             None => make_roll(node).await.map(|()| Turn::Moved),
-            Some(roll) if self.settled == Some((term, roll.version)) => return None,
+            Some(roll) if self.settled == Some((term, roll.version, roll.homes_version)) => return None,
             Some(roll) => {
                 let brought_about = bring_about(node, &roll).await;
                 if matches!(brought_about, Ok(Turn::Settled)) {
-                    self.settled = Some((term, roll.version));
+                    self.settled = Some((term, roll.version, roll.homes_version));
                 }
                 brought_about
             }
@@ -107,13 +108,21 @@ async fn bring_about(node: &Node, roll: &Roll) -> Result<Turn, Diag> {
         let follows = standing.is_some_and(|standing| plan::follows(standing, node));
         (follows, standing.is_some_and(|standing| standing.leader == node))
     });
-    let (mut settled, mut moved) = (true, false);
+    let (mut settled, mut moved, mut homes) = (true, false, BTreeMap::new());
+    // Who is down is chosen last.
+    let burden = |id: u64| {
+        let is_down = !node.links().is_up(highwater_raft::NodeId(id));
+        (is_down, votes.get(&id).copied().unwrap_or(0))
+    };
     for (group, standing) in &standings {
         let wanted = match narrowed.get(group).filter(|_| !roll.targets.contains_key(group)) {
             Some(narrowed) => narrowed.clone(),
-            None => plan::wanted_voters(roll, *group, standing, |node| votes.get(&node).copied().unwrap_or(0)),
+            None => plan::wanted_voters(roll, *group, standing, burden),
         };
-        match plan::next(roll, &wanted, standing) {
+        if let Some(next) = SCOPE.homes(roll, *group, &wanted, standing) {
+            homes.insert(*group, next);
+        }
+        match plan::next(roll, SCOPE, *group, &wanted, standing) {
             Next::Nothing => {
                 if roll.targets.get(group).is_some_and(|target| *target == voters_of(standing)) {
                     (settled, moved) = (false, true);
@@ -132,6 +141,11 @@ async fn bring_about(node: &Node, roll: &Roll) -> Result<Turn, Diag> {
                 }
             }
         }
+    }
+    if !homes.is_empty() {
+        (settled, moved) = (false, true);
+        tracing::info!(?homes, "groups are at home elsewhere");
+        node.enroll(node.own_errand(), RollCommand::Home { homes }).await?;
     }
     let is_member =
         |id: u64| standings.values().any(|standing| standing.members().contains(highwater_raft::NodeId(id)));

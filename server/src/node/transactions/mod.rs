@@ -17,6 +17,7 @@ mod workspaces;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 
+use highwater_raft::NodeId;
 use highwater_runtime::{Env, Monotonic, sometimes};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::value::Micros;
@@ -24,6 +25,7 @@ use highwater_state::command::{Command, RequestHead, WriteCommand};
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::GroupRole;
 use highwater_state::transaction::conflict_diag;
+use serde::{Deserialize, Serialize};
 
 pub(super) use conversation::{Around, Conversation};
 pub(crate) use sessions::{Conversations, SentAnswer, Sessions};
@@ -33,14 +35,14 @@ pub(super) use workspaces::{Workspaces, answer, table_within};
 use super::Node;
 use super::execute::{Failure, Run};
 use super::forward::{Errand, Motion, Unapplied};
-use super::mesh::{Applied, Question};
+use super::mesh::Applied;
 use super::token::ReadToken;
 
 /// Savepoints of a transaction.
 const MAX_SAVEPOINTS: usize = 1_000;
 
 /// How new what a read shows must be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Consistency {
     /// Everything that was acknowledged before the read, anywhere.
     #[default]
@@ -59,6 +61,8 @@ pub(super) struct Transaction {
     /// The request of its COMMIT, where it is known from the start: an earlier try may have committed it.
     request: Option<RequestHead>,
     group: Cell<Option<u32>>,
+    /// The node that has its workspace, if it is another one: the group is not here.
+    home: Cell<Option<NodeId>>,
     is_open: Cell<bool>,
     has_failed: Cell<bool>,
     steps: Cell<usize>,
@@ -90,6 +94,7 @@ impl Transaction {
             read_only,
             request,
             group: Cell::new(None),
+            home: Cell::new(None),
             is_open: Cell::new(false),
             has_failed: Cell::new(false),
             steps: Cell::new(0),
@@ -103,6 +108,11 @@ impl Transaction {
     /// NOW() of all its statements.
     pub(super) const fn began(&self) -> Micros {
         self.began
+    }
+
+    /// The node that has its workspace, if it is another one.
+    pub(super) fn home(&self) -> Option<NodeId> {
+        self.home.get()
     }
 
     /// Whether an earlier try of the same request has committed it: what is read is read outside of it.
@@ -130,11 +140,14 @@ impl Transaction {
                     .detail(format!("It has read or written {known}; this statement needs {other}."))
                     .hint("One user's tables are on one shard; a SHARED table is on a shard of its own. Commit what belongs to one shard by itself."));
             }
-            None => self.group.set(Some(group)),
+            None => {
+                self.group.set(Some(group));
+                self.home.set(self.node.likely_home(group));
+            }
         }
         let Some(head) = self.request.clone() else { return Ok(()) };
         let call = WorkspaceCall::AnswerOf { group, head, deadline };
-        match self.node.ask(group, |reply| Question::Workspace(Box::new(call), reply)).await?? {
+        match self.node.ask_workspace(self.home.get(), group, call).await? {
             WorkspaceAnswer::Kept(Some(outcome)) => match *outcome {
                 Outcome::Committed { answers, .. } => {
                     sometimes("transactions_answered_again");
@@ -183,7 +196,7 @@ impl Transaction {
             seed: wide(self.node.env()),
             deadline: run.errand.deadline,
         };
-        let answer = self.node.ask(group, |reply| Question::Workspace(Box::new(call), reply)).await??;
+        let answer = self.node.ask_workspace(self.home.get(), group, call).await?;
         let WorkspaceAnswer::Outcome(outcome) = answer else { return Err(mixed_up().into()) };
         if matches!(*outcome, Outcome::Written(_) | Outcome::Returned { .. }) {
             self.steps.set(self.steps.get() + 1);
@@ -220,7 +233,7 @@ impl Transaction {
         let (at, steps) = self.find(name)?;
         if let Some(group) = self.group.get().filter(|_| self.is_open.get()) {
             let call = WorkspaceCall::Rewind { key: self.key(group), steps, deadline };
-            self.node.ask(group, |reply| Question::Workspace(Box::new(call), reply)).await??;
+            self.node.ask_workspace(self.home.get(), group, call).await?;
         }
         self.savepoints.borrow_mut().truncate(at + 1);
         self.steps.set(steps);
@@ -234,7 +247,7 @@ impl Transaction {
             return Ok(Ended::Committed);
         };
         let call = WorkspaceCall::Commit { key: self.key(group), head, attempt: self.id, deadline: errand.deadline };
-        let answer = self.node.ask(group, |reply| Question::Workspace(Box::new(call), reply)).await??;
+        let answer = self.node.ask_workspace(self.home.get(), group, call).await?;
         let command = match answer {
             WorkspaceAnswer::Commit(Some(command)) => command,
             // It only read, at one moment.
@@ -273,10 +286,10 @@ impl Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(group) = self.group.get().filter(|_| self.is_open.get()) else { return };
-        let (node, id) = (self.node.clone(), self.id);
+        let (node, id, home) = (self.node.clone(), self.id, self.home.get());
         self.node.env().spawn("the end of a transaction", async move {
             let call = WorkspaceCall::End { id };
-            let _ = node.ask(group, |reply| Question::Workspace(Box::new(call), reply)).await;
+            let _ = node.ask_workspace(home, group, call).await;
         });
     }
 }
@@ -299,6 +312,6 @@ fn mixed_up() -> Diag {
 }
 
 /// The transaction is not here, or not any more.
-fn lost(what: &str) -> Diag {
+pub(super) fn lost(what: &str) -> Diag {
     conflict_diag(what)
 }

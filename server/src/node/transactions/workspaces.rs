@@ -13,6 +13,7 @@ use highwater_sql::value::Micros;
 use highwater_state::command::{RequestHead, TransactionCommand, WriteCommand};
 use highwater_state::outcome::Outcome;
 use highwater_state::transaction::Workspace;
+use serde::{Deserialize, Serialize};
 
 use super::super::Node;
 use super::super::mesh::{ReadRefusal, TableRead, TableRows};
@@ -89,6 +90,7 @@ pub(crate) enum WorkspaceCall {
 }
 
 /// What a workspace answers.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WorkspaceAnswer {
     /// To a write.
     Outcome(Box<Outcome>),
@@ -98,6 +100,19 @@ pub(crate) enum WorkspaceAnswer {
     Kept(Option<Box<Outcome>>),
     /// Done.
     Done,
+}
+
+impl WorkspaceCall {
+    /// When to give up, of what is waited for.
+    pub(crate) const fn deadline(&self) -> Option<Monotonic> {
+        match self {
+            Self::Write { deadline, .. }
+            | Self::Rewind { deadline, .. }
+            | Self::Commit { deadline, .. }
+            | Self::AnswerOf { deadline, .. } => Some(*deadline),
+            Self::End { .. } => None,
+        }
+    }
 }
 
 /// The workspaces of one core.
