@@ -506,9 +506,11 @@ mod tests {
             members: [(1, Member { incarnation: 300, rpc_addr: "a:1".into(), leaving: true, since: -1 })].into(),
             gone: [9].into(),
             targets: [(7, [1].into())].into(),
+            homes_version: 3,
+            homes: [(8, [1].into())].into(),
         };
         let bytes = crate::stored::encode(&roll);
-        assert_eq!(bytes, [1, 2, 1, 1, 1, 1, 0xAC, 2, 3, b'a', b':', b'1', 1, 1, 1, 9, 1, 7, 1, 1]);
+        assert_eq!(bytes, [1, 2, 1, 1, 1, 1, 0xAC, 2, 3, b'a', b':', b'1', 1, 1, 1, 9, 1, 7, 1, 1, 3, 1, 8, 1, 1]);
         assert_eq!(crate::stored::decode::<Roll>(0, "the roll", &bytes), Ok(roll));
     }
 }
