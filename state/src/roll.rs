@@ -431,9 +431,8 @@ mod tests {
 
     #[test]
     fn homes_are_known_by_group_and_are_no_change_of_the_members() {
-        let home = |group: u32, nodes: &[u64]| RollCommand::Home {
-            homes: [(group, nodes.iter().copied().collect())].into(),
-        };
+        let home =
+            |group: u32, nodes: &[u64]| RollCommand::Home { homes: [(group, nodes.iter().copied().collect())].into() };
         let four = after(&three(), &RollCommand::Enter(node(4))).unwrap();
         let roll = Roll::decide(Some(&four), &home(7, &[1, 2, 4]), &catalog(), 9).unwrap().roll.unwrap();
         assert_eq!((roll.version, roll.homes_version), (four.version, four.homes_version + 1));

@@ -519,7 +519,8 @@ impl Node {
             Diag::new(SqlState::TIMEOUT, format!("changes of topic \"{}.{}\" {what}", topic.namespace, topic.name))
                 .hint("The node is overloaded, or a group has no leader; consume again.")
         };
-        let (far, owed): (Vec<Owed>, Vec<Owed>) = owed.into_iter().partition(|owed| self.is_elsewhere(owed.destination));
+        let (far, owed): (Vec<Owed>, Vec<Owed>) =
+            owed.into_iter().partition(|owed| self.is_elsewhere(owed.destination));
         for (core, port) in (0..cores).zip(&self.0.to) {
             let owed: Vec<Owed> = owed.iter().copied().filter(|owed| core_of(owed.destination) == core).collect();
             if !owed.is_empty() && !ask_port(port, |reply| Question::AwaitOwed { owed, deadline, reply }).await? {

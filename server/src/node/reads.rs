@@ -26,9 +26,9 @@ use highwater_state::view::{GroupView, RowCursor};
 
 use serde_json::json;
 
+use super::homes;
 use super::host::StoreHost;
 use super::membership;
-use super::homes;
 use super::mesh::{MessagesRead, Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
 use super::replica::Replica;
 use super::transactions::{self, Consistency};
@@ -373,7 +373,12 @@ pub(super) async fn group_offsets(node: &Node, group: u32, deadline: Monotonic) 
 /// What the sources of this core had for the destinations when this was asked. Left out is what a destination has for certain:
 /// what the outbox has forgotten, and what this node's shipper was told. Both are in the destination's log, so that the
 /// destination's own barrier covers them.
-pub(super) async fn owed(node: &Node, sources: &[u32], destinations: &[u32], deadline: Monotonic) -> Result<Vec<Owed>, Diag> {
+pub(super) async fn owed(
+    node: &Node,
+    sources: &[u32],
+    destinations: &[u32],
+    deadline: Monotonic,
+) -> Result<Vec<Owed>, Diag> {
     barriers(node, sources, deadline).await?;
     let mut all = Vec::new();
     if highwater_runtime::mutant(83) {
@@ -460,9 +465,8 @@ fn group_status(node: &Node) -> Vec<Row> {
             let leader = if homes.is_some() { node.known_leader(group) } else { status.leader };
             let (voters, learners) = match homes.clone() {
                 Some(homes) => (homes, Vec::new()),
-                None => replica.with_raft(|raft| {
-                    (raft.membership().voters().to_vec(), raft.membership().learners().to_vec())
-                }),
+                None => replica
+                    .with_raft(|raft| (raft.membership().voters().to_vec(), raft.membership().learners().to_vec())),
             };
             let number = |value: u64| Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX));
             let kind = match node.layout().role(group) {

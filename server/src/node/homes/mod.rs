@@ -166,13 +166,7 @@ impl Node {
     }
 
     /// One call to a home, as long as that lives.
-    async fn call_home(
-        &self,
-        home: NodeId,
-        group: u32,
-        payload: Bytes,
-        deadline: Monotonic,
-    ) -> Result<Bytes, Missed> {
+    async fn call_home(&self, home: NodeId, group: u32, payload: Bytes, deadline: Monotonic) -> Result<Bytes, Missed> {
         let call = async { Some(self.links().call(home, group, HOME, payload, deadline).await) };
         let lost = async {
             loop {
@@ -395,4 +389,3 @@ fn broken_off(home: NodeId) -> Diag {
     Diag::new(SqlState::SHUTTING_DOWN, format!("node {}, which was read from, does not answer any more", home.0))
         .hint("Send the statement again: another node is read then.")
 }
-

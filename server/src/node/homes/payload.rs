@@ -469,7 +469,8 @@ mod tests {
     #[test]
     fn a_home_that_has_no_leader_or_stops_is_no_reason_not_to_ask_the_next() {
         let failed = |state| Answered::Failed(Diag::new(state, "x"));
-        for none in [failed(SqlState::TIMEOUT), failed(SqlState::SHUTTING_DOWN), Answered::NotHere, Answered::Arrived(false)]
+        for none in
+            [failed(SqlState::TIMEOUT), failed(SqlState::SHUTTING_DOWN), Answered::NotHere, Answered::Arrived(false)]
         {
             assert!(!none.is_an_answer(), "{none:?}");
         }

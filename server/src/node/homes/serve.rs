@@ -93,9 +93,9 @@ pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, dead
                 None => Ok(node.catalog()),
             };
             match catalog {
-                Ok(catalog) => transactions::answer(node, call.received(group, catalog, now, soon))
-                    .await
-                    .map(Answered::Workspace),
+                Ok(catalog) => {
+                    transactions::answer(node, call.received(group, catalog, now, soon)).await.map(Answered::Workspace)
+                }
                 Err(diag) => Err(diag),
             }
         }

@@ -57,7 +57,8 @@ pub(crate) fn wanted_voters<V: Ord>(
         let fit = staying.iter().copied().filter(|node| !wanted.contains(node));
         // Who is there before who is not: a vote is not promised to a node that may never come back. Then who is on its way to be there.
         let is_member = |node: &u64| members.contains(NodeId(*node));
-        let Some(node) = fit.min_by_key(|node| (!follows(standing, *node), !is_member(node), votes(*node), *node)) else {
+        let Some(node) = fit.min_by_key(|node| (!follows(standing, *node), !is_member(node), votes(*node), *node))
+        else {
             break;
         };
         wanted.insert(node);

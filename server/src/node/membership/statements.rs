@@ -8,10 +8,10 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::ClusterPlan;
 use highwater_state::roll::{Roll, RollCommand};
 
-use super::keeping::SCOPE;
 use super::super::Node;
 use super::super::answer::StatementResult;
 use super::super::execute::{Failure, Run};
+use super::keeping::SCOPE;
 use super::order::{GroupStanding, Order};
 use super::{no_roll, plan, spread};
 
@@ -64,7 +64,9 @@ impl Node {
                 Err(_) => return Some(format!("a leader of group {group}, which a majority of its voters follows")),
             };
             let wanted = plan::wanted_voters(&roll, group, &standing, |_| 0);
-            if standing.members().contains(NodeId(node)) && plan::next(&roll, SCOPE, group, &wanted, &standing) == plan::Next::Wait {
+            if standing.members().contains(NodeId(node))
+                && plan::next(&roll, SCOPE, group, &wanted, &standing) == plan::Next::Wait
+            {
                 let what = plan::waits_for(&wanted, &standing);
                 return Some(format!("{what} (group {group}); system.cluster shows for how many groups"));
             }
