@@ -65,8 +65,9 @@ fn several_changes_are_made_together_or_not_at_all() {
         assert_eq!(cluster.values("points").await, [Value::Int(5)]);
 
         let version = cluster.table("mine").version;
-        let list = vec![TableChange::DropColumn(ColumnId(next)), rename("gone")];
-        assert!(cluster.alter("mine", TableChange::Several(list)).await.is_err());
+        let taken = TableChange::RenameColumn { column: ColumnId(3), to: "stars".into() };
+        let list = vec![TableChange::DropColumn(ColumnId(next)), taken];
+        assert_eq!(state(cluster.alter("mine", TableChange::Several(list)).await), SqlState::DUPLICATE_COLUMN);
         let list = vec![TableChange::DropColumn(ColumnId(next)), TableChange::SetNotNull(ColumnId(3))];
         assert_eq!(state(cluster.alter("mine", TableChange::Several(list)).await), SqlState::NOT_SUPPORTED);
         assert_eq!(cluster.table("mine").version, version, "nothing of a refused list was made");
