@@ -23,7 +23,7 @@ pub(crate) fn staged(store: &Path, slot: usize) -> PathBuf {
     store.join(format!("staged-{slot}"))
 }
 
-/// Removes every file of a folder; one that is not there is empty.
+/// Removes every file of a folder; one that is not there is empty, and a file that somebody else removes meanwhile is gone as well.
 ///
 /// # Errors
 /// [`SnapshotError::File`].
@@ -34,7 +34,10 @@ pub(crate) async fn empty<E: Env>(env: &E, folder: &Path) -> Result<(), Snapshot
     };
     for name in names {
         let path = folder.join(name);
-        env.remove_file(&path).await.map_err(|error| SnapshotError::file("remove", &path, &error))?;
+        match env.remove_file(&path).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|error| SnapshotError::file("remove", &path, &error))?,
+        }
     }
     Ok(())
 }
