@@ -466,9 +466,17 @@ fn it_would_if_blocks_were_written_while_the_edit_is() {
 
 #[test]
 fn a_full_disk_changes_nothing_and_the_next_attempt_succeeds() {
+    const LAST: u64 = 90;
     let mut met = 0;
     for room in 0..60 {
-        let (mut sim, driver, model, prepared) = prepared(8);
+        let (mut sim, mut driver, mut model, prepared) = prepared(8);
+        // More in memory than one table takes, so that the disk is full at several moments.
+        let (driver, model) = sim
+            .run(|_| async move {
+                write(&mut driver, &mut model, 80..LAST).await;
+                (driver, model)
+            })
+            .unwrap();
         let used = sim.disk().used();
         sim.disk().faults.capacity = Some(used + room * 4096);
         let tables = prepared.clone();
@@ -483,7 +491,7 @@ fn a_full_disk_changes_nothing_and_the_next_attempt_succeeds() {
         let driver = sim
             .run(|_| async move {
                 assert_eq!(driver.content().await, expected);
-                assert_eq!(driver.store.applied(MIDDLE), LogIndex(80));
+                assert_eq!(driver.store.applied(MIDDLE), LogIndex(LAST));
                 driver
             })
             .unwrap();
