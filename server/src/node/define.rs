@@ -294,10 +294,17 @@ fn not_at_its_end(why: &Diag) -> Diag {
     .hint("It is carried to its end by itself; system.jobs and the system tables show what is defined.")
 }
 
-/// Whether a definition changes what groups do with rows or messages, so that all must know it before it is acknowledged.
+/// Whether a definition changes what groups do with rows or messages, or for whom, so that all must know it before it is acknowledged.
 fn changes_groups(command: &Command) -> bool {
     if matches!(command, Command::Meta(MetaCommand::Refuse { .. })) {
         // What it is given the answer of is not known.
+        return true;
+    }
+    // What ends tokens: groups refuse who shows one of before, whatever the node that was asked has heard.
+    if let Command::Meta(MetaCommand::AlterUser { verifier, role, .. }) = command {
+        return verifier.is_some() || role.is_some();
+    }
+    if matches!(command, Command::Meta(MetaCommand::DropUser { .. })) {
         return true;
     }
     let Command::Meta(MetaCommand::Ddl { ddl, .. }) = command else { return false };

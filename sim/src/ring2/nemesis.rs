@@ -400,7 +400,8 @@ impl Nemesis<'_> {
                 if run.is_up(node) {
                     self.crash(node, CrashKind::Power);
                 }
-                if run.plan.surroundings.loses_disk {
+                // A node that leaves keeps its votes for as long as one that is to take them may be back: that one comes back, then.
+                if run.plan.surroundings.loses_disk && !run.any_leaves() {
                     run.tell_of(node, || "loses its disk".to_owned());
                     run.mark("disks_lost");
                     run.lose(node);
