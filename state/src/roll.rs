@@ -18,7 +18,9 @@ use highwater_sql::value::Micros;
 use serde::{Deserialize, Serialize};
 
 use crate::command::RequestHead;
+use crate::error::StateError;
 use crate::placement::META;
+use crate::stored;
 
 /// Name of the cluster scalar that holds the roll.
 pub(crate) const ROLL: u8 = 2;
@@ -128,6 +130,22 @@ pub(crate) struct Changed {
     pub roll: Option<Roll>,
     /// What happened, for people.
     pub message: String,
+}
+
+impl Roll {
+    /// The bytes that the meta group stores.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        stored::encode(self)
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`StateError::Version`], [`StateError::Corrupt`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
+        stored::decode(META, "the roll of members", bytes)
+    }
 }
 
 impl RollCommand {
@@ -508,8 +526,8 @@ mod tests {
             homes_version: 3,
             homes: [(8, [1].into())].into(),
         };
-        let bytes = crate::stored::encode(&roll);
+        let bytes = roll.to_bytes();
         assert_eq!(bytes, [1, 2, 1, 1, 1, 1, 0xAC, 2, 3, b'a', b':', b'1', 1, 1, 1, 9, 1, 7, 1, 1, 3, 1, 8, 1, 1]);
-        assert_eq!(crate::stored::decode::<Roll>(0, "the roll", &bytes), Ok(roll));
+        assert_eq!(Roll::from_bytes(&bytes), Ok(roll));
     }
 }

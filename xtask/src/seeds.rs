@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::steps;
 
 /// Seeds that once broke a promise, each with its number of servers; they run before all others.
-const REGRESSIONS: [&str; 14] = [
+const REGRESSIONS: [&str; 18] = [
     // A consume under a request id took a partition's unknown outcome for "nothing", and its messages were lost.
     "759@1",
     // The retry of a DROP TABLE whose answer was lost found no table, and was refused although its first try was applied.
@@ -28,6 +28,10 @@ const REGRESSIONS: [&str; 14] = [
     "55@3",
     // A new password was acknowledged before the groups knew it, and a node that had not heard of it read for a token of before.
     "656@3",
+    // A node came back with an old roll, in which the new leader of the meta group was a stranger to it.
+    "137@mix",
+    // A node that leaves restarted, and waited for groups that it had no part in any more; nobody told the cluster of a lost disk.
+    "520@3", "597@3", "287@3",
 ];
 /// The page that holds the table of planted bugs.
 const PAGE: &str = "docs/internals/simulation.md";
@@ -63,6 +67,5 @@ fn commit() -> Result<String, String> {
 
 /// The seeds of `cargo xtask test`: stopped by time, above a floor.
 pub fn slice() -> Result<(), String> {
-    // Seed 137 of mixed clusters breaks a promise and is open (docs/internals/simulation.md): these are the ones before it.
-    command(&["--seeds", "136", "--seconds", "300", "--floor", "100"].map(str::to_owned))
+    command(&["--seeds", "100000", "--seconds", "300", "--floor", "100"].map(str::to_owned))
 }

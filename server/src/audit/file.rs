@@ -35,6 +35,17 @@ pub(super) struct Files {
     tail: Vec<u8>,
 }
 
+/// Why events could not be made durable.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuditError {
+    /// Nothing is lost that was durable, and it may be tried again.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Nobody knows what is on the disk: the node must stop.
+    #[error("it could not be synced: {0}")]
+    Sync(io::Error),
+}
+
 impl Files {
     /// Nothing is made before the first event.
     pub(super) const fn new(folder: PathBuf, max_bytes: u64) -> Self {
@@ -47,7 +58,7 @@ impl Files {
     }
 
     /// Writes events and makes them durable. After an error the next append begins a new file.
-    pub(super) async fn append<E: Env>(&mut self, env: &E, events: &[Event]) -> io::Result<()> {
+    pub(super) async fn append<E: Env>(&mut self, env: &E, events: &[Event]) -> Result<(), AuditError> {
         let written = self.try_append(env, events).await;
         if written.is_err() {
             self.open = None;
@@ -55,7 +66,7 @@ impl Files {
         written
     }
 
-    async fn try_append<E: Env>(&mut self, env: &E, events: &[Event]) -> io::Result<()> {
+    async fn try_append<E: Env>(&mut self, env: &E, events: &[Event]) -> Result<(), AuditError> {
         if self.blocks * BLOCK as u64 >= self.max_bytes / PARTS {
             self.open = None;
         }
@@ -72,18 +83,18 @@ impl Files {
         bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
         let file = env.open(&path, OpenOptions::WRITE).await?;
         file.write_at(AlignedBuf::from_slice(&bytes), start).await?;
-        file.sync().await
+        file.sync().await.map_err(AuditError::Sync)
     }
 
     /// Begins a new file, after those that are too many have gone.
-    async fn begin<E: Env>(&mut self, env: &E) -> io::Result<PathBuf> {
+    async fn begin<E: Env>(&mut self, env: &E) -> Result<PathBuf, AuditError> {
         env.create_dir_all(&self.folder).await?;
         let names = files(env, &self.folder).await?;
         let last = names.last().map_or(0, |(number, _)| *number);
         self.drop_oldest(env, &names).await?;
         let path = self.folder.join(format!("{:020}", last + 1));
         drop(env.open(&path, OpenOptions::CREATE).await?);
-        env.sync_dir(&self.folder).await?;
+        env.sync_dir(&self.folder).await.map_err(AuditError::Sync)?;
         (self.blocks, self.tail) = (0, Vec::new());
         self.open = Some(path.clone());
         Ok(path)

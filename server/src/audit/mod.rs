@@ -16,7 +16,7 @@ use std::rc::Rc;
 use highwater_runtime::{Env, Rt};
 
 pub use event::{Event, EventKind, Outcome};
-use file::Files;
+use file::{AuditError, Files};
 use repeats::Repeats;
 
 use crate::signal::Signal;
@@ -137,6 +137,9 @@ impl AuditLog {
             let written = files.append(&inner.env, &batch).await;
             inner.files.borrow_mut().replace(files);
             inner.is_writing.set(false);
+            if let Err(AuditError::Sync(error)) = &written {
+                inner.env.fail_stop(&format!("the audit log could not be synced: {error}")).await;
+            }
             if let Err(error) = written {
                 inner.lost.set(inner.lost.get() + lost.max(1) - 1 + batch.len() as u64);
                 tracing::error!(%error, events = batch.len(), "the audit log could not be written");

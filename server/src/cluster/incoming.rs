@@ -9,6 +9,7 @@ use super::convert::{from_wire, raft_node};
 use super::introduction::{INTRODUCTION, Introduction, NOT_READY, OTHER_LAYOUT};
 use super::join;
 use super::links::Links;
+use super::news::{self, ROLL};
 
 /// This node's end of the others' connections on one core.
 pub(crate) struct Incoming(Links);
@@ -66,6 +67,9 @@ impl Handler for Incoming {
         }
         if call.kind == INTRODUCTION {
             return self.introduced(link, &call.payload);
+        }
+        if call.kind == ROLL {
+            return news::answer(&self.0, &call.payload);
         }
         match self.0.node() {
             Some(node) => node.answer_call(call).await,

@@ -33,6 +33,7 @@ use super::way::Way;
 use crate::config::HostPort;
 use crate::http::VERSION;
 use crate::node::Node;
+use crate::signal::Signal;
 use crate::stop::Stop;
 
 /// The id of the only node of a cluster of one.
@@ -75,6 +76,8 @@ struct Ground {
     /// Set while the node takes messages and calls.
     node: RefCell<Option<Node>>,
     listener: OnceCell<RpcListener>,
+    /// Counts who came with the secret and is not on the roll.
+    strangers: Signal,
     /// Messages that made no sense as Raft's.
     senseless: Cell<u64>,
     /// Requested once, at the end.
@@ -125,6 +128,7 @@ impl Links {
             said: RefCell::default(),
             node: RefCell::new(None),
             listener: OnceCell::new(),
+            strangers: Signal::default(),
             senseless: Cell::new(0),
             stop: Stop::default(),
         };
@@ -289,6 +293,7 @@ impl Links {
     pub(crate) fn stop(&self) {
         let Some(ground) = &self.0.ground else { return };
         ground.stop.request();
+        ground.strangers.notify();
         if let Some(listener) = ground.listener.get() {
             listener.stop();
         }
@@ -448,7 +453,13 @@ impl Links {
         self.0.ground.as_ref()?.roll.borrow().clone()
     }
 
-    fn newest(&self) -> Option<Rc<replicated::Roll>> {
+    /// Notified when a node came that has the secret and is not on the roll, and when the links end.
+    pub(crate) fn strangers(&self) -> Option<&Signal> {
+        self.0.ground.as_ref().map(|ground| &ground.strangers)
+    }
+
+    /// The newest roll of the meta group that this node has seen.
+    pub(super) fn newest(&self) -> Option<Rc<replicated::Roll>> {
         self.0.ground.as_ref()?.newest.borrow().clone()
     }
 
@@ -529,6 +540,11 @@ impl Links {
             return Err(has_left(node));
         }
         if let Some(roll) = self.roll() {
+            if !roll.members.contains_key(&node)
+                && let Some(ground) = &self.0.ground
+            {
+                ground.strangers.notify();
+            }
             return roll.admit(node, incarnation);
         }
         if self.way(node).is_some() {

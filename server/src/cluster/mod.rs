@@ -14,6 +14,7 @@ mod incoming;
 mod introduction;
 mod join;
 pub(crate) mod links;
+mod news;
 pub(crate) mod overview;
 pub(crate) mod roll;
 mod setup;

@@ -176,7 +176,7 @@ impl Trio {
         let trio = self.clone();
         env.spawn("driver", driver::drive(env.clone(), Rc::clone(&host), states, move |message| trio.carry(message)));
         env.spawn("ticks", driver::tick(env.clone(), Rc::clone(&host), TICK_MICROS));
-        env.spawn("readiness", start::readiness(env.clone(), Rc::clone(&host)));
+        env.spawn("readiness", start::readiness(env.clone(), Rc::clone(&host), || false));
         self.0.hosts.borrow_mut().insert(node, host);
     }
 

@@ -248,7 +248,9 @@ impl Node {
         env.spawn("driver", driver::drive(env.clone(), Rc::clone(&host), states, send));
         if !host.is_alone {
             env.spawn("ticks", driver::tick(env.clone(), Rc::clone(&host), driver::TICK_MICROS));
-            env.spawn("readiness", readiness(env.clone(), Rc::clone(&host)));
+            let links = self.0.links.clone();
+            let is_leaving = move || links.leaving().contains(&links.me());
+            env.spawn("readiness", readiness(env.clone(), Rc::clone(&host), is_leaving));
             env.spawn("clock", step_aside(env.clone(), self.0.links.clone(), Rc::clone(&host)));
         }
         Ok(())
@@ -446,13 +448,15 @@ pub(super) async fn bring(node: &Node, messages: Vec<raft::Message>) {
 
 /// A store is ready once each of its groups has passed a read barrier: it knows a leader and holds all that was acknowledged.
 /// So many groups are asked at one time, as groups that are asked wake up.
-pub(super) async fn readiness(env: Rt, host: Rc<StoreHost>) {
-    let (asking, asked) = (env.clone(), Rc::clone(&host));
+pub(super) async fn readiness(env: Rt, host: Rc<StoreHost>, is_leaving: impl Fn() -> bool + 'static) {
+    let (asking, asked, is_leaving) = (env.clone(), Rc::clone(&host), Rc::new(is_leaving));
     let ask = move |group| {
-        let (env, host) = (asking.clone(), Rc::clone(&asked));
+        let (env, host, is_leaving) = (asking.clone(), Rc::clone(&asked), Rc::clone(&is_leaving));
         async move {
-            // Of a seat nothing is waited for: its group is read elsewhere.
-            while !host.closing.get() && !host.is_seat(group) {
+            // Of a seat nothing is waited for: its group is read elsewhere. A node that leaves may have no part in a group any more, and be
+            // told so by nobody; the meta group goes last.
+            let is_elsewhere = || host.is_seat(group) || group != META && is_leaving();
+            while !host.closing.get() && !is_elsewhere() {
                 if host.barrier(group, env.now().after_micros(BARRIER_MICROS)).await.is_ok() {
                     break;
                 }

@@ -30,6 +30,15 @@ pub async fn govern(run: Rc<Run>) {
             return run.violation(format!("governor: {order:?}: {reason}"));
         }
     }
+    // Who leaves hands its votes to nodes that may be back for ever, so that of one that never will the cluster is told.
+    let is_wanted = |run: &Run| run.any_leaves() && run.never_returns().is_some();
+    run.until(|run| is_wanted(run) || run.phase() > Phase::Load).await;
+    if let Some(node) = run.never_returns().filter(|_| !run.is_broken() && run.phase() == Phase::Load) {
+        run.strike(node);
+        if let Err(reason) = order_leave(&run, &mut session, node).await {
+            run.violation(format!("governor: leave of the node that lost its disk: {reason}"));
+        }
+    }
 }
 
 async fn give(run: &Rc<Run>, session: &mut Session, order: Order) -> Result<(), String> {
@@ -77,6 +86,10 @@ async fn leave(run: &Rc<Run>, session: &mut Session, node: usize) -> Result<(), 
     }
     // From now on it may go at any moment, whatever becomes of the answers.
     run.leaves(node);
+    order_leave(run, session, node).await
+}
+
+async fn order_leave(run: &Rc<Run>, session: &mut Session, node: usize) -> Result<(), String> {
     match session.insist(&format!("CLUSTER LEAVE {}", node + 1), &json!([]), None, None).await {
         Reply::Done(_) => {
             run.mark("leaves_ordered");
@@ -92,8 +105,10 @@ async fn leave(run: &Rc<Run>, session: &mut Session, node: usize) -> Result<(), 
 /// On the session's node every group comes to have all members, of whom as many vote as should.
 pub async fn check(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
     let since = now_micros();
-    let wanted: BTreeSet<u64> =
-        (0..run.nodes()).filter(|node| !run.is_gone(*node)).map(|node| node as u64 + 1).collect();
+    let wanted: BTreeSet<u64> = (0..run.nodes())
+        .filter(|node| !run.is_gone(*node) && !run.is_struck(*node))
+        .map(|node| node as u64 + 1)
+        .collect();
     loop {
         let sql = "SELECT group_id, voters, learners, moving_to FROM system.cluster_groups";
         let rows = match session.sql(sql, &json!([]), None, None).await {

@@ -230,8 +230,10 @@ impl Nemesis<'_> {
     /// A node that lost its disk has ended. It was never let in.
     fn judge_a_refusal(&mut self, node: usize) {
         let run = self.run;
-        let Some(reason) = run.ended(node).filter(|_| !run.has_rotted(node)) else { return };
-        if !reason.contains("may not vote under its old id") {
+        let last_words = sim::stop_reason(run.machine(node)).or_else(|| run.ended(node));
+        let Some(reason) = last_words.filter(|_| !run.has_rotted(node)) else { return };
+        let is_due = run.is_struck(node) && reason.contains("has left this cluster");
+        if !is_due && !reason.contains("may not vote under its old id") {
             run.violation(format!("a node that lost its disk ended for another reason: {reason}"));
         }
         run.mark("refused_without_its_disk");
@@ -400,8 +402,7 @@ impl Nemesis<'_> {
                 if run.is_up(node) {
                     self.crash(node, CrashKind::Power);
                 }
-                // A node that leaves keeps its votes for as long as one that is to take them may be back: that one comes back, then.
-                if run.plan.surroundings.loses_disk && !run.any_leaves() {
+                if run.plan.surroundings.loses_disk {
                     run.tell_of(node, || "loses its disk".to_owned());
                     run.mark("disks_lost");
                     run.lose(node);

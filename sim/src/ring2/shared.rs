@@ -77,6 +77,8 @@ enum Place {
     Left,
     /// Its disk is another one than that with which it became a member, or must not be trusted.
     Lost,
+    /// It is lost, and the cluster was told so: it is taken out.
+    Struck,
 }
 
 /// A node at which clients aim, as it is cut off or paused and may not know that others lead by now.
@@ -311,6 +313,21 @@ impl Run {
     /// The node lost its disk: it is no member any more.
     pub fn lose(&self, node: usize) {
         self.server(node, |server| (server.place, server.ended) = (Place::Lost, None));
+    }
+
+    /// The node that lost its disk, as long as nobody has told it to leave.
+    pub fn never_returns(&self) -> Option<usize> {
+        (0..self.nodes()).find(|node| self.server(*node, |server| server.place == Place::Lost))
+    }
+
+    /// The node that lost its disk is told to leave.
+    pub fn strike(&self, node: usize) {
+        self.server(node, |server| server.place = Place::Struck);
+    }
+
+    /// Whether the node lost its disk and was told to leave.
+    pub fn is_struck(&self, node: usize) -> bool {
+        self.server(node, |server| server.place == Place::Struck)
     }
 
     /// The node was asked to leave, or will be.

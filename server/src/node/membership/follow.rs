@@ -1,5 +1,6 @@
 //! Following the roll, on every node: what the meta group says is kept in the folder and known to all cores' links.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,12 @@ use crate::cluster::roll;
 /// Pause before an address that was not taken is said again, in microseconds.
 const AGAIN_MICROS: u64 = 5_000_000;
 
+/// The members are asked for a newer roll at most this often, in microseconds.
+const HEED_MICROS: u64 = 1_000_000;
+
+/// The newest roll that other members have told of; none before.
+type Told = Rc<RefCell<Option<Rc<Roll>>>>;
+
 /// A node's own copy of the roll, on its way to all cores.
 #[derive(Clone, Debug)]
 pub(crate) struct NewRoll {
@@ -32,9 +39,14 @@ impl Node {
     pub(in crate::node) async fn follow_roll(&self, folder: PathBuf) {
         let Some(host) = self.host_of(META) else { return };
         let (mut kept, mut led) = (None, super::steward::Steward::default());
+        let told = Told::default();
+        let (node, by_others) = (self.clone(), Rc::clone(&told));
+        self.env().spawn("strangers", async move { node.heed_strangers(&by_others).await });
         while !self.is_closing() {
             let seen = host.definitions.seen();
-            if let Some(newer) = self.own_roll().filter(|roll| kept != Some((roll.version, roll.homes_version))) {
+            let known = self.own_roll().into_iter().chain(told.borrow().clone());
+            let newest = known.max_by_key(|roll| (roll.version, roll.homes_version));
+            if let Some(newer) = newest.filter(|roll| kept != Some((roll.version, roll.homes_version))) {
                 match self.keep(&newer, &folder).await {
                     Ok(()) => {
                         if kept.is_none() {
@@ -59,6 +71,24 @@ impl Node {
                     futures_lite::future::or(changed, self.env().sleep(pause)).await;
                 }
             }
+        }
+    }
+
+    /// Asks the members that this node knows for a newer roll whenever somebody knocks who is not on its own ([`crate::cluster`], `news`).
+    /// Connections begin at core 0, which hosts the meta group, so that they are seen here.
+    async fn heed_strangers(&self, told: &Told) {
+        let (Some(strangers), Some(host)) = (self.links().strangers(), self.host_of(META)) else { return };
+        let mut seen = strangers.seen();
+        while !self.is_closing() {
+            strangers.changed_since(seen).await;
+            seen = strangers.seen();
+            let known = self.links().roll().map_or(0, |roll| roll.version);
+            if let Some(newer) = self.links().ask_for_newer(known).await {
+                tracing::info!(known, newer = newer.version, "other members know a newer roll of the cluster");
+                told.replace(Some(Rc::new(newer)));
+                host.definitions.notify();
+            }
+            self.env().sleep(HEED_MICROS).await;
         }
     }
 
@@ -97,6 +127,10 @@ impl Node {
     /// Writes the roll to the folder and tells it to the links of every core.
     async fn keep(&self, newer: &Roll, folder: &std::path::Path) -> Result<(), ClusterError> {
         let Some(known) = self.links().roll() else { return Ok(()) };
+        // The replica here may be behind what other members have told.
+        if newer.version < known.version {
+            return Ok(());
+        }
         let Some(mut own) = known.renewed(newer) else {
             return Err(ClusterError::TakenOut(format!("node {} has left this cluster", known.me)));
         };
