@@ -18,6 +18,7 @@
 //! DISTINCT and ORDER BY keep the values and work at the end; both merge, neither retracts. DISTINCT values count in their
 //! order, so the order of arrival does not matter then.
 
+mod ordered;
 mod variance;
 
 use std::cmp::Ordering;
@@ -25,14 +26,16 @@ use std::collections::BTreeSet;
 
 use rust_decimal::Decimal;
 
+use self::ordered::{Given, OrderedValues};
 use self::variance::{Kind, Moments};
 use crate::cast;
 use crate::decimal;
 use crate::diag::{Diag, SqlState};
-use crate::expr::{AggregateCall, AggregateFunction, SortDirection};
+use crate::expr::{AggregateCall, AggregateFunction};
 use crate::interval::Interval;
 use crate::json;
-use crate::value::{Array, DataType, Element, MAX_VALUE_BYTES, Row, SortValue, Value, compare, sort_compare};
+use crate::runs::Portion;
+use crate::value::{Array, DataType, Element, MAX_VALUE_BYTES, Row, SortValue, Value, compare};
 
 /// Arguments that count, and the sort keys behind them.
 type Counted<'v> = (&'v [Value], &'v [Value]);
@@ -43,10 +46,8 @@ pub struct Accumulator {
     state: State,
     /// With DISTINCT and without ORDER BY: the arguments that will count.
     distinct: Option<BTreeSet<Vec<SortValue>>>,
-    /// With ORDER BY: sort keys and arguments of the values that will count.
-    sorted: Vec<(Row, Row)>,
-    order: Vec<SortDirection>,
-    unique: bool,
+    /// With ORDER BY: the values that will count.
+    ordered: Option<Box<OrderedValues>>,
     filtered: bool,
     /// Type of the result.
     data_type: DataType,
@@ -277,9 +278,7 @@ impl Accumulator {
         Self {
             state,
             distinct,
-            sorted: Vec::new(),
-            order: call.order.clone(),
-            unique: call.distinct,
+            ordered: (!call.order.is_empty()).then(|| Box::new(OrderedValues::new(&call.order, call.distinct))),
             filtered: call.filtered,
             data_type: call.data_type,
         }
@@ -288,7 +287,8 @@ impl Accumulator {
     /// The arguments that count of a call's evaluated ones, and the sort keys behind them; `None` when the row does not count.
     fn counted<'v>(&self, args: &'v [Value]) -> Result<Option<Counted<'v>>, Diag> {
         let lacks = || Diag::new(SqlState::INTERNAL, "an aggregate lacks its argument");
-        let split = args.len().checked_sub(self.order.len()).ok_or_else(lacks)?;
+        let split =
+            args.len().checked_sub(self.ordered.as_ref().map_or(0, |ordered| ordered.key_count())).ok_or_else(lacks)?;
         let (mut values, keys) = args.split_at_checked(split).ok_or_else(lacks)?;
         if self.filtered {
             let (condition, rest) = values.split_last().ok_or_else(lacks)?;
@@ -311,9 +311,8 @@ impl Accumulator {
     /// 22003 and 54000 where the result could not be right.
     pub fn update(&mut self, args: &[Value]) -> Result<usize, Diag> {
         let Some((values, keys)) = self.counted(args)? else { return Ok(0) };
-        if !self.order.is_empty() {
-            self.sorted.push((keys.to_vec(), values.to_vec()));
-            return Ok(values.iter().chain(keys).map(Value::size).sum());
+        if let Some(ordered) = &mut self.ordered {
+            return Ok(ordered.keep(keys.to_vec(), values.to_vec()));
         }
         match &mut self.distinct {
             Some(distinct) => {
@@ -331,7 +330,7 @@ impl Accumulator {
     /// # Errors
     /// None but for arguments that the binder should not have let through.
     pub fn retract(&mut self, args: &[Value]) -> Result<bool, Diag> {
-        if self.distinct.is_some() || !self.order.is_empty() {
+        if self.distinct.is_some() || self.ordered.is_some() {
             return Ok(false);
         }
         match self.counted(args)? {
@@ -345,9 +344,10 @@ impl Accumulator {
     /// # Errors
     /// As [`Accumulator::update`].
     pub fn merge(&mut self, other: Self) -> Result<usize, Diag> {
-        let kept = other.sorted.iter().flat_map(|(keys, values)| keys.iter().chain(values));
-        let mut grown: usize = kept.map(Value::size).sum();
-        self.sorted.extend(other.sorted);
+        let mut grown = 0;
+        if let (Some(ordered), Some(more)) = (&mut self.ordered, other.ordered) {
+            grown += ordered.merge(*more);
+        }
         if let (Some(distinct), Some(more)) = (&mut self.distinct, other.distinct) {
             for values in more {
                 let size: usize = values.iter().map(|value| value.0.size()).sum();
@@ -357,25 +357,48 @@ impl Accumulator {
         Ok(grown + self.state.merge(other.state)?)
     }
 
+    /// Takes into the result what had to wait for the last row, a value with each step; whether all of it is.
+    ///
+    /// # Errors
+    /// As [`Accumulator::finish`].
+    pub(crate) fn settle(&mut self, portion: &mut Portion) -> Result<bool, Diag> {
+        while self.distinct.is_some() || self.ordered.is_some() {
+            if !portion.step() {
+                return Ok(false);
+            }
+            if let Some(distinct) = &mut self.distinct {
+                match distinct.pop_first() {
+                    Some(values) => {
+                        let values: Row = values.into_iter().map(|value| value.0).collect();
+                        self.state.take(&values)?;
+                    }
+                    None => self.distinct = None,
+                }
+            }
+            match self.ordered.as_mut().map(|ordered| ordered.step()) {
+                Some(Given::Values(values)) => {
+                    self.state.take(&values)?;
+                }
+                Some(Given::Nothing) | None => {}
+                Some(Given::End) => self.ordered = None,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives back what waits for the last row, of a result that nobody asks for; whether all of it is gone.
+    pub(crate) fn forget(&mut self, portion: &mut Portion) -> bool {
+        self.state = State::CountStar(0);
+        self.settle(portion).unwrap_or(true)
+    }
+
     /// The result; NULL (0 for counts) when no value counted.
     ///
     /// # Errors
     /// 22003 when a sum is beyond its type, 54000 for a result that is too long.
-    pub fn finish(self) -> Result<Value, Diag> {
-        let Self { mut state, distinct, mut sorted, order, unique, data_type, .. } = self;
-        for values in distinct.into_iter().flatten() {
-            let values: Row = values.into_iter().map(|value| value.0).collect();
-            state.take(&values)?;
-        }
-        // A stable sort: values that the keys do not tell apart keep the order in which they came.
-        sorted.sort_by(|(left, _), (right, _)| compare_keys(left, right, &order));
-        let mut seen = BTreeSet::new();
-        for (_, values) in sorted {
-            if unique && !seen.insert(values.iter().cloned().map(SortValue).collect::<Vec<_>>()) {
-                continue;
-            }
-            state.take(&values)?;
-        }
+    pub fn finish(mut self) -> Result<Value, Diag> {
+        while !self.settle(&mut Portion::new(usize::MAX))? {}
+        let Self { state, data_type, .. } = self;
         match state {
             State::CountStar(count) | State::Count(count) => Ok(Value::BigInt(count)),
             State::Sum(sum, _) => sum.map_or(Ok(Value::Null), |sum| sum.finish(data_type)),
@@ -394,30 +417,6 @@ impl Accumulator {
             },
         }
     }
-}
-
-fn compare_keys(left: &[Value], right: &[Value], order: &[SortDirection]) -> Ordering {
-    let mut pairs =
-        left.iter().zip(right).zip(order).map(|((left, right), direction)| match (left.is_null(), right.is_null()) {
-            (true, true) => Ordering::Equal,
-            (true, false) => {
-                if direction.nulls_first {
-                    Ordering::Less
-                } else {
-                    Ordering::Greater
-                }
-            }
-            (false, true) => {
-                if direction.nulls_first {
-                    Ordering::Greater
-                } else {
-                    Ordering::Less
-                }
-            }
-            (false, false) if direction.descending => sort_compare(right, left),
-            (false, false) => sort_compare(left, right),
-        });
-    pairs.find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 impl State {

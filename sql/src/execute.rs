@@ -6,6 +6,7 @@
 //! depends on the rows read alone.
 
 mod apply;
+mod discard;
 mod index;
 mod join;
 mod lateral;
@@ -16,7 +17,7 @@ mod statistics;
 mod window;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -96,6 +97,8 @@ pub struct Executor<'s, S: Source> {
     /// What the last round of a recursive query gave.
     working: RefCell<BTreeMap<u32, Rc<Vec<Row>>>>,
     ordinal: Cell<u64>,
+    /// Queries in queries that are under way.
+    depth: Cell<u32>,
     /// Regular expressions that were used.
     patterns: Patterns,
     statistics: Option<RefCell<Statistics>>,
@@ -162,6 +165,8 @@ enum Rows<'p> {
     Apply(Box<ApplyRows<'p>>),
     Lateral(Box<LateralRows<'p>>),
     Series(Box<SeriesRows>),
+    /// Made as they are asked for.
+    Items(Box<dyn Iterator<Item = Row>>),
     /// One after the other.
     Chain(Vec<Rows<'p>>),
     /// Counted for EXPLAIN ANALYZE.
@@ -195,6 +200,7 @@ impl<'s, S: Source> Executor<'s, S> {
             indexes: RefCell::default(),
             working: RefCell::default(),
             ordinal: Cell::new(0),
+            depth: Cell::new(0),
             patterns: Patterns::default(),
             statistics: watched.then(RefCell::default),
         }
@@ -208,7 +214,12 @@ impl<'s, S: Source> Executor<'s, S> {
     pub fn query<'f>(&'f self, plan: &'f Arc<QueryPlan>, params: Params) -> Later<'f, Vec<Row>, S::Error> {
         Box::pin(async move {
             let began = self.statistics.as_ref().map(|_| self.source.micros());
+            self.depth.set(self.depth.get() + 1);
             let rows = self.run(plan, params).await?;
+            self.depth.set(self.depth.get() - 1);
+            if self.depth.get() == 0 {
+                self.forget_kept(&BTreeSet::new(), &BTreeSet::new()).await?;
+            }
             if let (Some(statistics), Some(began)) = (&self.statistics, began) {
                 let micros = self.source.micros().saturating_sub(began);
                 let part = statistics::address(plan.as_ref());
@@ -243,17 +254,20 @@ impl<'s, S: Source> Executor<'s, S> {
             Some(_) if pipeline.is_done() => {}
             Some(relation) => {
                 let mut rows = self.open(relation, &params).await?;
+                let mut pace = Pace::default();
                 'all: while let Some(batch) = self.next(&mut rows).await? {
                     for row in batch {
                         if matches!(pipeline.push(&row)?, Flow::Done) {
                             break 'all;
                         }
+                        pace.step(self.source).await?;
                     }
                     self.source.pause().await?;
                 }
+                self.shut(rows).await?;
             }
         }
-        Ok(pipeline.finish()?)
+        pipeline.finish_in_portions(async || self.source.pause().await).await
     }
 
     /// Subqueries that look at no row of the query.
@@ -350,15 +364,21 @@ impl<'s, S: Source> Executor<'s, S> {
                     let batch: Vec<Row> = rows.by_ref().take(BATCH).collect();
                     Ok((!batch.is_empty()).then_some(batch))
                 }
+                Rows::Items(rows) => {
+                    let batch: Vec<Row> = rows.by_ref().take(BATCH).collect();
+                    Ok((!batch.is_empty()).then_some(batch))
+                }
                 Rows::Common(rows, at) => {
                     let batch: Vec<Row> = rows.iter().skip(*at).take(BATCH).cloned().collect();
                     *at += batch.len();
                     Ok((!batch.is_empty()).then_some(batch))
                 }
                 Rows::Filter(input, condition, params) => {
+                    let mut pace = Pace::default();
                     while let Some(batch) = self.next(input).await? {
                         let mut kept = Vec::with_capacity(batch.len());
                         for row in batch {
+                            pace.step(self.source).await?;
                             if self.is_true(condition, &row, params)? {
                                 kept.push(row);
                             }
@@ -398,14 +418,16 @@ impl<'s, S: Source> Executor<'s, S> {
 
     /// Everything that is left of a relation.
     async fn all(&self, mut rows: Rows<'_>, what: &str, held: &Held) -> Result<Vec<Row>, S::Error> {
-        let mut all = Vec::new();
+        let (mut all, mut pace) = (Vec::new(), Pace::default());
         while let Some(batch) = self.next(&mut rows).await? {
             for row in &batch {
                 held.add(what, size(row))?;
+                pace.step(self.source).await?;
             }
             all.extend(batch);
             self.source.pause().await?;
         }
+        self.shut(rows).await?;
         Ok(all)
     }
 
@@ -416,8 +438,10 @@ impl<'s, S: Source> Executor<'s, S> {
         }
         let rows = self.query(plan, Arc::clone(params)).await?;
         let held = self.hold();
+        let mut pace = Pace::default();
         for row in &rows {
             held.add("a common table expression", size(row))?;
+            pace.step(self.source).await?;
         }
         let rows = Rc::new(rows);
         self.shared.borrow_mut().insert(id, Kept { rows: Rc::clone(&rows), _held: held });

@@ -29,6 +29,7 @@ pub mod parse;
 pub mod pipeline;
 pub mod plan;
 pub mod row;
+mod runs;
 pub mod session;
 mod statement;
 pub mod suggest;

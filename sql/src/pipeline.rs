@@ -8,14 +8,15 @@ mod collect;
 
 use std::collections::BTreeMap;
 
-use self::collect::Collector;
 pub(crate) use self::collect::compare_keys;
+use self::collect::{Collector, Ending};
 use crate::aggregate::Accumulator;
 use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};
 use crate::eval::{EvalContext, Patterns, evaluate, is_true};
 use crate::expr::Expr;
 use crate::plan::{Aggregate, QueryPlan};
+use crate::runs::Portion;
 use crate::value::{Micros, Row, SortValue, Value};
 
 /// How much a pipeline may hold.
@@ -172,13 +173,43 @@ impl Pipeline {
         Ok(if self.is_done() { Flow::Done } else { Flow::More })
     }
 
-    /// The result.
+    /// The result, made in one go: for callers who hold few rows, or may hold the core.
     ///
     /// # Errors
     /// As [`Pipeline::push`]: groups are projected and ordered here.
     pub fn finish(self) -> Result<Vec<Row>, Diag> {
-        let Self { mut context, aggregate, having, mut collector, mut budget, .. } = self;
-        let Some((aggregate, mut groups)) = aggregate else { return Ok(collector.finish()) };
+        let mut finishing = self.finishing();
+        loop {
+            if let Some(rows) = finishing.step(PORTION)? {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// The result, made in portions: `pause` is called between any two.
+    ///
+    /// # Errors
+    /// As [`Pipeline::finish`], and what `pause` gives.
+    pub async fn finish_in_portions<E: From<Diag>>(
+        self,
+        pause: impl AsyncFn() -> Result<(), E>,
+    ) -> Result<Vec<Row>, E> {
+        let mut finishing = self.finishing();
+        loop {
+            if let Some(rows) = finishing.step(PORTION)? {
+                return Ok(rows);
+            }
+            pause().await?;
+        }
+    }
+
+    /// What is left to do behind the last row.
+    #[must_use]
+    pub fn finishing(self) -> Finishing {
+        let Self { context, aggregate, having, collector, mut budget, .. } = self;
+        let Some((aggregate, mut groups)) = aggregate else {
+            return Finishing { context, budget, stage: FinishStage::Rows(collector.ending()) };
+        };
         let fresh = || aggregate.calls.iter().map(Accumulator::new).collect::<Vec<Accumulator>>();
         if groups.is_empty() && aggregate.keys.is_empty() && aggregate.sets.is_empty() {
             groups.insert(Vec::new(), fresh());
@@ -191,32 +222,125 @@ impl Pipeline {
         }
         // A group's row takes the place of the group.
         budget.release(budget.rows, 0);
-        context.with(|context| {
-            for (key, accumulators) in groups {
-                if collector.is_full() {
-                    break;
-                }
-                let mut row: Row = key.into_iter().map(|value| value.0).collect();
-                if let (false, Value::BigInt(number)) = (aggregate.sets.is_empty(), row.first().unwrap_or(&Value::Null))
-                {
-                    // The number of the set gives way to what is not in it, behind the keys.
-                    let set = usize::try_from(*number).ok().and_then(|number| aggregate.sets.get(number)).copied();
-                    let all =
-                        1_u64.checked_shl(u32::try_from(aggregate.keys.len()).unwrap_or(64)).map_or(0, |bit| bit - 1);
-                    row.remove(0);
-                    row.push(Value::BigInt(i64::try_from(!set.unwrap_or(0) & all).unwrap_or(0)));
-                }
-                for accumulator in accumulators {
-                    row.push(accumulator.finish()?);
-                }
-                if having.as_ref().map_or(Ok(true), |having| is_true(having, &row, context))? {
-                    collector.take(&row, context, &mut budget)?;
-                }
-            }
-            Ok(())
-        })?;
-        Ok(collector.finish())
+        let groups = Groups { aggregate, having, waiting: groups, current: None, collector };
+        Finishing { context, budget, stage: FinishStage::Groups(Box::new(groups)) }
     }
+}
+
+/// Steps of one portion: each looks at one row, group or value.
+const PORTION: usize = 512;
+
+/// A pipeline behind its last row: groups become rows, rows get their order.
+#[derive(Debug)]
+pub struct Finishing {
+    context: OwnedContext,
+    budget: Budget,
+    stage: FinishStage,
+}
+
+#[derive(Debug)]
+enum FinishStage {
+    Groups(Box<Groups>),
+    Rows(Ending),
+}
+
+impl Default for FinishStage {
+    fn default() -> Self {
+        Self::Rows(Ending::default())
+    }
+}
+
+impl Finishing {
+    /// Goes on for a number of steps, each of which looks at one row, group or value; the result when all is done.
+    ///
+    /// # Errors
+    /// As [`Pipeline::finish`].
+    pub fn step(&mut self, steps: usize) -> Result<Option<Vec<Row>>, Diag> {
+        let mut portion = Portion::new(steps);
+        if let FinishStage::Groups(groups) = &mut self.stage {
+            let Self { context, budget, .. } = self;
+            if !context.with(|context| groups.step(context, budget, &mut portion))? {
+                return Ok(None);
+            }
+        }
+        self.stage = match std::mem::take(&mut self.stage) {
+            FinishStage::Groups(groups) => FinishStage::Rows(groups.collector.ending()),
+            rows @ FinishStage::Rows(_) => rows,
+        };
+        match &mut self.stage {
+            FinishStage::Groups(_) => Ok(None),
+            FinishStage::Rows(ending) => Ok(ending.step(&mut portion)),
+        }
+    }
+}
+
+/// Groups that become rows.
+#[derive(Debug)]
+struct Groups {
+    aggregate: Aggregate,
+    having: Option<Expr>,
+    waiting: BTreeMap<GroupKey, Vec<Accumulator>>,
+    /// The group whose row is being made.
+    current: Option<CurrentGroup>,
+    collector: Collector,
+}
+
+#[derive(Debug)]
+struct CurrentGroup {
+    row: Row,
+    accumulators: std::vec::IntoIter<Accumulator>,
+    /// The one that is being settled.
+    settling: Option<Accumulator>,
+}
+
+impl Groups {
+    /// Goes on; whether all groups are rows.
+    fn step(&mut self, context: &EvalContext<'_>, budget: &mut Budget, portion: &mut Portion) -> Result<bool, Diag> {
+        loop {
+            let is_full = self.collector.is_full();
+            let Some(current) = &mut self.current else {
+                if !portion.step() {
+                    return Ok(false);
+                }
+                let Some((key, accumulators)) = self.waiting.pop_first() else { return Ok(true) };
+                let mut accumulators = accumulators.into_iter();
+                let settling = accumulators.next();
+                self.current = Some(CurrentGroup { row: row_of(&self.aggregate, key), accumulators, settling });
+                continue;
+            };
+            if let Some(accumulator) = &mut current.settling {
+                let is_settled = if is_full { accumulator.forget(portion) } else { accumulator.settle(portion)? };
+                if !is_settled {
+                    return Ok(false);
+                }
+                let next = current.accumulators.next();
+                if let Some(settled) = std::mem::replace(&mut current.settling, next)
+                    && !is_full
+                {
+                    current.row.push(settled.finish()?);
+                }
+                continue;
+            }
+            let row = std::mem::take(&mut current.row);
+            self.current = None;
+            if !is_full && self.having.as_ref().map_or(Ok(true), |having| is_true(having, &row, context))? {
+                self.collector.take(&row, context, budget)?;
+            }
+        }
+    }
+}
+
+/// The keys of a group as the row of later steps begins.
+fn row_of(aggregate: &Aggregate, key: GroupKey) -> Row {
+    let mut row: Row = key.into_iter().map(|value| value.0).collect();
+    if let (false, Value::BigInt(number)) = (aggregate.sets.is_empty(), row.first().unwrap_or(&Value::Null)) {
+        // The number of the set gives way to what is not in it, behind the keys.
+        let set = usize::try_from(*number).ok().and_then(|number| aggregate.sets.get(number)).copied();
+        let all = 1_u64.checked_shl(u32::try_from(aggregate.keys.len()).unwrap_or(64)).map_or(0, |bit| bit - 1);
+        row.remove(0);
+        row.push(Value::BigInt(i64::try_from(!set.unwrap_or(0) & all).unwrap_or(0)));
+    }
+    row
 }
 
 /// LIMIT or OFFSET; NULL is none.

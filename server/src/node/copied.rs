@@ -28,6 +28,8 @@ use super::write::{group_of_values, unexpected};
 
 /// Most rows of one command.
 const ROWS_AT_ONCE: usize = 5_000;
+/// Rows that are looked at between two pauses.
+const YIELD_ROWS: u32 = 256;
 /// Bytes of rows after which a command is full.
 const BYTES_AT_ONCE: usize = 2 << 20;
 
@@ -89,8 +91,11 @@ impl Node {
         };
         let count = rows.len() as u64;
         let mut parts: BTreeMap<u32, Vec<Row>> = BTreeMap::new();
-        for row in rows {
+        for (row, at) in rows.into_iter().zip(0_u32..) {
             parts.entry(self.group_of_row(run, &table, &row)?).or_default().push(row);
+            if at.is_multiple_of(YIELD_ROWS) {
+                self.env().yield_if_needed().await;
+            }
         }
         for (group, rows) in parts {
             let mut rows = rows.into_iter().peekable();

@@ -23,6 +23,9 @@ use super::reads;
 use super::token::ReadToken;
 use super::write::groups_of_access;
 
+/// Rows that are here and go through a pipeline between two pauses.
+const ROWS_AT_ONCE: usize = 256;
+
 /// Values of a statement's parameters, followed by those that its subqueries see of outer rows.
 type Params = Arc<Vec<Value>>;
 
@@ -41,14 +44,7 @@ impl Source for Reading<'_> {
     }
 
     async fn pause(&self) -> Result<(), Failure> {
-        let env = self.node.env();
-        env.yield_if_needed().await;
-        if env.now() >= self.run.errand.deadline {
-            return Err(Diag::new(SqlState::TIMEOUT, "the query did not end before its deadline")
-                .hint("Narrow it with conditions on keys, or ask for less at once.")
-                .into());
-        }
-        Ok(())
+        self.node.pause(self.run).await
     }
 
     fn micros(&self) -> u64 {
@@ -142,10 +138,10 @@ impl Node {
         token: &RefCell<&mut ReadToken>,
     ) -> Result<Vec<Row>, Failure> {
         match &plan.from {
-            From::Nothing => Ok(self.pipe(run, plan, params, std::iter::once(Vec::new()))?),
+            From::Nothing => self.pipe(run, plan, params, std::iter::once(Vec::new())).await,
             From::System(table) => {
                 let source = self.system_rows(*table, run).await?;
-                Ok(self.pipe(run, plan, params, source)?)
+                self.pipe(run, plan, params, source).await
             }
             From::Table { table, access } => self.table_rows(run, plan, params, table, access, token).await,
             From::Tree(_) | From::Explain(_) => {
@@ -192,7 +188,7 @@ impl Node {
         }
         // The groups have filtered; the rest is done here, over all of them.
         let rest = QueryPlan { filter: None, ..QueryPlan::clone(plan) };
-        Ok(self.pipe(run, &rest, params, gathered)?)
+        self.pipe(run, &rest, params, gathered).await
     }
 
     async fn read_group(
@@ -245,22 +241,44 @@ impl Node {
         }
     }
 
+    /// Gives the core away if the time slice is over.
+    ///
+    /// # Errors
+    /// Past the statement's deadline.
+    async fn pause(&self, run: &Run) -> Result<(), Failure> {
+        let env = self.env();
+        env.yield_if_needed().await;
+        if env.now() >= run.errand.deadline {
+            return Err(Diag::new(SqlState::TIMEOUT, "the query did not end before its deadline")
+                .hint("Narrow it with conditions on keys, or ask for less at once.")
+                .into());
+        }
+        Ok(())
+    }
+
     /// Runs the query's operators over rows that are here.
-    fn pipe(
+    async fn pipe(
         &self,
         run: &Run,
         plan: &QueryPlan,
         params: &Params,
         rows: impl IntoIterator<Item = Row>,
-    ) -> Result<Vec<Row>, Diag> {
+    ) -> Result<Vec<Row>, Failure> {
         let context = EvalContext::new(run.now, &run.user, run.role, params, !run.seed);
         let mut pipeline = Pipeline::new(plan, context, self.settings().pipeline)?;
-        for row in rows {
-            if matches!(pipeline.push(&row)?, Flow::Done) {
-                break;
+        let mut rows = rows.into_iter();
+        let mut is_done = false;
+        while !is_done {
+            is_done = true;
+            for row in rows.by_ref().take(ROWS_AT_ONCE) {
+                is_done = matches!(pipeline.push(&row)?, Flow::Done);
+                if is_done {
+                    break;
+                }
             }
+            self.pause(run).await?;
         }
-        pipeline.finish()
+        pipeline.finish_in_portions(async || self.pause(run).await).await
     }
 }
 

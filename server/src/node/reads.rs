@@ -291,7 +291,13 @@ pub(super) async fn rows(
         }
     }
     let rows = match sink {
-        Sink::Whole(pipeline) => pipeline.finish().map_err(ReadRefusal::Failed)?,
+        Sink::Whole(pipeline) => {
+            let pause = async || {
+                node.env().yield_if_needed().await;
+                Ok(())
+            };
+            pipeline.finish_in_portions(pause).await.map_err(ReadRefusal::Failed)?
+        }
         Sink::Filtered { rows, .. } => rows,
     };
     Ok(TableRows { rows, index: view.applied().0 })

@@ -3,6 +3,7 @@
 use quickcheck::quickcheck;
 
 use super::*;
+use crate::expr::SortDirection;
 use crate::value::DataType;
 
 fn run(function: AggregateFunction, distinct: bool, rows: &[Vec<Value>]) -> Result<Value, Diag> {

@@ -17,28 +17,28 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// Rows with the values of subqueries behind them.
 pub(super) struct ApplyRows<'p> {
-    input: Rows<'p>,
+    pub(super) input: Rows<'p>,
     subqueries: &'p [Subquery],
     params: Params,
     /// Answers by what the subquery saw of the outer row, one map per subquery.
-    answers: Vec<BTreeMap<Vec<SortValue>, Rc<Answer>>>,
+    pub(super) answers: Vec<BTreeMap<Vec<SortValue>, Rc<Answer>>>,
     held: Held,
     runs: u64,
 }
 
 /// What a subquery answered for one outer row.
-enum Answer {
+pub(super) enum Answer {
     Value(Value),
     Candidates(Candidates),
 }
 
 /// Rows that an outer row is compared with.
-struct Candidates {
-    rows: Vec<Vec<Value>>,
+pub(super) struct Candidates {
+    pub(super) rows: Vec<Vec<Value>>,
     /// Those without a NULL, for `= ANY`.
-    whole: BTreeSet<Vec<SortValue>>,
+    pub(super) whole: BTreeSet<Vec<SortValue>>,
     /// Those with a NULL, for `= ANY`.
-    partial: Vec<Vec<Value>>,
+    pub(super) partial: Vec<Vec<Value>>,
 }
 
 impl<'p> ApplyRows<'p> {
@@ -77,7 +77,7 @@ impl<S: Source> Executor<'_, S> {
                             .iter()
                             .map(|(left, _)| self.evaluate(left, row, &apply.params))
                             .collect::<Result<Vec<Value>, Diag>>()?;
-                        compared(candidates, left, *op, *all)
+                        self.compared(candidates, left, *op, *all, &mut pace).await?
                     }
                     (Answer::Candidates(_), Meaning::Scalar | Meaning::Exists) => Value::Null,
                 };
@@ -161,6 +161,51 @@ impl<S: Source> Executor<'_, S> {
         }
         Ok(candidates)
     }
+
+    /// `left op ANY (candidates)`, or ALL, with SQL's NULLs: what is unknown decides only where nothing else does.
+    async fn compared(
+        &self,
+        candidates: &Candidates,
+        left: Vec<Value>,
+        op: BinaryOp,
+        all: bool,
+        pace: &mut Pace,
+    ) -> Result<Value, S::Error> {
+        if op == BinaryOp::Equal && !all {
+            return self.is_among(candidates, left, pace).await;
+        }
+        let mut unknown = false;
+        for row in &candidates.rows {
+            match pair(&left, row, op) {
+                Some(holds) if holds != all => return Ok(Value::Boolean(!all)),
+                Some(_) => {}
+                None => unknown = true,
+            }
+            pace.step(self.source).await?;
+        }
+        Ok(if unknown { Value::Null } else { Value::Boolean(all) })
+    }
+
+    async fn is_among(&self, candidates: &Candidates, left: Vec<Value>, pace: &mut Pace) -> Result<Value, S::Error> {
+        if left.iter().any(Value::is_null) {
+            for row in &candidates.whole {
+                let row: Vec<Value> = row.iter().map(|value| value.0.clone()).collect();
+                if pair(&left, &row, BinaryOp::Equal).is_none() {
+                    return Ok(Value::Null);
+                }
+                pace.step(self.source).await?;
+            }
+        } else if candidates.whole.contains(&left.iter().cloned().map(SortValue).collect::<Vec<_>>()) {
+            return Ok(Value::Boolean(true));
+        }
+        for row in &candidates.partial {
+            if pair(&left, row, BinaryOp::Equal).is_none() {
+                return Ok(Value::Null);
+            }
+            pace.step(self.source).await?;
+        }
+        Ok(Value::Boolean(false))
+    }
 }
 
 impl Answer {
@@ -173,38 +218,6 @@ impl Answer {
             }
         }
     }
-}
-
-/// `left op ANY (candidates)`, or ALL, with SQL's NULLs: what is unknown decides only where nothing else does.
-fn compared(candidates: &Candidates, left: Vec<Value>, op: BinaryOp, all: bool) -> Value {
-    if op == BinaryOp::Equal && !all {
-        return is_among(candidates, left);
-    }
-    let mut unknown = false;
-    for row in &candidates.rows {
-        match pair(&left, row, op) {
-            Some(holds) if holds != all => return Value::Boolean(!all),
-            Some(_) => {}
-            None => unknown = true,
-        }
-    }
-    if unknown { Value::Null } else { Value::Boolean(all) }
-}
-
-fn is_among(candidates: &Candidates, left: Vec<Value>) -> Value {
-    let mut unknown = false;
-    if left.iter().any(Value::is_null) {
-        for row in candidates.whole.iter().map(|row| row.iter().map(|value| value.0.clone()).collect::<Vec<Value>>()) {
-            unknown |= pair(&left, &row, BinaryOp::Equal).is_none();
-            if unknown {
-                break;
-            }
-        }
-    } else if candidates.whole.contains(&left.iter().cloned().map(SortValue).collect::<Vec<_>>()) {
-        return Value::Boolean(true);
-    }
-    unknown |= candidates.partial.iter().any(|row| pair(&left, row, BinaryOp::Equal).is_none());
-    if unknown { Value::Null } else { Value::Boolean(false) }
 }
 
 /// One comparison of rows; `None` is UNKNOWN. Rows of several values are compared for equality only: one that differs decides.

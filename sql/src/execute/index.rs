@@ -14,7 +14,7 @@ use crate::value::{Row, SortValue, Value};
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) rows: Vec<Row>,
-    places: BTreeMap<Vec<SortValue>, Vec<u32>>,
+    pub(super) places: BTreeMap<Vec<SortValue>, Vec<u32>>,
     _held: Held,
 }
 
@@ -78,19 +78,29 @@ impl<S: Source> Executor<'_, S> {
             None => {
                 let rows = self.query(scan, Arc::clone(params)).await?;
                 let held = self.hold();
+                let mut pace = Pace::default();
                 for row in &rows {
                     held.add("a subquery", size(row))?;
+                    pace.step(self.source).await?;
                 }
                 let index = Rc::new(self.index(rows, keys.iter(), params, held).await?);
                 self.indexes.borrow_mut().insert(id, Rc::clone(&index));
                 index
             }
         };
+        let (mut found, mut pace) = (Vec::new(), Pace::default());
         if keys.is_empty() {
-            return Ok(index.rows.clone());
+            for row in &index.rows {
+                found.push(row.clone());
+                pace.step(self.source).await?;
+            }
+            return Ok(found);
         }
-        let Some(key) = self.key(probes.iter(), &[], params)? else { return Ok(Vec::new()) };
-        let found = index.places(&key).iter().filter_map(|at| index.rows.get(*at as usize).cloned());
-        Ok(found.collect())
+        let Some(key) = self.key(probes.iter(), &[], params)? else { return Ok(found) };
+        for at in index.places(&key) {
+            found.extend(index.rows.get(*at as usize).cloned());
+            pace.step(self.source).await?;
+        }
+        Ok(found)
     }
 }

@@ -19,10 +19,10 @@ const MAX_LOOKUPS: usize = 512;
 pub(super) struct JoinRows<'p> {
     plan: &'p Join,
     params: Params,
-    left: Rows<'p>,
+    pub(super) left: Rows<'p>,
     /// Rows of the left side that were read and not joined yet.
     waiting: std::vec::IntoIter<Row>,
-    right: Index,
+    pub(super) right: Index,
     /// With FULL: which rows of the right side had a partner.
     partnered: Vec<bool>,
     current: Option<Current>,
@@ -64,8 +64,10 @@ impl<S: Source> Executor<'_, S> {
             (Relation::Block(block), Some(bounds)) => {
                 let narrow = Arc::new(narrowed(block, bounds));
                 let rows = self.query(&narrow, Arc::clone(params)).await?;
+                let mut pace = Pace::default();
                 for row in &rows {
                     held.add("a join", size(row))?;
+                    pace.step(self.source).await?;
                 }
                 rows
             }

@@ -7,7 +7,7 @@ use crate::value::{Row, Value};
 /// An open LATERAL join.
 pub(super) struct LateralRows<'p> {
     plan: &'p Lateral,
-    left: Rows<'p>,
+    pub(super) left: Rows<'p>,
     params: Params,
     /// Rows of the left side that were read and not joined yet.
     waiting: std::vec::IntoIter<Row>,

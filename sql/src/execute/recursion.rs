@@ -23,7 +23,14 @@ impl<S: Source> Executor<'_, S> {
         let mut fresh = self.query(first, Arc::clone(params)).await?;
         for round in 0.. {
             if !*all {
-                fresh.retain(|row| known.insert(row.iter().cloned().map(SortValue).collect()));
+                let mut unknown = Vec::new();
+                for row in fresh {
+                    if known.insert(row.iter().cloned().map(SortValue).collect()) {
+                        unknown.push(row);
+                    }
+                    pace.step(self.source).await?;
+                }
+                fresh = unknown;
             }
             if fresh.is_empty() {
                 break;
@@ -37,20 +44,21 @@ impl<S: Source> Executor<'_, S> {
             }
             for row in &fresh {
                 held.add("a recursive query", size(row))?;
+                rows.push(row.clone());
                 pace.step(self.source).await?;
             }
-            rows.extend(fresh.iter().cloned());
             let before = self.working.borrow_mut().insert(*id, Rc::new(fresh));
-            drop(before);
+            self.discard_shared(before).await?;
             // What a round keeps may hold rows of the round.
             let indexes: BTreeSet<u32> = self.indexes.borrow().keys().copied().collect();
             let shared: BTreeSet<u32> = self.shared.borrow().keys().copied().collect();
             fresh = self.query(step, Arc::clone(params)).await?;
-            self.indexes.borrow_mut().retain(|id, _| indexes.contains(id));
-            self.shared.borrow_mut().retain(|id, _| shared.contains(id));
+            self.forget_kept(&shared, &indexes).await?;
             self.source.pause().await?;
         }
-        self.working.borrow_mut().remove(id);
+        let last = self.working.borrow_mut().remove(id);
+        self.discard_shared(last).await?;
+        self.discard(known).await?;
         Ok(rows)
     }
 }

@@ -62,12 +62,10 @@ impl<S: Source> Executor<'_, S> {
         match call.function {
             TableFunction::Unnest => {
                 let Some(Value::Array(array)) = args.into_iter().next() else { return Ok(nothing()) };
-                let rows = array
-                    .into_items()
-                    .into_iter()
-                    .zip(1_i64..)
-                    .map(|(value, at)| if number.is_some() { vec![value, Value::BigInt(at)] } else { vec![value] });
-                Ok(Rows::Here(rows.collect::<Vec<Row>>().into_iter()))
+                let rows = array.into_items().into_iter().zip(1_i64..).map(move |(value, at)| {
+                    if number.is_some() { vec![value, Value::BigInt(at)] } else { vec![value] }
+                });
+                Ok(Rows::Items(Box::new(rows)))
             }
             TableFunction::Series => {
                 let [first, last, step] = args.as_slice() else { return Ok(nothing()) };

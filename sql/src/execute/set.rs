@@ -48,6 +48,7 @@ impl<S: Source> Executor<'_, S> {
                 rows.push(row);
             }
         }
+        self.discard(counts).await?;
         Ok(Rows::Here(rows.into_iter()))
     }
 

@@ -4,7 +4,7 @@ mod frame;
 mod sort;
 
 use self::frame::{Frames, Partition};
-use super::{Executor, Pace, Params, Rows, Source, size};
+use super::{BATCH, Executor, Held, Pace, Params, Rows, Source, size};
 use crate::aggregate::Accumulator;
 use crate::diag::{Diag, SqlState};
 use crate::expr::AggregateCall;
@@ -31,30 +31,36 @@ impl<S: Source> Executor<'_, S> {
         let held = self.hold();
         let mut rows = self.all(input, "window functions", &held).await?;
         let mut columns: Vec<Vec<Value>> = Vec::with_capacity(calls.len());
+        let mut pace = Pace::default();
         let mut known: Option<(&WindowCall, Layout)> = None;
         for call in calls {
-            let same = known
-                .take()
-                .filter(|(other, _)| other.partition_by == call.partition_by && other.order_by == call.order_by);
-            let layout = match same {
-                Some((_, layout)) => layout,
-                None => self.layout(&rows, call, params).await?,
+            let layout = match known.take() {
+                Some((other, layout)) if other.partition_by == call.partition_by && other.order_by == call.order_by => {
+                    layout
+                }
+                other => {
+                    if let Some((_, layout)) = other {
+                        self.discard(layout.keys).await?;
+                    }
+                    self.layout(&rows, call, params).await?
+                }
             };
             let mut column = vec![Value::Null; rows.len()];
             for pair in layout.cuts.windows(2) {
                 let (Some(from), Some(to)) = (pair.first(), pair.get(1)) else { continue };
                 let Some(places) = layout.order.get(*from..*to) else { continue };
-                self.partition(&rows, places, &layout.keys, call, params, &mut column).await?;
-            }
-            for value in &column {
-                held.add("window functions", value.size())?;
+                self.partition(&rows, places, &layout.keys, call, params, &mut column, &held).await?;
             }
             columns.push(column);
             known = Some((call, layout));
         }
+        if let Some((_, layout)) = known {
+            self.discard(layout.keys).await?;
+        }
         for column in columns {
             for (row, value) in rows.iter_mut().zip(column) {
                 row.push(value);
+                pace.step(self.source).await?;
             }
         }
         Ok(rows)
@@ -103,6 +109,7 @@ impl<S: Source> Executor<'_, S> {
             pace.step(self.source).await?;
         }
         cuts.push(order.len());
+        self.discard(partitions).await?;
         Ok(Layout { order, keys, cuts })
     }
 
@@ -114,8 +121,12 @@ impl<S: Source> Executor<'_, S> {
         call: &WindowCall,
         params: &Params,
         column: &mut [Value],
+        held: &Held,
     ) -> Result<(), S::Error> {
-        let partition = Partition::new(places, keys, &call.order_by);
+        let mut partition = Partition::new(places, keys, &call.order_by);
+        while !partition.go_on(BATCH) {
+            self.source.pause().await?;
+        }
         let count = places.len();
         let row_at = |at: usize| places.get(at).and_then(|place| rows.get(*place));
         let mut pace = Pace::default();
@@ -191,6 +202,7 @@ impl<S: Source> Executor<'_, S> {
                 }
             };
             if let Some(place) = places.get(at).and_then(|place| column.get_mut(*place)) {
+                held.add("window functions", value.size())?;
                 *place = value;
             }
         }

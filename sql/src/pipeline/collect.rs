@@ -1,4 +1,6 @@
 //! The end of a pipeline: projection, order, limit.
+//!
+//! What is left to do when all rows have come is done in portions ([`Ending`]).
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -9,6 +11,7 @@ use crate::diag::Diag;
 use crate::eval::{EvalContext, evaluate};
 use crate::expr::Expr;
 use crate::plan::{Distinct, QueryPlan, SortKey};
+use crate::runs::{Merged, Portion, Runs, Step};
 use crate::value::{Row, SortValue, Value, sort_compare};
 
 /// Collects result rows.
@@ -25,8 +28,10 @@ pub(super) struct Collector {
     skipped: usize,
     /// Without ORDER BY: the result so far.
     rows: Vec<Row>,
-    /// With ORDER BY: the best rows so far, the worst on top.
+    /// With ORDER BY and LIMIT: the best rows so far, the worst on top.
     heap: BinaryHeap<Ranked>,
+    /// With ORDER BY otherwise: all rows so far.
+    runs: Runs<Ranked>,
     /// Rows that came, to tell equal ones apart.
     arrivals: u64,
 }
@@ -101,6 +106,7 @@ impl Collector {
             skipped: 0,
             rows: Vec::new(),
             heap: BinaryHeap::new(),
+            runs: Runs::default(),
             arrivals: 0,
         }
     }
@@ -157,7 +163,10 @@ impl Collector {
         let row = early.map_or_else(|| self.project(row, context), Ok)?;
         let ranked = Ranked { keys, arrival, row, order_by: Arc::clone(&self.order_by) };
         budget.add("rows", 1, ranked.size())?;
-        self.heap.push(ranked);
+        match kept {
+            Some(_) => self.heap.push(ranked),
+            None => self.runs.push(ranked),
+        }
         Ok(())
     }
 
@@ -175,22 +184,87 @@ impl Collector {
         self.projection.iter().map(|expr| evaluate(expr, row, context)).collect()
     }
 
-    /// The rows in their order.
-    pub(super) fn finish(self) -> Vec<Row> {
-        if self.order_by.is_empty() {
-            return self.rows;
-        }
-        let sorted = self.heap.into_sorted_vec();
-        let Distinct::On(leading) = self.distinct else {
-            return sorted.into_iter().skip(self.offset).map(|ranked| ranked.row).collect();
+    /// What is left to do when all rows have come.
+    pub(super) fn ending(self) -> Ending {
+        let on = match self.distinct {
+            Distinct::On(leading) => Some(leading),
+            Distinct::No | Distinct::Rows => None,
         };
-        let mut before: Option<Vec<Value>> = None;
-        let firsts = sorted.into_iter().filter_map(|ranked| {
+        let (rows, skip, stage) = if self.order_by.is_empty() {
+            (self.rows, 0, Stage::Forget)
+        } else {
+            let rows = Vec::with_capacity(self.heap.len() + self.runs.len());
+            (rows, self.offset, Stage::Gather(self.heap.into_vec().into_iter(), self.runs))
+        };
+        Ending { stage, on, before: None, skip, left: self.limit.unwrap_or(usize::MAX), rows, seen: self.seen }
+    }
+}
+
+/// A collector behind its last row.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    stage: Stage,
+    /// With DISTINCT ON: of how many values.
+    on: Option<usize>,
+    /// Those of the row before.
+    before: Option<Vec<Value>>,
+    /// Rows that OFFSET still leaves out.
+    skip: usize,
+    /// Rows that LIMIT still lets through.
+    left: usize,
+    rows: Vec<Row>,
+    seen: BTreeSet<Vec<SortValue>>,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    /// What LIMIT has kept is put in order.
+    Gather(std::vec::IntoIter<Ranked>, Runs<Ranked>),
+    Merge(Merged<Ranked>),
+    /// What told rows apart is given back.
+    #[default]
+    Forget,
+}
+
+impl Ending {
+    /// Goes on; the rows in their order when all is done.
+    pub(super) fn step(&mut self, portion: &mut Portion) -> Option<Vec<Row>> {
+        while portion.step() {
+            match &mut self.stage {
+                Stage::Gather(kept, runs) => match kept.next() {
+                    Some(ranked) => runs.push(ranked),
+                    None => self.stage = Stage::Merge(std::mem::take(runs).merged()),
+                },
+                Stage::Merge(merged) => match merged.step() {
+                    Step::Opened => {}
+                    Step::Item(ranked) => self.put(ranked),
+                    Step::End => self.stage = Stage::Forget,
+                },
+                Stage::Forget => {
+                    if self.seen.pop_first().is_none() {
+                        return Some(std::mem::take(&mut self.rows));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn put(&mut self, ranked: Ranked) {
+        if let Some(leading) = self.on {
             let on: Vec<Value> = ranked.keys.into_iter().take(leading).collect();
-            let repeated = before.as_ref().is_some_and(|before| compare_keys(&ranked.order_by, before, &on).is_eq());
-            before = Some(on);
-            (!repeated).then_some(ranked.row)
-        });
-        firsts.skip(self.offset).take(self.limit.unwrap_or(usize::MAX)).collect()
+            let is_repeated =
+                self.before.as_ref().is_some_and(|before| compare_keys(&ranked.order_by, before, &on).is_eq());
+            self.before = Some(on);
+            if is_repeated {
+                return;
+            }
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+        } else if self.left > 0 {
+            self.left -= 1;
+            self.rows.push(ranked.row);
+        }
     }
 }

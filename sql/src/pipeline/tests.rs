@@ -226,3 +226,82 @@ quickcheck! {
         run(&plan, &input).unwrap().0 == wanted
     }
 }
+
+/// The result made by so many steps at a time, and how many portions it took.
+fn in_portions(pipeline: Pipeline, steps: usize) -> (Vec<Row>, usize) {
+    let mut finishing = pipeline.finishing();
+    for portions in 1.. {
+        if let Some(rows) = finishing.step(steps).unwrap() {
+            return (rows, portions);
+        }
+    }
+    unreachable!("portions are counted without end")
+}
+
+/// Every kind of work behind the last row.
+fn kinds() -> Vec<QueryPlan> {
+    let ordered = |distinct, limit: Option<i64>| QueryPlan {
+        order_by: vec![by(0, true, false)],
+        distinct,
+        limit: limit.map(int),
+        offset: Some(int(1)),
+        ..plan(vec![column(0), column(1)])
+    };
+    let mut grouped = plan(vec![column(0), column(1)]);
+    grouped.aggregate = aggregate(vec![column(0)], AggregateFunction::Sum, vec![column(1)]);
+    let mut settled = grouped.clone();
+    if let Some(aggregate) = &mut settled.aggregate {
+        aggregate.calls[0].distinct = true;
+    }
+    let mut cut = settled.clone();
+    cut.limit = Some(int(2));
+    let mut in_order = settled.clone();
+    if let Some(aggregate) = &mut in_order.aggregate {
+        aggregate.calls[0].order = vec![crate::expr::SortDirection { descending: true, nulls_first: false }];
+        aggregate.calls[0].args.push(column(1));
+    }
+    let distinct = QueryPlan { distinct: Distinct::Rows, ..plan(vec![column(0)]) };
+    vec![
+        ordered(Distinct::No, None),
+        ordered(Distinct::No, Some(40)),
+        ordered(Distinct::Rows, None),
+        ordered(Distinct::On(1), Some(3)),
+        distinct,
+        grouped,
+        settled,
+        cut,
+        in_order,
+    ]
+}
+
+fn pushed(plan: &QueryPlan, rows: &[Row]) -> Pipeline {
+    let mut pipeline = start(plan, PipelineLimits { max_rows: 1_000_000, max_bytes: 1 << 30 }).unwrap();
+    for row in rows {
+        pipeline.push(row).unwrap();
+    }
+    pipeline
+}
+
+quickcheck! {
+    fn a_result_made_in_portions_is_the_one_made_in_one_go(values: Vec<(Option<i32>, i32)>, steps: u8) -> bool {
+        let rows = rows(&values.iter().map(|(key, value)| (key.map(|key| key % 5), value % 7)).collect::<Vec<_>>());
+        kinds().iter().all(|plan| {
+            let whole = pushed(plan, &rows).finish().unwrap();
+            in_portions(pushed(plan, &rows), usize::from(steps % 9) + 1).0 == whole
+        })
+    }
+}
+
+#[test]
+fn a_portion_is_a_number_of_rows_whatever_the_number_of_all() {
+    let rows = rows(&(0..20_000).map(|at| (Some(at * 7_919 % 20_011), at)).collect::<Vec<_>>());
+    for (at, plan) in kinds().iter().enumerate() {
+        let kept = match &plan.limit {
+            // A heap of 41 rows is all that ORDER BY with this LIMIT keeps.
+            Some(_) if plan.aggregate.is_none() && plan.distinct == Distinct::No => 41,
+            _ => rows.len(),
+        };
+        let (_, portions) = in_portions(pushed(plan, &rows), 10);
+        assert!(portions >= kept / 10, "plan {at}: {kept} rows in {portions} portions of 10");
+    }
+}

@@ -20,17 +20,26 @@ pub(super) struct Partition<'p> {
 }
 
 impl<'p> Partition<'p> {
+    /// The rows as they are; [`Partition::go_on`] cuts them.
     pub(super) fn new(places: &'p [usize], keys: &'p [Vec<Value>], order_by: &'p [SortKey]) -> Self {
-        let mut partition = Self { places, keys, order_by, group_of: Vec::with_capacity(places.len()), starts: vec![] };
-        for at in 0..places.len() {
-            let is_peer = at > 0 && compare_keys(order_by, partition.key(at - 1), partition.key(at)).is_eq();
+        Self { places, keys, order_by, group_of: Vec::with_capacity(places.len()), starts: vec![] }
+    }
+
+    /// Looks at the next rows, at most so many; whether all of them are cut into groups.
+    pub(super) fn go_on(&mut self, most: usize) -> bool {
+        let from = self.group_of.len();
+        for at in (from..self.places.len()).take(most) {
+            let is_peer = at > 0 && compare_keys(self.order_by, self.key(at - 1), self.key(at)).is_eq();
             if !is_peer {
-                partition.starts.push(at);
+                self.starts.push(at);
             }
-            partition.group_of.push(partition.starts.len() - 1);
+            self.group_of.push(self.starts.len() - 1);
         }
-        partition.starts.push(places.len());
-        partition
+        let is_whole = self.group_of.len() == self.places.len();
+        if is_whole {
+            self.starts.push(self.places.len());
+        }
+        is_whole
     }
 
     fn key(&self, at: usize) -> &[Value] {
