@@ -1,10 +1,12 @@
-//! Rows that are answered while they are read: a scan with filter and projection of one group, page by page.
+//! Rows that are answered while they are read: a scan with filter and projection, page by page.
 //!
-//! The core that hosts the group reads ahead of the front end by [`AHEAD`] pages and then waits, so that a result of any size holds a
-//! few pages in memory, however slowly it is taken. All pages are of one snapshot. What must see all rows before it gives one (ORDER
-//! BY, aggregates) goes another way, and so do results that fit into the first page: they are whole before they are answered.
+//! The core that hosts a group reads ahead of the front end by [`AHEAD`] pages and then waits, so that a result of any size holds a
+//! few pages of each of its groups in memory, however slowly it is taken. All pages of a group are of one snapshot; every group's is
+//! taken before the first row is answered. What must see all rows before it gives one (ORDER BY, aggregates) goes another way, and so
+//! do results that fit into the first pages: they are whole before they are answered.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,15 +16,17 @@ use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_sql::catalog::TableKind;
 use highwater_sql::diag::Diag;
 use highwater_sql::eval::EvalContext;
+use highwater_sql::expr::Expr;
 use highwater_sql::pipeline::Pipeline;
 use highwater_sql::plan::{Distinct, From, QueryPlan, TableAccess};
-use highwater_sql::value::{Row, Value};
+use highwater_sql::value::{DataType, Row, Value};
 
 use super::answer::StatementResult;
 use super::execute::{Failure, Run};
 use super::mesh::{Question, ReadPart, ReadRefusal, TableRead};
 use super::query::{row_count, schema_of};
 use super::token::ReadToken;
+use super::write::groups_of_access;
 use super::{Node, reads};
 
 /// Source rows of one page.
@@ -31,6 +35,8 @@ const PAGE_ROWS: usize = 512;
 const PAGE_BYTES: usize = 128 << 10;
 /// Pages that wait for the front end.
 const AHEAD: usize = 2;
+/// Pages of a group that are held at most: the one that is answered first, those that wait and one that is made.
+const PAGES: usize = AHEAD + 2;
 /// LIMIT up to which a result is not worth a stream.
 const SMALL_LIMIT: u64 = 256;
 /// Pause between two looks at whether the node's time to stop is over, in microseconds.
@@ -38,7 +44,7 @@ const LOOK_MICROS: u64 = 200_000;
 
 /// The rows behind the first page of a result, as they come. Clones are the same rows: who takes a page has it alone.
 #[derive(Clone)]
-pub struct RowStream(Rc<RefCell<Option<Pages>>>);
+pub struct RowStream(Rc<RefCell<Option<Parts>>>);
 
 pub(super) type Pages = Receiver<Result<Vec<Row>, Diag>>;
 
@@ -49,22 +55,92 @@ impl std::fmt::Debug for RowStream {
 }
 
 impl RowStream {
-    fn new(pages: Pages) -> Self {
-        Self(Rc::new(RefCell::new(Some(pages))))
-    }
-
     /// The next page; `None` after the last. An error ends the rows: what came before is a part of the result.
     pub async fn next(&self) -> Option<Result<Vec<Row>, Diag>> {
-        let pages = self.0.borrow_mut().take()?;
-        let page = pages.recv().await;
+        let mut parts = self.0.borrow_mut().take()?;
+        let page = parts.next().await.transpose();
         if matches!(page, Some(Ok(_))) {
-            self.0.borrow_mut().replace(pages);
+            self.0.borrow_mut().replace(parts);
         }
+        page
+    }
+}
+
+/// The rows of several groups, one group after the other.
+struct Parts {
+    waiting: VecDeque<Part>,
+    /// Rows that OFFSET still leaves out.
+    skip: u64,
+    /// Rows that LIMIT still lets through.
+    left: u64,
+}
+
+/// What is left of one group's rows.
+struct Part {
+    first: Vec<Row>,
+    rest: Option<Pages>,
+}
+
+impl Parts {
+    /// The next page that is not empty; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Vec<Row>>, Diag> {
+        while self.left > 0 {
+            let Some(part) = self.waiting.front_mut() else { return Ok(None) };
+            let Some(page) = part.next().await? else {
+                self.waiting.pop_front();
+                continue;
+            };
+            let page = self.cut(page);
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+        // Who reads for rows that nobody wants any more is told so.
+        self.waiting.clear();
+        Ok(None)
+    }
+
+    /// What is here of the parts that have ended before one that goes on, and of that one.
+    fn here(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        while let Some(part) = self.waiting.front_mut() {
+            let first = std::mem::take(&mut part.first);
+            let goes_on = part.rest.is_some();
+            rows.extend(self.cut(first));
+            if goes_on {
+                break;
+            }
+            self.waiting.pop_front();
+        }
+        rows
+    }
+
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() || self.left == 0
+    }
+
+    /// Rows without those before OFFSET and beyond LIMIT.
+    fn cut(&mut self, mut rows: Vec<Row>) -> Vec<Row> {
+        let skipped = self.skip.min(rows.len() as u64);
+        self.skip -= skipped;
+        rows.drain(..usize::try_from(skipped).unwrap_or(usize::MAX));
+        rows.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= rows.len() as u64;
+        rows
+    }
+}
+
+impl Part {
+    async fn next(&mut self) -> Result<Option<Vec<Row>>, Diag> {
+        if !self.first.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.first)));
+        }
+        let Some(rest) = &self.rest else { return Ok(None) };
         // An empty page is the mark of the end: a sender that is gone without it was cut off.
-        match page {
-            Some(Ok(rows)) if rows.is_empty() => None,
-            Some(page) => Some(page),
-            None => Some(Err(super::outcome_unknown())),
+        match rest.recv().await {
+            Some(Ok(rows)) if rows.is_empty() => Ok(None),
+            Some(page) => page.map(Some),
+            None => Err(super::outcome_unknown()),
         }
     }
 }
@@ -87,7 +163,43 @@ impl Node {
         plan: &Arc<QueryPlan>,
         token: &mut ReadToken,
     ) -> Result<Option<StatementResult>, Failure> {
-        let Some(group) = self.streamable(run, plan)? else { return Ok(None) };
+        let Some(groups) = self.streamable(run, plan)? else { return Ok(None) };
+        let context = EvalContext::new(run.now, &run.user, run.role, &run.params, 0);
+        let (skip, left) = cut_of(plan, &context)?;
+        // Every group gives what could be in the result; what of it is, is known where all come together.
+        let plan = match groups.as_slice() {
+            [_] => Arc::clone(plan),
+            _ => Arc::new(uncut(plan, skip.saturating_add(left))),
+        };
+        let is_one = groups.len() == 1;
+        let mut parts = Parts {
+            waiting: VecDeque::with_capacity(groups.len()),
+            skip: if is_one { 0 } else { skip },
+            left: if is_one { u64::MAX } else { left },
+        };
+        for (group, at) in groups.into_iter().zip(0_u128..) {
+            let Scanned { rows, rest, index } = self.scan_of(run, &plan, group, at, token.mark(group)).await?;
+            token.saw(group, index);
+            parts.waiting.push_back(Part { first: rows, rest });
+        }
+        let (schema, as_user) = (schema_of(&plan.projection), run.user.clone());
+        let first = parts.here();
+        Ok(Some(if parts.is_over() {
+            StatementResult::Rows { schema, rows: first, as_user }
+        } else {
+            StatementResult::Stream { schema, first, rest: RowStream(Rc::new(RefCell::new(Some(parts)))), as_user }
+        }))
+    }
+
+    /// A scan of a group, the one at this place of several.
+    async fn scan_of(
+        &self,
+        run: &Run,
+        plan: &Arc<QueryPlan>,
+        group: u32,
+        at: u128,
+        at_least: u64,
+    ) -> Result<Scanned, Failure> {
         let read = TableRead {
             within: None,
             consistency: run.around.consistency,
@@ -99,9 +211,10 @@ impl Node {
             role: run.role,
             now: run.now,
             catalog: run.catalog.version,
-            at_least: token.mark(group),
+            at_least,
             part: ReadPart::Whole,
-            seed: run.seed,
+            // Each group has volatile values of its own, and so has each of its pages.
+            seed: run.seed ^ (at << 112),
             deadline: run.errand.deadline,
         };
         let scanned = if self.is_elsewhere(group) {
@@ -113,21 +226,14 @@ impl Node {
         } else {
             self.ask(group, |reply| Question::Scan(Box::new(read), reply)).await?
         };
-        let Scanned { rows, rest, index } = match scanned {
-            Ok(scanned) => scanned,
-            Err(ReadRefusal::StaleCatalog) => return Err(Failure::Stale),
-            Err(ReadRefusal::Failed(diag)) => return Err(Failure::Diag(diag)),
-        };
-        token.saw(group, index);
-        let (schema, as_user) = (schema_of(&plan.projection), run.user.clone());
-        Ok(Some(match rest {
-            None => StatementResult::Rows { schema, rows, as_user },
-            Some(rest) => StatementResult::Stream { schema, first: rows, rest: RowStream::new(rest), as_user },
-        }))
+        scanned.map_err(|refusal| match refusal {
+            ReadRefusal::StaleCatalog => Failure::Stale,
+            ReadRefusal::Failed(diag) => Failure::Diag(diag),
+        })
     }
 
-    /// The one group that a statement reads rows of in any order, as many as there are.
-    fn streamable(&self, run: &Run, plan: &QueryPlan) -> Result<Option<u32>, Diag> {
+    /// The groups that a statement reads rows of in any order, as many as there are.
+    fn streamable(&self, run: &Run, plan: &QueryPlan) -> Result<Option<Vec<u32>>, Diag> {
         let QueryPlan {
             before,
             unused: _,
@@ -156,11 +262,30 @@ impl Node {
             return Ok(None);
         }
         Ok(match table.kind {
-            TableKind::User | TableKind::Stream => Some(self.layout().user_group(&run.user)),
-            TableKind::Shared if table.partition_columns == 0 => Some(self.layout().table_group(table.id)),
-            TableKind::Shared => None,
+            TableKind::User | TableKind::Stream => Some(vec![self.layout().user_group(&run.user)]),
+            TableKind::Shared if table.partition_columns == 0 => Some(vec![self.layout().table_group(table.id)]),
+            TableKind::Shared => {
+                let groups = groups_of_access(self.layout(), table, access, &context)?
+                    .unwrap_or_else(|| self.layout().shared_groups().collect());
+                // The pages of all groups together are held, and a query holds no more than its limit.
+                let most = self.settings().pipeline.max_bytes / (PAGES * PAGE_BYTES);
+                Some(groups).filter(|groups| groups.len() <= most)
+            }
         })
     }
+}
+
+/// How many rows OFFSET leaves out and LIMIT lets through.
+fn cut_of(plan: &QueryPlan, context: &EvalContext<'_>) -> Result<(u64, u64), Diag> {
+    let count =
+        |expr: &Option<Expr>| expr.as_ref().map(|expr| row_count(expr, context)).transpose().map(Option::flatten);
+    Ok((count(&plan.offset)?.unwrap_or(0), count(&plan.limit)?.unwrap_or(u64::MAX)))
+}
+
+/// The statement without OFFSET, of at most so many rows.
+fn uncut(plan: &QueryPlan, most: u64) -> QueryPlan {
+    let limit = i64::try_from(most).ok().map(|most| Expr::Literal(Value::BigInt(most), DataType::BigInt));
+    QueryPlan { limit, offset: None, ..plan.clone() }
 }
 
 /// Whether few rows are looked up by their keys.
@@ -256,13 +381,8 @@ impl Pager {
         let cursor = reads::open_table(node, read).await?;
         let plan = read.plan.as_ref();
         let context = EvalContext::new(read.now, &read.user, read.role, &read.params, 0);
-        let count = |expr: &Option<highwater_sql::expr::Expr>| {
-            expr.as_ref().map(|expr| row_count(expr, &context)).transpose().map(Option::flatten)
-        };
-        let limit = count(&plan.limit).map_err(ReadRefusal::Failed)?;
-        let skip = count(&plan.offset).map_err(ReadRefusal::Failed)?.unwrap_or(0);
+        let (skip, left) = cut_of(plan, &context).map_err(ReadRefusal::Failed)?;
         let plan = QueryPlan { limit: None, offset: None, ..plan.clone() };
-        let left = limit.unwrap_or(u64::MAX);
         Ok(Self { cursor, plan, skip, left, is_done: left == 0, pages: 0 })
     }
 
