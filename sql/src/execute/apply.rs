@@ -141,10 +141,10 @@ impl<S: Source> Executor<'_, S> {
     ) -> Result<Candidates, S::Error> {
         let mut candidates = Candidates { rows: Vec::new(), whole: BTreeSet::new(), partial: Vec::new() };
         let mut pace = Pace::default();
-        for row in &rows {
+        for row in rows {
             let mut values = Vec::with_capacity(pairs.len());
             for (_, right) in pairs {
-                values.push(self.evaluate(right, row, params)?);
+                values.push(self.evaluate(right, &row, params)?);
             }
             if !is_any_equal {
                 candidates.rows.push(values);

@@ -19,16 +19,15 @@ impl<S: Source> Executor<'_, S> {
         // How often each row may still come, or has to be left out.
         let mut counts: BTreeMap<Vec<SortValue>, usize> = BTreeMap::new();
         let held = self.hold();
-        if set.operator != SetOperator::Union {
-            for row in &right {
-                held.add("a set operation", size(row))?;
-                let count = counts.entry(key(row)).or_default();
-                *count = if set.all { *count + 1 } else { 1 };
-                pace.step(self.source).await?;
-            }
+        let (counted, both) =
+            if set.operator == SetOperator::Union { (Vec::new(), right) } else { (right, Vec::new()) };
+        for row in counted {
+            held.add("a set operation", size(&row))?;
+            let count = counts.entry(key(&row)).or_default();
+            *count = if set.all { *count + 1 } else { 1 };
+            pace.step(self.source).await?;
         }
         let mut rows = Vec::new();
-        let both = if set.operator == SetOperator::Union { right } else { Vec::new() };
         for row in left.into_iter().chain(both) {
             pace.step(self.source).await?;
             let key = key(&row);
