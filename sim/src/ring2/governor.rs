@@ -7,7 +7,7 @@ use highwater_sim::plan::GROUPS;
 use highwater_sim::trouble::{Order, Ordered};
 use serde_json::{Value, json};
 
-use super::session::{Reply, Session, number, rows_of};
+use super::session::{Reply, Session, number, rows_of, text};
 use super::setup;
 use super::shared::{Phase, Run, now_micros, pause};
 use super::troubles::Troubles;
@@ -15,8 +15,10 @@ use super::world;
 
 /// How long the members may take to be as they were ordered, once nothing befalls anyone, in microseconds.
 const SETTLES: u64 = 60_000_000;
-/// Voters of a group, where there are as many members.
-const VOTERS: usize = 3;
+/// Voters of a group, where there are as many members; where there are more, they alone keep it.
+pub const VOTERS: usize = 3;
+/// The group that is on every node.
+const META: i64 = 0;
 
 /// Gives the plan's orders, one after the other. What is not due before the work is done is not given.
 pub async fn govern(run: Rc<Run>) {
@@ -102,7 +104,8 @@ async fn order_leave(run: &Rc<Run>, session: &mut Session, node: usize) -> Resul
     }
 }
 
-/// On the session's node every group comes to have all members, of whom as many vote as should.
+/// On the session's node every group comes to be where it should: the meta group on all members, of whom as many vote as should, and the
+/// others on their voters alone, if there are more members; of them this node has a seat if it is no voter, and a replica if it is one.
 pub async fn check(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
     let since = now_micros();
     let wanted: BTreeSet<u64> = (0..run.nodes())
@@ -110,14 +113,14 @@ pub async fn check(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
         .map(|node| node as u64 + 1)
         .collect();
     loop {
-        let sql = "SELECT group_id, voters, learners, moving_to FROM system.cluster_groups";
+        let sql = "SELECT group_id, voters, learners, moving_to, state FROM system.cluster_groups";
         let rows = match session.sql(sql, &json!([]), None, None).await {
             Reply::Done(answer) => rows_of(&answer),
             Reply::Refused { state, message } => return Err(format!("{sql} was refused: {state} {message}")),
             Reply::NotNow | Reply::Lost | Reply::Open if run.is_broken() => return Ok(()),
             Reply::NotNow | Reply::Lost | Reply::Open => continue,
         };
-        let odd = rows.iter().find(|row| !is_settled(row, &wanted));
+        let odd = rows.iter().find(|row| !is_settled(row, &wanted, session.node() as u64 + 1));
         if odd.is_none() && rows.len() == usize::try_from(GROUPS).unwrap_or(0) {
             run.mark_times("memberships_compared", rows.len() as u64);
             return Ok(());
@@ -125,7 +128,7 @@ pub async fn check(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
         if now_micros() > since + SETTLES {
             let odd = odd.map(|row| json!(row).to_string()).unwrap_or_default();
             return Err(format!(
-                "node {}: {} groups, all should have the members {wanted:?}: group, voters, learners, moved to: {odd}",
+                "node {}: {} groups, of the members {wanted:?}: group, voters, learners, moved to, state: {odd}",
                 session.node() + 1,
                 rows.len()
             ));
@@ -134,7 +137,7 @@ pub async fn check(run: &Rc<Run>, session: &mut Session) -> Result<(), String> {
     }
 }
 
-fn is_settled(row: &[Value], wanted: &BTreeSet<u64>) -> bool {
+fn is_settled(row: &[Value], wanted: &BTreeSet<u64>, asked: u64) -> bool {
     let nodes = |at: usize| -> BTreeSet<u64> {
         let cell = row.get(at).cloned().unwrap_or_default();
         let listed = cell.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(cell);
@@ -142,9 +145,21 @@ fn is_settled(row: &[Value], wanted: &BTreeSet<u64>) -> bool {
     };
     let (voters, learners) = (nodes(1), nodes(2));
     let is_moving = row.get(3).is_some_and(|cell| !cell.is_null());
+    let keepers: BTreeSet<u64> = voters.union(&learners).copied().collect();
+    let is_where_it_should_be = if number(row, 0) == META || wanted.len() <= VOTERS {
+        keepers == *wanted
+    } else {
+        learners.is_empty() && voters.is_subset(wanted)
+    };
     number(row, 0) >= 0
         && voters.is_disjoint(&learners)
         && voters.len() == VOTERS.min(wanted.len())
-        && voters.union(&learners).copied().collect::<BTreeSet<u64>>() == *wanted
+        && is_where_it_should_be
+        && is_seat(row, 4) != keepers.contains(&asked)
         && !is_moving
+}
+
+/// Whether a row of `system.cluster_groups`, with the state in this column, is of a group of which the asked node has a seat only.
+pub fn is_seat(row: &[Value], state: usize) -> bool {
+    text(row, state) == "seat"
 }

@@ -17,7 +17,7 @@ use super::session::{Reply, Session, number};
 use super::setter;
 use super::setup;
 use super::shared::{Run, now_micros, pause};
-use super::watcher;
+use super::watcher::{self, Chains};
 use super::writer;
 
 /// Steps that the search for an order of one key's history may take.
@@ -74,7 +74,8 @@ fn histories(run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-/// With nobody writing, all replicas come to the same index, and there to the same hash chain (which every look compares).
+/// With nobody writing, all replicas come to the same index, and there to the same hash chain (which every look compares). The meta group has
+/// one on every node, each other group as many as should vote: who has a seat only shows none.
 async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
     if run.founders() == 1 {
         return Ok(());
@@ -86,9 +87,8 @@ async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
             let mut root = setup::root(run, &format!("replica{node}")).at(node);
             states.push(watcher::chains(run, &mut root).await?);
         }
-        let first = states.first().cloned().unwrap_or_default();
-        if !first.is_empty() && states.iter().all(|state| *state == first) {
-            run.mark_times("replicas_compared", (first.len() * states.len()) as u64);
+        if let Some(replicas) = equal(&states) {
+            run.mark_times("replicas_compared", replicas);
             return Ok(());
         }
         if run.is_broken() {
@@ -99,6 +99,20 @@ async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
         }
         pause(50_000).await;
     }
+}
+
+/// How many replicas the nodes have, if all those of a group are equal and there are as many as there should be.
+fn equal(states: &[Chains]) -> Option<u64> {
+    let mut groups: BTreeMap<u64, Vec<&(u64, String)>> = BTreeMap::new();
+    for (group, chain) in states.iter().flatten() {
+        groups.entry(*group).or_default().extend(chain);
+    }
+    let due = |group: u64| if group == 0 { states.len() } else { states.len().min(governor::VOTERS) };
+    let all_answered = states.iter().all(|state| !state.is_empty());
+    let are_equal = groups.iter().all(|(group, replicas)| {
+        replicas.len() == due(*group) && replicas.iter().all(|replica| replicas.first() == Some(replica))
+    });
+    (all_answered && are_equal).then(|| groups.values().map(|replicas| replicas.len() as u64).sum())
 }
 
 async fn counters(run: &Rc<Run>, root: &mut Session) -> Result<(), String> {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::consumer::{BY_HAND, see_offset};
+use super::governor;
 use super::session::{Reply, Session, number, rows_of, text};
 use super::setup;
 use super::shared::{Phase, Run};
@@ -49,13 +50,12 @@ pub async fn offsets(run: &Rc<Run>, session: &mut Session, patience: Option<u64>
     Ok(true)
 }
 
-/// Per group: what a node has applied, and its hash chain there.
-pub type Chains = BTreeMap<u64, (u64, String)>;
+/// Per group: what a node has applied, and its hash chain there; `None` of a group that other nodes keep.
+pub type Chains = BTreeMap<u64, Option<(u64, String)>>;
 
 /// Looks at the groups of the node that the session asks. Without an answer there is nothing.
 pub async fn chains(run: &Rc<Run>, session: &mut Session) -> Result<Chains, String> {
-    let sql =
-        "SELECT group_id, last_applied, state_hash, current_term, current_leader, peers FROM system.cluster_groups";
+    let sql = "SELECT group_id, last_applied, state_hash, current_term, current_leader, peers, state FROM system.cluster_groups";
     match session.sql(sql, &json!([]), None, None).await {
         Reply::Done(answer) => see_chains(run, &rows_of(&answer)),
         Reply::Refused { state, message } => Err(format!("{sql} was refused: {state} {message}")),
@@ -69,11 +69,15 @@ fn see_chains(run: &Run, rows: &[Vec<Value>]) -> Result<Chains, String> {
     for row in rows {
         let (group, applied) = (number(row, 0).unsigned_abs(), number(row, 1).unsigned_abs());
         let chain = text(row, 2).to_owned();
-        seen.insert(group, (applied, chain.clone()));
+        let is_seat = governor::is_seat(row, 6);
+        seen.insert(group, (!is_seat).then(|| (applied, chain.clone())));
         if row.get(5).is_some_and(|peers| peers.to_string().contains("snapshot")) {
             run.mark("snapshots_seen_under_way");
         }
-        if let (Ok(term), Ok(leader @ 1..)) = (u64::try_from(number(row, 3)), usize::try_from(number(row, 4))) {
+        // A seat's term is of the time when the group was here, its leader is what other nodes have told since.
+        if is_seat {
+            run.mark("seats_seen");
+        } else if let (Ok(term), Ok(leader @ 1..)) = (u64::try_from(number(row, 3)), usize::try_from(number(row, 4))) {
             run.see_leader(group, term, leader - 1);
         }
         let before = chains.insert((group, applied), chain.clone());
