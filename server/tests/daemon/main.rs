@@ -22,6 +22,7 @@ mod http_edge;
 mod http_limits;
 mod membership;
 mod metrics;
+mod placement;
 mod pressure;
 mod queries;
 mod rights;

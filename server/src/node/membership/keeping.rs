@@ -23,7 +23,7 @@ pub(crate) enum Scope {
 }
 
 /// Where they are in this release.
-pub(crate) const SCOPE: Scope = Scope::Everywhere;
+pub(crate) const SCOPE: Scope = Scope::Voters;
 
 impl Scope {
     /// The nodes that are to be members of a group whose voters are to be `wanted`.
@@ -179,7 +179,7 @@ mod tests {
             let mut settled = false;
             for _ in 0..60 {
                 let stands = standing(&membership, leader, &[]);
-                let wanted = plan::wanted_voters(&roll, GROUP, &stands, |_| 0);
+                let wanted = plan::wanted_voters(&roll, GROUP, &stands, |_| (false, 0));
                 let homes = Scope::Voters.homes(&roll, GROUP, &wanted, &stands);
                 let next = plan::next(&roll, Scope::Voters, GROUP, &wanted, &stands);
                 match homes.clone() {

@@ -36,12 +36,12 @@ pub(crate) enum Next {
 }
 
 /// Who is to vote in a group: as the roll says where it is being moved, else those who do, filled up with members that follow closely to the
-/// replication factor. `votes` counts the groups that each node votes in, to choose who has fewest.
-pub(crate) fn wanted_voters<V: Ord>(
+/// replication factor. `burden` says of a node whether it is down, and in how many groups it votes, to choose who has fewest.
+pub(crate) fn wanted_voters(
     roll: &Roll,
     group: u32,
     standing: &GroupStanding,
-    votes: impl Fn(u64) -> V,
+    burden: impl Fn(u64) -> (bool, usize),
 ) -> BTreeSet<u64> {
     let staying = roll.staying();
     if let Some(target) = roll.targets.get(&group) {
@@ -55,12 +55,13 @@ pub(crate) fn wanted_voters<V: Ord>(
         members.voters().iter().map(|node| node.0).filter(|node| staying.contains(node)).collect();
     while wanted.len() < REPLICATION_FACTOR.min(staying.len()) {
         let fit = staying.iter().copied().filter(|node| !wanted.contains(node));
-        // Who is there before who is not: a vote is not promised to a node that may never come back. Then who is on its way to be there.
-        let is_member = |node: &u64| members.contains(NodeId(*node));
-        let Some(node) = fit.min_by_key(|node| (!follows(standing, *node), !is_member(node), votes(*node), *node))
-        else {
-            break;
+        // Who is there before who is not, even if that one was to come: a vote is not promised to a node that may never come back. Then who
+        // is on its way to hold the group.
+        let rank = |node: &u64| {
+            let (is_down, votes) = burden(*node);
+            (!follows(standing, *node), is_down, !members.contains(NodeId(*node)), votes, *node)
         };
+        let Some(node) = fit.min_by_key(rank) else { break };
         wanted.insert(node);
     }
     wanted
@@ -208,7 +209,7 @@ mod tests {
     }
 
     fn step(roll: &Roll, standing: &GroupStanding) -> Next {
-        next(roll, Scope::Everywhere, 1, &wanted_voters(roll, 1, standing, |_| 0), standing)
+        next(roll, Scope::Everywhere, 1, &wanted_voters(roll, 1, standing, |_| (false, 0)), standing)
     }
 
     fn steps(next: &Next) -> Vec<ConfChange> {
@@ -233,7 +234,7 @@ mod tests {
     fn what_a_change_waits_for_is_named() {
         let waits = |roll: &Roll, standing: &GroupStanding| {
             assert_eq!(step(roll, standing), Next::Wait);
-            waits_for(&wanted_voters(roll, 1, standing, |_| 0), standing)
+            waits_for(&wanted_voters(roll, 1, standing, |_| (false, 0)), standing)
         };
         let one_leaves = roll(&[1, 2, 4], &[3]);
         let behind = waits(&one_leaves, &stands(&[1, 2, 3], &[4], &[4], &[]));
@@ -243,6 +244,19 @@ mod tests {
         let mut unknown = stands(&[1, 2, 3], &[4], &[], &[]);
         unknown.known = false;
         assert_eq!(waits(&one_leaves, &unknown), "a change of its members to be known to them");
+    }
+
+    #[test]
+    fn the_place_of_a_voter_that_leaves_is_promised_to_nobody_who_is_down_while_another_is_up() {
+        let leaving = roll(&[1, 2, 4, 5], &[3]);
+        let wanted = |learners: &[u64], behind: &[u64], down: &[u64]| {
+            let standing = stands(&[1, 2, 3], learners, behind, down);
+            wanted_voters(&leaving, 1, &standing, |node| (down.contains(&node), 0))
+        };
+        assert_eq!(wanted(&[], &[], &[]), [1, 2, 4].into());
+        assert_eq!(wanted(&[5], &[5], &[]), [1, 2, 5].into(), "node 5 is on its way");
+        assert_eq!(wanted(&[5], &[5], &[5]), [1, 2, 4].into(), "it may never come back");
+        assert_eq!(wanted(&[5], &[5], &[4, 5]), [1, 2, 5].into(), "and is not changed for one that may not either");
     }
 
     #[test]

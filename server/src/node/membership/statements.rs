@@ -63,7 +63,7 @@ impl Node {
                 Ok(standing) => standing,
                 Err(_) => return Some(format!("a leader of group {group}, which a majority of its voters follows")),
             };
-            let wanted = plan::wanted_voters(&roll, group, &standing, |_| 0);
+            let wanted = plan::wanted_voters(&roll, group, &standing, |node| (self.is_down(node), 0));
             if standing.members().contains(NodeId(node))
                 && plan::next(&roll, SCOPE, group, &wanted, &standing) == plan::Next::Wait
             {
@@ -78,13 +78,14 @@ impl Node {
     async fn transfer_leader(&self, run: &Run, group: u32, node: u64) -> Result<String, Diag> {
         self.known_group(group)?;
         let deadline = run.errand.deadline;
+        let roll = self.newest_roll(deadline).await?;
         let standing = self.order(group, Order::Look, deadline).await?;
         let members = standing.members();
         if standing.leader == node {
             return Ok(format!("Node {node} leads group {group}"));
         }
         if !members.voters().contains(&NodeId(node)) {
-            return Err(if members.contains(NodeId(node)) {
+            return Err(if roll.members.contains_key(&node) {
                 Diag::new(SqlState::OBJECT_STATE, format!("node {node} has no vote in group {group}"))
                     .hint(format!("CLUSTER MOVE SHARD {group} TO {node} gives it one."))
             } else {
@@ -132,7 +133,8 @@ impl Node {
         }
         let all = standings.iter().map(|(group, standing)| (*group, voters_of(standing))).collect();
         let votes = spread::votes(&all);
-        let mut after = plan::wanted_voters(&roll, group, standing, |node| votes.get(&node).copied().unwrap_or(0));
+        let burden = |node| (self.is_down(node), votes.get(&node).copied().unwrap_or(0));
+        let mut after = plan::wanted_voters(&roll, group, standing, burden);
         let mut instead = None;
         if after.insert(node) && after.len() > super::REPLICATION_FACTOR {
             let is_there = |other: u64| standing.others.iter().any(|one| one.node == other && one.active);
@@ -175,6 +177,10 @@ impl Node {
             standings.insert(group, self.order(group, Order::Look, run.errand.deadline).await?);
         }
         Ok(standings)
+    }
+
+    fn is_down(&self, node: u64) -> bool {
+        !self.links().is_up(NodeId(node))
     }
 
     fn known_group(&self, group: u32) -> Result<(), Diag> {
