@@ -48,8 +48,12 @@ impl Node {
 /// Answers on the core that hosts the group.
 pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, deadline: Monotonic) -> Answered {
     let Ok(_in_flight) = node.enter_for_another() else { return Answered::NotHere };
-    let replica = node.host_of(group).and_then(|host| host.replica(group));
-    if !replica.is_some_and(|replica| replica.is_member()) {
+    // A member that is no home yet, or no more, as far as this node knows, lets no read pass: another home does.
+    let is_home = || {
+        let host = node.host_of(group).filter(|host| !host.is_seat(group));
+        host.and_then(|host| host.replica(group)).is_some_and(|replica| replica.is_member())
+    };
+    if !is_home() {
         return Answered::NotHere;
     }
     let now = node.env().now();
@@ -100,7 +104,11 @@ pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, dead
             }
         }
     };
-    answered.unwrap_or_else(Answered::Failed)
+    match answered {
+        Ok(answered) => answered,
+        Err(_) if !is_home() => Answered::NotHere,
+        Err(diag) => Answered::Failed(diag),
+    }
 }
 
 /// The first page of a scan, and the number of the rest.
