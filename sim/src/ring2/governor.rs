@@ -15,8 +15,10 @@ use super::world;
 
 /// How long the members may take to be as they were ordered, once nothing befalls anyone, in microseconds.
 const SETTLES: u64 = 60_000_000;
-/// Voters of a group, where there are as many members; where there are more, they alone keep it.
-pub const VOTERS: usize = 3;
+/// Voters of a group, where there are as many members.
+const VOTERS: usize = 3;
+/// Members of a cluster that keep all groups; where there are more, the voters of a group other than the meta group alone keep it.
+const KEEP_ALL: usize = VOTERS;
 /// The group that is on every node.
 const META: i64 = 0;
 
@@ -146,7 +148,7 @@ fn is_settled(row: &[Value], wanted: &BTreeSet<u64>, asked: u64) -> bool {
     let (voters, learners) = (nodes(1), nodes(2));
     let is_moving = row.get(3).is_some_and(|cell| !cell.is_null());
     let keepers: BTreeSet<u64> = voters.union(&learners).copied().collect();
-    let is_where_it_should_be = if number(row, 0) == META || wanted.len() <= VOTERS {
+    let is_where_it_should_be = if number(row, 0) == META || wanted.len() <= KEEP_ALL {
         keepers == *wanted
     } else {
         learners.is_empty() && voters.is_subset(wanted)
@@ -157,6 +159,11 @@ fn is_settled(row: &[Value], wanted: &BTreeSet<u64>, asked: u64) -> bool {
         && is_where_it_should_be
         && is_seat(row, 4) != keepers.contains(&asked)
         && !is_moving
+}
+
+/// How many of so many members keep a group.
+pub fn keepers(group: u64, members: usize) -> usize {
+    if i64::try_from(group) == Ok(META) || members <= KEEP_ALL { members } else { VOTERS }
 }
 
 /// Whether a row of `system.cluster_groups`, with the state in this column, is of a group of which the asked node has a seat only.

@@ -87,7 +87,8 @@ async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
             let mut root = setup::root(run, &format!("replica{node}")).at(node);
             states.push(watcher::chains(run, &mut root).await?);
         }
-        if let Some(replicas) = equal(&states) {
+        let lost = (0..run.nodes()).filter(|node| !run.is_gone(*node)).count().saturating_sub(states.len());
+        if let Some(replicas) = equal(&states, lost) {
             run.mark_times("replicas_compared", replicas);
             return Ok(());
         }
@@ -101,16 +102,19 @@ async fn equal_replicas(run: &Rc<Run>) -> Result<(), String> {
     }
 }
 
-/// How many replicas the nodes have, if all those of a group are equal and there are as many as there should be.
-fn equal(states: &[Chains]) -> Option<u64> {
+/// How many replicas the nodes have, if all those of a group are equal and there are as many as there should be. Besides, so many members
+/// have `lost` their disks: what of a group was there is missing.
+fn equal(states: &[Chains], lost: usize) -> Option<u64> {
     let mut groups: BTreeMap<u64, Vec<&(u64, String)>> = BTreeMap::new();
     for (group, chain) in states.iter().flatten() {
         groups.entry(*group).or_default().extend(chain);
     }
-    let due = |group: u64| if group == 0 { states.len() } else { states.len().min(governor::VOTERS) };
     let all_answered = states.iter().all(|state| !state.is_empty());
     let are_equal = groups.iter().all(|(group, replicas)| {
-        replicas.len() == due(*group) && replicas.iter().all(|replica| replicas.first() == Some(replica))
+        let due = governor::keepers(*group, states.len() + lost);
+        let at_most = due.min(states.len());
+        (due - lost.min(due)..=at_most).contains(&replicas.len())
+            && replicas.iter().all(|replica| replicas.first() == Some(replica))
     });
     (all_answered && are_equal).then(|| groups.values().map(|replicas| replicas.len() as u64).sum())
 }
