@@ -246,7 +246,7 @@ fn a_home_that_is_killed_or_leaves_stops_nobody_and_another_node_takes_its_place
     assert!(homes.contains(&(led as u64 + 1)));
     five.kill(led);
     let anna = Anna::at(&five, seat, &token);
-    for id in 0..5 {
+    for id in 0..5_u32 {
         anna.reads(count, &all);
         anna.insist(&format!("INSERT INTO app.notes VALUES ({}, 100, 'without a home')", 20_000 + id), u128::from(id));
         anna.reads(&format!("SELECT body FROM app.notes WHERE id = {}", 20_000 + id), &json!([["without a home"]]));
