@@ -253,10 +253,14 @@ mod tests {
             let standing = stands(&[1, 2, 3], learners, behind, down);
             wanted_voters(&leaving, 1, &standing, |node| (down.contains(&node), 0))
         };
-        assert_eq!(wanted(&[], &[], &[]), [1, 2, 4].into());
-        assert_eq!(wanted(&[5], &[5], &[]), [1, 2, 5].into(), "node 5 is on its way");
-        assert_eq!(wanted(&[5], &[5], &[5]), [1, 2, 4].into(), "it may never come back");
-        assert_eq!(wanted(&[5], &[5], &[4, 5]), [1, 2, 5].into(), "and is not changed for one that may not either");
+        assert_eq!(wanted(&[], &[], &[]), BTreeSet::from([1, 2, 4]));
+        assert_eq!(wanted(&[5], &[5], &[]), BTreeSet::from([1, 2, 5]), "node 5 is on its way");
+        assert_eq!(wanted(&[5], &[5], &[5]), BTreeSet::from([1, 2, 4]), "it may never come back");
+        assert_eq!(
+            wanted(&[5], &[5], &[4, 5]),
+            BTreeSet::from([1, 2, 5]),
+            "and is not changed for one that may not either"
+        );
     }
 
     #[test]

@@ -78,14 +78,14 @@ impl Node {
     async fn transfer_leader(&self, run: &Run, group: u32, node: u64) -> Result<String, Diag> {
         self.known_group(group)?;
         let deadline = run.errand.deadline;
-        let roll = self.newest_roll(deadline).await?;
         let standing = self.order(group, Order::Look, deadline).await?;
         let members = standing.members();
         if standing.leader == node {
             return Ok(format!("Node {node} leads group {group}"));
         }
         if !members.voters().contains(&NodeId(node)) {
-            return Err(if roll.members.contains_key(&node) {
+            let is_known = self.newest_roll(deadline).await?.members.contains_key(&node);
+            return Err(if is_known {
                 Diag::new(SqlState::OBJECT_STATE, format!("node {node} has no vote in group {group}"))
                     .hint(format!("CLUSTER MOVE SHARD {group} TO {node} gives it one."))
             } else {

@@ -273,10 +273,11 @@ impl Transaction {
     }
 
     /// After a statement of a text under a request id has failed: an earlier try of the text may be on its way still. True if it is
-    /// committed; else it never will be.
+    /// committed; else it never will be, unless the failure is of the moment.
     async fn is_committed_by_another(&self, why: &Diag, errand: Errand) -> Result<bool, Diag> {
         let (Some(group), Some(head)) = (self.group.get(), self.request.clone()) else { return Ok(false) };
-        if self.is_earlier() {
+        // What fails for a reason of the moment may succeed when it is sent again: that must not be the request's answer for ever.
+        if self.is_earlier() || is_of_the_moment(why.sqlstate) {
             return Ok(false);
         }
         settle(&self.node, group, head, why, errand).await
@@ -303,6 +304,12 @@ async fn settle(node: &Node, group: u32, head: RequestHead, why: &Diag, errand: 
     }
 }
 
+/// Whether a failure says nothing of the statement: an open outcome (40003), resources (class 53), an operator or a deadline (57), a disk or
+/// a defect (58, XX).
+fn is_of_the_moment(state: SqlState) -> bool {
+    state == SqlState::OUTCOME_UNKNOWN || matches!(state.as_str().get(..2), Some("53" | "57" | "58" | "XX"))
+}
+
 fn wide(env: &highwater_runtime::Rt) -> u128 {
     (u128::from(env.random()) << 64) | u128::from(env.random())
 }
@@ -314,4 +321,33 @@ fn mixed_up() -> Diag {
 /// The transaction is not here, or not any more.
 pub(super) fn lost(what: &str) -> Diag {
     conflict_diag(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_statement_itself_is_wrong_about_is_not_of_the_moment_and_a_disk_is() {
+        let lasting = [
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::DIVISION_BY_ZERO,
+            SqlState::UNDEFINED_TABLE,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            SqlState::SERIALIZATION_FAILURE,
+            SqlState::PROGRAM_LIMIT,
+            SqlState::OBJECT_STATE,
+        ];
+        assert!(!lasting.into_iter().any(is_of_the_moment));
+        let passing = [
+            SqlState::DATA_CORRUPTED,
+            SqlState::INTERNAL,
+            SqlState::TIMEOUT,
+            SqlState::SHUTTING_DOWN,
+            SqlState::OVERLOADED,
+            SqlState::DISK_FULL,
+            SqlState::OUTCOME_UNKNOWN,
+        ];
+        assert!(passing.into_iter().all(is_of_the_moment));
+    }
 }
