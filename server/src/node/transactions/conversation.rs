@@ -75,6 +75,7 @@ impl Node {
             if matches!(session, Some(SessionStatement::Begin { .. })) && run.as_ref().is_none_or(|run| run.at != at) {
                 run = Some(Run { at, results: results.len(), sums, count: 1 });
             }
+            let open = conversation.around.within.clone().filter(|_| !conversation.is_session);
             let step = match &session {
                 Some(said) => self.session_statement(request, statements, at, said, conversation, &mut token).await,
                 None => self.statement_around(request, statements, at, conversation, &mut token).await,
@@ -99,7 +100,7 @@ impl Node {
                         (at, sums) = (run.at, run.sums);
                         continue;
                     }
-                    Some(_) | None => why,
+                    Some(_) | None => self.give_up(request, open.as_deref(), why).await,
                 },
                 Err(why) => why,
             };
@@ -123,6 +124,24 @@ impl Node {
         }
         sums.close(&mut results, &request.identity.user);
         Ok(Answer { results, token: token.encode(self.cluster_id()), session: None })
+    }
+
+    /// What a text is told whose transaction is not run again. Once it is 40001, an earlier try must not be committed any more.
+    async fn give_up(&self, request: &ExecuteRequest, open: Option<&Transaction>, why: Diag) -> Diag {
+        let Some(open) = open else { return why };
+        match open.is_committed_by_another(&why, self.errand_of(request)).await {
+            Ok(false) => why,
+            Ok(true) => Diag::new(
+                SqlState::OUTCOME_UNKNOWN,
+                format!("the transaction is committed, but cannot be answered: {why}"),
+            )
+            .hint("Send it again with the same request_id."),
+            Err(why) => why,
+        }
+    }
+
+    fn errand_of(&self, request: &ExecuteRequest) -> Errand {
+        Errand { deadline: request.deadline.unwrap_or_else(|| self.statement_deadline()), trace: request.trace }
     }
 
     /// Waits before a further run; false when there is no time for one.
@@ -167,8 +186,7 @@ impl Node {
         if why.sqlstate == SqlState::SERIALIZATION_FAILURE {
             return Ok(Step::Again(why));
         }
-        let errand =
-            Errand { deadline: request.deadline.unwrap_or_else(|| self.statement_deadline()), trace: request.trace };
+        let errand = self.errand_of(request);
         if open.is_committed_by_another(&why, errand).await? { Ok(Step::Again(why)) } else { Err(why) }
     }
 
@@ -181,8 +199,7 @@ impl Node {
         conversation: &mut Conversation,
         token: &mut ReadToken,
     ) -> Result<Step, Diag> {
-        let errand =
-            Errand { deadline: request.deadline.unwrap_or_else(|| self.statement_deadline()), trace: request.trace };
+        let errand = self.errand_of(request);
         let open = conversation.around.within.clone();
         let none = || {
             Diag::new(SqlState::NO_TRANSACTION, format!("{} outside of a transaction", said.tag())).hint(

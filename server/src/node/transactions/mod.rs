@@ -277,8 +277,11 @@ impl Transaction {
     async fn is_committed_by_another(&self, why: &Diag, errand: Errand) -> Result<bool, Diag> {
         let (Some(group), Some(head)) = (self.group.get(), self.request.clone()) else { return Ok(false) };
         // What fails for a reason of the moment may succeed when it is sent again: that must not be the request's answer for ever.
-        if self.is_earlier() || is_of_the_moment(why.sqlstate) {
+        if is_of_the_moment(why.sqlstate) {
             return Ok(false);
+        }
+        if self.is_earlier() {
+            return Ok(true);
         }
         settle(&self.node, group, head, why, errand).await
     }
