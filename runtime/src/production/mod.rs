@@ -11,6 +11,7 @@ mod net;
 mod nudge;
 mod preflight;
 mod pulse;
+mod rings;
 mod slice;
 mod timers;
 
