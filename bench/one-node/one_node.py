@@ -22,6 +22,7 @@ import resource
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -313,29 +314,43 @@ def beside(args, folder):
 
 
 def growth(args, folder):
-    lines, figures = [], {}
-    show(HEAD, lines)
-    for times in (1, 10):
-        rows, users, topics = args.rows * times, 100 * times, 2 * times
-        place = tempfile.mkdtemp(dir=folder)
-        server = Highwater(args, place)
-        try:
+    """Both sizes in turns, so that a slower minute of the machine is one of both; medians of the rounds."""
+    lines, servers, figures = [], {}, {}
+    kinds = ("insert", "put", "update", "select")
+    try:
+        for times in (1, 10):
+            server = servers[times] = Highwater(args, tempfile.mkdtemp(dir=folder))
             # Each further namespace has tables and a topic of its own; the users are the first one's.
-            server.setup(rows, users)
-            for number in range(1, topics):
+            server.setup(args.rows * times, 100 * times)
+            for number in range(1, 2 * times):
                 server.setup(100, 1, f"load{number}")
-            for kind in ("insert", "put", "update", "select"):
-                it = measured(server, kind, 64, args.seconds, rows, users=users)
-                figures[kind, times] = it
-                show(row(it, f"{kind}, {rows} rows, {users} users, {topics} topics"), lines)
-        finally:
+        for turn in range(args.rounds):
+            for kind in kinds:
+                for times, server in servers.items():
+                    print(f"{kind}, {times} times, round {turn + 1}", end=" ", flush=True)
+                    it = measured(server, kind, 64, args.seconds, args.rows * times, users=100 * times)
+                    print(f"{it['rate']:.0f}/s {it['cpu']:.1f} us", flush=True)
+                    figures.setdefault((kind, times), []).append(it)
+    finally:
+        for server in servers.values():
             server.stop()
-            shutil.rmtree(place, ignore_errors=True)
+
+    def middle(name, kind, times):
+        return statistics.median(it[name] for it in figures[kind, times])
+
+    def ratio(name, kind):
+        pairs = zip(figures[kind, 10], figures[kind, 1], strict=True)
+        return statistics.median(ten[name] / max(1e-9, one[name]) for ten, one in pairs)
+
+    show(HEAD, lines)
+    for kind, times in ((kind, times) for times in (1, 10) for kind in kinds):
+        it = figures[kind, times][0]
+        it = it | {name: middle(name, kind, times) for name in it if not isinstance(it[name], str)}
+        show(row(it, f"{kind}, {args.rows * times} rows, {100 * times} users, {2 * times} topics"), lines)
     show("", lines)
-    for kind in ("insert", "put", "update", "select"):
-        one, ten = figures[kind, 1], figures[kind, 10]
-        show(f"* {kind}: CPU per operation {ten['cpu'] / one['cpu']:.2f} times, median latency {ten['p50'] / one['p50']:.2f} times, bytes written "
-             f"{ten['bytes'] / max(1, one['bytes']):.2f} times", lines)
+    for kind in kinds:
+        each = " ".join(f"{ten['cpu'] / one['cpu']:.2f}" for ten, one in zip(figures[kind, 10], figures[kind, 1], strict=True))
+        show(f"* {kind}: CPU per operation {ratio('cpu', kind):.2f} times (rounds {each}), median latency {ratio('p50', kind):.2f} times", lines)
     return lines
 
 
@@ -439,6 +454,7 @@ def main():
     parser.add_argument("--connections", default="1,64,256")
     parser.add_argument("--kinds", default="put,select,consume", help="what beside measures")
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="of growth, both sizes in turns")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--idle", type=int, default=5000, help="connections")
     parser.add_argument("--statements", type=int, default=10_000)
