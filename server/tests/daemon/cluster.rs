@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::ports;
 use crate::running::{PASSWORD, Server, highwaterd, run};
 
 /// Longer than anything here takes on a busy machine.
@@ -24,12 +25,6 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Ports that nobody has at the moment.
-fn free_ports(count: usize) -> Vec<u16> {
-    let sockets: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect()
 }
 
 /// What a process says on standard error.
@@ -63,7 +58,7 @@ struct Member {
 
 impl Trio {
     fn new() -> Self {
-        let ports = free_ports(6);
+        let ports = ports::in_a_row(6);
         let (http, rpc) = ports.split_at(3);
         Self { base: tempfile::tempdir().unwrap(), http: http.to_vec(), rpc: rpc.to_vec() }
     }
@@ -345,12 +340,7 @@ fn a_folder_with_data_of_its_own_joins_no_new_cluster_and_mistakes_are_named() {
 fn dev_cluster_starts_nodes_says_when_one_dies_and_ends_them_together() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("cluster");
-    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let first = until("ports in a row", || {
-        let first = free_ports(1)[0].clamp(10_000, 60_000);
-        let free = (0..3).all(|node| is_free(first + node) && is_free(first + 10 + node));
-        if free { Ok(first) } else { Err(format!("{first} and those behind are in use")) }
-    });
+    let first = ports::in_a_row(13)[0];
     let (http, rpc) = (first.to_string(), (first + 10).to_string());
     let arguments =
         ["dev-cluster", "3", "--data-dir", folder.to_str().unwrap(), "--http-port", &http, "--rpc-port", &rpc];

@@ -23,6 +23,7 @@ mod http_limits;
 mod membership;
 mod metrics;
 mod placement;
+mod ports;
 mod pressure;
 mod queries;
 mod rights;

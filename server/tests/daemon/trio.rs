@@ -1,7 +1,7 @@
 //! Three real `highwaterd` that are one cluster.
-use std::net::TcpListener;
 use std::path::PathBuf;
 
+use crate::ports;
 use crate::running::{Answer, PASSWORD, Server};
 use serde_json::{Value, json};
 
@@ -28,10 +28,7 @@ impl Trio {
 
     /// A new cluster of so many nodes that is ready.
     pub fn of(count: usize, more: &[&str]) -> Self {
-        // Held until all are drawn, so that they differ.
-        let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        drop(held);
+        let ports = ports::in_a_row(u16::try_from(count).unwrap());
         let peers: Vec<String> = (1..).zip(&ports).map(|(id, port)| format!("{id}=127.0.0.1:{port}")).collect();
         let mut trio = Self {
             nodes: Vec::new(),
@@ -54,7 +51,7 @@ impl Trio {
 
     /// A new node with an empty folder that joins under this id; returns once it serves.
     pub fn join(&mut self, id: u64) -> usize {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free();
         self.joined.push((id, format!("127.0.0.1:{port}")));
         self.folders.push(tempfile::tempdir().unwrap());
         let at = self.nodes.len();
@@ -126,7 +123,7 @@ impl Trio {
 
     /// The other nodes reach a node, when it starts again, at another port. They are not told.
     pub fn moves(&mut self, at: usize) {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free();
         if let Some((_, address)) = at.checked_sub(self.founders()).map(|at| &mut self.joined[at]) {
             *address = format!("127.0.0.1:{port}");
             return;

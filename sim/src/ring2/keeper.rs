@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::definer::{change, unless_broken};
 use super::session::{Reply, Session, number};
-use super::shared::Run;
+use super::shared::{Run, pause};
 
 /// What the user writes to.
 pub const TABLE: &str = "CREATE USER TABLE w.kept (id BIGINT PRIMARY KEY)";
@@ -15,6 +15,10 @@ pub const TABLE: &str = "CREATE USER TABLE w.kept (id BIGINT PRIMARY KEY)";
 const USER: &str = "kept";
 /// Nodes at which an ended token is tried.
 const TRIES: u32 = 3;
+/// How long a change of the user waits for a node that is cut off, in microseconds: only such a one does not hear of it.
+const WAITS: u64 = 1_500_000;
+/// Pause between two looks for one, in microseconds.
+const LOOK: u64 = 50_000;
 const READ: &str = "SELECT id FROM w.kept ORDER BY id";
 const WRITE: &str = "INSERT INTO w.kept (id) VALUES ($1)";
 
@@ -28,6 +32,7 @@ pub async fn one_round(run: &Rc<Run>, root: &mut Session, round: i64) -> Result<
     if let Reply::Refused { state, message } = written {
         return Err(format!("a new user's insert was refused: {state} {message}"));
     }
+    trouble(run).await;
     root.turn_away();
     change(root, &format!("ALTER USER {USER} SET PASSWORD '{second}'")).await?;
     ended(run, &mut session, round, "after a new password").await?;
@@ -38,16 +43,30 @@ pub async fn one_round(run: &Rc<Run>, root: &mut Session, round: i64) -> Result<
     if rows.last().is_none_or(|row| number(row, 0) != round) {
         return Err(format!("the user's rows are {rows:?}; the last should be {round}"));
     }
+    trouble(run).await;
     root.turn_away();
     change(root, &format!("DROP USER {USER}")).await?;
     ended(run, &mut session, round, "after the user was dropped").await
 }
 
-/// The session's token is worth nothing any more, on whichever node.
+/// Waits for a while until a node is in trouble, if that can be.
+async fn trouble(run: &Run) {
+    let mut waited = 0;
+    while run.founders() > 1 && run.aim().is_none() && waited < WAITS {
+        pause(LOOK).await;
+        waited += LOOK;
+    }
+}
+
+/// The session's token is worth nothing any more, on whichever node. The one in trouble is asked first: what it is asked while it is cut
+/// off it may answer once it is not, and before it has heard.
 async fn ended(run: &Run, session: &mut Session, round: i64, when: &str) -> Result<(), String> {
     let Some(token) = session.token() else { return Ok(()) };
     for at in 0..TRIES {
-        session.turn_away();
+        match run.aim().filter(|_| at == 0) {
+            Some(aim) => session.turn_to(aim.node),
+            None => session.turn_away(),
+        }
         let (sql, params): (&str, Value) =
             if at.is_multiple_of(2) { (READ, json!([])) } else { (WRITE, json!([-1 - round])) };
         if session.takes(&token, sql, &params).await? {

@@ -172,13 +172,17 @@ impl Session {
             let drawn = self.run.pick_member(&mut self.rng);
             let is_gone = self.gone.contains(&drawn);
             let other = self.run.members().find(|node| is_gone && !self.gone.contains(node));
-            let node = other.unwrap_or(drawn);
-            if node != self.node {
-                self.run.mark("clients_turn_to_another_node");
-                self.client = None;
-            }
-            self.node = node;
+            self.turn_to(other.unwrap_or(drawn));
         }
+    }
+
+    /// Asks this node next.
+    pub fn turn_to(&mut self, node: usize) {
+        if node != self.node {
+            self.run.mark("clients_turn_to_another_node");
+            self.client = None;
+        }
+        self.node = node;
     }
 
     pub const fn rng(&mut self) -> &mut Rng {
