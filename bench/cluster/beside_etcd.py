@@ -99,6 +99,20 @@ class Etcd(Cluster):
                    "-clients", str(connections), "-conns", str(streams), "-val", "256", "-secs", str(seconds)]
         return command
 
+    def h2load(self, kind, connections, seconds):
+        """One key, as gRPC over HTTP/2: a frame of no compression, its length, and PutRequest or RangeRequest (fields 1: key, 2: value)."""
+        def field(number, value):
+            length, size = b"", len(value)
+            while size > 127:
+                length, size = length + bytes([size & 127 | 128]), size >> 7
+            return bytes([number << 3 | 2]) + length + bytes([size]) + value
+        message = field(1, b"foo-key1") + (field(2, b"v" * 256) if kind == "put" else b"")
+        with open(f"{self.folder}/body", "wb") as file:
+            file.write(b"\0" + len(message).to_bytes(4, "big") + message)
+        streams = {1: 1, 64: 8, 256: 16}.get(connections, 1)
+        url = f"http://127.0.0.1:{23790 + self.leader}/etcdserverpb.KV/{'Put' if kind == 'put' else 'Range'}"
+        return h2load(self, connections // streams, seconds, url, "-m", str(streams), "-H", "content-type: application/grpc", "-H", "te: trailers")
+
     def result(self, out):
         found = re.search(r": (\d+) op/s, p50 (\d+) us, p99 (\d+) us.*errors (\d+)", out)
         return {"ops": float(found[1]), "p50": int(found[2]) / 1e3, "p99": int(found[3]) / 1e3, "errors": int(found[4])}
@@ -195,16 +209,45 @@ class Highwater(Cluster):
         return self.command(workload, "--rows", str(self.args.rows), "--connections", str(connections), "--seconds", str(seconds),
                             "--warmup", "1", "--json", *self.common())
 
+    def h2load(self, kind, connections, seconds):
+        """One row of the leader's, over HTTP/1.1."""
+        if kind == "put":
+            body = {"sql": "INSERT INTO load.pairs (id, body) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = $2", "params": [-1, "v" * 256]}
+        else:
+            body = {"sql": "SELECT body FROM load.pairs WHERE id = $1", "params": [-1]}
+        with open(f"{self.folder}/body", "w") as file:
+            json.dump(body, file)
+        self.ask("SELECT 1")
+        return h2load(self, connections, seconds, f"{self.urls[self.leader - 1]}/v1/api/sql", "--h1", "-H", "content-type: application/json",
+                      "-H", f"authorization: Bearer {self.token}")
+
     def result(self, out):
         (figures,) = json.loads(out)["operations"].values()
         latency = figures["milliseconds"]
         return {"ops": figures["per_second"], "p50": latency["p50"], "p99": latency["p99"], "errors": sum(figures["errors"].values())}
 
 
-def measure(cluster, kind, connections, seconds):
+def h2load(cluster, connections, seconds, url, *more):
+    """The same HTTP client for both: requests on `connections`, each answered before the next on its connection or stream."""
+    return ["h2load", "-t1", f"-c{connections}", "-D", str(seconds), "--warm-up-time=1", "-d", f"{cluster.folder}/body",
+            f"--log-file={cluster.folder}/h2load.log", *more, url]
+
+
+def result_of_h2load(cluster, out):
+    """The log has a line per request: when it began, its status, how long it took in microseconds."""
+    with open(f"{cluster.folder}/h2load.log") as file:
+        lines = [line.split() for line in file]
+    os.remove(f"{cluster.folder}/h2load.log")
+    took = sorted(int(line[2]) for line in lines if line[1] == "200")
+    rate = float(re.search(r"finished in [\d.]+m?s, ([\d.]+) req/s", out)[1])
+    return {"ops": rate, "p50": took[len(took) // 2] / 1e3, "p99": took[len(took) * 99 // 100] / 1e3, "errors": len(lines) - len(took)}
+
+
+def measure(cluster, kind, connections, seconds, by_h2load):
     pids = [process.pid for process in cluster.processes]
     machine, servers, syncs, began = cpu_of_machine(), [cpu_of(pid) for pid in pids], cluster.syncs(), time.time()
-    process = subprocess.Popen(cluster.load(kind, connections, seconds), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    command = (cluster.h2load if by_h2load else cluster.load)(kind, connections, seconds)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
@@ -213,7 +256,7 @@ def measure(cluster, kind, connections, seconds):
     took, client = time.time() - began, usage.ru_utime + usage.ru_stime
     server = [after - before for after, before in zip((cpu_of(pid) for pid in pids), servers)]
     after = cpu_of_machine()
-    result = cluster.result(out)
+    result = result_of_h2load(cluster, out) if by_h2load else cluster.result(out)
     # The warm-up's operations are in CPU and syncs, at about the same rate.
     done = result["ops"] * (seconds + 1)
     other = after[0] - machine[0] - sum(server) - client
@@ -240,6 +283,7 @@ def main():
     parser.add_argument("--write", default="put", choices=["put", "update", "insert"])
     parser.add_argument("--spread", action="store_true", help="connections to all nodes, not the leader's alone")
     parser.add_argument("--anywhere", action="store_true", help="whichever node leads")
+    parser.add_argument("--h2load", action="store_true", help="h2load (Debian: nghttp2-client) as the client of both, one key again and again")
     parser.add_argument("--folder", default=".", help="where the data folders are made")
     parser.add_argument("--set", nargs="*", default=[], help="more arguments of highwaterd")
     parser.add_argument("--pause", help="a command to run when all is set up, before the first measurement")
@@ -252,11 +296,14 @@ def main():
             cluster = kind(args, tempfile.mkdtemp(prefix=f"beside-{kind.name}-", dir=args.folder))
             clusters.append(cluster)
             cluster.start()
+            if args.h2load:
+                # There is something to read.
+                measure(cluster, "put", 1, 1, True)
         for _ in range(args.rounds):
             for kind in args.kinds.split(","):
                 for connections in map(int, args.connections.split(",")):
                     for cluster in clusters:
-                        result = measure(cluster, kind, connections, args.seconds)
+                        result = measure(cluster, kind, connections, args.seconds, args.h2load)
                         results.setdefault((kind, connections, cluster.name), []).append(result)
     finally:
         for cluster in clusters:
