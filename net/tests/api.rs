@@ -349,3 +349,20 @@ fn topic_requests_have_defaults_and_messages_carry_base64() {
     let error = TopicError::from(&Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "no"));
     assert_eq!((error.response().status, json(&error)), (403, r#"{"error":"no","code":"FORBIDDEN"}"#.into()));
 }
+
+#[test]
+fn a_body_is_an_object_and_never_a_list_of_its_fields() {
+    let sql = SqlRequest::decode(br#" ["SELECT 1"]"#).unwrap_err();
+    assert!(sql.message.contains("must be an object"), "{sql:?}");
+    assert!(LoginRequest::decode(br#"["root", "secret"]"#).unwrap_err().message.contains("must be an object"));
+    assert!(ConsumeRequest::decode(br#"["app.ev"]"#).is_err());
+}
+
+#[test]
+fn a_start_that_is_none_is_told_what_there_is() {
+    for start in ["null", "5", "[]", "{}", "\"First\"", r#"{"Offset": -1}"#] {
+        let error =
+            ConsumeRequest::decode(format!(r#"{{"topic_id": "a.b", "start": {start}}}"#).as_bytes()).unwrap_err();
+        assert!(error.error.contains(r#""Latest", "Earliest" or {"Offset": number}"#), "{start}: {error:?}");
+    }
+}

@@ -181,6 +181,12 @@ pub trait Env: Clone + 'static {
     /// break a promise: a failed sync, a broken invariant. In simulation the node is killed and this future never completes.
     fn fail_stop(&self, reason: &str) -> impl Future<Output = std::convert::Infallible>;
 
+    /// Ends the whole node in good order, after saying why on standard error: there is nothing left for it to do. Who watches the process
+    /// need not start it again.
+    fn leave(&self, reason: &str) -> impl Future<Output = std::convert::Infallible> {
+        self.fail_stop(reason)
+    }
+
     /// Opens a file.
     ///
     /// # Errors

@@ -110,13 +110,13 @@ fn run(args: &Args) -> Result<(), Refusal> {
         Some(setup) => Some(setup.secret().map_err(Refusal::config)?.derive("highwater root password")),
         None => None,
     };
-    let root_password = first_start::root_password(
-        &data_dir,
-        config.root_password.0.as_deref(),
-        shared,
-        config.auth_setup != SetupAccess::Off,
-    )
-    .map_err(Refusal::other)?;
+    let root_password = if cluster.as_ref().is_some_and(|setup| !setup.join.is_empty()) {
+        // The cluster has a root.
+        RootPassword::Unneeded
+    } else {
+        let (given, at_setup) = (config.root_password.0.as_deref(), config.auth_setup != SetupAccess::Off);
+        first_start::root_password(&data_dir, given, shared, at_setup).map_err(Refusal::other)?
+    };
     logging::start(&config);
 
     let certificate = certificate(&config)?;

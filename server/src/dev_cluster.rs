@@ -127,8 +127,10 @@ fn watch(
             }
             Event::Ended(node, status) => {
                 let Some(ended) = running.remove(&node) else { continue };
+                // By CLUSTER LEAVE, which the node itself has told.
+                let has_left = status.as_ref().is_ok_and(ExitStatus::success);
                 let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                if !stopping {
+                if !stopping && !has_left {
                     failed.push(node.to_string());
                     complain(&format!("node {node} has ended ({how}); start it again with: {}", ended.command));
                 }

@@ -142,12 +142,46 @@ fn read_system(table: SystemTable, role: Role) -> Result<(), Diag> {
 }
 
 fn read_table(table: &Table, role: Role) -> Result<(), Diag> {
-    let needed = match (table.kind, table.access_level) {
+    at_least(reader_of(table), role, || format!("reading SHARED table {}.{}", table.namespace, table.name))
+}
+
+/// The lowest role that reads a table: its own rows, or those of all.
+const fn reader_of(table: &Table) -> Role {
+    match (table.kind, table.access_level) {
         (TableKind::User | TableKind::Stream, _) | (TableKind::Shared, AccessLevel::Public) => Role::User,
         (TableKind::Shared, AccessLevel::Private | AccessLevel::Restricted) => Role::Service,
         (TableKind::Shared, AccessLevel::Dba) => Role::Dba,
-    };
-    at_least(needed, role, || format!("reading SHARED table {}.{}", table.namespace, table.name))
+    }
+}
+
+/// Whether a role may know of a table: errors tell names and types of its columns, and its own name to who has mistyped it.
+#[must_use]
+pub fn knows_table(table: &Table, role: Role) -> bool {
+    role >= reader_of(table)
+}
+
+/// Who names a table must be one that may know of it.
+///
+/// # Errors
+/// 42501 that names the missing right.
+pub fn may_name_table(table: &Table, role: Role) -> Result<(), Diag> {
+    at_least(reader_of(table), role, || format!("using SHARED table {}.{}", table.namespace, table.name))
+}
+
+/// Who names a system table, whether there is one or not.
+///
+/// # Errors
+/// 42501 that names the missing right.
+pub fn may_name_system_table(name: &str, role: Role) -> Result<(), Diag> {
+    at_least(Role::Dba, role, || format!("reading {}.{name}", system::NAMESPACE))
+}
+
+/// Who names a topic, whether there is one or not.
+///
+/// # Errors
+/// 42501 that names the missing right.
+pub fn may_name_topic(name: &str, role: Role) -> Result<(), Diag> {
+    at_least(Role::Service, role, || format!("using topic {name}"))
 }
 
 /// Who writes: one's own rows always, a SHARED table's with service and up, one of level DBA with dba and up.

@@ -277,6 +277,26 @@ pub fn is_finished(text: &str) -> bool {
     !is_inside
 }
 
+/// Which statement of a text the character at `position` belongs to, counted from 1; none in a text of a single one.
+#[must_use]
+pub fn statement_at(text: &str, position: u32) -> Option<usize> {
+    let byte = text.char_indices().nth(position as usize).map_or(text.len(), |(byte, _)| byte);
+    let (mut ended, mut is_inside, mut found) = (0, false, None);
+    for fragment in fragments(text) {
+        if fragment.kind == FragmentKind::Comment {
+            continue;
+        }
+        if fragment.start >= byte && found.is_none() {
+            found = Some(ended + 1);
+        }
+        let is_end = fragment.kind == FragmentKind::Semicolon;
+        ended += usize::from(is_end && is_inside);
+        is_inside = !is_end;
+    }
+    let count = ended + usize::from(is_inside);
+    (count > 1).then(|| found.unwrap_or(count).min(count))
+}
+
 /// What the grammar would take next after a text, whose last statement may be empty: words in capitals, and phrases such as
 /// "a topic name". Empty inside of queries and expressions, inside of a literal, and after what is wrong already.
 #[must_use]
@@ -293,6 +313,16 @@ mod tests {
 
     fn drawn(text: &str) -> Vec<(FragmentKind, &str)> {
         fragments(text).into_iter().map(|fragment| (fragment.kind, &text[fragment.start..fragment.end])).collect()
+    }
+
+    #[test]
+    fn a_position_is_in_a_statement_of_several() {
+        assert_eq!(statement_at("SELEC 1", 0), None);
+        assert_eq!(statement_at("SELEC 1;  -- done", 0), None);
+        assert_eq!(statement_at("SELEC 1; SELECT 2", 0), Some(1));
+        assert_eq!(statement_at("SELECT ';é'; ;SELEC 2", 14), Some(2));
+        assert_eq!(statement_at("SELECT 1; SELECT (", 18), Some(2));
+        assert_eq!(statement_at("SELECT 1; SELECT 'é", 900), Some(2));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use highwater_engine::{LogIndex, WriteBatch};
 use highwater_runtime::Env;
 use highwater_sql::catalog::ObjectId;
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::limits::MAX_INSERT_ROWS;
 
 use crate::error::Abort;
 use crate::keys::{KeySpan, Keys};
@@ -19,8 +20,9 @@ use crate::overlay::{MergedScan, Overlay};
 use crate::reader::Reader;
 use crate::transaction::reads::Recorder;
 
-/// Most rows (engine keys) that one command reads, and most that it writes.
-pub const MAX_ROWS_PER_COMMAND: usize = 50_000;
+/// Most engine keys that one command reads, and most that it writes: an INSERT of the most rows that one may have, into a table with a unique
+/// column besides its key. A row is one, and so is each of its index entries.
+pub const MAX_ROWS_PER_COMMAND: usize = 2 * MAX_INSERT_ROWS;
 
 /// Most bytes (keys and values) that one command reads, and most that it writes.
 pub const MAX_BYTES_PER_COMMAND: usize = 32 << 20;
@@ -63,7 +65,7 @@ impl Usage {
 
     fn check(self, verb: &str) -> Result<(), Diag> {
         let (what, limit) = if self.rows > MAX_ROWS_PER_COMMAND {
-            ("rows", MAX_ROWS_PER_COMMAND)
+            ("rows and index entries", MAX_ROWS_PER_COMMAND)
         } else if self.bytes > MAX_BYTES_PER_COMMAND {
             ("bytes", MAX_BYTES_PER_COMMAND)
         } else {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decode_json;
+use super::{ApiError, decode_json};
 use crate::http::Response;
 
 /// Longest user name and password of a login, in bytes. Longer ones are refused before any key is derived.
@@ -192,13 +192,15 @@ pub enum AuthCode {
     AlreadyConfigured,
     /// The user exists.
     UserExists,
+    /// The node starts or stops, or the cluster has no majority at the moment.
+    Unavailable,
     /// A defect of the server.
     InternalError,
 }
 
 impl AuthCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::SetupRequired,
@@ -209,6 +211,7 @@ impl AuthCode {
         Self::InvalidUser,
         Self::AlreadyConfigured,
         Self::UserExists,
+        Self::Unavailable,
         Self::InternalError,
     ];
 
@@ -222,6 +225,7 @@ impl AuthCode {
             Self::AlreadyConfigured | Self::UserExists => 409,
             Self::SetupRequired => 428,
             Self::RateLimited => 429,
+            Self::Unavailable => 503,
             Self::InternalError => 500,
         }
     }
@@ -242,6 +246,20 @@ impl AuthError {
     #[must_use]
     pub fn response(&self) -> Response {
         self.response_with_status(self.error.status())
+    }
+
+    /// An error of what lies before the path, such as a node that does not take work yet, as the authentication paths answer it.
+    #[must_use]
+    pub fn of(error: &ApiError) -> Self {
+        let code = match error.status() {
+            401 => AuthCode::Unauthorized,
+            403 => AuthCode::Forbidden,
+            429 => AuthCode::RateLimited,
+            503 => AuthCode::Unavailable,
+            500.. => AuthCode::InternalError,
+            _ => AuthCode::InvalidRequest,
+        };
+        Self { error: code, message: error.message.clone() }
     }
 
     pub(super) fn response_with_status(&self, status: u16) -> Response {

@@ -235,6 +235,16 @@ impl From<Diag> for ApiError {
     }
 }
 
+/// What a request that failed before or in its handler is answered, in the envelope of its path; it took so many milliseconds.
+#[must_use]
+pub fn error_response(path: &str, error: &ApiError, took: f64) -> Response {
+    if !path.starts_with("/v1/api/auth/") {
+        return error.response(took);
+    }
+    let response = AuthError::of(error).response_with_status(error.status());
+    if matches!(error.status(), 429 | 503) { response.header("retry-after", "1") } else { response }
+}
+
 /// What a request that never reached its handler is answered, in the envelope of its path.
 #[must_use]
 pub fn refusal_response(path: &str, refusal: &Refusal) -> Response {

@@ -16,7 +16,7 @@ pub use auth::{
     SetupAnswer, SetupRequest, StatusAnswer, cleared_cookies, session_cookies,
 };
 pub use cells::{Cell, TypeName, decode_cell};
-pub use errors::{ApiError, ErrorBody, ErrorCode, ErrorDetails, refusal_response};
+pub use errors::{ApiError, ErrorBody, ErrorCode, ErrorDetails, error_response, refusal_response};
 pub use health::{API_VERSION, ClusterHealthAnswer, ClusterNode, HealthAnswer, ReadyAnswer};
 pub use params::Param;
 pub use sql::{
@@ -31,7 +31,16 @@ fn decode_json<T: DeserializeOwned>(body: &[u8], wanted: &str) -> Result<T, Stri
     if body.is_empty() {
         return Err(empty(wanted));
     }
+    object(body, wanted)?;
     serde_json::from_slice(body).map_err(|error| describe(&error))
+}
+
+/// Fields have names here: what serde takes for a list of them in order is refused.
+fn object(body: &[u8], wanted: &str) -> Result<(), String> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(format!("the body is a JSON array; it must be an object: {wanted}"));
+    }
+    Ok(())
 }
 
 /// A request without a body where one is needed; `wanted` is what it looks like.

@@ -73,10 +73,11 @@ impl SqlRequest {
     /// # Errors
     /// INVALID_INPUT for a body that is no such JSON, EMPTY_SQL, INVALID_SQL above the limit, INVALID_PARAMETER.
     pub fn decode_within(body: &[u8], limits: &SqlLimits) -> Result<Self, ApiError> {
+        let wanted = r#"{"sql": "SELECT 1", "params": []}"#;
         if body.is_empty() {
-            let wanted = r#"{"sql": "SELECT 1", "params": []}"#;
             return Err(ApiError::new(ErrorCode::InvalidInput, super::empty(wanted)));
         }
+        super::object(body, wanted).map_err(|message| ApiError::new(ErrorCode::InvalidInput, message))?;
         let body = std::str::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
             ApiError::new(

@@ -8,18 +8,34 @@ use super::decode_json;
 use crate::http::Response;
 
 /// Where a consume starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Start {
     /// After the end.
     #[default]
-    #[serde(alias = "latest")]
     Latest,
     /// At the oldest message kept.
-    #[serde(alias = "earliest")]
     Earliest,
     /// At this offset.
-    #[serde(alias = "offset")]
     Offset(u64),
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = serde_json::Value::deserialize(deserializer)?;
+        let start = match &given {
+            serde_json::Value::String(word) => match word.as_str() {
+                "Latest" | "latest" => Some(Self::Latest),
+                "Earliest" | "earliest" => Some(Self::Earliest),
+                _ => None,
+            },
+            serde_json::Value::Object(fields) if fields.len() == 1 => {
+                let offset = fields.get("Offset").or_else(|| fields.get("offset"));
+                offset.and_then(serde_json::Value::as_u64).map(Self::Offset)
+            }
+            _ => None,
+        };
+        start.ok_or_else(|| serde::de::Error::custom(r#"start is "Latest", "Earliest" or {"Offset": number}"#))
+    }
 }
 
 fn default_limit() -> u32 {

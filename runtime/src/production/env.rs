@@ -213,6 +213,11 @@ impl Env for GlommioEnv {
         die(reason)
     }
 
+    async fn leave(&self, reason: &str) -> Infallible {
+        let _ = writeln!(io::stderr(), "highwater: stopping: {reason}");
+        std::process::exit(0)
+    }
+
     async fn open(&self, path: &Path, options: OpenOptions) -> io::Result<GlommioFile> {
         GlommioFile::open(path, options).await
     }

@@ -74,7 +74,7 @@ async fn follow(env: Rt, links: Links, way: Rc<Way>) {
             was = report(&way, was);
             if was_taken_out(&links, &way) {
                 let words = has_left(links.me());
-                env.fail_stop(&ClusterError::TakenOut(words).to_string()).await;
+                env.leave(&ClusterError::TakenOut(words).to_string()).await;
             }
         }
     }

@@ -54,7 +54,7 @@ impl Service {
 
     /// A refresh token for tokens of the same login.
     pub(super) async fn refresh(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
-        let Some(token) = request.bearer().or_else(|| request.cookie("kalamdb_refresh")) else {
+        let Some(token) = request.bearer().or_else(|| cookie(request, "kalamdb_refresh")) else {
             return Ok(unauthorized(
                 "send the refresh token as 'Authorization: Bearer <token>' or in the cookie kalamdb_refresh",
             ));
@@ -72,7 +72,7 @@ impl Service {
 
     /// Who the token stands for.
     pub(super) async fn me(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
-        let Some(token) = request.bearer().or_else(|| request.cookie("kalamdb_auth")) else {
+        let Some(token) = request.bearer().or_else(|| cookie(request, "kalamdb_auth")) else {
             return Ok(unauthorized(
                 "send the access token as 'Authorization: Bearer <token>' or in the cookie kalamdb_auth",
             ));
@@ -88,7 +88,7 @@ impl Service {
 
     /// Ends the login that the request's token belongs to, and takes its cookies away. Without a token there is nothing to end.
     pub(super) async fn logout(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
-        let tokens = [request.bearer(), request.cookie("kalamdb_refresh"), request.cookie("kalamdb_auth")];
+        let tokens = [request.bearer(), cookie(request, "kalamdb_refresh"), cookie(request, "kalamdb_auth")];
         let now = self.env().wall();
         for token in tokens.into_iter().flatten() {
             let claims = [TokenType::Refresh, TokenType::Access]
@@ -140,6 +140,15 @@ impl Service {
         let response = Response::json(200, &answer).header("cache-control", "no-store");
         cookies.into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie))
     }
+}
+
+/// A cookie of the request, unless a page of another origin sent it: browsers add cookies to what such pages ask, too.
+fn cookie<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    let is_own = request.header("origin").is_none_or(|origin| {
+        let place = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        place.zip(request.header("host")).is_some_and(|(place, host)| place.eq_ignore_ascii_case(host))
+    });
+    request.cookie(name).filter(|_| is_own)
 }
 
 /// Whether root still needs a password: nobody logs in before that.

@@ -22,9 +22,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use highwater_net::api::{API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits, refusal_response};
+use highwater_net::api::{
+    API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits, error_response, refusal_response,
+};
 use highwater_net::http::{Limits, Method, Refusal, Request, Response, ServerTls};
 use highwater_runtime::{Env, Monotonic, Rt};
+use highwater_state::placement::META;
 
 use crate::auth::{self, EndedLogins, KnownTokens, Logins};
 use crate::cluster::Links;
@@ -186,7 +189,7 @@ impl Service {
             Some(response) => response,
             None => match self.dispatch(&request, trace).await {
                 Ok(response) => response,
-                Err(error) => error.response(self.took(started)),
+                Err(error) => error_response(&request.path, &error, self.took(started)),
             },
         };
         let micros = self.env().now().micros_since(started);
@@ -219,7 +222,8 @@ impl Service {
             Err(Unrouted::Path(meant)) => return Err(no_such_path(&request.path, meant)),
             Err(Unrouted::Method(allowed)) => {
                 let message = format!("{} takes {allowed}, not {}", request.path, request.method);
-                return Ok(ApiError::new(ErrorCode::MethodNotAllowed, message).response(0.0).header("allow", allowed));
+                let error = ApiError::new(ErrorCode::MethodNotAllowed, message);
+                return Ok(error_response(&request.path, &error, 0.0).header("allow", allowed));
             }
         };
         match route {
@@ -270,6 +274,8 @@ impl Service {
             Route::Consume => {
                 let identity = self.admitted(&node, request).await?;
                 let answer = self.consume(&node, identity, request, trace).await;
+                // It may have waited for longer than the login lasted.
+                self.identity(&node, request).await?;
                 Ok(answer.unwrap_or_else(|error| topics::response(&error)))
             }
             Route::Ack => {
@@ -301,16 +307,21 @@ impl Service {
         format!("the server is starting: {}", self.0.waits.borrow())
     }
 
-    /// Whether every core of the node takes work: the next connection may land on any of them.
-    async fn is_ready(&self) -> bool {
-        match self.node() {
-            Some(node) if !self.is_leaving() => node.all_cores_serve().await,
-            Some(_) | None => false,
+    /// Whether every core of the node takes work, as the next connection may land on any of them, and the meta group has a leader, without
+    /// which hardly a statement ends. Otherwise why not.
+    async fn readiness(&self) -> Result<(), String> {
+        let node = self.node().filter(|_| !self.is_leaving()).ok_or_else(|| self.why_not_ready())?;
+        if !node.all_cores_serve().await {
+            return Err(self.why_not_ready());
         }
+        if node.leader_of(META).await.is_none() {
+            return Err("the meta group has no leader that this node knows; is a majority of the nodes up?".into());
+        }
+        Ok(())
     }
 
     async fn health(&self) -> Response {
-        let is_ready = self.is_ready().await;
+        let is_ready = self.readiness().await.is_ok();
         let answer = HealthAnswer {
             status: if is_ready { "healthy" } else { "unhealthy" }.into(),
             version: VERSION.into(),
@@ -321,11 +332,15 @@ impl Service {
     }
 
     async fn ready(&self) -> Response {
-        if self.is_ready().await {
+        let Err(reason) = self.readiness().await else {
             return Response::json(200, &ReadyAnswer { status: "ready".into(), reason: None });
-        }
-        let status = if self.is_leaving() { "stopping" } else { "starting" };
-        Response::json(503, &ReadyAnswer { status: status.into(), reason: Some(self.why_not_ready()) })
+        };
+        let status = match self.node() {
+            _ if self.is_leaving() => "stopping",
+            Some(_) => "unavailable",
+            None => "starting",
+        };
+        Response::json(503, &ReadyAnswer { status: status.into(), reason: Some(reason) })
     }
 }
 

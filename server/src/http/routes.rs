@@ -62,17 +62,23 @@ const ROUTES: [(&str, &str, Route); 15] = [
     ("/v1/api/topics/ack", "POST", Route::Ack),
 ];
 
-/// The route of a method and path.
+/// A path that differs by more than so many characters was not meant.
+const MOST_TYPOS: usize = 4;
+
+/// The route of a method and path. HEAD is as GET, and the answer then goes without its body.
 pub(super) fn route(method: &Method, path: &str) -> Result<Route, Unrouted> {
     let Some((_, allowed, route)) = ROUTES.iter().find(|(known, ..)| *known == path) else {
-        let nearest = ROUTES
-            .iter()
-            .map(|(known, ..)| (strsim::damerau_levenshtein(known, path.trim_end_matches('/')), *known))
+        let asked = path.trim_end_matches('/');
+        // What differs more in length differs too much, and may be long enough to keep the core busy.
+        let near = ROUTES.iter().filter(|(known, ..)| known.len().abs_diff(asked.len()) <= MOST_TYPOS);
+        let nearest = near
+            .map(|(known, ..)| (strsim::damerau_levenshtein(known, asked), *known))
             .min()
-            .filter(|(distance, _)| *distance <= 4);
+            .filter(|(distance, _)| *distance <= MOST_TYPOS);
         return Err(Unrouted::Path(nearest.map(|(_, known)| known)));
     };
-    if method.as_str() == *allowed { Ok(*route) } else { Err(Unrouted::Method(allowed)) }
+    let is_head = method == Method::HEAD && *allowed == "GET";
+    if method.as_str() == *allowed || is_head { Ok(*route) } else { Err(Unrouted::Method(allowed)) }
 }
 
 /// The path for the figures: itself if it exists, else one word for all others.
@@ -89,6 +95,8 @@ mod tests {
     fn a_path_takes_its_own_method_only() {
         assert_eq!(route(&Method::POST, "/v1/api/sql"), Ok(Route::Sql));
         assert_eq!(route(&Method::GET, "/v1/api/sql"), Err(Unrouted::Method("POST")));
+        assert_eq!(route(&Method::HEAD, "/health"), Ok(Route::Health));
+        assert_eq!(route(&Method::HEAD, "/v1/api/sql"), Err(Unrouted::Method("POST")));
         assert_eq!(route(&Method::DELETE, "/health"), Err(Unrouted::Method("GET")));
     }
 

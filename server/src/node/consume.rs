@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use highwater_runtime::queue::{self, ReplySlot};
 use highwater_runtime::{Env, Monotonic};
-use highwater_sql::access::authorize;
+use highwater_sql::access::{self, authorize};
 use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Operation, Topic};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
@@ -25,7 +25,7 @@ use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultC
 use super::execute::{Failure, Pauses, Run};
 use super::forward::{Errand, Motion};
 use super::homes::Asked;
-use super::mesh::{MessagesRead, Owed, Question, Standing, StandingRead};
+use super::mesh::{MessagesRead, MessagesWanted, Owed, Question, Standing, StandingRead};
 use super::query::row_count;
 use super::token::ReadToken;
 use super::write::unexpected;
@@ -50,6 +50,18 @@ struct Wanted {
     deadline: Monotonic,
     /// When to give up what is under way.
     errand: Errand,
+    /// The catalog that has the topic.
+    catalog: Arc<Catalog>,
+}
+
+impl Wanted {
+    /// A look into one partition.
+    fn read(&self, node: &Node, partition: u32, start: StartPosition, limit: u32, max_bytes: u32) -> MessagesRead {
+        let group = node.layout().topic_group(self.topic.id, partition, self.topic.incarnation);
+        let (head, catalog, topic) = (self.head.clone(), self.catalog.version, self.topic.id);
+        let wanted = MessagesWanted { head, catalog, topic, partition, start, limit, max_bytes };
+        MessagesRead { group, wanted, deadline: self.errand.deadline }
+    }
 }
 
 impl Node {
@@ -98,8 +110,9 @@ impl Node {
             consumer_id: run.identity.token_id.clone(),
             deadline: self.consume_deadline(run.began, plan.timeout_micros),
             errand: run.errand,
+            catalog: Arc::clone(&run.catalog),
         };
-        let found = self.consume_partitions(&wanted, Some(&run.catalog), token).await?;
+        let found = self.consume_partitions(&wanted, token).await?;
         let topic = format!("{}.{}", plan.topic.namespace, plan.topic.name);
         let rows = found
             .into_iter()
@@ -174,6 +187,7 @@ impl Node {
         began: Monotonic,
         errand: Errand,
     ) -> Result<ConsumeAnswer, Failure> {
+        access::may_name_topic(&request.topic, request.identity.role)?;
         let (topic, catalog) = self.topic_by_name(&request.topic).await?;
         if request.partition >= topic.partitions {
             return Err(no_partition(&topic, request.partition).into());
@@ -199,8 +213,9 @@ impl Node {
             consumer_id: request.consumer_id.clone().unwrap_or_else(|| request.identity.token_id.clone()),
             deadline: self.consume_deadline(began, request.timeout_micros),
             errand,
+            catalog,
         };
-        let found = self.consume_partitions(&wanted, Some(&catalog), &mut ReadToken::default()).await?;
+        let found = self.consume_partitions(&wanted, &mut ReadToken::default()).await?;
         let consumed = found.into_iter().next().map(|(_, consumed)| consumed).unwrap_or(Consumed {
             messages: Vec::new(),
             next_offset: 0,
@@ -232,6 +247,7 @@ impl Node {
     }
 
     async fn ack_once(&self, request: &AckRequest, errand: Errand) -> Result<Option<u64>, Failure> {
+        access::may_name_topic(&request.topic, request.identity.role)?;
         let (topic, catalog) = self.topic_by_name(&request.topic).await?;
         if request.partition >= topic.partitions {
             return Err(no_partition(&topic, request.partition).into());
@@ -321,7 +337,6 @@ impl Node {
     async fn consume_partitions(
         &self,
         wanted: &Wanted,
-        catalog: Option<&Arc<Catalog>>,
         token: &mut ReadToken,
     ) -> Result<Vec<(u32, Consumed)>, Failure> {
         let mut positions: BTreeMap<u32, StartPosition> =
@@ -331,7 +346,7 @@ impl Node {
             let last_look = self.env().now() >= wanted.deadline || self.is_closing();
             let (found, answered) = match &wanted.group {
                 None => (self.look(wanted, &mut positions).await?, false),
-                Some(group) => self.claim(wanted, group, catalog, last_look, token).await?,
+                Some(group) => self.claim(wanted, group, last_look, token).await?,
             };
             // What was proposed under a request id is that request's answer, for its retries too: nothing can follow it.
             let final_answer = answered && wanted.head.request.is_some();
@@ -351,16 +366,7 @@ impl Node {
         let mut found = Vec::new();
         let (mut left, mut bytes) = (wanted.limit, self.settings().max_consume_bytes);
         for (partition, start) in positions.iter_mut() {
-            let read = MessagesRead {
-                group: self.layout().topic_group(wanted.topic.id, *partition, wanted.topic.incarnation),
-                topic: wanted.topic.id,
-                partition: *partition,
-                start: *start,
-                limit: left,
-                max_bytes: bytes,
-                deadline: wanted.errand.deadline,
-            };
-            let consumed = self.messages(read).await?;
+            let consumed = self.messages(wanted.read(self, *partition, *start, left, bytes)).await?;
             *start = StartPosition::Offset(consumed.next_offset);
             left = left.saturating_sub(u32::try_from(consumed.messages.len()).unwrap_or(u32::MAX));
             bytes = bytes.saturating_sub(size_of_payloads(&consumed.messages));
@@ -379,7 +385,6 @@ impl Node {
         &self,
         wanted: &Wanted,
         consumer_group: &str,
-        catalog: Option<&Arc<Catalog>>,
         last_look: bool,
         token: &mut ReadToken,
     ) -> Result<(Vec<(u32, Consumed)>, bool), Failure> {
@@ -391,7 +396,8 @@ impl Node {
                 let head = RequestHead { request: None, ..wanted.head.clone() };
                 let command =
                     consume_command(wanted, head, consumer_group, *partition, 0, 0, self.settings().visibility_micros);
-                self.propose(Motion::of_client(wanted.errand, *group, command, catalog.cloned())).await?;
+                let catalog = Some(Arc::clone(&wanted.catalog));
+                self.propose(Motion::of_client(wanted.errand, *group, command, catalog)).await?;
             }
             standings = self.standings(wanted, consumer_group).await?;
         }
@@ -417,7 +423,7 @@ impl Node {
             let visibility = self.settings().visibility_micros;
             let command =
                 consume_command(wanted, wanted.head.clone(), consumer_group, partition, limit, bytes, visibility);
-            let motion = Motion::of_client(wanted.errand, group, command, catalog.cloned());
+            let motion = Motion::of_client(wanted.errand, group, command, Some(Arc::clone(&wanted.catalog)));
             let outcome = match self.propose(motion).await {
                 Ok(applied) => {
                     token.saw(group, applied.index);
@@ -553,7 +559,7 @@ impl Node {
             let next = match (seen, positions.get(partition), &wanted.group) {
                 (Some(next), _, _) => next,
                 (None, Some(StartPosition::Offset(next)), None) => *next,
-                _ => self.partition_end(wanted, group, *partition).await?,
+                _ => self.messages(wanted.read(self, *partition, StartPosition::Latest, 1, 1)).await?.next_offset,
             };
             if self.is_elsewhere(group) {
                 far.push((group, Asked::Grown { topic: wanted.topic.id, partition: *partition, next }));
@@ -586,13 +592,6 @@ impl Node {
         drop(first);
         let _ = answer.await;
         Ok(())
-    }
-
-    async fn partition_end(&self, wanted: &Wanted, group: u32, partition: u32) -> Result<u64, Diag> {
-        let (topic, deadline) = (wanted.topic.id, wanted.errand.deadline);
-        let (start, limit, max_bytes) = (StartPosition::Latest, 1, 1);
-        let read = MessagesRead { group, topic, partition, start, limit, max_bytes, deadline };
-        Ok(self.messages(read).await?.next_offset)
     }
 }
 
@@ -646,7 +645,7 @@ fn check(plan: Plan, identity: &Identity, catalog: &Catalog) -> Result<(), Diag>
 
 fn no_partition(topic: &Topic, partition: u32) -> Diag {
     Diag::new(
-        SqlState::INVALID_PARAMETER,
+        SqlState::UNDEFINED_OBJECT,
         format!(
             "topic \"{}.{}\" has no partition {partition}: it has {}, counted from 0",
             topic.namespace, topic.name, topic.partitions

@@ -7,6 +7,7 @@ use highwater_sql::access::authorize;
 use highwater_sql::bind::{self, BindContext, ParamValue};
 use highwater_sql::catalog::{Catalog, Role};
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::outline;
 use highwater_sql::parse::{self, Statement};
 use highwater_sql::plan::{Bound, Plan, WriteKind};
 use highwater_sql::value::{Micros, Value};
@@ -175,7 +176,8 @@ impl Node {
     pub(super) fn parsed(&self, request: &ExecuteRequest) -> Result<Vec<Statement>, Box<ExecuteError>> {
         let statements = parse::parse(&request.sql).map_err(|diag| {
             self.count(|traffic| traffic.failed(diag.sqlstate));
-            Box::new(ExecuteError { diag, statement: None, kind: ErrorKind::Parse })
+            let statement = diag.span.and_then(|span| outline::statement_at(&request.sql, span.start));
+            Box::new(ExecuteError { diag, statement, kind: ErrorKind::Parse })
         })?;
         let of = |kind, diag| Box::new(ExecuteError { diag, statement: None, kind });
         if statements.is_empty() {

@@ -260,10 +260,23 @@ pub(crate) enum ReadRefusal {
 }
 
 /// A read of messages without a group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MessagesRead {
     /// The partition's group.
     pub(crate) group: u32,
+    /// What is read there.
+    pub(crate) wanted: MessagesWanted,
+    /// When to give up.
+    pub(crate) deadline: Monotonic,
+}
+
+/// Messages of a partition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MessagesWanted {
+    /// Who asks, with which rights.
+    pub(crate) head: RequestHead,
+    /// The catalog that has the topic.
+    pub(crate) catalog: CatalogVersion,
     /// The topic.
     pub(crate) topic: ObjectId,
     /// The partition.
@@ -274,8 +287,6 @@ pub(crate) struct MessagesRead {
     pub(crate) limit: u32,
     /// At most this many payload bytes, though always one message.
     pub(crate) max_bytes: u32,
-    /// When to give up.
-    pub(crate) deadline: Monotonic,
 }
 
 /// A look at a consumer group before it consumes.

@@ -351,7 +351,13 @@ async fn jobs(node: &Node, deadline: Monotonic) -> Result<Vec<Job>, Diag> {
 /// Messages of a partition of this core.
 pub(super) async fn messages(node: &Node, read: &MessagesRead) -> Result<Consumed, Diag> {
     let (_, view) = view_of(node, read.group, read.deadline).await?;
-    let found = view.messages(read.topic, read.partition, read.start, read.limit, read.max_bytes).await;
+    let wanted = &read.wanted;
+    // A consume waits for long, and who asks, or the topic, may be gone since it began.
+    rights::check(view.catalog(), &wanted.head)?;
+    if view.catalog().version >= wanted.catalog && !view.catalog().topics.contains_key(&wanted.topic) {
+        return Err(Diag::new(SqlState::UNDEFINED_OBJECT, "the topic does not exist (any more)"));
+    }
+    let found = view.messages(wanted.topic, wanted.partition, wanted.start, wanted.limit, wanted.max_bytes).await;
     found.map_err(|error| storage(node, &error))
 }
 

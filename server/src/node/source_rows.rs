@@ -13,11 +13,11 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::EvalContext;
 use highwater_sql::execute::Executor;
 use highwater_sql::expr::Expr;
+use highwater_sql::limits::MAX_INSERT_ROWS;
 use highwater_sql::plan::{ChangedRows, FIRST_SLOT, From, KeyBounds, QueryPlan, TableAccess, WriteKind, WritePlan};
 use highwater_sql::value::{DataType, Row, Value};
 use highwater_state::command::{Command, WriteCommand};
 use highwater_state::outcome::Outcome;
-use highwater_state::txn::MAX_ROWS_PER_COMMAND;
 
 use super::Node;
 use super::execute::{Failure, Run};
@@ -80,8 +80,8 @@ impl Node {
             Diag::new(SqlState::PROGRAM_LIMIT, format!("the statement would write {what}; nothing was changed"))
                 .hint("Write in parts: give ranges of a key in WHERE.")
         };
-        if rows.len() > MAX_ROWS_PER_COMMAND {
-            return Err(refused(format!("{} rows, and one takes at most {MAX_ROWS_PER_COMMAND}", rows.len())).into());
+        if rows.len() > MAX_INSERT_ROWS {
+            return Err(refused(format!("{} rows, and one takes at most {MAX_INSERT_ROWS}", rows.len())).into());
         }
         let bytes: usize = rows.iter().flatten().map(Value::size).sum();
         if bytes > MAX_ROW_BYTES {

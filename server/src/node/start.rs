@@ -39,6 +39,8 @@ const MOST_ASKED: usize = 64;
 const CLOCK_MICROS: u64 = 1_000_000;
 /// How long a node that stops waits for others to take over what it leads, in microseconds.
 const HAND_OVER_MICROS: u64 = 500_000;
+/// What statements get beyond the time of the connections that wait for them, in microseconds.
+const LATER_MICROS: u64 = 200_000;
 /// How long a node waits for the meta group's leader to write the cluster's first entry before it proposes one, in microseconds.
 const OTHERS_PASSWORD_MICROS: u64 = 3_000_000;
 
@@ -361,8 +363,8 @@ impl Node {
         Ok(catalog)
     }
 
-    /// Stops this core's part: no new work, what is in flight is finished, stores are closed. After a core has stopped, no
-    /// core answers any more.
+    /// Stops this core's part: no new work, and what is in flight is finished, or given up after `shutdown_deadline`. After a core has
+    /// stopped, no core answers any more.
     pub async fn shutdown(&self) {
         self.0.closing.set(true);
         // Others need not find out by silence that this node leads no more.
@@ -376,11 +378,20 @@ impl Node {
             host.published.notify();
             host.definitions.notify();
         }
-        while self.0.in_flight.get() > 0 {
-            let seen = self.0.idle.seen();
-            if self.0.in_flight.get() > 0 {
-                self.0.idle.changed_since(seen).await;
+        let idle = async {
+            while self.0.in_flight.get() > 0 {
+                let seen = self.0.idle.seen();
+                if self.0.in_flight.get() > 0 {
+                    self.0.idle.changed_since(seen).await;
+                }
             }
+        };
+        // A little more than the connections have, whose statements may be done by then.
+        let late = self.0.env.sleep(self.settings().shutdown_micros.saturating_add(LATER_MICROS));
+        futures_lite::future::or(idle, late).await;
+        let cut_off = self.0.in_flight.get();
+        if cut_off > 0 {
+            tracing::warn!(statements = cut_off, "statements are cut off: the shutdown deadline has passed");
         }
     }
 

@@ -14,7 +14,7 @@ use futures_lite::future;
 use highwater_runtime::Env;
 use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_sql::catalog::TableKind;
-use highwater_sql::diag::Diag;
+use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::EvalContext;
 use highwater_sql::expr::Expr;
 use highwater_sql::pipeline::Pipeline;
@@ -324,7 +324,11 @@ pub(super) fn scan(node: &Node, read: TableRead, reply: ReplySlot<Result<Scanned
         let last = match ended {
             Ok(()) => Ok(Vec::new()),
             Err(diag) => {
-                tracing::warn!(%diag, "an answer that was being sent was broken off");
+                if diag.sqlstate == SqlState::TIMEOUT {
+                    tracing::debug!(%diag, "an answer that was being sent was broken off");
+                } else {
+                    tracing::warn!(%diag, "an answer that was being sent was broken off");
+                }
                 Err(diag)
             }
         };
@@ -346,7 +350,8 @@ async fn send_rest(
         }
         let is_taken = future::or(async { sender.send(Ok(page)).await.is_ok() }, time_is_over(node)).await;
         if !is_taken {
-            return Err(super::shutting_down());
+            let gone = || Diag::new(SqlState::TIMEOUT, "whoever asked has gone, or did not take the answer in time");
+            return Err(if node.is_closing() { super::shutting_down() } else { gone() });
         }
     }
     Ok(())

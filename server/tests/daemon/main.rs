@@ -17,6 +17,7 @@ mod changes;
 mod cluster;
 mod contract;
 mod definitions;
+mod ended_rights;
 mod forwarding;
 mod http_edge;
 mod http_limits;

@@ -169,6 +169,8 @@ fn leads_and_votes_go_where_they_are_told_to_on_any_node() {
     until_members(&trio, 1, &json!([2, 3, 4]), &json!([]));
     let mut gone = trio.take(0);
     until("node 1 has stopped", || if gone.has_ended() { Ok(()) } else { Err("it runs".into()) });
+    assert!(gone.log().contains("has left this cluster"), "{}", gone.log());
+    assert_eq!(gone.wait().code(), Some(0));
     let said = trio.run(1, "CREATE NAMESPACE afterwards");
     assert!(!said.is_empty());
 }
@@ -324,4 +326,21 @@ fn in_a_cluster_of_five_three_nodes_keep_each_group_and_all_the_meta_group() {
         if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
     });
     assert_eq!(five.rows(2, "SELECT COUNT(*) FROM app.n"), json!([["30"]]));
+}
+
+#[test]
+fn a_node_without_a_majority_is_not_ready() {
+    let mut trio = Trio::start(&[]);
+    assert_eq!(trio.node(0).get("/ready", &[]).status, 200);
+    trio.kill(1);
+    trio.kill(2);
+    until("the last node is not ready", || {
+        let answer = trio.node(0).get("/ready", &[]);
+        if answer.status == 503 { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    trio.restart_together(&[1, 2]);
+    until("it is ready again", || {
+        let answer = trio.node(0).get("/ready", &[]);
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
 }

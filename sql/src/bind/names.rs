@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use super::{BindContext, missing};
+use crate::access;
 use crate::catalog::{Table, Topic};
 use crate::diag::{Diag, Span, SqlState};
 use crate::grammar::terminal::checked_name;
@@ -85,6 +86,7 @@ fn missing_namespace(name: &str, span: Span, context: &BindContext<'_>) -> Diag 
 /// The table or system table of this name.
 pub(super) fn relation<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<Relation<'a>, Diag> {
     if name.namespace(context) == system::NAMESPACE {
+        access::may_name_system_table(&name.name.value, context.role).map_err(|diag| diag.at(name.name.span))?;
         if system::PLANNED.contains(&name.name.value.as_str()) {
             return Err(
                 Diag::not_supported(format_args!("the system table \"{}\"", name.shown(context))).at(name.name.span)
@@ -109,13 +111,14 @@ pub(super) fn relation<'a>(name: &ObjectName, context: &BindContext<'a>) -> Resu
 pub(super) fn table<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<&'a Arc<Table>, Diag> {
     let namespace = name.namespace(context);
     if let Some(table) = context.catalog.table(namespace, &name.name.value) {
+        access::may_name_table(table, context.role).map_err(|diag| diag.at(name.span()))?;
         return Ok(table);
     }
     if namespace == system::NAMESPACE {
         return Err(Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "system tables are read-only").at(name.span()));
     }
-    let same_namespace =
-        context.catalog.tables.values().filter(|table| table.namespace == namespace).map(|table| table.name.as_str());
+    let known = || context.catalog.tables.values().filter(|table| access::knows_table(table, context.role));
+    let same_namespace = known().filter(|table| table.namespace == namespace).map(|table| table.name.as_str());
     let mut diag = missing(
         SqlState::UNDEFINED_TABLE,
         "table",
@@ -127,11 +130,11 @@ pub(super) fn table<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<
     if !namespace_exists(namespace, context) {
         diag = diag.detail(format!("There is no namespace \"{namespace}\"."));
     }
-    if context.catalog.topic(namespace, &name.name.value).is_some() {
+    let is_topic = context.catalog.topic(namespace, &name.name.value).is_some();
+    if is_topic && access::may_name_topic("", context.role).is_ok() {
         diag = diag.hint("This is a topic: CONSUME FROM reads it.");
     }
-    let elsewhere =
-        context.catalog.tables.values().filter(|table| table.namespace != namespace && table.name == name.name.value);
+    let elsewhere = known().filter(|table| table.namespace != namespace && table.name == name.name.value);
     diag.suggestions.extend(elsewhere.map(|table| format!("{}.{}", table.namespace, table.name)));
     diag.suggestions.truncate(5);
     Err(diag)
@@ -140,6 +143,7 @@ pub(super) fn table<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<
 /// The topic of this name.
 pub(super) fn topic<'a>(name: &ObjectName, context: &BindContext<'a>) -> Result<&'a Arc<Topic>, Diag> {
     let namespace = name.namespace(context);
+    access::may_name_topic(&name.shown(context), context.role).map_err(|diag| diag.at(name.span()))?;
     if let Some(topic) = context.catalog.topic(namespace, &name.name.value) {
         return Ok(topic);
     }

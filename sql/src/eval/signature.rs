@@ -198,6 +198,7 @@ fn missing(name: &str) -> FunctionError {
     }
     let mut near: Vec<(usize, &str)> = function_names()
         .chain(aggregate_names())
+        .filter(|known| known.len().abs_diff(name.len()) <= 2)
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= 2 && *distance < known.len())
         .collect();

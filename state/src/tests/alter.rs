@@ -200,7 +200,7 @@ fn not_null_holds_for_new_rows_at_once_and_for_old_ones_or_not_at_all() {
         cluster.write("ann", "mine", null_body()).await;
         let diag = cluster.alter("mine", TableChange::SetNotNull(ColumnId(3))).await.unwrap_err();
         assert_eq!(diag.sqlstate, SqlState::NOT_NULL_VIOLATION);
-        assert_eq!(diag.detail.as_deref(), Some("The row with key (9) does not."));
+        assert_eq!(diag.detail.as_deref(), Some("It is in a row of user \"ann\"."));
         assert!(cluster.table("mine").columns[2].nullable);
         cluster.write("ann", "mine", update(ids(9, 9), 3, literal(Value::Text("d".into())))).await;
         let table = cluster.table("mine");

@@ -48,17 +48,27 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &BackfillCo
             .row_parts(table.id, is_owned, key)
             .ok_or(StateError::Corrupt { group: entry.txn.group(), what: "the key of a stored row" })?;
         let owner = Owner { table, user: user.as_deref() };
+        // Who changes the table need not be one who may read the row.
+        let place = || match &user {
+            Some(user) => format!("It is in a row of user \"{user}\"."),
+            None => format!("It is in the row with key ({}).", rules::key_text(table, &row)),
+        };
         match rule {
             PendingRule::Index(id) => {
                 if let Some(index) = table.index(*id) {
-                    indexes::put(&mut entry.txn, owner, index, &row, row_key).await?;
+                    indexes::put(&mut entry.txn, owner, index, &row, row_key).await.map_err(|abort| match abort {
+                        // The values are the owner's alone.
+                        Abort::Refused(diag) if is_owned => Abort::Refused(Box::new(told_of(*diag, None, &place()))),
+                        other => other,
+                    })?;
                 }
             }
             PendingRule::NotNull { .. } | PendingRule::Check(_) | PendingRule::Type { .. } => {
                 let context =
                     EvalContext::new(entry.now(), user.as_deref().unwrap_or_default(), Role::System, &[], entry.seed);
                 check(table, rule, &row, &context).map_err(|diag| {
-                    diag.detail(format!("The row with key ({}) does not.", rules::key_text(table, &row)))
+                    let why = diag.detail.clone().filter(|_| !is_owned);
+                    told_of(diag, why, &place())
                 })?;
             }
         }
@@ -69,6 +79,12 @@ pub(crate) async fn apply<E: Env>(entry: &mut Entry<'_, E>, command: &BackfillCo
         pairs.last().and_then(|(key, _)| key.get(prefix..)).map(<[u8]>::to_vec)
     };
     Ok(Outcome::Backfilled { rows: pairs.len() as u64, next })
+}
+
+/// An error that also says which row it is about.
+fn told_of(diag: Diag, why: Option<String>, place: &str) -> Diag {
+    let detail = why.map_or_else(|| place.to_owned(), |why| format!("{why} {place}"));
+    diag.detail(detail)
 }
 
 /// What a row must be like for the change; writes ask the same of new rows.
@@ -96,15 +112,9 @@ pub(crate) fn check(table: &Table, rule: &PendingRule, row: &Row, context: &Eval
         PendingRule::Type { column, data_type, max_chars } => match of(table, *column, row) {
             Some((_, Value::Null)) | None => Ok(()),
             Some((column, value)) => converted(value.clone(), *data_type, *max_chars).map(|_| ()).map_err(|diag| {
-                Diag::new(
-                    diag.sqlstate,
-                    format!(
-                        "column \"{}\" of table {} cannot become {data_type}: {}",
-                        column.name,
-                        name(),
-                        diag.message
-                    ),
-                )
+                let wanted = max_chars.map_or_else(|| data_type.to_string(), |most| format!("VARCHAR({most})"));
+                let message = format!("column \"{}\" of table {} cannot become {wanted}", column.name, name());
+                Diag::new(diag.sqlstate, message).detail(format!("One of its values: {}.", diag.message))
             }),
         },
     }

@@ -274,9 +274,8 @@ impl Node {
         if !self.is_elsewhere(read.group) {
             return self.ask(read.group, |reply| Question::Messages(read, reply)).await?;
         }
-        let MessagesRead { group, topic, partition, start, limit, max_bytes, deadline } = read;
-        let asked = Asked::Messages { topic, partition, start, limit, max_bytes };
-        match self.ask_home(group, &asked, deadline).await?.1 {
+        let asked = Asked::Messages(Box::new(read.wanted));
+        match self.ask_home(read.group, &asked, read.deadline).await?.1 {
             Answered::Messages(consumed) => Ok(consumed),
             other => Err(other.into_diag()),
         }

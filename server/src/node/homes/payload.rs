@@ -17,14 +17,14 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use highwater_runtime::Monotonic;
 use highwater_sql::catalog::{CatalogVersion, ObjectId, Role};
 use highwater_sql::diag::{Diag, SqlState};
-use highwater_sql::plan::{QueryPlan, StartPosition};
+use highwater_sql::plan::QueryPlan;
 use highwater_sql::value::{Micros, Row, Value};
 use highwater_state::command::{RequestHead, WriteCommand};
 use highwater_state::outcome::Consumed;
 use highwater_state::topics::GroupOffset;
 use serde::{Deserialize, Serialize};
 
-use super::super::mesh::{Owed, ReadPart, ReadRefusal, Standing, TableRead};
+use super::super::mesh::{MessagesWanted, Owed, ReadPart, ReadRefusal, Standing, TableRead};
 use super::super::transactions::{Consistency, WorkspaceAnswer, WorkspaceCall, WorkspaceKey};
 
 const VERSION: u8 = 1;
@@ -53,18 +53,7 @@ pub(crate) enum Asked {
     /// The rest of a scan is not wanted.
     Leave(u64),
     /// Messages of a partition.
-    Messages {
-        /// The topic.
-        topic: ObjectId,
-        /// The partition.
-        partition: u32,
-        /// Where to start.
-        start: StartPosition,
-        /// At most this many.
-        limit: u32,
-        /// At most this many payload bytes, though always one message.
-        max_bytes: u32,
-    },
+    Messages(Box<MessagesWanted>),
     /// How a consumer group stands in a partition.
     Standing {
         /// The topic.
@@ -429,12 +418,25 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use highwater_sql::plan::StartPosition;
     use quickcheck::quickcheck;
 
     use super::*;
 
     fn messages() -> Asked {
-        Asked::Messages { topic: ObjectId(7), partition: 2, start: StartPosition::Offset(300), limit: 9, max_bytes: 64 }
+        let (principal, role) = ("ann".to_owned(), Role::Service);
+        let head = RequestHead { principal, role, auth_epoch: 4, request: None, statement_hash: 0 };
+        let (catalog, topic) = (CatalogVersion(9), ObjectId(7));
+        let wanted = MessagesWanted {
+            head,
+            catalog,
+            topic,
+            partition: 2,
+            start: StartPosition::Offset(300),
+            limit: 9,
+            max_bytes: 64,
+        };
+        Asked::Messages(Box::new(wanted))
     }
 
     #[test]

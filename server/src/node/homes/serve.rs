@@ -71,8 +71,8 @@ pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, dead
             Ok(Answered::Done)
         }
         Asked::Part { .. } => Ok(Answered::Gone),
-        Asked::Messages { topic, partition, start, limit, max_bytes } => {
-            let read = MessagesRead { group, topic, partition, start, limit, max_bytes, deadline: soon };
+        Asked::Messages(wanted) => {
+            let read = MessagesRead { group, wanted: *wanted, deadline: soon };
             reads::messages(node, &read).await.map(Answered::Messages)
         }
         Asked::Standing { topic, partition, consumer_group } => {

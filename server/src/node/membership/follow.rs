@@ -56,7 +56,7 @@ impl Node {
                         kept = Some((newer.version, newer.homes_version));
                     }
                     Err(error @ ClusterError::TakenOut(_)) => {
-                        self.env().fail_stop(&error.to_string()).await;
+                        self.env().leave(&error.to_string()).await;
                     }
                     Err(error) => {
                         tracing::error!(%error, "the newest roll of the cluster cannot be kept; this is tried again")

@@ -176,6 +176,7 @@ impl Node {
         let renamed = conversation
             .parameters
             .get(&Parameter::SearchPath)
+            .filter(|_| request.namespace.is_none())
             .map(|namespace| ExecuteRequest { namespace: Some(namespace.clone()), ..request.clone() });
         let request = renamed.as_ref().unwrap_or(request);
         let why = match self.run_statement(request, statements.get(at), ordinal, token, &conversation.around).await {

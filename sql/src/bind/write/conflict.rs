@@ -6,7 +6,7 @@ use super::super::names::{name_of, single};
 use super::super::params::Params;
 use super::super::scope::Scope;
 use super::{assignments, filter};
-use crate::catalog::{ColumnId, Index, Table};
+use crate::catalog::{ColumnId, Index, Table, TableKind};
 use crate::diag::{Diag, Span, SqlState};
 use crate::plan::{ConflictAction, ConflictTarget, OnConflict};
 use crate::statement::Name;
@@ -33,6 +33,10 @@ pub(super) fn bind(
         ast::OnConflictAction::DoUpdate(_) if target == ConflictTarget::Any => {
             return Err(Diag::new(SqlState::SYNTAX_ERROR, "ON CONFLICT DO UPDATE needs the columns of the conflict")
                 .hint(format!("Write ON CONFLICT ({}) DO UPDATE SET ...", key_names(table).join(", "))));
+        }
+        ast::OnConflictAction::DoUpdate(_) if table.kind == TableKind::Stream => {
+            return Err(Diag::not_supported("ON CONFLICT DO UPDATE of a STREAM table")
+                .hint("A stream's rows are events: they are added, and dropped after TTL_SECONDS. ON CONFLICT DO NOTHING passes over them."));
         }
         ast::OnConflictAction::DoUpdate(update) => ConflictAction::Update {
             assignments: assignments(&update.assignments, table, &scope, params)?,
