@@ -59,11 +59,12 @@ async fn follow(env: Rt, links: Links, way: Rc<Way>) {
     let ending = links.ending();
     let mut was = (false, String::new());
     let mut looked_up = env.now();
+    let mut has_met = false;
     while !ending.is_requested() && !way.ended.is_requested() {
         let ends = future::or(ending.requested(), way.ended.requested());
         future::or(ends, way.first().changed()).await;
         if way.status().link.is_some() {
-            introduce(&env, &links, &way, &ending).await;
+            has_met |= introduce(&env, &links, &way, &ending).await;
             looked_up = env.now();
         } else if env.now().micros_since(looked_up) > LOOK_UP_MICROS {
             looked_up = env.now();
@@ -73,8 +74,13 @@ async fn follow(env: Rt, links: Links, way: Rc<Way>) {
         if links.is_first_core() && !ending.is_requested() && !way.ended.is_requested() {
             was = report(&way, was);
             if was_taken_out(&links, &way) {
-                let words = has_left(links.me());
-                env.leave(&ClusterError::TakenOut(words).to_string()).await;
+                let words = ClusterError::TakenOut(has_left(links.me())).to_string();
+                // Who was a member until now ends as it was asked to; who is started with the folder of one that left is in error.
+                if has_met {
+                    env.leave(&words).await;
+                } else {
+                    env.fail_stop(&words).await;
+                }
             }
         }
     }
@@ -87,36 +93,38 @@ fn was_taken_out(links: &Links, way: &Way) -> bool {
         .is_some_and(|refused| refused.reason == RefusedReason::NotAdmitted && refused.text == has_left(links.me()))
 }
 
-async fn introduce(env: &Rt, links: &Links, way: &Way, ending: &Stop) {
+/// Introduces this node on the way's link, and says whether that was agreed to.
+async fn introduce(env: &Rt, links: &Links, way: &Way, ending: &Stop) -> bool {
     let own = links.introduction();
     while let Some(link) = way.status().link {
         if ending.is_requested() || way.ended.is_requested() {
-            return;
+            break;
         }
         match way.first().call(INTRODUCTION, own.encode(), INTRODUCTION_MICROS).await {
             Ok(bytes) => {
                 let Some(said) = Introduction::decode(&bytes) else {
                     *way.objection.borrow_mut() = Some(format!("node {} says what this release cannot read", way.node));
-                    return;
+                    break;
                 };
                 if let Err(why) = own.agrees(links.me(), way.node, &said) {
                     *way.objection.borrow_mut() = Some(why);
-                    return;
+                    break;
                 }
                 links.says_where(way.node, &said.rpc_addr);
                 let there = There { incarnation: link.incarnation, said, at: env.now() };
                 if let Err(error) = way.introduced(there) {
                     tracing::error!(node = way.node.0, %error, "no more connections to a node can be made");
                 }
-                return;
+                return true;
             }
             Err(CallError::Refused(refusal)) if refusal.code == OTHER_LAYOUT => {
                 *way.objection.borrow_mut() = Some(refusal.text);
-                return;
+                break;
             }
             Err(_) => future::or(ending.requested(), env.sleep(PAUSE_MICROS)).await,
         }
     }
+    false
 }
 
 /// Says what has changed, and gives what was said.

@@ -41,7 +41,7 @@ fn logins_definitions_users_and_refusals_are_kept_and_passwords_are_not() {
     ] {
         assert_eq!(server.sql(&anna, sql).status, 403, "{sql}");
     }
-    assert_eq!(server.ask("/v1/api/topics/consume", &anna, &json!({"topic_id": "app.none"})).status, 404);
+    assert_eq!(server.ask("/v1/api/topics/consume", &anna, &json!({"topic_id": "app.none"})).status, 403);
     for _ in 0..50 {
         run(&server, &root, "EXECUTE AS 'anna' (SELECT * FROM app.notes)");
     }

@@ -72,7 +72,7 @@ fn users_and_addresses_have_rates_of_their_own() {
     server.stop();
     let server = Server::start(folder.path(), &["--set", "http.rate_per_address=5"]);
     let refused = (0..200).map(|_| server.try_login("nobody", "x")).find(|answer| answer.status == 429).unwrap();
-    assert_eq!(refused.code(), "RATE_LIMIT_EXCEEDED");
+    assert_eq!(refused.code(), "rate_limited");
     assert_eq!(server.get("/ready", &[]).status, 200, "health is told in any case");
 }
 

@@ -56,7 +56,13 @@ impl Node {
                         kept = Some((newer.version, newer.homes_version));
                     }
                     Err(error @ ClusterError::TakenOut(_)) => {
-                        self.env().leave(&error.to_string()).await;
+                        let words = error.to_string();
+                        // See `cluster::watch`: no roll was kept in this life, so it was started with the folder of one that left.
+                        if kept.is_some() {
+                            self.env().leave(&words).await;
+                        } else {
+                            self.env().fail_stop(&words).await;
+                        }
                     }
                     Err(error) => {
                         tracing::error!(%error, "the newest roll of the cluster cannot be kept; this is tried again")
