@@ -177,7 +177,7 @@ impl Session {
         };
         for (column, value) in result.schema.iter().zip(row) {
             let name = format!("{prefix}{}", column.name);
-            match render::cell_text(value, column) {
+            match render::cell_text(value, Some(column)) {
                 Some(text) => self.variables.insert(name, text),
                 None => self.variables.remove(&name),
             };

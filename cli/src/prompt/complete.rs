@@ -8,7 +8,7 @@ use highwater_sql::outline::{Fragment, FragmentKind, expected_at_end, fragments}
 
 use crate::command::NAMES;
 use crate::help;
-use crate::variables::quoted_name;
+use crate::variables::{plain_name, quoted_name};
 
 use super::catalog::{Catalog, Table};
 
@@ -321,14 +321,6 @@ impl<'a> Typed<'a> {
         let start = text.len() - raw_prefix.len();
         let words = own.iter().map(|fragment| source(fragment).to_uppercase()).collect();
         Some(Self { text, prefix, raw_prefix, start, qualifier, words })
-    }
-}
-
-/// A name as it is kept: folded unless quoted.
-fn plain_name(name: &str) -> String {
-    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.to_lowercase(),
     }
 }
 
