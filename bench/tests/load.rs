@@ -129,8 +129,9 @@ fn load_is_verified(url: &str) {
 
     let selects = document(url, "select --verify");
     assert!(done(&selects, "select") > 0, "{selects:#}");
-    let (code, out, _) = load(url, PASSWORD, "select --verify --seed 2");
+    let (code, out, err) = load(url, PASSWORD, "select --verify --seed 2");
     assert!(code == 1 && out.contains("WRONG_ROW") && out.contains("VIOLATION: row"), "rows of another seed: {out}");
+    assert!(err.contains("hint: rows of --seed 2, --rows 60,") && err.contains("--setup"), "{err}");
 
     let consumed = document(url, "consume --verify --producers 2");
     let facts = &consumed["verified"]["facts"];

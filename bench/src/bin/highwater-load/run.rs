@@ -27,7 +27,7 @@ use crate::schema::Schema;
 use crate::stage::{Stage, Timing};
 use crate::sweep::{Objective, Outcome, Sweep};
 use crate::violation::Verdict;
-use crate::writers::{Inserts, Puts, Selects};
+use crate::writers::{Inserts, Puts, Selects, WRONG_ROW};
 
 /// How often the end of a consume is looked for.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -183,6 +183,13 @@ fn finish(args: &Args, of_run: &OfRun) -> Result<u8, Failure> {
     let is_empty = !facts.is_cut_short && total.0.values().all(|tally| tally.done == 0);
     if is_empty {
         eprintln!("error: not one operation was done in the measured time");
+    }
+    if total.0.values().any(|tally| tally.errors.contains_key(WRONG_ROW)) {
+        eprintln!(
+            "hint: rows of --seed {}, --rows {}, --users {} and --payload-bytes {} were looked for; if --setup had other \
+             settings, give the same, or make the rows anew with --cleanup and --setup",
+            args.seed, args.rows, args.users, args.payload_bytes
+        );
     }
     let is_missed = sweep.as_ref().is_some_and(|sweep| sweep.best().is_none());
     Ok(if is_broken || is_empty || is_missed { exit::VIOLATION } else { exit::OK })
