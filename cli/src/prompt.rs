@@ -54,7 +54,7 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Failure> {
                 match session.run(&input) {
                     Ok(flow) if flow.is_break() => return Ok(()),
                     Ok(_) => {}
-                    Err(failure) if failure.is_survivable() => session.show_failure(&failure),
+                    Err(failure) if failure.is_survivable() => session.show_failure(&failure)?,
                     Err(failure) => return Err(failure),
                 }
                 session.out.flush()?;
