@@ -129,8 +129,9 @@ fn load_is_verified(url: &str) {
 
     let selects = document(url, "select --verify");
     assert!(done(&selects, "select") > 0, "{selects:#}");
-    let (code, out, _) = load(url, PASSWORD, "select --verify --seed 2");
+    let (code, out, err) = load(url, PASSWORD, "select --verify --seed 2");
     assert!(code == 1 && out.contains("WRONG_ROW") && out.contains("VIOLATION: row"), "rows of another seed: {out}");
+    assert!(err.contains("hint: rows of --seed 2, --rows 60,") && err.contains("--setup"), "{err}");
 
     let consumed = document(url, "consume --verify --producers 2");
     let facts = &consumed["verified"]["facts"];
@@ -168,6 +169,9 @@ fn mixtures_sweeps_and_folders(url: &str) {
     // Which rates hold is the machine's affair.
     let swept = document(url, "select --rate 50 --sweep p99=10000 --precision 1 --seconds 0.4");
     assert!(swept["sweep"]["best"]["rate"].as_f64().unwrap() > 0.0, "{:#}", swept["sweep"]);
+    let first = &swept["sweep"]["steps"][0];
+    let (scheduled, achieved) = (first["scheduled"].as_f64().unwrap(), first["achieved"].as_f64().unwrap());
+    assert!(scheduled > 0.0 && achieved <= scheduled, "what was done is measured by the schedule: {first:#}");
     let (code, out, err) = load(url, PASSWORD, "select --rate 4 --sweep p99=0.001 --seconds 0.5");
     assert!(code == 1 && out.contains("no rate held"), "{out}\n{err}");
     let (code, _, err) = load(url, PASSWORD, "select --postgres postgres://nobody@127.0.0.1:1/none");

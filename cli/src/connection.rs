@@ -342,7 +342,17 @@ impl Connection {
     fn failed(&self, error: &ureq::Error) -> Failure {
         let is_tls =
             matches!(error, ureq::Error::Tls(_) | ureq::Error::Rustls(_)) || plain(error).contains("certificate");
-        let hint = if is_tls {
+        let hint = if plain(error).contains("InvalidContentType") {
+            // What came was no TLS at all.
+            let plainly = self.base().replacen("https://", "http://", 1);
+            Some(format!("the server there does not speak TLS: --url {plainly}, or set http.tls_cert and http.tls_key"))
+        } else if self.base().starts_with("http://") && plain(error).contains("http parse fail") {
+            // What came may be the alert of a server that waits for TLS.
+            let encrypted = self.base().replacen("http://", "https://", 1);
+            Some(format!(
+                "if the server there speaks TLS: --url {encrypted}, with --cacert for an authority of your own"
+            ))
+        } else if is_tls {
             Some("--cacert names the authority that signed the server's certificate".to_owned())
         } else {
             is_connect_error(error).then(|| "is highwaterd running there? --url names another server".to_owned())

@@ -12,6 +12,9 @@ pub(crate) fn run(action: &ContextAction, server: &Server, can_ask: bool) -> Res
     let mut profiles = Profiles::load(&path)?;
     let answer = match action {
         ContextAction::List => return Ok(list(&profiles)),
+        ContextAction::Add { name, .. } if name.trim().is_empty() => {
+            return Err(Failure::usage("a profile needs a name"));
+        }
         ContextAction::Add { name, ask } => {
             let mut password = server.password.clone();
             if *ask {
@@ -23,9 +26,10 @@ pub(crate) fn run(action: &ContextAction, server: &Server, can_ask: bool) -> Res
             let url = server.url.as_deref().map(base_url).transpose()?;
             let cacert = server.cacert.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
             let (user, namespace) = (server.user.clone(), server.namespace.clone());
-            profiles.profiles.insert(name.clone(), Profile { url, user, password, namespace, cacert });
+            let before = profiles.profiles.insert(name.clone(), Profile { url, user, password, namespace, cacert });
             profiles.current.get_or_insert_with(|| name.clone());
-            format!("{name} is kept in {}\n", path.display())
+            let instead = if before.is_some() { ", in place of the one before" } else { "" };
+            format!("{name} is kept in {}{instead}\n", path.display())
         }
         ContextAction::Use { name } => {
             profiles.choose(Some(name))?;

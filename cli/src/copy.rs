@@ -5,6 +5,8 @@
 
 use std::io::Read as _;
 
+use crate::answer::Column;
+use crate::args::Format;
 use crate::command::{Copy, literal};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -84,7 +86,8 @@ struct Import<'a> {
 
 impl Import<'_> {
     fn all(&mut self, text: &str, copy: &Copy) -> Result<(), Failure> {
-        let mut records = Records::new(text, copy.format, copy.columns.clone()).map_err(Failure::Command)?;
+        let schema = if copy.format == Format::Jsonl { self.schema()? } else { Vec::new() };
+        let mut records = Records::new(text, copy.format, copy.columns.clone(), &schema).map_err(Failure::Command)?;
         let mut batch: Vec<Record> = Vec::new();
         let mut bytes = 0;
         while let Some(record) = records.next().transpose().map_err(Failure::Command)? {
@@ -99,6 +102,15 @@ impl Import<'_> {
             batch.push(record);
         }
         self.write(&batch)
+    }
+
+    /// The table's columns. Who may write but not read goes without: then the values are sent as they are written.
+    fn schema(&mut self) -> Result<Vec<Column>, Failure> {
+        match self.session.connection.query(&format!("SELECT * FROM {} LIMIT 0", self.table)) {
+            Ok(result) => Ok(result.schema),
+            Err(Failure::Statement { .. }) => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn write(&mut self, rows: &[Record]) -> Result<(), Failure> {

@@ -140,6 +140,16 @@ pub(crate) fn columns_sql(name: &str) -> String {
     format!("SELECT {columns} FROM system.columns WHERE {filter} ORDER BY namespace_id, ordinal")
 }
 
+/// What to say of a name that no table has: a topic may have it.
+pub(crate) fn no_table(connection: &mut Connection, name: &str) -> Failure {
+    let sql = format!("SELECT topic_id FROM system.topics{}", matching_id("topic_id", Some(name)));
+    let topics = connection.query(&sql).ok().and_then(|result| result.rows).unwrap_or_default();
+    Failure::Command(match topics.first().and_then(|row| row.first()).and_then(Value::as_str) {
+        Some(topic) => format!("{topic} is a topic and no table; \\dT {topic} shows it"),
+        None => format!("there is no table {name}; \\dt shows those that there are"),
+    })
+}
+
 fn is_table(name: &str) -> String {
     match name.split_once('.') {
         Some((namespace, table)) => {
@@ -155,7 +165,7 @@ pub(crate) fn describe(connection: &mut Connection, name: &str, style: Style) ->
     let columns = connection.query(&columns_sql(name))?;
     let rows = columns.rows.unwrap_or_default();
     if rows.is_empty() {
-        return Err(Failure::Command(format!("there is no table {name}; \\dt shows those that there are")));
+        return Err(no_table(connection, name));
     }
     let tables = connection.query(&format!(
         "SELECT namespace_id, table_name, table_type, options, comment FROM system.tables WHERE {filter} ORDER BY 1"

@@ -72,8 +72,8 @@ pub(crate) fn run(server: &Server, format: Format, can_ask: bool) -> Result<(), 
 pub(crate) fn bundle(server: &Server, file: &Path, can_ask: bool) -> Result<(), Failure> {
     let findings: Vec<Value> = examine(server, can_ask).iter().map(as_json).collect();
     let mut document = json!({"shell": env!("CARGO_PKG_VERSION"), "made_at": seconds_now(), "doctor": findings});
-    let connection = server.target(can_ask).and_then(|target| Connection::open(target, Canceller::default()));
-    if let (Ok(mut connection), Value::Object(fields)) = (connection, &mut document) {
+    let mut connection = server.target(can_ask).and_then(|target| Connection::open(target, Canceller::default()));
+    if let (Ok(connection), Value::Object(fields)) = (&mut connection, &mut document) {
         for table in ["settings", "cluster", "cluster_groups", "jobs", "stats", "tables", "topics", "topic_offsets"] {
             let rows = match connection.query(&format!("SELECT * FROM system.{table}")) {
                 Ok(result) => {
@@ -92,13 +92,21 @@ pub(crate) fn bundle(server: &Server, file: &Path, can_ask: bool) -> Result<(), 
         }
     }
     let text = format!("{document:#}\n");
-    if file == Path::new("-") {
+    let is_standard = file == Path::new("-");
+    if is_standard {
         std::io::stdout().write_all(text.as_bytes())?;
-        return Ok(());
+    } else {
+        std::fs::write(file, text)
+            .map_err(|error| Failure::usage(format!("cannot write {}: {error}", file.display())))?;
     }
-    std::fs::write(file, text).map_err(|error| Failure::usage(format!("cannot write {}: {error}", file.display())))?;
-    println!("{} is written; it holds settings, names of tables and figures, no rows and no passwords", file.display());
-    Ok(())
+    let held = match &connection {
+        Ok(_) => "settings, names of tables and figures, no rows and no passwords",
+        Err(_) => "doctor's report alone: settings and figures are missing, for the server was not reached",
+    };
+    if !is_standard {
+        println!("{} is written; it holds {held}", file.display());
+    }
+    connection.map(|_| ())
 }
 
 fn examine(server: &Server, can_ask: bool) -> Vec<Finding> {

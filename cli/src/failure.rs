@@ -1,5 +1,7 @@
 //! How the program ends when it does not end well, and with which exit code.
 
+use serde_json::{Value, json};
+
 use crate::answer::ErrorBody;
 
 /// Exit codes, for scripts.
@@ -64,9 +66,9 @@ pub enum Failure {
     /// `doctor` found so much wrong.
     #[error("{0} of the checks failed")]
     Unwell(usize),
-    /// Some statements failed, and their failures were shown.
-    #[error("some statements failed")]
-    Shown,
+    /// What failed was shown when it did; the exit code that goes with it.
+    #[error("what failed was shown")]
+    Shown(u8),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
@@ -82,7 +84,8 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
-            Self::Statement { .. } | Self::Command(_) | Self::Shown => exit::STATEMENT,
+            Self::Statement { .. } | Self::Command(_) => exit::STATEMENT,
+            Self::Shown(code) => *code,
             Self::Usage { .. } => exit::USAGE,
             Self::Connection { .. } => exit::CONNECTION,
             Self::Login { .. } => exit::LOGIN,
@@ -91,6 +94,26 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::OK,
             Self::Output(_) => exit::STATEMENT,
         }
+    }
+
+    /// As a document of the form that a server's errors have.
+    pub(crate) fn to_json(&self) -> Value {
+        let code = match self {
+            Self::Statement { error, .. } => return error.to_json(),
+            Self::Command(_) => "COMMAND_FAILED",
+            Self::Usage { .. } => "WRONG_USAGE",
+            Self::Connection { .. } => "NO_CONNECTION",
+            Self::Login { .. } => "LOGIN_REFUSED",
+            Self::Cancelled => "CANCELLED",
+            Self::Unwell(_) => "UNWELL",
+            Self::Shown(_) => "SHOWN",
+            Self::Output(_) => "OUTPUT_FAILED",
+        };
+        let mut error = json!({"code": code, "message": self.to_string()});
+        if let (Value::Object(fields), Some(hint)) = (&mut error, self.hint()) {
+            fields.insert("details".into(), json!({"hint": hint}));
+        }
+        json!({"status": "error", "error": error})
     }
 
     /// Whether the prompt can go on after it.
@@ -105,7 +128,7 @@ impl Failure {
             | Self::Command(_)
             | Self::Cancelled
             | Self::Unwell(_)
-            | Self::Shown
+            | Self::Shown(_)
             | Self::Output(_) => None,
         }
     }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reedline::{
-    DefaultHinter, EditCommand, Emacs, FileBackedHistory, IdeMenu, KeyCode, KeyModifiers, MenuBuilder as _, Prompt,
-    PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent, ReedlineMenu, Signal,
-    ValidationResult, Validator, default_emacs_keybindings,
+    DefaultHinter, EditCommand, Emacs, FileBackedHistory, IdeMenu, InputMode, KeyCode, KeyModifiers, MenuBuilder as _,
+    Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent, ReedlineMenu,
+    Signal, ValidationResult, Validator, default_emacs_keybindings,
 };
 
 use crate::failure::Failure;
@@ -54,7 +54,7 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Failure> {
                 match session.run(&input) {
                     Ok(flow) if flow.is_break() => return Ok(()),
                     Ok(_) => {}
-                    Err(failure) if failure.is_survivable() => session.show_failure(&failure),
+                    Err(failure) if failure.is_survivable() => session.show_failure(&failure)?,
                     Err(failure) => return Err(failure),
                 }
                 session.out.flush()?;
@@ -77,7 +77,12 @@ fn editor(known: Arc<Mutex<Known>>, has_colour: bool) -> Reedline {
     );
     keys.add_binding(KeyModifiers::SHIFT, KeyCode::BackTab, ReedlineEvent::MenuPrevious);
     keys.add_binding(KeyModifiers::ALT, KeyCode::Enter, ReedlineEvent::Edit(vec![EditCommand::InsertNewline]));
-    let menu = IdeMenu::default().with_name(MENU).with_marker("").with_max_completion_height(12);
+    // What follows the cursor may name the tables whose columns are meant.
+    let menu = IdeMenu::default()
+        .with_name(MENU)
+        .with_marker("")
+        .with_max_completion_height(12)
+        .with_input_mode(InputMode::FullBuffer);
     let mut editor = Reedline::create()
         .with_validator(Box::new(Statements))
         .with_ansi_colors(has_colour)

@@ -18,22 +18,33 @@ use crate::show::Look;
 use crate::terminal::{Interrupt, Style};
 use crate::{contexts, doctor, prompt};
 
+/// What standard input is called before the line of a failure.
+const STDIN: &str = "stdin";
+
 /// Does what the arguments ask for, on standard output and error, and gives the exit code.
 #[must_use]
 pub fn run(args: &Args) -> u8 {
     match try_run(args) {
         Ok(()) => exit::OK,
         Err(failure) => {
-            let is_shown = match failure {
-                Failure::Statement { .. } => args.format() == Format::Json,
-                Failure::Shown => true,
-                _ => false,
-            };
-            if !is_shown && failure.code() != exit::OK {
-                eprint!("{}", failure_text(&failure, Style::of_stderr()));
+            if failure.code() != exit::OK {
+                show(&failure, args.format());
             }
             failure.code()
         }
+    }
+}
+
+/// Shows what ended the program: as a document among the others, or as a text beside the rows.
+fn show(failure: &Failure, format: Format) {
+    match (failure, format) {
+        // The documents of the second are its checks.
+        (Failure::Shown(_), _) | (Failure::Unwell(_), Format::Json) => {}
+        (failure, Format::Json) if failure.is_survivable() => {
+            // Whoever closed the pipe has the exit code.
+            let _closed = writeln!(std::io::stdout(), "{}", failure.to_json());
+        }
+        _ => eprint!("{}", failure_text(failure, Style::of_stderr())),
     }
 }
 
@@ -88,13 +99,24 @@ fn try_run(args: &Args) -> Result<(), Failure> {
     if is_prompt {
         return prompt::run(&mut session);
     }
+    match run_all(&mut session, &inputs) {
+        // It is shown here because only the session knows where its documents go.
+        Err(failure) if session.look.format == Format::Json && failure.is_survivable() => {
+            session.show_failure(&failure)?;
+            Err(Failure::Shown(failure.code()))
+        }
+        Ok(()) if session.has_failed => Err(Failure::Shown(exit::STATEMENT)),
+        outcome => outcome,
+    }
+}
+
+fn run_all(session: &mut Session, inputs: &[(Option<String>, String)]) -> Result<(), Failure> {
     for (file, text) in inputs {
-        if session.run_of(file.as_deref(), &text)?.is_break() {
+        if session.run_of(file.as_deref(), text)?.is_break() {
             break;
         }
     }
-    session.out.flush()?;
-    if session.has_failed { Err(Failure::Shown) } else { Ok(()) }
+    Ok(session.out.flush()?)
 }
 
 fn act(action: &Action, args: &Args, can_ask: bool) -> Result<(), Failure> {
@@ -120,15 +142,15 @@ fn act(action: &Action, args: &Args, can_ask: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything that is to be run, in order: commands, files, or standard input when there is neither. Files with their names.
+/// Everything that is to be run, in order: commands, files, or standard input when there is neither. What has lines to be named has a name.
 fn inputs(args: &Args) -> Result<Vec<(Option<String>, String)>, Failure> {
     let mut inputs: Vec<(Option<String>, String)> = args.command.iter().map(|text| (None, text.clone())).collect();
     for file in &args.file {
         let name = Some(file.display().to_string());
-        inputs.push(if file == Path::new("-") { (None, stdin()?) } else { (name, read_file(file)?) });
+        inputs.push(if file == Path::new("-") { (Some(STDIN.to_owned()), stdin()?) } else { (name, read_file(file)?) });
     }
     if inputs.is_empty() {
-        inputs.push((None, stdin()?));
+        inputs.push((Some(STDIN.to_owned()), stdin()?));
     }
     Ok(inputs)
 }

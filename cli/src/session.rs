@@ -91,9 +91,7 @@ impl Session {
                         return Err(failure);
                     }
                     self.out.flush()?;
-                    if self.look.format != Format::Json || matches!(failure, Failure::Command(_)) {
-                        self.show_failure(&failure);
-                    }
+                    self.show_failure(&failure)?;
                     self.has_failed = true;
                 }
             }
@@ -147,9 +145,6 @@ impl Session {
         let took = began.elapsed();
         let envelope = outcome?;
         if let Some(error) = envelope.error {
-            if self.look.format == Format::Json {
-                writeln!(self.out, "{}", error.to_json())?;
-            }
             self.fixes = error.fixes(sql);
             return Err(Failure::Statement { statement: sql.to_owned(), error: Box::new(error) });
         }
@@ -177,7 +172,7 @@ impl Session {
         };
         for (column, value) in result.schema.iter().zip(row) {
             let name = format!("{prefix}{}", column.name);
-            match render::cell_text(value, column) {
+            match render::cell_text(value, Some(column)) {
                 Some(text) => self.variables.insert(name, text),
                 None => self.variables.remove(&name),
             };
@@ -333,7 +328,7 @@ impl Session {
     fn describe(&mut self, table: &str) -> Result<(), Failure> {
         if self.look.format.is_for_programs() {
             if self.query(&describe::columns_sql(table))? == 0 {
-                return Err(Failure::Command(format!("there is no table {table}; \\dt shows those that there are")));
+                return Err(describe::no_table(&mut self.connection, table));
             }
             return Ok(());
         }
@@ -445,12 +440,17 @@ impl Session {
         follow(&mut self.connection, what, &mut sink, &self.interrupt)
     }
 
-    /// Shows a failure where people see it, and what Tab would make of it.
-    pub(crate) fn show_failure(&mut self, failure: &Failure) {
+    /// Shows a failure: to a program that reads documents as one of them, else where people see it, with what Tab would make of it.
+    pub(crate) fn show_failure(&mut self, failure: &Failure) -> Result<(), Failure> {
+        if self.look.format == Format::Json && !self.is_interactive {
+            writeln!(self.out, "{}", failure.to_json())?;
+            return Ok(self.out.flush()?);
+        }
         eprint!("{}", failure_text(failure, Style::of_stderr()));
         if self.is_interactive && !self.fixes.is_empty() {
             eprintln!("{}", Style::of_stderr().paint("2", "Tab writes the statement as it was probably meant"));
         }
+        Ok(())
     }
 }
 

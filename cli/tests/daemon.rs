@@ -134,7 +134,7 @@ fn the_transcript_of_the_book_is_true(server: &Server) {
     }
     let marked: Vec<String> =
         inputs.iter().enumerate().map(|(number, input)| format!("{input}\n\\echo @@@{number}\n")).collect();
-    let (code, said) = server.root(&["--keep-going"], &marked.concat());
+    let (code, said) = server.root(&["--keep-going", "-c", &marked.concat()], "");
     assert_eq!(code, 1, "some of its statements fail: {said}");
     let (mut drawn, mut rest) = (String::new(), said.as_str());
     for (number, input) in inputs.iter().enumerate() {
@@ -166,6 +166,7 @@ fn rows_pass_through_files(server: &Server, folder: &Path) {
         assert_eq!(server.root(&["-c", &copies], ""), (0, "copied 3 row(s)\ncopied 3 row(s)\n".to_owned()));
         assert_eq!(all(table), all("a"), "{ending}");
     }
+    every_type_passes_through_json_lines(server, &path("types.jsonl"));
     let rows: String = (10..1300).map(|id| format!("{{\"id\":{id},\"t\":\"row {id}\",\"ok\":true}}\n")).collect();
     std::fs::write(path("many.jsonl"), &rows).unwrap();
     let many = format!("\\copy app.b FROM {}", path("many.jsonl"));
@@ -174,6 +175,24 @@ fn rows_pass_through_files(server: &Server, folder: &Path) {
     assert!(code == 1 && said.contains("line 1: ") && said.contains("0 row(s) before it"), "{said}");
     let (_, lines) = server.root(&["--format", "jsonl", "-c", "SELECT * FROM app.b"], "");
     assert_eq!(lines.lines().count(), 1293);
+}
+
+fn every_type_passes_through_json_lines(server: &Server, file: &str) {
+    let made = r#"CREATE TABLE app.types (id INT PRIMARY KEY, b BOOLEAN, s SMALLINT, n BIGINT, r REAL, d DOUBLE, dec DECIMAL(10, 2),
+            t TEXT, bytes BYTES, j JSON, day DATE, tod TIME, at TIMESTAMP, instant TIMESTAMPTZ, span INTERVAL, u UUID,
+            e EMBEDDING(2), ns BIGINT[], texts TEXT[], days DATE[], ats TIMESTAMP[], parts BYTES[]);
+        INSERT INTO app.types VALUES (1, true, 3, 9007199254740993, 1.5, 1e300, 9.95, 'é "x"', X'00ff', '{"a": [1.50]}', '2026-01-02',
+            '24:00', '2026-01-02 03:04:05.000006', '0001-01-02 BC', '1 month -2 days 03:04',
+            'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '[0.1,0.2]', '{1,NULL}', ARRAY['a,b', NULL, 'NULL', 'q"\'],
+            '{2026-01-02,NULL}', '{2026-01-02 03:04:05}', ARRAY[X'00ff']);
+        INSERT INTO app.types (id, r, d, j, day) VALUES (2, 'NaN', '-Infinity', '"text"', '12026-01-02'), (3, 0, 0, '5', '0044-03-15 BC');"#;
+    assert_eq!(server.root(&["-c", made], "").0, 0);
+    let all = || server.root(&["--json", "-c", "SELECT * FROM app.types ORDER BY id"], "").1;
+    let before = all();
+    let copies = format!("\\copy app.types TO {file}\nDELETE FROM app.types;\n\\copy app.types FROM {file}");
+    let (code, said) = server.root(&["-c", &copies], "");
+    assert!(code == 0 && said.ends_with("copied 3 row(s)\n"), "{said}");
+    assert_eq!(all(), before);
 }
 
 fn the_doctor_finds_nothing(server: &Server) {

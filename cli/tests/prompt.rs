@@ -97,6 +97,24 @@ fn tab_completes_from_what_the_server_has() {
 }
 
 #[test]
+fn tab_looks_at_what_follows_the_cursor() {
+    let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
+    let terminal = prompt(&server, home.path());
+    terminal.send("SELECT  FROM app.messages\x01");
+    terminal.send(&"\x1b[C".repeat("SELECT ".len()));
+    terminal.send("roo\t");
+    terminal.wait_for_last_line("root=> SELECT room FROM app.messages");
+    terminal.send("\x03");
+    terminal.wait_for("a new prompt", |screen| screen.matches(PROMPT).count() == 2);
+    terminal.send("INSERT INTO app.messages (\t");
+    terminal.wait_for_text("INT, app.messages");
+    terminal.send("\x03");
+    terminal.wait_for("a new prompt", |screen| screen.matches(PROMPT).count() == 3);
+    terminal.send("UPDATE app.messages SET bo\t");
+    terminal.wait_for_last_line("root=> UPDATE app.messages SET body");
+}
+
+#[test]
 fn tab_writes_a_statement_as_it_was_meant() {
     let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
     let terminal = prompt(&server, home.path());

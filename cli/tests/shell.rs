@@ -13,7 +13,7 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod server;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -98,6 +98,33 @@ fn json_is_one_document_per_statement() {
 }
 
 #[test]
+fn json_errors_of_the_shell_are_documents_too() {
+    let server = Server::start(plain);
+    let refusing = Server::start(refuse);
+    let nobody = "http://127.0.0.1:1";
+    let script = "SELECT 1;\n\\nosuch\nSELECT 2;";
+    for (url, args, input, code, name, said) in [
+        (nobody, &["-c", "SELECT 1"][..], "", 3, "NO_CONNECTION", "no answer from http://127.0.0.1:1"),
+        (&refusing.url, &["-c", "SELECT 1"], "", 4, "LOGIN_REFUSED", "wrong user or password"),
+        (&server.url, &["-c", "\\nosuch"], "", 1, "COMMAND_FAILED", "\\nosuch"),
+        (&server.url, &["-f", "/nonexistent.sql"], "", 2, "WRONG_USAGE", "/nonexistent.sql"),
+        (&server.url, &[], script, 1, "COMMAND_FAILED", "\\nosuch"),
+        (&server.url, &["--keep-going"], "\\nosuch", 1, "COMMAND_FAILED", "\\nosuch"),
+    ] {
+        let outcome = highwater(url, &[&["--json"], args].concat(), input);
+        assert_eq!((outcome.code, outcome.err.as_str()), (code, ""), "{args:?}: {}", outcome.out);
+        let last: Value = serde_json::from_str(outcome.out.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["status"], &last["error"]["code"]), (&json!("error"), &json!(name)), "{args:?}");
+        assert!(last["error"]["message"].as_str().unwrap().contains(said), "{args:?}: {last}");
+    }
+    let outcome = highwater(nobody, &["--json", "-c", "SELECT 1"], "");
+    let document: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert!(document["error"]["details"]["hint"].as_str().unwrap().contains("highwaterd"), "{document}");
+    let outcome = highwater(&server.url, &["-c", "\\format json\nfail"], "");
+    assert_eq!((outcome.code, outcome.err.as_str(), outcome.out.lines().count()), (1, "", 1), "{}", outcome.out);
+}
+
+#[test]
 fn csv_has_rows_only() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["--csv", "-c", "INSERT x; SELECT 1"], "");
@@ -123,6 +150,11 @@ fn files_and_standard_input_are_scripts() {
         "{}",
         outcome.err
     );
+    let script = "SELECT 1;\n\nfail 4;\n";
+    for args in [&[][..], &["-f", "-"]] {
+        let outcome = highwater(&server.url, args, script);
+        assert!(outcome.code == 1 && outcome.err.starts_with("stdin:3:\nerror: it failed"), "{}", outcome.err);
+    }
     let missing = highwater(&server.url, &["-f", "/nonexistent.sql"], "");
     assert!(missing.code == 2 && missing.err.contains("/nonexistent.sql"), "{}", missing.err);
 }
@@ -229,6 +261,12 @@ fn profiles_keep_servers_with_their_passwords() {
     let open = run(&["-c", "INSERT x"], None);
     assert!(open.code == 2 && open.err.contains("open to others") && open.err.contains("chmod 600"), "{}", open.err);
     std::fs::set_permissions(&profiles, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let again = run(&["ctx", "add", "here", "--url", &server.url], None).out;
+    assert!(again.contains("in place of the one before") && !added.out.contains("in place"), "{again}");
+    for nameless in ["", " "] {
+        let refused = run(&["ctx", "add", nameless, "--url", &server.url], None);
+        assert!(refused.code == 2 && refused.err.contains("needs a name"), "{}", refused.err);
+    }
     assert_eq!(run(&["ctx", "remove", "here"], None).code, 0);
     assert_eq!(run(&["ctx", "use", "here"], None).code, 2);
 }
@@ -271,6 +309,63 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     assert_eq!(highwater(&server.url, &["bundle", file.to_str().unwrap()], "").code, 0);
     let bundle = std::fs::read_to_string(&file).unwrap();
     assert!(bundle.contains("\"doctor\"") && bundle.contains("\"stats\"") && !bundle.contains("secret"), "{bundle}");
+}
+
+#[test]
+fn a_bundle_without_a_server_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bundle.json");
+    let outcome = highwater("http://127.0.0.1:1", &["bundle", file.to_str().unwrap()], "");
+    assert!(outcome.code == 3 && outcome.err.contains("no answer from http://127.0.0.1:1"), "{}", outcome.err);
+    assert!(outcome.out.contains("settings and figures are missing"), "{}", outcome.out);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("\"doctor\""));
+}
+
+/// The address of something that answers whatever comes with these bytes.
+fn answering(bytes: &'static [u8]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _some = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(bytes).unwrap();
+        // Until the other side has seen it and closes.
+        let _gone = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    address.to_string()
+}
+
+#[test]
+fn a_server_that_speaks_another_protocol_is_told_from_one_that_is_away() {
+    let plain = answering(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    let outcome = highwater(&format!("https://{plain}"), &["--insecure", "-c", "SELECT 1"], "");
+    assert!(outcome.code == 3 && outcome.err.contains(&format!("--url http://{plain}")), "{}", outcome.err);
+    // The alert with which TLS refuses what is none.
+    let encrypted = answering(&[21, 3, 3, 0, 2, 2, 10]);
+    let outcome = highwater(&format!("http://{encrypted}"), &["-c", "SELECT 1"], "");
+    assert!(outcome.code == 3 && outcome.err.contains(&format!("--url https://{encrypted}")), "{}", outcome.err);
+}
+
+/// Has a topic and no tables.
+fn with_topic(_: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
+    let sql = body["sql"].as_str().unwrap();
+    if sql.contains("system.topics") && sql.contains("'app.ev'") {
+        texts(&["topic_id"], &[&["app.ev"]])
+    } else {
+        texts(&["x"], &[])
+    }
+}
+
+#[test]
+fn a_topic_is_told_from_a_table_that_is_not_there() {
+    let server = Server::start(with_topic);
+    for format in ["table", "csv"] {
+        let outcome = highwater(&server.url, &["--format", format, "-c", "\\d app.ev"], "");
+        assert!(outcome.code == 1 && outcome.err.contains("app.ev is a topic"), "{}", outcome.err);
+        assert!(outcome.err.contains("\\dT app.ev"), "{}", outcome.err);
+        let outcome = highwater(&server.url, &["--format", format, "-c", "\\d app.nothing"], "");
+        assert!(outcome.code == 1 && outcome.err.contains("there is no table app.nothing"), "{}", outcome.err);
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Files of rows: CSV (RFC 4180; an empty field is NULL, `""` an empty text), TSV (PostgreSQL's COPY: `\N`, `\t`, `\n`, `\\`) and
-//! JSON lines (one object per line; what an object does not name takes its default).
+//! JSON lines (one object per line; what an object does not name takes its default). JSON values have the forms of the server's
+//! answers, in which a day is a number: only the column's type tells it from a number.
 
 use serde_json::{Map, Value};
 
+use crate::answer::Column;
 use crate::args::Format;
-use crate::variables::quoted_name;
+use crate::render::cell_text;
+use crate::variables::{plain_name, quoted_name};
 
 use super::value;
 
@@ -38,13 +41,20 @@ pub(super) struct Records<'a> {
     line: usize,
     format: Format,
     columns: Vec<String>,
+    /// The table's columns, as far as they are known.
+    schema: &'a [Column],
 }
 
 impl<'a> Records<'a> {
     /// Reads the header, if the columns are not given and the format has one.
-    pub(super) fn new(text: &'a str, format: Format, columns: Option<Vec<String>>) -> Result<Self, String> {
+    pub(super) fn new(
+        text: &'a str,
+        format: Format,
+        columns: Option<Vec<String>>,
+        schema: &'a [Column],
+    ) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut records = Self { text, at: 0, line: 1, format, columns: Vec::new() };
+        let mut records = Self { text, at: 0, line: 1, format, columns: Vec::new(), schema };
         match (format, columns) {
             (_, Some(columns)) => records.columns = columns,
             (Format::Jsonl, None) => {}
@@ -141,14 +151,18 @@ impl<'a> Records<'a> {
             }
             let object: Map<String, Value> =
                 serde_json::from_str(text).map_err(|error| format!("line {line}: no JSON object: {error}"))?;
-            let named = self.columns.clone();
-            if !named.is_empty() {
-                let cells = named.iter().map(|name| object.get(name.trim_matches('"')).and_then(json_cell)).collect();
-                return Ok(Some(Record { line, columns: named, cells }));
+            let cell = |name: &str| object.get(name).and_then(|value| cell_text(value, self.column(name)));
+            if !self.columns.is_empty() {
+                let cells = self.columns.iter().map(|name| cell(&plain_name(name))).collect();
+                return Ok(Some(Record { line, columns: self.columns.clone(), cells }));
             }
             let columns = object.keys().map(|name| quoted_name(name)).collect();
-            return Ok(Some(Record { line, columns, cells: object.values().map(json_cell).collect() }));
+            return Ok(Some(Record { line, columns, cells: object.keys().map(|name| cell(name)).collect() }));
         }
+    }
+
+    fn column(&self, name: &str) -> Option<&'a Column> {
+        self.schema.iter().find(|column| column.name == name)
     }
 
     fn read(&mut self) -> Result<Option<Record>, String> {
@@ -169,14 +183,6 @@ impl Iterator for Records<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
-    }
-}
-
-fn json_cell(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
     }
 }
 
@@ -207,7 +213,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, format: Format) -> Result<Vec<Record>, String> {
-        Records::new(text, format, None)?.collect()
+        Records::new(text, format, None, &[])?.collect()
     }
 
     #[test]
@@ -233,8 +239,27 @@ mod tests {
         assert_eq!(records[0].values(), "('9007199254740993', NULL)");
         assert_eq!((records[1].line, records[1].values().as_str()), (3, "('{\"a\":[1]}', 'true')"));
         assert_eq!(records[1].columns, ["\"it's\"", "\"c\""]);
-        let named = Records::new("{\"b\":1}", Format::Jsonl, Some(vec!["a".into(), "b".into()])).unwrap();
+        let named = Records::new("{\"b\":1}", Format::Jsonl, Some(vec!["a".into(), "B".into()]), &[]).unwrap();
         assert_eq!(named.collect::<Result<Vec<_>, _>>().unwrap()[0].cells, [None, Some("1".to_owned())]);
+    }
+
+    #[test]
+    fn json_values_are_read_in_the_forms_of_answers() {
+        let schema: Vec<Column> = serde_json::from_str(
+            r#"[{"name":"day","data_type":"Date"},{"name":"n","data_type":"BigInt"},{"name":"b","data_type":"Bytes"},
+                {"name":"days","data_type":{"Array":"Date"}},{"name":"j","data_type":"Json"}]"#,
+        )
+        .unwrap();
+        let text = r#"{"day":20455,"n":20455,"b":[0,255],"days":[20455,null],"j":[0,255]}
+{"day":"2026-01-02","n":"20455","b":"\\x00ff","days":"{}","j":{"day":20455}}"#;
+        let records: Vec<Record> =
+            Records::new(text, Format::Jsonl, None, &schema).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(
+            records[0].values(),
+            "('2026-01-02', '20455', '\\x00ff', '{2026-01-02,NULL}', '[0,255]')",
+            "by the column's type"
+        );
+        assert_eq!(records[1].values(), r#"('2026-01-02', '20455', '\x00ff', '{}', '{"day":20455}')"#, "or as texts");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use highwater_sql::outline::{Fragment, FragmentKind, expected_at_end, fragments}
 
 use crate::command::NAMES;
 use crate::help;
-use crate::variables::quoted_name;
+use crate::variables::{plain_name, quoted_name};
 
 use super::catalog::{Catalog, Table};
 
@@ -260,6 +260,14 @@ fn in_statement(catalog: &Catalog, place: &Place<'_>, before: &str) -> Vec<Sugge
     found.keywords(
         expected.iter().copied().filter(|word| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')),
     );
+    if names_columns(&typed.words) {
+        for (_, table) in &scope {
+            found.columns(table);
+        }
+        // `INSERT INTO t (SELECT ...)` begins alike.
+        found.keywords(["SELECT"].into_iter().filter(|_| previous == "("));
+        return found.items;
+    }
     let is_query = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "EXPLAIN", "EXECUTE", "VALUES"].contains(&first)
         || typed.words.iter().any(|word| word == "WHERE" || word == "SELECT");
     if is_query && !wants_table && !wants_topic {
@@ -281,6 +289,19 @@ fn in_statement(catalog: &Catalog, place: &Place<'_>, before: &str) -> Vec<Sugge
 
 fn is_clause(word: &str) -> bool {
     ["SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "SET", "VALUES", "ON", "INTO"].contains(&word)
+}
+
+/// Whether a column must follow: in the list of an INSERT, and at the beginning of what an UPDATE sets.
+fn names_columns(words: &[String]) -> bool {
+    let is = |word: &String, wanted: &[&str]| wanted.contains(&word.as_str());
+    match (words, words.last()) {
+        ([first, ..], Some(last)) if first == "UPDATE" => last == "SET",
+        ([first, into, rest @ ..], Some(last)) if first == "INSERT" && into == "INTO" => {
+            let mut open = rest.iter().skip_while(|word| *word != "(").skip(1);
+            is(last, &["(", ","]) && rest.contains(&"(".to_owned()) && !open.any(|word| is(word, &["(", ")", "SELECT"]))
+        }
+        _ => false,
+    }
 }
 
 impl<'a> Typed<'a> {
@@ -321,14 +342,6 @@ impl<'a> Typed<'a> {
         let start = text.len() - raw_prefix.len();
         let words = own.iter().map(|fragment| source(fragment).to_uppercase()).collect();
         Some(Self { text, prefix, raw_prefix, start, qualifier, words })
-    }
-}
-
-/// A name as it is kept: folded unless quoted.
-fn plain_name(name: &str) -> String {
-    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.to_lowercase(),
     }
 }
 

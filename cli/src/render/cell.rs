@@ -84,13 +84,21 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
 /// `2026-11-22 01:02:03.000004Z`, the fraction without closing zeros.
 pub(crate) fn timestamp(micros: i64) -> String {
     const DAY: i64 = 86_400_000_000;
-    format!("{} {}Z", date(micros.div_euclid(DAY)), time_of_day(micros.rem_euclid(DAY)))
+    let (day, era) = day_and_era(micros.div_euclid(DAY));
+    format!("{day} {}Z{era}", time_of_day(micros.rem_euclid(DAY)))
 }
 
 /// `2026-11-22`, from days since 1970.
 fn date(days: i64) -> String {
+    let (day, era) = day_and_era(days);
+    day + era
+}
+
+/// A day, and ` BC` where that belongs: before the year 1 comes 1 BC, and the server reads no year 0.
+fn day_and_era(days: i64) -> (String, &'static str) {
     let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}")
+    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    (format!("{year:04}-{month:02}-{day:02}"), era)
 }
 
 /// `01:02:03.000004`, from microseconds since midnight.
@@ -129,6 +137,7 @@ mod tests {
         assert_eq!(timestamp(1_795_309_323_500_000), "2026-11-22 01:02:03.5Z");
         assert_eq!(timestamp(-1), "1969-12-31 23:59:59.999999Z");
         assert_eq!(timestamp(951_782_400_000_000), "2000-02-29 00:00:00Z");
+        assert_eq!(timestamp(-62_167_219_200_000_000), "0001-01-01 00:00:00Z BC");
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub(crate) use message::{MessageFormat, message_csv, message_json, message_line}
 pub(crate) use table::{boxed, expanded, is_too_wide, table, table_body};
 
 /// A cell as text; `None` for NULL.
-pub(crate) fn cell_text(cell: &serde_json::Value, column: &crate::answer::Column) -> Option<String> {
-    cell::raw(cell, Some(column))
+pub(crate) fn cell_text(cell: &serde_json::Value, column: Option<&crate::answer::Column>) -> Option<String> {
+    cell::raw(cell, column)
 }
 
 /// Microseconds since 1970 as a time in UTC.

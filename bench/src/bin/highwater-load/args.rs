@@ -57,9 +57,9 @@ pub(crate) enum Workload {
     Mixed,
 }
 
-/// A load generator for Highwater: inserts, selects and consumes over HTTP.
+/// A load generator for Highwater: inserts, puts, updates, selects and consumes over HTTP, with a check of what was promised.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "highwater-load", version, about, after_help = EXAMPLES)]
+#[command(name = "highwater-load", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// What to do; may be left out with --setup or --cleanup
     #[arg(value_enum, required_unless_present_any = ["setup", "cleanup"])]
@@ -280,6 +280,7 @@ mod tests {
         Args::command().debug_assert();
         let help = Args::command().render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.starts_with("A load generator for Highwater"), "{help}");
         for word in ["--rate", "intended start", "HIGHWATER_PASSWORD", "Exit codes", "--cleanup", "Ctrl-C"] {
             assert!(help.contains(word), "{word} is not in\n{help}");
         }

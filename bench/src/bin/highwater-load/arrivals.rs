@@ -40,6 +40,15 @@ impl Arrivals {
         self.0.get(usize::try_from(number).ok()?).copied()
     }
 
+    /// How many start from `from` on and before `until`.
+    pub(crate) fn within(&self, from: u64, until: u64) -> u64 {
+        self.before(until).saturating_sub(self.before(from))
+    }
+
+    fn before(&self, at: u64) -> u64 {
+        self.0.partition_point(|start| *start < at) as u64
+    }
+
     /// How many are due at `now`.
     pub(crate) fn due(&self, now: u64) -> u64 {
         self.0.partition_point(|start| *start <= now) as u64
@@ -79,6 +88,15 @@ mod tests {
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         assert!((0.95..1.05).contains(&(variance.sqrt() / mean)), "of an exponential both are equal");
+    }
+
+    #[test]
+    fn starts_are_counted_within_a_time() {
+        let arrivals = Arrivals(vec![0, 5, 5, 10, 20]);
+        assert_eq!(
+            [(0, 21), (5, 10), (6, 10), (10, 20)].map(|(from, until)| arrivals.within(from, until)),
+            [5, 2, 0, 1]
+        );
     }
 
     #[test]

@@ -25,9 +25,9 @@ use crate::readback;
 use crate::report::{self, Facts};
 use crate::schema::Schema;
 use crate::stage::{Stage, Timing};
-use crate::sweep::{Objective, Sweep};
+use crate::sweep::{Objective, Outcome, Sweep};
 use crate::violation::Verdict;
-use crate::writers::{Inserts, Puts, Selects};
+use crate::writers::{Inserts, Puts, Selects, WRONG_ROW};
 
 /// How often the end of a consume is looked for.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -121,15 +121,22 @@ fn sweep(
     while let Some(rate) = sweep.next().filter(|_| !stop.load(Ordering::Relaxed)) {
         let stage = stage(args, workload, Some(rate), nodes, schema, plan, stop)?;
         let mut of_run = load(args, workload, &stage)?;
+        let scheduled = stage.scheduled().unwrap_or_default();
         nodes = stage.nodes;
         if of_run.facts.is_cut_short {
             break;
         }
         let mut all = Tally::default();
         of_run.total.0.values().for_each(|tally| all.merge(tally));
-        let achieved = all.done as f64 / of_run.facts.seconds.max(1e-3);
-        let step =
-            sweep.tried(rate, achieved, all.millis(objective.quantile), all.millis(0.5), all.errors.values().sum());
+        let per_second = |count: u64| count as f64 / of_run.facts.seconds.max(1e-3);
+        let outcome = Outcome {
+            scheduled: per_second(scheduled),
+            achieved: per_second(all.done),
+            millis: all.millis(objective.quantile),
+            p50: all.millis(0.5),
+            errors: all.errors.values().sum(),
+        };
+        let step = sweep.tried(rate, outcome);
         let line = sweep.line(&step);
         if args.json {
             std::io::stderr().write_all(line.as_bytes())?
@@ -176,6 +183,13 @@ fn finish(args: &Args, of_run: &OfRun) -> Result<u8, Failure> {
     let is_empty = !facts.is_cut_short && total.0.values().all(|tally| tally.done == 0);
     if is_empty {
         eprintln!("error: not one operation was done in the measured time");
+    }
+    if total.0.values().any(|tally| tally.errors.contains_key(WRONG_ROW)) {
+        eprintln!(
+            "hint: rows of --seed {}, --rows {}, --users {} and --payload-bytes {} were looked for; if --setup had other \
+             settings, give the same, or make the rows anew with --cleanup and --setup",
+            args.seed, args.rows, args.users, args.payload_bytes
+        );
     }
     let is_missed = sweep.as_ref().is_some_and(|sweep| sweep.best().is_none());
     Ok(if is_broken || is_empty || is_missed { exit::VIOLATION } else { exit::OK })

@@ -118,6 +118,11 @@ impl Stage {
         self.arrivals.is_some()
     }
 
+    /// Operations that the schedule has within the measured time; of an open loop only.
+    pub(crate) fn scheduled(&self) -> Option<u64> {
+        Some(self.arrivals.as_ref()?.within(self.warm_until, self.end))
+    }
+
     /// Operations that are due and not yet taken; of an open loop only.
     pub(crate) fn waiting(&self) -> Option<u64> {
         let due = self.arrivals.as_ref()?.due(self.now());

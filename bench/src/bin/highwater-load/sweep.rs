@@ -29,6 +29,8 @@ impl Objective {
 pub(crate) struct Step {
     /// Operations per second that were asked for.
     pub(crate) rate: f64,
+    /// That the schedule drew within the measured time: about as many, but few seconds of a low rate draw far fewer or more.
+    pub(crate) scheduled: f64,
     /// That were done.
     pub(crate) achieved: f64,
     /// Milliseconds at the objective's quantile, from the intended start.
@@ -36,6 +38,16 @@ pub(crate) struct Step {
     pub(crate) p50: f64,
     pub(crate) errors: u64,
     pub(crate) holds: bool,
+}
+
+/// What a rate gave; the fields are those of a [`Step`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) scheduled: f64,
+    pub(crate) achieved: f64,
+    pub(crate) millis: f64,
+    pub(crate) p50: f64,
+    pub(crate) errors: u64,
 }
 
 /// The rates that were tried, in order.
@@ -52,7 +64,7 @@ pub(crate) struct Sweep {
 const MOST_STEPS: usize = 40;
 /// Rates below this are not tried.
 const LOWEST: f64 = 1.0;
-/// What was done must be at least so much of what was asked for.
+/// What was done must be at least so much of what was scheduled.
 const SHARE: f64 = 0.95;
 
 impl Sweep {
@@ -82,9 +94,12 @@ impl Sweep {
     }
 
     /// Judges what a rate gave, and keeps it.
-    pub(crate) fn tried(&mut self, rate: f64, achieved: f64, millis: f64, p50: f64, errors: u64) -> Step {
-        let holds = errors == 0 && achieved >= rate * SHARE && millis <= self.objective.millis;
-        let step = Step { rate, achieved, millis, p50, errors, holds };
+    pub(crate) fn tried(&mut self, rate: f64, outcome: Outcome) -> Step {
+        let Outcome { scheduled, achieved, millis, p50, errors } = outcome;
+        // A schedule without one operation shows nothing.
+        let is_reached = achieved > 0.0 && achieved >= scheduled * SHARE;
+        let holds = errors == 0 && is_reached && millis <= self.objective.millis;
+        let step = Step { rate, scheduled, achieved, millis, p50, errors, holds };
         self.steps.push(step);
         step
     }
@@ -92,8 +107,9 @@ impl Sweep {
     /// A line for a step.
     pub(crate) fn line(&self, step: &Step) -> String {
         format!(
-            "rate {:>9.0}/s  done {:>9.0}/s  p50 {:>9.3}  p{} {:>9.3} ms  errors {}  {}\n",
+            "rate {:>9.0}/s  due {:>9.0}/s  done {:>9.0}/s  p50 {:>9.3}  p{} {:>9.3} ms  errors {}  {}\n",
             step.rate,
+            step.scheduled,
             step.achieved,
             step.p50,
             self.objective.quantile * 100.0,
@@ -105,8 +121,8 @@ impl Sweep {
 
     pub(crate) fn to_json(&self) -> Value {
         let step = |step: &Step| {
-            json!({"rate": step.rate, "achieved": step.achieved, "milliseconds": step.millis, "p50": step.p50,
-                "errors": step.errors, "holds": step.holds})
+            json!({"rate": step.rate, "scheduled": step.scheduled, "achieved": step.achieved, "milliseconds": step.millis,
+                "p50": step.p50, "errors": step.errors, "holds": step.holds})
         };
         json!({
             "quantile": self.objective.quantile, "objective_milliseconds": self.objective.millis,
@@ -121,10 +137,14 @@ mod tests {
     use super::*;
     use quickcheck::quickcheck;
 
+    fn outcome(scheduled: f64, achieved: f64, millis: f64, errors: u64) -> Outcome {
+        Outcome { scheduled, achieved, millis, p50: 1.0, errors }
+    }
+
     fn swept(limit: f64, first: f64) -> Sweep {
         let mut sweep = Sweep::new(Objective::parse("p99=10").unwrap(), first, 0.05);
         while let Some(rate) = sweep.next() {
-            sweep.tried(rate, rate, if rate <= limit { 5.0 } else { 50.0 }, 1.0, 0);
+            sweep.tried(rate, outcome(rate, rate, if rate <= limit { 5.0 } else { 50.0 }, 0));
         }
         sweep
     }
@@ -140,10 +160,13 @@ mod tests {
     #[test]
     fn a_rate_holds_when_it_is_reached_without_errors_in_time() {
         let mut sweep = Sweep::new(Objective::parse("p99.9=2.5ms").unwrap(), 100.0, 0.05);
-        assert!(sweep.tried(100.0, 96.0, 2.5, 1.0, 0).holds);
-        assert!(!sweep.tried(100.0, 94.0, 1.0, 1.0, 0).holds, "not reached");
-        assert!(!sweep.tried(100.0, 100.0, 2.6, 1.0, 0).holds, "too slow");
-        let failed = sweep.tried(100.0, 100.0, 1.0, 1.0, 1);
+        assert!(sweep.tried(100.0, outcome(100.0, 96.0, 2.5, 0)).holds);
+        assert!(!sweep.tried(100.0, outcome(100.0, 94.0, 1.0, 0)).holds, "not reached");
+        assert!(!sweep.tried(100.0, outcome(100.0, 100.0, 2.6, 0)).holds, "too slow");
+        assert!(sweep.tried(100.0, outcome(80.0, 80.0, 1.0, 0)).holds, "no more was scheduled");
+        assert!(!sweep.tried(100.0, outcome(120.0, 96.0, 1.0, 0)).holds, "more was scheduled");
+        assert!(!sweep.tried(1.0, outcome(0.0, 0.0, 0.0, 0)).holds, "nothing was scheduled");
+        let failed = sweep.tried(100.0, outcome(100.0, 100.0, 1.0, 1));
         assert!(!failed.holds && sweep.line(&failed).contains("p99.9"), "{}", sweep.line(&failed));
     }
 

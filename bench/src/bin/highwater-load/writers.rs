@@ -158,6 +158,9 @@ impl<'a> Selects<'a> {
     }
 }
 
+/// Code of a select that read anything but the row that the settings make.
+pub(crate) const WRONG_ROW: &str = "WRONG_ROW";
+
 /// The answer to a select.
 #[derive(Debug, Deserialize)]
 struct Answer<'a> {
@@ -200,7 +203,7 @@ impl Work for Selects<'_> {
         lock(self.verdict).violation(|| {
             format!("row {} of user {} was read as {found} rows, or with another text", place.id, place.user)
         });
-        Some("WRONG_ROW")
+        Some(WRONG_ROW)
     }
 }
 

@@ -100,6 +100,35 @@ fn columns_come_from_the_tables_that_are_named_anywhere() {
 }
 
 #[test]
+fn columns_come_before_everything_else() {
+    for marked in [
+        "SELECT | FROM app.members",
+        "SELECT id, | FROM app.members WHERE true",
+        "INSERT INTO app.members (|",
+        "INSERT INTO app.members (|)",
+        "INSERT INTO app.members (|) VALUES (1)",
+        "UPDATE app.members SET |",
+        "UPDATE app.members SET | WHERE id = 1",
+        "DELETE FROM app.members WHERE |",
+    ] {
+        let found = at(marked);
+        assert_eq!(found[..2], ["id", "email"], "{marked}: {found:?}");
+    }
+    for alone in [
+        "INSERT INTO app.members (e|",
+        "INSERT INTO app.members (id, e|",
+        "INSERT INTO app.members AS m (id, e|) VALUES (1, 'x')",
+        "UPDATE app.members SET e|",
+        "UPDATE app.members SET e| WHERE id = 1",
+    ] {
+        offers_only(alone, &["email"]);
+    }
+    offers("INSERT INTO app.members (SEL|", &["SELECT"]);
+    offers("INSERT INTO app.members (id) VALUES (low|", &["lower("]);
+    offers("INSERT INTO app.members (SELECT low|", &["lower("]);
+}
+
+#[test]
 fn nothing_is_offered_inside_of_texts_comments_and_numbers() {
     for marked in ["SELECT 'sel|", "-- sel|", "/* sel|", "SELECT 12|", "SELECT $1|", "SELECT $$sel|"] {
         offers_only(marked, &[]);
