@@ -313,18 +313,18 @@ pub fn parse(text: &str, bare: Option<&str>) -> Result<Interval, IntervalError> 
     };
     let mut rest = text.strip_prefix('@').unwrap_or(text).trim_ascii_start();
     let mut sum = Sum::default();
-    let mut seen = false;
+    let mut seen = Units::default();
     while !rest.is_empty() {
         if let Some(end) = strip_word(rest, "ago") {
-            if !end.is_empty() || !seen {
+            if !end.is_empty() || seen.0.is_empty() {
                 return Err(IntervalError::Malformed);
             }
             return sum.negated().finish();
         }
-        let (number, after) = number(rest)?;
-        seen = true;
+        let (number, after) = number_after_sign(rest)?;
         if let Some(time) = after.strip_prefix(':') {
             let (micros, after) = clock(number, time)?;
+            seen.add(&CLOCK)?;
             sum.micros += micros;
             rest = after.trim_ascii_start();
             continue;
@@ -334,6 +334,11 @@ pub fn parse(text: &str, bare: Option<&str>) -> Result<Interval, IntervalError> 
             if months.whole > 11 || months.billionths != 0 || number.billionths != 0 {
                 return Err(IntervalError::OutOfRange);
             }
+            // A third part would make it a date.
+            if after.starts_with('-') {
+                return Err(IntervalError::Malformed);
+            }
+            seen.add(&[Unit::Months(1)])?;
             sum.add(number, Unit::Months(12));
             sum.add(Number { negative: number.negative, ..months }, Unit::Months(1));
             rest = after.trim_ascii_start();
@@ -345,6 +350,7 @@ pub fn parse(text: &str, bare: Option<&str>) -> Result<Interval, IntervalError> 
         if word.is_empty() || word.eq_ignore_ascii_case("ago") {
             // A number before a time of day counts days: `3 04:05`.
             let (unit, last) = if looks_like_clock(spaced) { (Unit::Days(1), false) } else { (bare, true) };
+            seen.add(units_of(number, &unit))?;
             sum.add(number, unit);
             if last && !spaced.is_empty() && !word.eq_ignore_ascii_case("ago") {
                 return Err(IntervalError::Malformed);
@@ -352,10 +358,38 @@ pub fn parse(text: &str, bare: Option<&str>) -> Result<Interval, IntervalError> 
             rest = spaced;
             continue;
         }
-        sum.add(number, unit(word).ok_or(IntervalError::Malformed)?);
+        let unit = unit(word).ok_or(IntervalError::Malformed)?;
+        seen.add(units_of(number, &unit))?;
+        sum.add(number, unit);
         rest = after_word.trim_ascii_start().trim_start_matches(',').trim_ascii_start();
     }
-    if seen { sum.finish() } else { Err(IntervalError::Malformed) }
+    if seen.0.is_empty() { Err(IntervalError::Malformed) } else { sum.finish() }
+}
+
+/// Units that a text has named: none may stand twice.
+#[derive(Default)]
+struct Units(Vec<Unit>);
+
+impl Units {
+    fn add(&mut self, units: &[Unit]) -> Result<(), IntervalError> {
+        if units.iter().any(|unit| self.0.contains(unit)) {
+            return Err(IntervalError::Malformed);
+        }
+        self.0.extend_from_slice(units);
+        Ok(())
+    }
+}
+
+/// What `04:05:06` says; its end is what a fraction of seconds says too.
+const CLOCK: [Unit; 5] =
+    [Unit::Micros(HOUR), Unit::Micros(MINUTE), Unit::Micros(SECOND), Unit::Micros(1_000), Unit::Micros(1)];
+
+/// The units that a number of this one speaks of.
+fn units_of(number: Number, unit: &Unit) -> &[Unit] {
+    match CLOCK.get(2..) {
+        Some(seconds) if *unit == Unit::Micros(SECOND) && number.billionths != 0 => seconds,
+        _ => std::slice::from_ref(unit),
+    }
 }
 
 fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
@@ -368,6 +402,17 @@ fn looks_like_clock(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
     let count = digits.bytes().take_while(u8::is_ascii_digit).count();
     count > 0 && digits.as_bytes().get(count) == Some(&b':')
+}
+
+/// As [`number`], with space allowed between sign and digits.
+fn number_after_sign(text: &str) -> Result<(Number, &str), IntervalError> {
+    let Some(digits) = text.strip_prefix(['+', '-']) else { return number(text) };
+    let digits = digits.trim_ascii_start();
+    if digits.starts_with(['+', '-']) {
+        return Err(IntervalError::Malformed);
+    }
+    let (read, rest) = number(digits)?;
+    Ok((Number { negative: text.starts_with('-'), ..read }, rest))
 }
 
 /// `[+-]12[.5]`, and what follows.
@@ -457,7 +502,8 @@ fn iso(text: &str) -> Result<Interval, IntervalError> {
         seen = true;
         rest = characters.as_str();
     }
-    if seen { sum.finish() } else { Err(IntervalError::Malformed) }
+    // PostgreSQL takes `PT` for nothing at all.
+    if seen || time { sum.finish() } else { Err(IntervalError::Malformed) }
 }
 
 #[cfg(test)]
@@ -501,6 +547,18 @@ mod tests {
             ("1:60", "OutOfRange"),
             ("99999999999 years", "OutOfRange"),
             ("P", "Malformed"),
+            ("PT", "00:00:00"),
+            ("- 1 day", "-1 days"),
+            ("-- 1 day", "Malformed"),
+            ("2026-01-01", "Malformed"),
+            ("1-2-3", "Malformed"),
+            ("1 day 1 day", "Malformed"),
+            ("1 week 1 day", "8 days"),
+            ("1-2 1 year", "2 years 2 mons"),
+            ("1-2 1 month", "Malformed"),
+            ("1 hour 2:00", "Malformed"),
+            ("1 second 1 ms", "00:00:01.001"),
+            ("1.5 seconds 1 ms", "Malformed"),
         ];
         for (text, wanted) in cases {
             assert_eq!(read(text), wanted, "{text}");

@@ -106,6 +106,7 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
         if lexed.closes_a_word_of_its_own(&token, place) {
             continue;
         }
+        lexed.refuse_junk(&token, place)?;
         lexed.tokens.push(TokenWithSpan { token, span: token_span(place.span) });
         lexed.places.push(place);
     }
@@ -121,6 +122,25 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
 }
 
 impl Lexed<'_> {
+    /// What the tokenizer takes and PostgreSQL does not: a word right behind a number, 0x1F, ==.
+    fn refuse_junk(&self, token: &Token, place: Place) -> Result<(), Diag> {
+        let follows = self.places.last().filter(|before| before.end == place.start);
+        let what = match (token, self.tokens.last()) {
+            (Token::Word(_), Some(TokenWithSpan { token: Token::Number(..), .. })) if follows.is_some() => {
+                "the word follows the number without a space"
+            }
+            (Token::HexStringLiteral(_), _)
+                if self.text.get(place.start..place.end).is_some_and(|text| text.starts_with('0')) =>
+            {
+                "numbers are written in decimal digits"
+            }
+            (Token::DoubleEq, _) => "expected =",
+            _ => return Ok(()),
+        };
+        let near = self.text.get(place.start..place.end).unwrap_or_default();
+        Err(Diag::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{near}\": {what}")).at(place.span))
+    }
+
     /// CURRENT_USER is a word of SQL that sqlparser reads without parentheses only: `CURRENT_USER()` is that word, from its first
     /// character to its last.
     fn closes_a_word_of_its_own(&mut self, token: &Token, end: Place) -> bool {

@@ -85,14 +85,12 @@ impl Relation<'_> {
         namespace && self.qualifier.as_ref() == Some(&name.name.value)
     }
 
-    fn find(&self, name: &str) -> Option<(u32, DataType)> {
-        if self.seq && name == SEQ {
-            let behind = u32::try_from(self.columns.len()).ok()?;
-            return Some((self.first.saturating_add(behind), DataType::BigInt));
-        }
-        let index = self.columns.iter().position(|column| column.name == name)?;
-        let column = self.columns.get(index)?;
-        u32::try_from(index).ok().map(|index| (self.first.saturating_add(index), column.data_type))
+    /// The columns of this name: a subquery may give one name to several.
+    fn named<'r>(&'r self, name: &'r str) -> impl Iterator<Item = (u32, DataType)> + 'r {
+        let columns = self.columns.iter().zip(self.first..);
+        let own = columns.filter(move |(column, _)| column.name == name).map(|(column, at)| (at, column.data_type));
+        let behind = self.first.saturating_add(u32::try_from(self.columns.len()).unwrap_or(u32::MAX));
+        own.chain((self.seq && name == SEQ).then_some((behind, DataType::BigInt)))
     }
 }
 
@@ -305,7 +303,7 @@ impl<'a> Scope<'a> {
 
     /// The position of a column of the only relation, for statements that know one.
     pub(super) fn column(&self, name: &Name) -> Result<(u32, DataType), Diag> {
-        let found = self.relations.iter().find_map(|relation| relation.find(&name.value));
+        let found = self.relations.iter().find_map(|relation| relation.named(&name.value).next());
         found.ok_or_else(|| self.unknown_column(&name.value, name.span))
     }
 
@@ -313,11 +311,10 @@ impl<'a> Scope<'a> {
     pub(super) fn local(&self, name: &Name) -> Result<Option<(Expr, DataType)>, Diag> {
         let merged = self.merged.iter().filter(|merged| merged.name == name.value);
         let merged = merged.map(|merged| (merged.expr.clone(), merged.data_type));
-        let columns = self.relations.iter().filter_map(|relation| {
-            let (position, data_type) = relation.find(&name.value)?;
-            let hidden = self.merged.iter().any(|merged| merged.hides.contains(&position));
-            (!hidden).then_some((Expr::Column(position, data_type), data_type))
-        });
+        let columns = self.relations.iter().flat_map(|relation| relation.named(&name.value));
+        let columns = columns
+            .filter(|(position, _)| !self.merged.iter().any(|merged| merged.hides.contains(position)))
+            .map(|(position, data_type)| (Expr::Column(position, data_type), data_type));
         let mut found = merged.chain(columns);
         let first = found.next();
         if found.next().is_none() {
@@ -326,10 +323,14 @@ impl<'a> Scope<'a> {
         let owners: Vec<String> = self
             .relations
             .iter()
-            .filter(|relation| relation.find(&name.value).is_some())
+            .filter(|relation| relation.named(&name.value).next().is_some())
             .filter_map(|relation| relation.qualifier.as_ref())
             .map(|qualifier| format!("{qualifier}.{}", name.value))
             .collect();
+        let repeating = self.relations.iter().find(|relation| relation.named(&name.value).nth(1).is_some());
+        if let Some(relation) = repeating {
+            return Err(repeated_column(relation, name));
+        }
         let mut diag = Diag::new(
             SqlState::AMBIGUOUS_COLUMN,
             format!("column \"{}\" is in several tables of this statement", name.value),
@@ -374,9 +375,11 @@ impl<'a> Scope<'a> {
             };
         }
         let relation = self.qualified(qualifier)?;
-        match relation.find(&column.value) {
-            Some((position, data_type)) => Ok((Expr::Column(position, data_type), data_type)),
-            None => {
+        let mut found = relation.named(&column.value);
+        match (found.next(), found.next()) {
+            (Some((position, data_type)), None) => Ok((Expr::Column(position, data_type), data_type)),
+            (Some(_), Some(_)) => Err(repeated_column(relation, column)),
+            (None, _) => {
                 let known = relation.columns.iter().map(|column| column.name.as_str());
                 let diag = Diag::new(
                     SqlState::UNDEFINED_COLUMN,
@@ -472,6 +475,14 @@ impl<'a> Relation<'a> {
     pub(super) fn query(source: Source<'a>, columns: Vec<Visible>, qualifier: Option<String>) -> Self {
         Self { source, first: 0, columns, seq: false, qualifier, namespace: None, single_key: false, nullable: false }
     }
+}
+
+/// The refusal of a name that several columns of one relation have.
+fn repeated_column(relation: &Relation<'_>, name: &Name) -> Diag {
+    let of = relation.qualifier.as_ref().map_or_else(|| "the subquery".to_owned(), |known| format!("\"{known}\""));
+    Diag::new(SqlState::AMBIGUOUS_COLUMN, format!("several columns of {of} are called \"{}\"", name.value))
+        .hint("Give each a name of its own with AS.")
+        .at(name.span)
 }
 
 /// What `*` stands for over one relation.

@@ -1,6 +1,6 @@
 //! Operators: `left op right`, a sign or NOT before one operand.
 
-use sqlparser::ast::{self, BinaryOperator};
+use sqlparser::ast::{self, BinaryOperator, Spanned};
 
 use super::super::literal;
 use super::{Binder, Typed, join, made, refused, rows, too_deep};
@@ -10,6 +10,19 @@ use crate::eval;
 use crate::expr::{BinaryOp, Expr, Function, UnaryOp};
 use crate::lexer::char_span;
 use crate::value::DataType;
+
+/// Whether it is one of the comparisons, which do not associate.
+fn compares(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+    )
+}
 
 impl Binder<'_, '_> {
     /// `left op right`, where `left` may be a long chain: it is walked, not recursed into.
@@ -27,14 +40,28 @@ impl Binder<'_, '_> {
         }
         let mut steps = vec![(op, right)];
         let mut first = left;
+        let mut above = op;
         while let ast::Expr::BinaryOp { left, op, right } = first {
             if matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
                 break;
             }
+            if compares(above) && compares(op) {
+                let diag = format!("syntax error: {op} and {above} cannot follow each other without parentheses");
+                let diag = Diag::new(SqlState::SYNTAX_ERROR, diag).hint("Join two comparisons with AND.");
+                return Err(match char_span(right.span()) {
+                    Some(span) => diag.at(span),
+                    None => diag,
+                });
+            }
             steps.push((op, right));
-            first = left;
+            (first, above) = (left, op);
         }
-        let mut value = self.open(first)?;
+        let value = self.open(first)?;
+        self.applied_to(value, steps)
+    }
+
+    /// Operators and their right sides, the last one first, applied to what stands before them.
+    fn applied_to(&mut self, mut value: Typed, mut steps: Vec<(&BinaryOperator, &ast::Expr)>) -> Result<Typed, Diag> {
         while let Some((op, right)) = steps.pop() {
             let right = self.open(right)?;
             let op = operator(op).ok_or_else(|| {
@@ -161,6 +188,17 @@ impl Binder<'_, '_> {
     #[inline(never)]
     pub(super) fn unary(&mut self, op: ast::UnaryOperator, operand: &ast::Expr) -> Result<Typed, Diag> {
         match op {
+            // sqlparser reads -2 ^ 2 as -(2 ^ 2); in PostgreSQL the sign binds tighter.
+            ast::UnaryOperator::Minus if matches!(operand, ast::Expr::BinaryOp { op: BinaryOperator::PGExp, .. }) => {
+                let mut steps = Vec::new();
+                let mut first = operand;
+                while let ast::Expr::BinaryOp { left, op: op @ BinaryOperator::PGExp, right } = first {
+                    steps.push((op, right.as_ref()));
+                    first = left;
+                }
+                let value = self.unary(ast::UnaryOperator::Minus, first)?;
+                self.applied_to(value, steps)
+            }
             ast::UnaryOperator::Minus => {
                 if let ast::Expr::Value(value) = operand
                     && let ast::Value::Number(digits, false) = &value.value

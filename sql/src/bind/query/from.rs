@@ -246,7 +246,10 @@ impl<'a> Reader<'a, '_> {
         place: &dyn Fn() -> sqlparser::tokenizer::Span,
     ) -> Result<Part, Diag> {
         let repeated = self.relations.iter().any(|known| {
-            known.qualifier.is_some() && known.qualifier == relation.qualifier && known.namespace == relation.namespace
+            // Tables of two namespaces may share a name: only an alias stands for itself alone.
+            let told_apart =
+                known.namespace != relation.namespace && known.namespace.is_some() && relation.namespace.is_some();
+            known.qualifier.is_some() && known.qualifier == relation.qualifier && !told_apart
         });
         if repeated {
             let name = relation.qualifier.unwrap_or_default();

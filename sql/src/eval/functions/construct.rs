@@ -59,11 +59,24 @@ pub(super) fn encode(value: &Value, format: &str) -> Result<Value, Diag> {
     check_length(bytes.len().saturating_mul(2))?;
     let text = match format.to_ascii_lowercase().as_str() {
         "hex" => hex(bytes),
-        "base64" => STANDARD.encode(bytes),
+        "base64" => base64_lines(bytes),
         "escape" => escape(bytes),
         _ => return Err(unknown_format(format)),
     };
     Ok(Value::Text(text))
+}
+
+/// Lines of 76 characters, each full one ended, as PostgreSQL writes them after RFC 2045.
+fn base64_lines(bytes: &[u8]) -> String {
+    const LINE: usize = 57;
+    let mut out = String::with_capacity(bytes.len() / 3 * 4 + bytes.len() / LINE + 4);
+    for line in bytes.chunks(LINE) {
+        STANDARD.encode_string(line, &mut out);
+        if line.len() == LINE {
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// Zero bytes and bytes beyond ASCII in octal, backslashes doubled.

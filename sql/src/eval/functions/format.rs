@@ -1,7 +1,6 @@
 //! `format`, and texts written as SQL writes them.
 
 use super::Args;
-use crate::cast;
 use crate::diag::{Diag, SqlState};
 use crate::eval::operators::check_length;
 use crate::value::Value;
@@ -228,11 +227,11 @@ pub(super) fn format(args: &Args<'_>) -> Result<Value, Diag> {
         next += 1;
         let text = match (kind, value) {
             ('s', Value::Null) => String::new(),
-            ('s', value) => cast::to_text(value),
+            ('s', value) => super::text::written(value),
             ('I', Value::Null) => return Err(invalid("null values cannot be formatted as an SQL identifier")),
-            ('I', value) => identifier(&cast::to_text(value)),
+            ('I', value) => identifier(&super::text::written(value)),
             ('L', Value::Null) => "NULL".to_owned(),
-            ('L', value) => literal(&cast::to_text(value)),
+            ('L', value) => literal(&super::text::written(value)),
             (other, _) => {
                 return Err(invalid(format!("unrecognized format() type specifier \"{other}\""))
                     .hint("for a single \"%\" use \"%%\""));

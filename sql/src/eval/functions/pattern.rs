@@ -1,5 +1,6 @@
 //! Functions of regular expressions.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use regex::Regex;
@@ -48,8 +49,22 @@ pub(super) fn count(args: &Args<'_>, context: &EvalContext<'_>) -> Result<Value,
     };
     let text = args.text(0)?;
     let from = text.char_indices().nth(skip).map_or(text.len(), |(at, _)| at);
-    let found = regex.find_iter(text).filter(|found| found.start() >= from).count();
-    Ok(Value::Int(i32::try_from(found).unwrap_or(i32::MAX)))
+    let (mut at, mut count) = (Some(from), 0);
+    while let Some(found) = at.and_then(|at| regex.find_at(text, at)) {
+        count += 1;
+        at = behind(text, &found.range());
+    }
+    Ok(Value::Int(count))
+}
+
+/// Where the search for the next match begins. Unlike the crate's iterators, PostgreSQL takes an empty match right behind a
+/// longer one; only behind an empty one it steps over a character.
+fn behind(text: &str, found: &Range<usize>) -> Option<usize> {
+    if !found.is_empty() {
+        return Some(found.end);
+    }
+    let stepped_over = text.get(found.end..)?.chars().next()?;
+    Some(found.end + stepped_over.len_utf8())
 }
 
 /// The first match, or its first group when `group` and there is one.
@@ -92,9 +107,10 @@ pub(super) fn replace(args: &Args<'_>, context: &EvalContext<'_>) -> Result<Valu
     let (regex, flags) = pattern(args, 1, 3, context)?;
     let (text, replacement) = (args.text(0)?, args.text(2)?);
     let mut out = String::with_capacity(text.len());
-    let mut from = 0;
-    for found in regex.captures_iter(text) {
-        let Some(whole) = found.get(0) else { continue };
+    let (mut at, mut from) = (Some(0), 0);
+    while let Some(found) = at.and_then(|at| regex.captures_at(text, at)) {
+        let Some(whole) = found.get(0) else { break };
+        at = behind(text, &whole.range());
         out.push_str(text.get(from..whole.start()).unwrap_or_default());
         from = whole.end();
         let mut input = replacement.chars();

@@ -147,8 +147,17 @@ pub(super) fn split_part(text: &str, delimiter: &str, n: i64) -> Result<Value, D
     Ok(Value::Text(field.unwrap_or_default().to_owned()))
 }
 
+/// A value as concat, concat_ws and format write it: a BOOLEAN by its first letter, where a cast to TEXT writes the word.
+pub(super) fn written(value: &Value) -> String {
+    match value {
+        Value::Boolean(true) => "t".to_owned(),
+        Value::Boolean(false) => "f".to_owned(),
+        other => cast::to_text(other),
+    }
+}
+
 fn append(out: &mut String, value: &Value) -> Result<(), Diag> {
-    let text = cast::to_text(value);
+    let text = written(value);
     check_length(out.len().saturating_add(text.len()))?;
     out.push_str(&text);
     Ok(())
@@ -187,6 +196,9 @@ pub(super) fn ascii(text: &str) -> Value {
 }
 
 pub(super) fn chr(code: i64) -> Result<Value, Diag> {
+    if code < 0 {
+        return Err(Diag::new(SqlState::INVALID_PARAMETER, "character number must be positive"));
+    }
     if code == 0 {
         return Err(Diag::new(SqlState::PROGRAM_LIMIT, "null character not permitted"));
     }

@@ -89,6 +89,8 @@ pub(super) fn date_part(field: &str, value: &Value, wanted: DataType) -> Result<
         Value::Time(micros) => of_time(&unit, *micros).or_else(|| (unit == "epoch").then(|| Decimal::new(*micros, 6))),
         Value::Date(days) => match unit.as_str() {
             "epoch" => Some(Decimal::from(i64::from(*days) * (DAY / SECOND))),
+            // DATE_PART takes a DATE as its midnight, EXTRACT as a day without a time.
+            unit if wanted == DataType::Double => of_day(unit, i64::from(*days)).or_else(|| of_time(unit, 0)),
             unit => of_day(unit, i64::from(*days)),
         },
         other => {
@@ -108,6 +110,8 @@ pub(super) fn date_part(field: &str, value: &Value, wanted: DataType) -> Result<
     match wanted {
         // The field's own number of digits says more than a fixed one would.
         DataType::Decimal { .. } => Ok(Value::Decimal(part)),
+        // A whole second is the one that has begun: 59.6 is no 60.
+        DataType::Int => cast::cast(Value::Decimal(part.trunc()), DataType::Int, true),
         other => cast::cast(Value::Decimal(part), other, true),
     }
 }
