@@ -75,6 +75,7 @@ fn logins_definitions_users_and_refusals_are_kept_and_passwords_are_not() {
                 ["user", "refused", "anna", null, "1"],
                 ["execute_as", "refused", "anna", "root", "1"],
                 ["statement", "refused", "anna", null, "1"],
+                ["statement", "refused", "anna", null, "1"],
             ])
         );
         // The first at once, those that are equal as one.
