@@ -58,7 +58,11 @@ fn refused(answer: &Answer) -> (u16, String, Value) {
         Value::String(text) => serde_json::from_str(text).unwrap(),
         other => other.clone(),
     };
-    (answer.status, details["sqlstate"].as_str().unwrap_or_default().to_owned(), details.get("suggestions").cloned().unwrap_or(json!([])))
+    (
+        answer.status,
+        details["sqlstate"].as_str().unwrap_or_default().to_owned(),
+        details.get("suggestions").cloned().unwrap_or(json!([])),
+    )
 }
 
 #[test]

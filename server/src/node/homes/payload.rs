@@ -463,7 +463,10 @@ mod tests {
 
     #[test]
     fn the_bytes_are_these() {
-        assert_eq!(&messages().encode(9).unwrap()[..], b"\x01\x09\0\0\0\x05\x03ann\x01\x04\0\0\x09\x07\x02\x02\xac\x02\x09\x40");
+        assert_eq!(
+            &messages().encode(9).unwrap()[..],
+            b"\x01\x09\0\0\0\x05\x03ann\x01\x04\0\0\x09\x07\x02\x02\xac\x02\x09\x40"
+        );
         let first = Frame::First { answer: 5, total: 6, bytes: Bytes::from_static(b"ab") };
         assert_eq!(&first.encode()[..], b"\x01\x02\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0ab");
     }
