@@ -16,6 +16,7 @@ mod buggify;
 mod conformance;
 pub mod disk;
 mod env;
+pub mod gate;
 pub mod inproc;
 mod interrupts;
 pub mod launch;

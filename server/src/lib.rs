@@ -15,7 +15,6 @@ pub mod core_part;
 pub mod daemon;
 pub mod dev_cluster;
 pub mod first_start;
-pub mod gate;
 pub mod http;
 mod huge_pages;
 pub mod lock;

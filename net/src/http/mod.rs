@@ -1,4 +1,4 @@
-//! The server's side of HTTP/1.1: one connection at a time over one stream.
+//! The server's side of HTTP/1.1 and HTTP/2: one connection at a time over one stream. Which of both it is, its first bytes say.
 //!
 //! hyper parses and frames; this module adds what hyper leaves out: limits on time and size, whole bodies, the `Date`
 //! header from the runtime's clock, and an adapter in which an error of a stream is an error, never an end of file.
@@ -7,7 +7,9 @@ mod body;
 mod date;
 mod io;
 mod message;
+mod preface;
 mod server;
+mod streams;
 mod tls;
 mod watch;
 

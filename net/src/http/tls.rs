@@ -1,4 +1,4 @@
-//! HTTP over TLS: a server's certificate, and a connection's protection by it. TLS 1.2 and 1.3 by rustls; HTTP/1.1 only.
+//! HTTP over TLS: a server's certificate, and a connection's protection by it. TLS 1.2 and 1.3 by rustls; HTTP/2 and HTTP/1.1.
 
 use std::io;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl ServerTls {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(pair)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
         Ok(Self { config: Arc::new(config), clock })
     }

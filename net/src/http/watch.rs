@@ -1,6 +1,7 @@
 //! Where a connection stands and until when it may stand there. The watchdog reads it; the stream and the service write it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -31,6 +32,21 @@ pub(crate) struct Watch<E> {
     phase: Cell<Phase>,
     phase_ends: Cell<Option<Monotonic>>,
     write_ends: Cell<Option<Monotonic>>,
+    /// Whether requests come beside each other (HTTP/2). What is read between them is then no request's head.
+    is_multiplexed: Cell<bool>,
+    /// Requests at work.
+    busy: Cell<u32>,
+    /// Number of the next request.
+    next: Cell<u64>,
+    /// Of a multiplexed connection, answers by request of which the client has yet to take a piece, and until when. Beyond what
+    /// `write_ends` sees, a client can hold back one answer alone.
+    held: RefCell<BTreeMap<u64, Monotonic>>,
+}
+
+/// A request at work, until its answer is written or it is given up.
+pub(crate) struct Busy<E: Env> {
+    watch: Rc<Watch<E>>,
+    request: u64,
 }
 
 impl<E: Env> Watch<E> {
@@ -41,6 +57,10 @@ impl<E: Env> Watch<E> {
             phase: Cell::new(Phase::Idle),
             phase_ends: Cell::new(None),
             write_ends: Cell::new(None),
+            is_multiplexed: Cell::new(false),
+            busy: Cell::new(0),
+            next: Cell::new(0),
+            held: RefCell::default(),
         };
         watch.enter(Phase::Idle);
         Rc::new(watch)
@@ -56,13 +76,32 @@ impl<E: Env> Watch<E> {
         self.phase_ends.set(micros.map(|micros| self.env.now().after_micros(micros)));
     }
 
+    /// From now on requests come beside each other; none has begun.
+    pub(crate) fn multiplexes(&self) {
+        self.is_multiplexed.set(true);
+        self.enter(Phase::Idle);
+    }
+
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.is_multiplexed.get()
+    }
+
+    /// A request's head has come.
+    pub(crate) fn begin(self: &Rc<Self>) -> Busy<E> {
+        self.enter(Phase::Busy);
+        self.busy.set(self.busy.get() + 1);
+        let request = self.next.replace(self.next.get() + 1);
+        Busy { watch: Rc::clone(self), request }
+    }
+
     /// Completes when the connection has stood still for too long, and says where; `None` between requests.
     pub(crate) async fn expired(&self) -> Option<&'static str> {
         // Deadlines may move closer while this sleeps; it looks again at least this often.
         let look_again = self.limits.idle_micros.min(self.limits.head_micros).min(self.limits.write_micros);
         loop {
             let now = self.env.now();
-            if self.write_ends.get().is_some_and(|at| at <= now) {
+            let is_over = |at: &Monotonic| *at <= now;
+            if self.write_ends.get().as_ref().is_some_and(is_over) || self.held.borrow().values().any(is_over) {
                 return Some("the answer is not being read");
             }
             match (self.phase_ends.get(), self.phase.get()) {
@@ -72,14 +111,15 @@ impl<E: Env> Watch<E> {
                 }
                 (Some(_) | None, _) => {}
             }
-            let next = [self.phase_ends.get(), self.write_ends.get()].into_iter().flatten().min();
+            let held = self.held.borrow().values().min().copied();
+            let next = [self.phase_ends.get(), self.write_ends.get(), held].into_iter().flatten().min();
             let wait = next.map_or(look_again, |at| at.micros_since(now).min(look_again));
             self.env.sleep(wait.max(1)).await;
         }
     }
 
     fn read_some(&self) {
-        if self.phase.get() == Phase::Idle {
+        if !self.is_multiplexed.get() && self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
         }
     }
@@ -92,6 +132,39 @@ impl<E: Env> Watch<E> {
             }
         };
         self.write_ends.set(ends);
+    }
+}
+
+impl<E: Env> Busy<E> {
+    /// Whether other requests may be at work beside this one.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.watch.is_multiplexed()
+    }
+
+    /// A piece of the answer waits for the client to take it.
+    pub(crate) fn hands_over(&self) {
+        if self.is_multiplexed() {
+            let ends = self.watch.env.now().after_micros(self.watch.limits.write_micros);
+            self.watch.held.borrow_mut().insert(self.request, ends);
+        }
+    }
+
+    /// The client has taken it.
+    pub(crate) fn taken(&self) {
+        if self.is_multiplexed() {
+            self.watch.held.borrow_mut().remove(&self.request);
+        }
+    }
+}
+
+impl<E: Env> Drop for Busy<E> {
+    fn drop(&mut self) {
+        self.taken();
+        let busy = self.watch.busy.get().saturating_sub(1);
+        self.watch.busy.set(busy);
+        if busy == 0 {
+            self.watch.enter(Phase::Idle);
+        }
     }
 }
 

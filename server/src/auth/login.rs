@@ -10,7 +10,7 @@ use highwater_sql::catalog::User;
 use super::attempts::{Attempts, Limits, Refusal};
 use super::scram::{SALT_BYTES, Verifier};
 use crate::config::Config;
-use crate::gate::Gate;
+use highwater_runtime::gate::Gate;
 
 /// Why a login fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -15,7 +15,7 @@ use highwater_net::http::{Body, Response};
 use highwater_sql::value::Row;
 use serde::Serialize;
 
-use crate::gate::Pass;
+use highwater_runtime::gate::Pass;
 use crate::node::{Answer, ResultColumn, StatementResult};
 
 /// Bytes of a chunk, more or less.
@@ -182,7 +182,7 @@ mod tests {
         clippy::disallowed_methods
     )]
     use super::*;
-    use crate::gate::Gate;
+    use highwater_runtime::gate::Gate;
     use futures_lite::future::block_on;
     use highwater_sql::value::{DataType, Value};
 

@@ -32,7 +32,7 @@ use highwater_state::placement::META;
 use crate::auth::{self, EndedLogins, KnownTokens, Logins};
 use crate::cluster::Links;
 use crate::config::Config;
-use crate::gate::Gate;
+use highwater_runtime::gate::Gate;
 use crate::metrics::Traffic;
 use crate::node::{Identity, Node, TraceId};
 use crate::stop::Stop;

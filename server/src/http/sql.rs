@@ -7,7 +7,7 @@ use highwater_sql::bind::ParamValue;
 use highwater_sql::diag::{Diag, SqlState};
 
 use super::{Service, answer, request_id};
-use crate::gate::Pass;
+use highwater_runtime::gate::Pass;
 use crate::node::{ErrorKind, ExecuteError, ExecuteRequest, Identity, Node, TraceId};
 
 impl Service {

@@ -1,6 +1,8 @@
 //! HTTP connections over the in-process network: what a client may do, and what it gets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
+mod multiplexed;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
