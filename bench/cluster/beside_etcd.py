@@ -28,6 +28,11 @@ TICK = os.sysconf("SC_CLK_TCK")
 PASSWORD = "correct horse battery"
 
 
+def streams_of(connections):
+    """How many of so many requests at a time share a connection of HTTP/2."""
+    return {1: 1, 64: 8, 256: 16}.get(connections, min(16, connections))
+
+
 def cpu_of(pid):
     """CPU seconds of a process so far."""
     with open(f"/proc/{pid}/stat") as file:
@@ -94,9 +99,9 @@ class Etcd(Cluster):
         return sum(float(re.search(rf"^{name} (\S+)", self.metrics(n), re.M)[1]) for n in (1, 2, 3) for name in names)
 
     def load(self, kind, connections, seconds):
-        streams = {1: 1, 64: 8, 256: 16}.get(connections, max(1, connections // 16))
+        shared = connections // streams_of(connections)
         command = [self.args.etcdload, "-endpoints", f"127.0.0.1:{23790 + self.leader}", "-op", {"put": "put", "get": "get"}[kind],
-                   "-clients", str(connections), "-conns", str(streams), "-val", "256", "-secs", str(seconds)]
+                   "-clients", str(connections), "-conns", str(shared), "-val", "256", "-secs", str(seconds)]
         return command
 
     def h2load(self, kind, connections, seconds):
@@ -109,7 +114,7 @@ class Etcd(Cluster):
         message = field(1, b"foo-key1") + (field(2, b"v" * 256) if kind == "put" else b"")
         with open(f"{self.folder}/body", "wb") as file:
             file.write(b"\0" + len(message).to_bytes(4, "big") + message)
-        streams = {1: 1, 64: 8, 256: 16}.get(connections, 1)
+        streams = streams_of(connections)
         url = f"http://127.0.0.1:{23790 + self.leader}/etcdserverpb.KV/{'Put' if kind == 'put' else 'Range'}"
         return h2load(self, connections // streams, seconds, url, "-m", str(streams), "-H", "content-type: application/grpc", "-H", "te: trailers")
 
@@ -206,11 +211,12 @@ class Highwater(Cluster):
 
     def load(self, kind, connections, seconds):
         workload = {"put": self.args.write, "get": "select"}[kind]
-        return self.command(workload, "--rows", str(self.args.rows), "--connections", str(connections), "--seconds", str(seconds),
+        streams = 1 if self.args.http1 else streams_of(connections)
+        return self.command(workload, "--rows", str(self.args.rows), "--connections", str(connections), "--streams", str(streams), "--seconds", str(seconds),
                             "--warmup", "1", "--json", *self.common())
 
     def h2load(self, kind, connections, seconds):
-        """One row of the leader's, over HTTP/1.1."""
+        """One row of the leader's, over HTTP/2 as etcd, or over HTTP/1.1."""
         if kind == "put":
             body = {"sql": "INSERT INTO load.pairs (id, body) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = $2", "params": [-1, "v" * 256]}
         else:
@@ -218,8 +224,10 @@ class Highwater(Cluster):
         with open(f"{self.folder}/body", "w") as file:
             json.dump(body, file)
         self.ask("SELECT 1")
-        return h2load(self, connections, seconds, f"{self.urls[self.leader - 1]}/v1/api/sql", "--h1", "-H", "content-type: application/json",
-                      "-H", f"authorization: Bearer {self.token}")
+        streams = 1 if self.args.http1 else streams_of(connections)
+        way = ["--h1"] if self.args.http1 else ["-m", str(streams)]
+        return h2load(self, connections // streams, seconds, f"{self.urls[self.leader - 1]}/v1/api/sql", *way,
+                      "-H", "content-type: application/json", "-H", f"authorization: Bearer {self.token}")
 
     def result(self, out):
         (figures,) = json.loads(out)["operations"].values()
@@ -284,6 +292,7 @@ def main():
     parser.add_argument("--spread", action="store_true", help="connections to all nodes, not the leader's alone")
     parser.add_argument("--anywhere", action="store_true", help="whichever node leads")
     parser.add_argument("--h2load", action="store_true", help="h2load (Debian: nghttp2-client) as the client of both, one key again and again")
+    parser.add_argument("--http1", action="store_true", help="HTTP/1.1 for Highwater, a connection per request at a time")
     parser.add_argument("--folder", default=".", help="where the data folders are made")
     parser.add_argument("--set", nargs="*", default=[], help="more arguments of highwaterd")
     parser.add_argument("--pause", help="a command to run when all is set up, before the first measurement")

@@ -142,11 +142,27 @@ fn load_is_verified(url: &str) {
         assert!(done(&document(url, workload), workload.split(' ').next().unwrap()) > 0, "{workload}");
     }
     assert!(done(&document(url, "select --verify"), "select") > 0, "what was updated is as it was");
-    a_node_that_is_gone_is_survived(url);
+    connections_are_shared(url);
+    a_node_that_is_gone_is_survived(url, "1");
+    a_node_that_is_gone_is_survived(url, "2");
     mixtures_sweeps_and_folders(url);
 
     assert_eq!(load(url, PASSWORD, "--cleanup").0, 0);
     assert_eq!(load(url, PASSWORD, "select").0, 1, "the tables are gone");
+}
+
+/// The same over HTTP/2.
+fn connections_are_shared(url: &str) {
+    let inserts = document(url, "insert --verify --streams 4");
+    let facts = &inserts["verified"]["facts"];
+    assert!(done(&inserts, "insert") > 0 && facts["acknowledged"] == facts["rows_found"], "{inserts:#}");
+    assert!(done(&document(url, "select --verify --streams 3"), "select") > 0);
+    // Larger than what may be under way of one request.
+    assert!(done(&document(url, "put --streams 4 --payload-bytes 200000"), "put") > 0);
+    let (code, out, err) = load(url, PASSWORD, "select --verify --seed 2 --streams 2");
+    assert!(code == 1 && out.contains("WRONG_ROW"), "{out}\n{err}");
+    let (code, _, err) = load(url, PASSWORD, "select --streams 2 --postgres postgres://nobody@127.0.0.1:1/none");
+    assert!(code == 2 && err.contains("--streams"), "{err}");
 }
 
 fn mixtures_sweeps_and_folders(url: &str) {
@@ -179,10 +195,10 @@ fn mixtures_sweeps_and_folders(url: &str) {
 }
 
 /// Half of the connections begin at a node that nobody listens at.
-fn a_node_that_is_gone_is_survived(url: &str) {
+fn a_node_that_is_gone_is_survived(url: &str, streams: &str) {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let urls = format!("http://{gone},{url}");
-    let (code, out, err) = load(&urls, PASSWORD, "insert --verify --json");
+    let (code, out, err) = load(&urls, PASSWORD, &format!("insert --verify --json --streams {streams}"));
     assert!(code == 0 && err.contains(&format!("warning: no answer from http://{gone}")), "{out}\n{err}");
     let inserts: Value = serde_json::from_str(&out).unwrap();
     let facts = &inserts["verified"]["facts"];

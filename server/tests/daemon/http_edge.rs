@@ -130,6 +130,9 @@ fn malformed_requests_are_answered_with_their_reason_and_the_server_goes_on() {
     assert_eq!((sql(long.as_bytes()).0, sql(long.as_bytes()).1.as_str()), (400, "INVALID_SQL"));
     let huge = json!({"sql": format!("SELECT '{}'", "x".repeat(11 << 20))}).to_string();
     assert_eq!((sql(huge.as_bytes()).0, sql(huge.as_bytes()).1.as_str()), (413, "FILE_TOO_LARGE"));
+    for path in ["auth/login", "auth/setup", "auth/refresh", "auth/logout", "topics/consume", "topics/ack"] {
+        assert_eq!(server.post(&format!("/v1/api/{path}"), &[], huge.as_bytes()).status, 413, "{path}");
+    }
     let answer =
         server.post("/v1/api/sql", &[("authorization", &token), ("origin", "https://app.test")], huge.as_bytes());
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "what is refused unread has an id too");

@@ -99,6 +99,10 @@ pub(crate) struct Args {
     #[arg(short, long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) connections: u32,
 
+    /// Of these, so many share a connection of HTTP/2, each with a request of its own under way; 1: HTTP/1.1, and none shares
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with = "postgres")]
+    pub(crate) streams: u32,
+
     /// Threads of this program that drive them, where it needs no thread for each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) threads: u32,

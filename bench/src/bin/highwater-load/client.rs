@@ -44,6 +44,8 @@ pub(crate) struct Nodes {
     tokens: Vec<Mutex<Option<String>>>,
     timeout: Duration,
     give_up: Duration,
+    /// Slots that share a connection of HTTP/2; 1 for connections of HTTP/1.1.
+    streams: usize,
     /// It is this that is asked, and not Highwater.
     postgres: Option<Arc<Postgres>>,
 }
@@ -172,7 +174,17 @@ impl Nodes {
     /// At least one address.
     pub(crate) fn new(urls: Vec<String>, login: Login, timeout: Duration, give_up: Duration) -> Self {
         let tokens = urls.iter().map(|_| Mutex::new(None)).collect();
-        Self { urls, login, tokens, timeout, give_up, postgres: None }
+        Self { urls, login, tokens, timeout, give_up, streams: 1, postgres: None }
+    }
+
+    /// The same, whose connections are of HTTP/2 and shared by so many, if it is more than 1.
+    pub(crate) fn sharing(self, streams: usize) -> Self {
+        Self { streams: streams.max(1), ..self }
+    }
+
+    /// How many share a connection.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams
     }
 
     /// A PostgreSQL server in their place.

@@ -5,6 +5,7 @@
 //! exactly once, in [`Work::ended`].
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use rustix::event::{Timespec, epoll::EventFlags};
 use crate::client::{Attempt, FIRST_PAUSE, NO_CONNECTION, Next, Nodes, lost_connection, next_pause};
 use crate::line::Line;
 use crate::measure::{Event, Kind, Recorder};
+use crate::multiplexed::{Answer, Multiplexed};
 use crate::stage::{Stage, Turn};
 use crate::wire::Reply;
 
@@ -22,6 +24,8 @@ use crate::wire::Reply;
 const LOOK: u64 = 20_000_000;
 /// Answers that are taken at a time.
 const EVENTS: usize = 256;
+/// Set in the number of a connection that slots share.
+const SHARED: u64 = 1 << 63;
 
 /// What the operations are.
 pub(crate) trait Work {
@@ -93,6 +97,10 @@ pub(crate) struct Lane<'a, W> {
     due: BTreeSet<(u64, usize)>,
     poll: std::os::fd::OwnedFd,
     busy: usize,
+    /// Connections that slots share, by the slots' numbers divided by how many do, and node.
+    shared: BTreeMap<(usize, usize), Multiplexed>,
+    /// Those of them that have something to send.
+    unsent: BTreeSet<(usize, usize)>,
 }
 
 impl<'a, W: Work> Lane<'a, W> {
@@ -117,7 +125,17 @@ impl<'a, W: Work> Lane<'a, W> {
             head_of: (usize::MAX, String::new()),
         };
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { stage, recorder, work, slots: homes.map(slot).collect(), due: BTreeSet::new(), poll, busy: 0 })
+        Ok(Self {
+            stage,
+            recorder,
+            work,
+            slots: homes.map(slot).collect(),
+            due: BTreeSet::new(),
+            poll,
+            busy: 0,
+            shared: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+        })
     }
 
     /// Works until the run is over and the last operation has ended.
@@ -125,6 +143,7 @@ impl<'a, W: Work> Lane<'a, W> {
         for number in 0..self.slots.len() {
             self.next_turn(number);
         }
+        self.send_shared();
         let mut events = Vec::with_capacity(EVENTS);
         let mut look_at = self.stage.now() + LOOK;
         while self.busy > 0 {
@@ -137,9 +156,15 @@ impl<'a, W: Work> Lane<'a, W> {
                 Err(error) => return Err(error.into()),
             }
             for event in &events {
-                self.advance(event.data.u64() as usize);
+                let number = event.data.u64();
+                if number & SHARED == 0 {
+                    self.advance(number as usize);
+                } else {
+                    self.advance_shared(shared_key(number));
+                }
             }
             self.go_on();
+            self.send_shared();
             if self.stage.now() >= look_at {
                 self.give_up_overdue();
                 look_at = self.stage.now() + LOOK;
@@ -174,6 +199,9 @@ impl<'a, W: Work> Lane<'a, W> {
         for number in 0..self.slots.len() {
             match self.slots.get(number).map(|slot| &slot.doing) {
                 Some(Doing::Asking(until)) if *until <= now => {
+                    for line in self.shared.values_mut() {
+                        line.forget(number);
+                    }
                     let message = "no answer in time".to_owned();
                     self.attempted(number, Attempt::Lost { code: "TIMEOUT", message });
                 }
@@ -235,13 +263,21 @@ impl<'a, W: Work> Lane<'a, W> {
             Ok(token) => token,
             Err(message) => return self.attempted(number, Attempt::Lost { code: NO_CONNECTION, message }),
         };
-        if slot.head_of != (slot.at, token.clone()) {
+        if slot.head_of.0 != slot.at || slot.head_of.1 != token {
             slot.head = head(nodes, slot.at, &token);
             slot.head_of = (slot.at, token);
         }
-        let sent = slot.send(nodes, &self.poll, number);
+        let sent = match nodes.streams() {
+            1 => slot.send(nodes, &self.poll, number),
+            streams => {
+                let key = (number / streams, slot.at);
+                self.unsent.insert(key);
+                send_shared(&mut self.shared, key, slot, nodes, &self.poll, number)
+            }
+        };
         if let Err(error) = sent {
             slot.wire = None;
+            // Of a shared one all others are told when it is looked at.
             self.attempted(number, lost_connection(&error, false));
         }
     }
@@ -271,21 +307,70 @@ impl<'a, W: Work> Lane<'a, W> {
         }
     }
 
+    /// Sends what slots have for the connections that they share.
+    fn send_shared(&mut self) {
+        while let Some(key) = self.unsent.pop_first() {
+            self.advance_shared(key);
+        }
+    }
+
+    /// A connection that slots share goes on.
+    fn advance_shared(&mut self, key: (usize, usize)) {
+        let Some(line) = self.shared.get_mut(&key) else { return };
+        self.unsent.remove(&key);
+        let was_there = !line.is_connecting();
+        let mut answers = Vec::new();
+        let lost = line.advance(&mut answers).err();
+        let orphans = match lost {
+            Some(error) => {
+                let line = self.shared.remove(&key);
+                let slots = line.into_iter().flat_map(Multiplexed::into_slots).map(|slot| (slot, &error));
+                slots.map(|(slot, error)| (slot, lost_connection(error, was_there))).collect()
+            }
+            None => Vec::new(),
+        };
+        for Answer { slot: number, reply } in answers {
+            match reply {
+                Ok((200, _, body)) => self.done(number, &body),
+                Ok((status, retry_after, body)) => {
+                    let body = Attempt::body_of(&body);
+                    self.attempted(number, Attempt::Reply { status, retry_after, body });
+                }
+                Err(error) => self.attempted(number, lost_connection(&error, true)),
+            }
+        }
+        for (number, attempt) in orphans {
+            self.attempted(number, attempt);
+        }
+    }
+
     fn answered(&mut self, number: usize, reply: Reply) {
+        let Some(wire) = self.slots.get_mut(number).and_then(|slot| slot.wire.take()) else { return };
+        self.count(number, wire.body(&reply));
+        if let Some(slot) = self.slots.get_mut(number).filter(|_| reply.is_kept) {
+            slot.wire = Some(wire);
+        }
+        self.next_turn(number);
+    }
+
+    /// An operation was answered on a connection that slots share.
+    fn done(&mut self, number: usize, body: &[u8]) {
+        if matches!(self.slots.get(number).map(|slot| &slot.doing), Some(Doing::Asking(_))) {
+            self.count(number, body);
+            self.next_turn(number);
+        }
+    }
+
+    /// Counts an operation that was answered.
+    fn count(&mut self, number: usize, body: &[u8]) {
         let Some(slot) = self.slots.get_mut(number) else { return };
-        let Some(wire) = &slot.wire else { return };
         let now = self.stage.now();
         let (nanos, service) = (now.saturating_sub(slot.turn.start), now.saturating_sub(slot.first));
-        let body = wire.body(&reply);
         let wrong = self.work.ended(slot.turn, slot.ticket, End::Answered(body));
         let event = wrong.map_or(Event::Done { nanos, service: Some(service) }, Event::Refused);
         self.recorder.count(self.work.kind(slot.turn.number), event, self.stage.is_measured(slot.turn.start));
-        if !reply.is_kept {
-            slot.wire = None;
-        }
         slot.doing = Doing::Nothing;
         self.busy -= 1;
-        self.next_turn(number);
     }
 
     /// An attempt ended in anything but success: again, or that was it.
@@ -351,6 +436,37 @@ impl Slot {
             None => Ok(()),
         }
     }
+}
+
+/// Begins a slot's request on a connection that it shares, on a new one if there is none.
+fn send_shared(
+    shared: &mut BTreeMap<(usize, usize), Multiplexed>,
+    key: (usize, usize),
+    slot: &Slot,
+    nodes: &Nodes,
+    poll: &std::os::fd::OwnedFd,
+    number: usize,
+) -> io::Result<()> {
+    let line = match shared.entry(key) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => {
+            let uri = format!("http://{}/v1/api/sql", nodes.authority(slot.at)).parse().map_err(io::Error::other)?;
+            let line = Multiplexed::connect(nodes.address(slot.at)?, uri)?;
+            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+            epoll::add(poll, &line, epoll::EventData::new_u64(shared_number(key)), flags)?;
+            entry.insert(line)
+        }
+    };
+    line.send(number, &slot.head_of.1, &slot.request)
+}
+
+/// What a shared connection is called in the kernel's events.
+fn shared_number((group, at): (usize, usize)) -> u64 {
+    SHARED | (group as u64) << 16 | at as u64
+}
+
+fn shared_key(number: u64) -> (usize, usize) {
+    (((number & !SHARED) >> 16) as usize, (number & 0xffff) as usize)
 }
 
 fn head(nodes: &Nodes, at: usize, token: &str) -> Vec<u8> {

@@ -23,6 +23,7 @@ mod ledger;
 mod line;
 mod measure;
 mod mixture;
+mod multiplexed;
 mod plan;
 mod postgres;
 mod readback;

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     args.check()?;
     let nodes = match &args.postgres {
         Some(url) => Nodes::of_postgres(Postgres::parse(url, &args.namespace)?, args.timeout, args.give_up),
-        None => Nodes::new(args.urls()?, login(args)?, args.timeout, args.give_up),
+        None => Nodes::new(args.urls()?, login(args)?, args.timeout, args.give_up).sharing(args.streams as usize),
     };
     let postgres = nodes.postgres();
     let schema = Schema::new(&args.namespace, args.users);
@@ -357,7 +357,7 @@ fn settings(args: &Args, workload: Workload) -> Value {
         "workload": format!("{workload:?}").to_lowercase(), "nodes": if args.postgres.is_some() { Vec::new() } else { args.nodes.clone() }, "postgres": args.postgres.is_some(), "connections": args.connections,
         "rate": args.rate, "seconds": args.seconds.as_secs_f64(), "warmup": args.warmup.as_secs_f64(), "rows": args.rows,
         "payload_bytes": args.payload_bytes, "users": args.users, "seed": args.seed, "producers": args.producers,
-        "batch": args.batch, "mix": args.mix.to_string(), "verify": args.verify, "threads": args.threads, "request_ids": args.request_ids,
+        "batch": args.batch, "mix": args.mix.to_string(), "verify": args.verify, "threads": args.threads, "streams": args.streams, "request_ids": args.request_ids,
     })
 }
 
