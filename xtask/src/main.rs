@@ -8,6 +8,7 @@
 mod book;
 mod fuzzing;
 mod layouts;
+mod profiled;
 mod ring0;
 mod ring1;
 mod rings;
@@ -52,6 +53,8 @@ usage: cargo xtask <command>
       --nodes 1|3           1: a lone node, killed again and again (3)
       --seed S              draws the faults' times (1)
       --json                the last line is the result
+  profiled                  highwaterd built by a profile of itself at work: target/profiled/optimised/.../highwaterd (needs the
+                            toolchain's component llvm-tools; about 20 minutes on two CPUs)
   layouts [--write]         whether docs/internals/engine.md shows the layouts that the engine's code draws; --write takes them over
   fuzz [--seconds N] [T]..  coverage-guided fuzzing of every target, or of T (120 s each); needs cargo-fuzz and a C++ compiler
        [--write]            each run goes into the table of docs/internals/fuzzing.md
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         "ring1" => ring1::command(&rest),
         "ring3" => steps::ring3(&rest),
         "layouts" => layouts::command(&rest),
+        "profiled" => profiled::command(&rest),
         "fuzz" => fuzzing::command(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

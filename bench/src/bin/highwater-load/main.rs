@@ -10,6 +10,10 @@
     reason = "a client program: it talks to the world itself and is not simulated"
 )]
 
+/// A generator must leave the machine to the server; see `docs/decisions/allocator.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod args;
 mod arrivals;
 mod client;
