@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use highwater_runtime::Env;
+use highwater_runtime::gate::Gate;
 use highwater_sql::catalog::User;
 
 use super::attempts::{Attempts, Limits, Refusal};
 use super::scram::{SALT_BYTES, Verifier};
 use crate::config::Config;
-use highwater_runtime::gate::Gate;
 
 /// Why a login fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

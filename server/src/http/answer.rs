@@ -12,10 +12,10 @@ use bytes::Bytes;
 use futures_lite::{Stream, StreamExt as _, stream};
 use highwater_net::api::{Cell, Column, SqlAnswer, StatementResult as Sent};
 use highwater_net::http::{Body, Response};
+use highwater_runtime::gate::Pass;
 use highwater_sql::value::Row;
 use serde::Serialize;
 
-use highwater_runtime::gate::Pass;
 use crate::node::{Answer, ResultColumn, StatementResult};
 
 /// Bytes of a chunk, more or less.
@@ -182,8 +182,8 @@ mod tests {
         clippy::disallowed_methods
     )]
     use super::*;
-    use highwater_runtime::gate::Gate;
     use futures_lite::future::block_on;
+    use highwater_runtime::gate::Gate;
     use highwater_sql::value::{DataType, Value};
 
     fn column(name: &str, data_type: DataType, primary_key: bool) -> ResultColumn {

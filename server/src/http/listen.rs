@@ -5,10 +5,10 @@ use std::pin::Pin;
 
 use futures_lite::{AsyncRead, AsyncWrite, future};
 use highwater_net::http::{Refusal, Request, serve_connection};
+use highwater_runtime::gate::{Gate, Pass};
 use highwater_runtime::{Env, Listener, Monotonic, Rt};
 
 use super::Service;
-use highwater_runtime::gate::{Gate, Pass};
 use crate::stop::Stop;
 
 /// Pause after an accept that failed (no more file descriptors, mostly), in microseconds.

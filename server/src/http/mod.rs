@@ -26,13 +26,13 @@ use highwater_net::api::{
     API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits, error_response, refusal_response,
 };
 use highwater_net::http::{Limits, Method, Refusal, Request, Response, ServerTls};
+use highwater_runtime::gate::Gate;
 use highwater_runtime::{Env, Monotonic, Rt};
 use highwater_state::placement::META;
 
 use crate::auth::{self, EndedLogins, KnownTokens, Logins};
 use crate::cluster::Links;
 use crate::config::Config;
-use highwater_runtime::gate::Gate;
 use crate::metrics::Traffic;
 use crate::node::{Identity, Node, TraceId};
 use crate::stop::Stop;

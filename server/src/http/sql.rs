@@ -3,11 +3,11 @@
 use highwater_net::api::{ApiError, ErrorCode, Param, SqlRequest};
 use highwater_net::http::{Request, Response};
 use highwater_runtime::Env;
+use highwater_runtime::gate::Pass;
 use highwater_sql::bind::ParamValue;
 use highwater_sql::diag::{Diag, SqlState};
 
 use super::{Service, answer, request_id};
-use highwater_runtime::gate::Pass;
 use crate::node::{ErrorKind, ExecuteError, ExecuteRequest, Identity, Node, TraceId};
 
 impl Service {
