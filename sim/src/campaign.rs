@@ -25,7 +25,7 @@ const PROGRESS: u64 = 15;
 /// So many seeds of clusters must have had each of [`IN_CLUSTERS`].
 const ENOUGH: u64 = 60;
 /// What a campaign of clusters must have come to, at least once: else it shows less than it seems to.
-const IN_CLUSTERS: [&str; 65] = [
+const IN_CLUSTERS: [&str; 69] = [
     // What befell it.
     "leaders_cut_off",
     "crashes_of_leaders",
@@ -51,6 +51,7 @@ const IN_CLUSTERS: [&str; 65] = [
     "nodes_started_to_join",
     "nodes_that_left",
     "rotten_disks_taken_out",
+    "nights",
     // What it did about that.
     "elections_seen",
     "leader_changes",
@@ -76,6 +77,9 @@ const IN_CLUSTERS: [&str; 65] = [
     "clients_turn_to_another_node",
     "retried_under_its_id",
     "expired_requests_refused",
+    "answers_ended",
+    "acks_refused_as_they_should_be",
+    "leads_gone_round",
     "probes_answered",
     "memberships_compared",
     "consumed_once_acknowledged",

@@ -6,6 +6,7 @@
 //! Must never: look at a server from inside. What a client cannot see is not checked here.
 
 pub mod append;
+pub mod claims;
 pub mod linear;
 pub mod model;
 pub mod plan;

@@ -56,6 +56,9 @@ pub struct GroupState<E: Env> {
     /// Shared with the newest view: of thousands of groups nearly all are as they were when they were last looked at.
     facts: Rc<Facts>,
     first_ends: FirstEnds,
+    /// What planted bug 27 takes for the time.
+    #[cfg(feature = "mutants")]
+    planted_time: Option<Micros>,
 }
 
 /// Log times before which nothing ends; the maximum when there is nothing. Only a reason to look: what ends is decided by
@@ -124,7 +127,13 @@ impl<E: Env> GroupState<E> {
         let layout = identity.as_ref().map_or(layout, |identity| identity.layout);
         let (identity, roll, positions) = (identity.map(Rc::new), roll.map(Rc::new), positions.map(Rc::new));
         let facts = Facts { keys, layout, mark, membership, catalog, identity, roll, positions };
-        Ok(Self { store, facts: Rc::new(facts), first_ends })
+        Ok(Self {
+            store,
+            facts: Rc::new(facts),
+            first_ends,
+            #[cfg(feature = "mutants")]
+            planted_time: None,
+        })
     }
 
     /// The group's catalog.
@@ -154,6 +163,12 @@ impl<E: Env> GroupState<E> {
     #[must_use]
     pub fn log_time(&self) -> u64 {
         if self.facts.mark.log_time > 0 { self.facts.mark.log_time.cast_unsigned() } else { 0 }
+    }
+
+    /// Planted bug 27: answers to request ids end by this replica's own clock.
+    #[cfg(feature = "mutants")]
+    pub const fn end_answers_by(&mut self, wall: Micros) {
+        self.planted_time = Some(wall);
     }
 
     /// Planted bugs: the state forgets all keys of these spaces, and nobody is told.
@@ -233,7 +248,11 @@ impl<E: Env> GroupState<E> {
                 answer(&mut entry, &envelope.command).await?
             }
         };
-        expire(&mut entry).await?;
+        #[cfg(feature = "mutants")]
+        let answers_end = self.planted_time.unwrap_or(entry.mark.log_time);
+        #[cfg(not(feature = "mutants"))]
+        let answers_end = entry.mark.log_time;
+        expire(&mut entry, answers_end).await?;
 
         let Entry { txn, layout, mut mark, identity, roll, first_ends, redefined, .. } = entry;
         let catalog = redefined.map(|(version, deltas)| {
@@ -310,13 +329,13 @@ async fn answer<E: Env>(entry: &mut Entry<'_, E>, command: &Command) -> Result<O
     Ok(outcome)
 }
 
-/// Removes a bounded number of answers and rows that have ended.
-async fn expire<E: Env>(entry: &mut Entry<'_, E>) -> Result<(), StateError> {
+/// Removes a bounded number of answers and rows that have ended, answers by `answers_end`, which is log time too.
+async fn expire<E: Env>(entry: &mut Entry<'_, E>, answers_end: Micros) -> Result<(), StateError> {
     let (now, group) = (entry.now(), entry.txn.group());
     entry.txn.lift_limits();
-    if entry.first_ends.session < now {
+    if entry.first_ends.session < answers_end {
         entry.first_ends.session =
-            sessions::expire(&mut entry.txn, now).await.map_err(|abort| abort.into_error(group))?;
+            sessions::expire(&mut entry.txn, answers_end).await.map_err(|abort| abort.into_error(group))?;
     }
     if entry.first_ends.row <= now {
         entry.first_ends.row =

@@ -117,6 +117,7 @@ pub(crate) async fn expire<E: Env>(txn: &mut Txn<'_, E>, log_time: Micros) -> Re
             return Ok(end);
         }
         if let Some(session) = keys.session_of_end(&key) {
+            sometimes("answers_ended");
             txn.delete(session)?;
         }
         txn.delete(key.to_vec())?;

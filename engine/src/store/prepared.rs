@@ -142,6 +142,10 @@ impl PreparedTables {
         let bytes = AlignedBuf::from_slice(&described.encode());
         file.allocate(bytes.len() as u64).await.map_err(|error| failed("reserve space for", error))?;
         file.write_at(bytes, 0).await.map_err(|error| failed("write to", error))?;
-        file.sync().await.map_err(|error| failed("sync", error))
+        if let Err(error) = file.sync().await {
+            let reason = format!("cannot sync {}: {error}; this node stops", path.display());
+            match env.fail_stop(&reason).await {}
+        }
+        Ok(())
     }
 }

@@ -162,7 +162,11 @@ impl Env for MadsimEnv {
 
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
         self.world.trace("spawn", name.len() as u64, u64::from(self.core.0));
-        drop(madsim::task::spawn_local(task));
+        let count = self.world.begin_task(self.node, self.life, name);
+        drop(madsim::task::spawn_local(async move {
+            task.await;
+            drop(count);
+        }));
     }
 
     fn now(&self) -> Monotonic {

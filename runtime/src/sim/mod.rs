@@ -12,6 +12,7 @@ mod launch;
 mod net;
 mod world;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::path::Path;
@@ -188,6 +189,18 @@ pub fn jump_clock(node: NodeId, micros: i64) {
     if let Some(world) = world() {
         world.jump_clock(node, micros);
     }
+}
+
+/// How far a machine's wall clock is ahead of the run's, in microseconds.
+#[must_use]
+pub fn wall_ahead(node: NodeId) -> i64 {
+    world().map_or(0, |world| world.wall_ahead(node))
+}
+
+/// How many tasks of a machine's present life have not ended, by name.
+#[must_use]
+pub fn tasks(node: NodeId) -> BTreeMap<&'static str, u64> {
+    world().map(|world| world.tasks(node)).unwrap_or_default()
 }
 
 /// Stops all tasks of a machine for a while, as a stopped process or a suspended guest: its clocks go on, its connections stay.

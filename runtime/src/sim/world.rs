@@ -64,6 +64,28 @@ struct Machine {
     down: bool,
     stop_reason: Option<String>,
     clock: Clock,
+    /// Tasks of the present life that have not ended, by name.
+    tasks: BTreeMap<&'static str, u64>,
+}
+
+/// A task that has not ended.
+pub(super) struct TaskCount {
+    world: World,
+    node: NodeId,
+    life: Incarnation,
+    name: &'static str,
+}
+
+impl Drop for TaskCount {
+    fn drop(&mut self) {
+        let mut state = self.world.state();
+        let machine = state.machine(self.node);
+        if machine.disk.incarnation() == self.life
+            && let Some(count) = machine.tasks.get_mut(self.name)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 /// A machine as the network knows it.
@@ -82,6 +104,7 @@ impl State {
             down: false,
             stop_reason: None,
             clock: Clock::default(),
+            tasks: BTreeMap::new(),
         })
     }
 }
@@ -116,6 +139,7 @@ impl Simulator for World {
         machine.disk.crash(kind);
         machine.crash_kind = CrashKind::Power;
         machine.crash_point = None;
+        machine.tasks.clear();
         machine.down = true;
         drop(state);
         self.network(|network, now| network.crash(number(node), kind, now));
@@ -167,6 +191,20 @@ impl World {
         }
         machine.completions += 1;
         None
+    }
+
+    /// Counts a task of a machine's life until it ends.
+    pub fn begin_task(&self, node: NodeId, life: Incarnation, name: &'static str) -> TaskCount {
+        let mut state = self.state();
+        let machine = state.machine(node);
+        if machine.disk.incarnation() == life {
+            *machine.tasks.entry(name).or_default() += 1;
+        }
+        TaskCount { world: self.clone(), node, life, name }
+    }
+
+    pub fn tasks(&self, node: NodeId) -> BTreeMap<&'static str, u64> {
+        self.state().machine(node).tasks.clone()
     }
 
     pub fn completions(&self, node: NodeId) -> u64 {

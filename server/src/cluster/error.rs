@@ -137,6 +137,16 @@ pub enum ClusterError {
         /// Why.
         why: String,
     },
+    /// The folder's `cluster` file was written, and nobody knows whether it is on the disk.
+    #[error(
+        "the data folder's file '{path}' could not be synced: {why}; what is on the disk is unknown, so this node stops"
+    )]
+    Unsynced {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
     /// A member's folder, started as a cluster of its own.
     #[error(
         "this data folder belongs to node {me} of the cluster of nodes {ids}; start it with --node-id {me} and --peers naming all of them (or --join, if it came later), or give another --data-dir"
@@ -217,7 +227,7 @@ impl ClusterError {
             | Self::NotLetIn(_)
             | Self::TakenOut(_)
             | Self::OtherLayout(_) => true,
-            Self::Listen { .. } | Self::Shape(_) | Self::File { .. } | Self::OtherCore => false,
+            Self::Listen { .. } | Self::Shape(_) | Self::File { .. } | Self::Unsynced { .. } | Self::OtherCore => false,
         }
     }
 }

@@ -72,7 +72,7 @@ impl Handler for Incoming {
             return news::answer(&self.0, &call.payload);
         }
         match self.0.node() {
-            Some(node) => node.answer_call(call).await,
+            Some(node) => node.answer_call(raft_node(link.peer), call).await,
             None => Err(self.not_ready()),
         }
     }

@@ -209,20 +209,23 @@ pub(crate) async fn read<E: Env>(env: &E, folder: &Path) -> Result<Option<Roll>,
 const LARGEST: usize = (HEADER + 4 + MAX_MEMBERS * (8 + 18 + replicated::MAX_ADDRESS_BYTES)).next_multiple_of(BLOCK);
 
 /// Makes the folder's roll, durably.
+///
+/// # Errors
+/// [`ClusterError::File`]: the folder has the roll that it had. [`ClusterError::Unsynced`]: nobody knows, and the node must stop.
 pub(crate) async fn write<E: Env>(env: &E, folder: &Path, roll: &Roll) -> Result<(), ClusterError> {
     let (path, new) = (folder.join(FILE), folder.join("cluster.new"));
-    let written = async {
-        match env.remove_file(&new).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let file = env.open(&new, OpenOptions::CREATE).await?;
-        file.write_at(AlignedBuf::from_slice(&roll.encode()), 0).await?;
-        file.sync().await?;
-        env.rename(&new, &path).await?;
-        env.sync_dir(folder).await
-    };
-    written.await.map_err(|error| ClusterError::File { path: path.display().to_string(), why: error.to_string() })
+    let unusable = |error: io::Error| ClusterError::File { path: path.display().to_string(), why: error.to_string() };
+    let unsynced =
+        |error: io::Error| ClusterError::Unsynced { path: path.display().to_string(), why: error.to_string() };
+    match env.remove_file(&new).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let file = env.open(&new, OpenOptions::CREATE).await.map_err(unusable)?;
+    file.write_at(AlignedBuf::from_slice(&roll.encode()), 0).await.map_err(unusable)?;
+    file.sync().await.map_err(unsynced)?;
+    env.rename(&new, &path).await.map_err(unusable)?;
+    env.sync_dir(folder).await.map_err(unsynced)
 }
 
 #[cfg(test)]
@@ -230,6 +233,24 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use quickcheck::{Arbitrary, Gen, quickcheck};
+
+    #[test]
+    fn a_roll_that_cannot_be_synced_is_told_from_one_that_cannot_be_written() {
+        use highwater_runtime::disk::Faults;
+        use highwater_runtime::inproc::Sim;
+        let write = |faults: Faults| {
+            let folder = Path::new("/data");
+            let mut sim = Sim::new(1, Faults::none());
+            sim.run(|env| async move { env.create_dir_all(folder).await }).unwrap().unwrap();
+            sim.disk().faults = faults;
+            sim.run(|env| async move { write(&env, folder, &roll()).await }).unwrap()
+        };
+        assert!(write(Faults::none()).is_ok());
+        let outcome = write(Faults { sync_error: 1.0, ..Faults::none() });
+        assert!(matches!(outcome, Err(ClusterError::Unsynced { .. })), "{outcome:?}");
+        let outcome = write(Faults { write_error: 1.0, ..Faults::none() });
+        assert!(matches!(outcome, Err(ClusterError::File { .. })), "{outcome:?}");
+    }
 
     fn seat(life: u64) -> Seat {
         Seat { incarnation: Incarnation(life), address: "a:1".into() }

@@ -110,6 +110,10 @@ impl Run {
             let membership = self.replica.change_membership(entry).map_err(|error| self.broken(error))?;
             return self.state.apply_membership(index, membership);
         }
+        #[cfg(feature = "mutants")]
+        if highwater_runtime::mutant(27) {
+            self.state.end_answers_by(host.env.wall().0);
+        }
         let applied = if highwater_runtime::mutant(29) {
             self.state.apply(index, &stamped(host.env.wall().0, &entry.data)?).await?
         } else {

@@ -12,6 +12,8 @@ use super::shared::{Phase, Run};
 
 /// The group that acks by hand.
 pub const BY_HAND: &str = "hand";
+/// How long a claim lasts, in microseconds: `topics.visibility_timeout` of the servers.
+const VISIBILITY: i64 = 400_000;
 /// The group whose consumes ack what they return.
 pub const AT_ONCE: &str = "once";
 
@@ -42,21 +44,25 @@ pub async fn ack_by_hand(run: Rc<Run>, number: usize) {
         run.pause(session.rng().below(run.plan.consume_pause * 2)).await;
         let limit = 1 + session.rng().below(run.plan.consume_limit);
         let body = json!({"topic_id": "w.events", "group_id": BY_HAND, "partition_id": partition, "start": "Earliest", "limit": limit, "consumer_id": name});
+        let since = run.earliest_log_time();
         match session.post("/v1/api/topics/consume", &body, None).await {
             Reply::Done(answer) => {
-                if let Some(last) = take(&run, partition, &answer) {
-                    held.push((partition, last));
+                let given = take(&run, partition, &answer);
+                run.claims.borrow_mut().give(number, partition, given.iter().copied(), since);
+                if let Some(last) = given.last() {
+                    held.push((partition, *last));
                 }
             }
             Reply::Refused { state, message } => {
                 run.violation(format!("{name}: consume of partition {partition} was refused: {state} {message}"));
             }
-            Reply::NotNow | Reply::Lost | Reply::Open => {}
+            Reply::NotNow => {}
+            Reply::Lost | Reply::Open => run.claims.borrow_mut().lose_consume(number, partition),
         }
         while !held.is_empty() && !session.rng().chance(run.plan.ack_delayed) {
             let at = usize::try_from(session.rng().below(held.len() as u64)).unwrap_or(0);
             let (partition, upto) = held.swap_remove(at);
-            ack(&run, &mut session, &name, partition, upto).await;
+            ack(&run, &mut session, number, partition, upto).await;
             if session.rng().chance(run.plan.ack_repeated) {
                 run.mark("acks_repeated");
                 held.push((partition, upto));
@@ -65,33 +71,51 @@ pub async fn ack_by_hand(run: Rc<Run>, number: usize) {
     }
 }
 
-/// Looks at what a consume of one partition returned; answers the last offset.
-fn take(run: &Run, partition: u32, answer: &Value) -> Option<u64> {
-    let mut last: Option<u64> = None;
+/// Looks at what a consume of one partition returned; answers the offsets.
+fn take(run: &Run, partition: u32, answer: &Value) -> Vec<u64> {
+    let mut given: Vec<u64> = Vec::new();
     for message in answer["messages"].as_array().into_iter().flatten() {
         let offset = message["offset"].as_u64().unwrap_or(u64::MAX);
-        if last.is_some_and(|last| offset <= last) {
-            run.violation(format!("partition {partition}: offset {offset} came after {last:?}"));
+        if let Some(last) = given.last().filter(|last| offset <= **last) {
+            run.violation(format!("partition {partition}: offset {offset} came after {last}"));
         }
-        last = Some(offset);
+        given.push(offset);
         run.deliver(partition, offset, &identity_of(message));
         run.mark("messages_by_hand");
     }
-    last
+    given
 }
 
-async fn ack(run: &Rc<Run>, session: &mut Session, consumer: &str, partition: u32, upto: u64) {
+async fn ack(run: &Rc<Run>, session: &mut Session, number: usize, partition: u32, upto: u64) {
+    let consumer = session.name().to_owned();
     let mark = run.committed.borrow().get(&partition).copied();
     let body = json!({"topic_id": "w.events", "group_id": BY_HAND, "partition_id": partition, "upto_offset": upto, "consumer_id": consumer});
-    match session.post("/v1/api/topics/ack", &body, None).await {
+    let must_fail = run.claims.borrow_mut().ack(number, partition, upto);
+    let reply = session.post("/v1/api/topics/ack", &body, None).await;
+    let must_have_failed = must_fail && run.claims.borrow().is_anothers(number, partition, upto);
+    match &reply {
+        Reply::Lost | Reply::Open => run.claims.borrow_mut().lose_ack(number, partition),
+        reply => run.claims.borrow_mut().end_ack(number, partition, matches!(reply, Reply::Done(_))),
+    }
+    match reply {
         Reply::Done(answer) => {
             run.mark("acks");
+            if must_have_failed {
+                run.violation(format!(
+                    "{consumer}: an ack of partition {partition} up to {upto} was taken, though that was given to another consumer"
+                ));
+            }
             if mark.is_some_and(|mark| upto < mark) {
                 run.mark("acks_below_the_mark");
             }
             see_offset(run, partition, mark, answer["acknowledged_offset"].as_u64(), "an ack's answer");
         }
-        Reply::Refused { state, .. } if state == "CONFLICT" => run.mark("acks_of_lost_claims"),
+        Reply::Refused { state, .. } if state == "CONFLICT" => {
+            run.mark("acks_of_lost_claims");
+            if must_fail {
+                run.mark("acks_refused_as_they_should_be");
+            }
+        }
         Reply::Refused { state, message } => {
             run.violation(format!(
                 "{consumer}: ack of partition {partition} up to {upto} was refused: {state} {message}"
@@ -110,6 +134,12 @@ pub fn see_offset(run: &Run, partition: u32, mark: Option<u64>, committed: Optio
         ));
     }
     if let Some(committed) = committed {
+        let latest = run.latest_log_time();
+        if let Some(offset) = run.claims.borrow().jumped_over(partition, committed, latest, VISIBILITY) {
+            run.violation(format!(
+                "partition {partition}: {place} says {committed}, though offset {offset} is under a live claim and was not acked"
+            ));
+        }
         let mut marks = run.committed.borrow_mut();
         let mark = marks.entry(partition).or_insert(committed);
         *mark = (*mark).max(committed);

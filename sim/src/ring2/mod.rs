@@ -10,8 +10,10 @@ mod consumer;
 mod definer;
 mod governor;
 mod keeper;
+mod leftovers;
 mod lister;
 mod nemesis;
+mod night;
 mod payer;
 mod prober;
 mod report;
@@ -112,8 +114,13 @@ async fn carry_out(run: &Rc<Run>) -> Result<(), String> {
         return Ok(());
     }
     verify::everything(run, "at the end").await?;
+    leftovers::look(run).await?;
+    night::pass(run).await;
     run.last_crash();
     run.until(|run| run.crashes_are_over() && run.all_serve()).await;
+    if run.is_broken() {
+        return Ok(());
+    }
     verify::everything(run, "after one more power cut").await
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use highwater_sim::linear::Act;
-use highwater_sim::plan::{Action, Manner};
+use highwater_sim::plan::{Action, Manner, REGISTERS as REGISTER_COUNT};
 use serde_json::json;
 
 use super::session::{Reply, Session, number};
@@ -12,6 +12,11 @@ use super::shared::{Run, now_micros, pause};
 
 /// The table of the registers.
 pub const REGISTERS: &str = "registers";
+
+/// What each setter sets in the morning.
+const MORNING: usize = 24;
+/// Microseconds before each.
+const MORNING_PAUSE: u64 = 120_000;
 
 /// Carries out a setter's operations.
 pub async fn set(run: Rc<Run>, number: usize) {
@@ -36,6 +41,24 @@ pub async fn set(run: Rc<Run>, number: usize) {
         }
         if let Err(reason) = outcome {
             return run.violation(format!("{user}: {operation:?}: {reason}"));
+        }
+    }
+}
+
+/// Sets the registers for a few seconds, one after the other.
+pub async fn set_in_the_morning(run: Rc<Run>, number: usize) {
+    let user = setup::setter(number);
+    let mut session = setup::session(&run, &user);
+    for round in 0..MORNING {
+        pause(MORNING_PAUSE).await;
+        let register = i64::try_from(round).unwrap_or(0) % REGISTER_COUNT;
+        let value = i64::try_from(round * 10 + number + 1_000_000).unwrap_or(0);
+        let outcome = set_one(&run, &mut session, register, value, Manner::Retry).await;
+        if run.is_broken() {
+            return;
+        }
+        if let Err(reason) = outcome {
+            return run.violation(format!("{user}: {value} in the morning: {reason}"));
         }
     }
 }

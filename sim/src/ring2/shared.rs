@@ -13,6 +13,7 @@ use highwater_runtime::rng::Rng;
 use highwater_runtime::sim;
 use highwater_server::core_part::Stopper;
 use highwater_sim::append::Transaction;
+use highwater_sim::claims::Claims;
 use highwater_sim::linear::{Act, Entry};
 use highwater_sim::model::{Counter, Rows};
 use highwater_sim::plan::Plan;
@@ -115,6 +116,12 @@ pub struct Run {
     pub payments: RefCell<Counter>,
     /// Per partition: the highest committed offset of the group that acks by hand that anyone was told.
     pub committed: RefCell<BTreeMap<u32, u64>>,
+    /// Who of the group that acks by hand has what.
+    pub claims: RefCell<Claims>,
+    /// When the load began, and when it was over.
+    load: Cell<(u64, u64)>,
+    /// The latest that any machine's clock has said, in microseconds of the run: no log time is later.
+    latest_wall: Cell<i64>,
     /// Per partition and offset: what was delivered there, to anyone, ever.
     pub delivered: RefCell<BTreeMap<(u32, u64), String>>,
     /// Per group and applied index: the hash chain, on whichever node.
@@ -152,6 +159,9 @@ impl Run {
             counters: RefCell::default(),
             payments: RefCell::default(),
             committed: RefCell::default(),
+            claims: RefCell::default(),
+            load: Cell::new((0, 0)),
+            latest_wall: Cell::new(0),
             delivered: RefCell::default(),
             chains: RefCell::default(),
             histories: RefCell::default(),
@@ -225,6 +235,11 @@ impl Run {
 
     pub fn enter(&self, phase: Phase) {
         self.tell("director", || format!("{phase:?}"));
+        match phase {
+            Phase::Load => self.load.set((now_micros(), 0)),
+            Phase::Rest => self.load.set((self.load.get().0, now_micros())),
+            Phase::Setup | Phase::Verify | Phase::Over => {}
+        }
         self.phase.set(phase);
     }
 
@@ -416,6 +431,30 @@ impl Run {
 
     pub fn all_serve(&self) -> bool {
         self.members().all(|node| self.is_serving(node))
+    }
+
+    /// The middle of the load, once it is over.
+    pub fn halfway(&self) -> Option<u64> {
+        let (began, over) = self.load.get();
+        (over > 0).then(|| began.midpoint(over))
+    }
+
+    /// What the servers' clocks say, in microseconds of the run.
+    fn walls(&self) -> impl Iterator<Item = i64> + use<'_> {
+        let now = now_micros().cast_signed();
+        (0..self.nodes()).map(move |node| now.saturating_add(sim::wall_ahead(self.machine(node))))
+    }
+
+    /// An entry that is proposed from now on has no earlier log time, in microseconds of the run.
+    pub fn earliest_log_time(&self) -> i64 {
+        self.walls().min().unwrap_or(i64::MIN)
+    }
+
+    /// No entry that was proposed so far has a later log time. To be asked before each jump of a clock, too.
+    pub fn latest_log_time(&self) -> i64 {
+        let latest = self.walls().max().unwrap_or(0).max(self.latest_wall.get());
+        self.latest_wall.set(latest);
+        latest
     }
 
     /// Nobody asks anything until then.

@@ -180,6 +180,7 @@ impl<'a> Troubles<'a> {
             }
             Trouble::Jump(target, micros) => {
                 run.mark("clock_jumps");
+                run.latest_log_time();
                 sim::jump_clock(run.machine(self.meant(target)), micros);
             }
         }

@@ -121,6 +121,22 @@ pub enum Refusal {
     TooManySettled,
 }
 
+/// How an ack goes wrong on purpose, to measure the simulation; never in a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedAck {
+    /// Bug 32: offsets are simply overwritten.
+    LastWriteWins,
+    /// Bug 34: it is taken though the range was handed on.
+    OfLostClaim,
+    /// Bug 35: what others hold is settled too.
+    OverClaims,
+}
+
+impl PlantedAck {
+    /// Those with a number.
+    pub const ALL: [(u32, Self); 3] = [(32, Self::LastWriteWins), (34, Self::OfLostClaim), (35, Self::OverClaims)];
+}
+
 /// How far a group has come in one partition. A stored format: fields are only appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -228,7 +244,7 @@ impl Progress {
     }
 
     /// Settles everything at or below `upto` except ranges under another consumer's live claim, and answers the committed
-    /// offset after it. A lower ack moves nothing. `last_write_wins` is planted bug 32: offsets are simply overwritten.
+    /// offset after it. A lower ack moves nothing.
     ///
     /// # Errors
     /// [`Refusal::BeyondEnd`], [`Refusal::HandedOn`] (`upto` lies in a range that was `consumer`'s, expired and was given to
@@ -239,12 +255,12 @@ impl Progress {
         upto: u64,
         log: Log,
         now: Micros,
-        last_write_wins: bool,
+        planted: Option<PlantedAck>,
     ) -> Result<Option<u64>, Refusal> {
         if upto >= log.to {
             return Err(Refusal::BeyondEnd { end: log.to });
         }
-        if last_write_wins {
+        if planted == Some(PlantedAck::LastWriteWins) {
             *self = Self {
                 floor: upto + 1,
                 committed: Some(upto),
@@ -259,12 +275,15 @@ impl Progress {
         }
         if let Some(claim) =
             self.claims.iter().find(|claim| claim.range.contains(upto) && claim.was_taken_from(consumer))
+            && planted != Some(PlantedAck::OfLostClaim)
         {
             return Err(Refusal::HandedOn { owner: claim.owner.clone(), range: claim.range });
         }
         let mut ranges = Vec::new();
         let mut cursor = self.floor;
-        for claim in self.claims.iter().filter(|claim| claim.owner != consumer && claim.live(now)) {
+        let is_anothers =
+            |claim: &&Claim| claim.owner != consumer && claim.live(now) && planted != Some(PlantedAck::OverClaims);
+        for claim in self.claims.iter().filter(is_anothers) {
             push_range(&mut ranges, Offsets::new(cursor, claim.range.from.min(upto + 1)));
             cursor = cursor.max(claim.range.to);
         }

@@ -41,7 +41,7 @@ fn an_expired_claim_is_delivered_again_also_to_its_owner() {
     let mut progress = group();
     take_next(&mut progress, "a", 0, 60, 5);
     assert_eq!(take_next(&mut progress, "a", 60, 120, 5), [Offsets::new(0, 5)]);
-    assert_eq!(progress.ack("a", 4, LOG, 61, false), Ok(Some(4)));
+    assert_eq!(progress.ack("a", 4, LOG, 61, None), Ok(Some(4)));
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn an_ack_skips_what_another_holds_and_the_committed_offset_waits_for_it() {
     let mut progress = group();
     take_next(&mut progress, "a", 0, 60, 5);
     take_next(&mut progress, "b", 0, 60, 5);
-    assert_eq!(progress.ack("b", 9, LOG, 1, false), Ok(None));
+    assert_eq!(progress.ack("b", 9, LOG, 1, None), Ok(None));
     assert_eq!(progress.settled, [Offsets::new(5, 10)]);
-    assert_eq!(progress.ack("a", 4, LOG, 2, false), Ok(Some(9)));
+    assert_eq!(progress.ack("a", 4, LOG, 2, None), Ok(Some(9)));
     assert_eq!((progress.settled.len(), progress.claims.len()), (0, 0));
 }
 
@@ -61,10 +61,10 @@ fn an_ack_under_an_expired_claim_that_was_handed_on_is_refused() {
     take_next(&mut progress, "a", 0, 60, 5);
     take_next(&mut progress, "b", 60, 120, 5);
     let refusal = Refusal::HandedOn { owner: "b".into(), range: Offsets::new(0, 5) };
-    assert_eq!(progress.ack("a", 4, LOG, 61, false), Err(refusal.clone()));
-    assert_eq!(progress.ack("a", 4, LOG, 200, false), Err(refusal), "also when the second claim has expired");
-    assert_eq!(progress.ack("b", 4, LOG, 201, false), Ok(Some(4)), "an expired claim that nobody took over still acks");
-    assert_eq!(progress.ack("a", 4, LOG, 202, false), Ok(Some(4)), "once settled, a late ack is a lower one");
+    assert_eq!(progress.ack("a", 4, LOG, 61, None), Err(refusal.clone()));
+    assert_eq!(progress.ack("a", 4, LOG, 200, None), Err(refusal), "also when the second claim has expired");
+    assert_eq!(progress.ack("b", 4, LOG, 201, None), Ok(Some(4)), "an expired claim that nobody took over still acks");
+    assert_eq!(progress.ack("a", 4, LOG, 202, None), Ok(Some(4)), "once settled, a late ack is a lower one");
 }
 
 #[test]
@@ -72,26 +72,26 @@ fn a_claim_partly_handed_on_still_acks_its_rest() {
     let mut progress = group();
     take_next(&mut progress, "a", 0, 60, 10);
     take_next(&mut progress, "b", 60, 120, 3);
-    assert!(progress.ack("a", 2, LOG, 61, false).is_err());
-    assert_eq!(progress.ack("a", 9, LOG, 61, false), Ok(None));
+    assert!(progress.ack("a", 2, LOG, 61, None).is_err());
+    assert_eq!(progress.ack("a", 9, LOG, 61, None), Ok(None));
     assert_eq!(progress.settled, [Offsets::new(3, 10)]);
-    assert_eq!(progress.ack("b", 2, LOG, 62, false), Ok(Some(9)));
+    assert_eq!(progress.ack("b", 2, LOG, 62, None), Ok(Some(9)));
 }
 
 #[test]
 fn a_lower_ack_moves_nothing_and_answers_the_present_offset() {
     let mut progress = group();
-    assert_eq!(progress.ack("a", 9, LOG, 1, false), Ok(Some(9)));
+    assert_eq!(progress.ack("a", 9, LOG, 1, None), Ok(Some(9)));
     let before = progress.clone();
-    assert_eq!(progress.ack("a", 3, LOG, 2, false), Ok(Some(9)));
+    assert_eq!(progress.ack("a", 3, LOG, 2, None), Ok(Some(9)));
     assert_eq!(progress, before);
 }
 
 #[test]
 fn an_ack_beyond_the_end_is_refused_with_the_end() {
     let mut progress = group();
-    assert_eq!(progress.ack("a", 20, LOG, 1, false), Err(Refusal::BeyondEnd { end: 20 }));
-    assert_eq!(progress.ack("a", u64::MAX, LOG, 1, false), Err(Refusal::BeyondEnd { end: 20 }));
+    assert_eq!(progress.ack("a", 20, LOG, 1, None), Err(Refusal::BeyondEnd { end: 20 }));
+    assert_eq!(progress.ack("a", u64::MAX, LOG, 1, None), Err(Refusal::BeyondEnd { end: 20 }));
     assert_eq!(progress, group());
 }
 
@@ -117,7 +117,7 @@ fn an_automatic_ack_settles_what_was_returned_and_no_more() {
     let ranges = progress.free(LOG, 1, 5);
     progress.settle(&ranges, LOG, 1).unwrap();
     assert_eq!(progress.committed, None, "the claim below is still open");
-    assert_eq!(progress.ack("a", 4, LOG, 2, false), Ok(Some(9)));
+    assert_eq!(progress.ack("a", 4, LOG, 2, None), Ok(Some(9)));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn messages_that_left_the_log_count_as_settled_at_the_next_ack() {
     take_next(&mut progress, "a", 0, 60, 5);
     let log = Offsets::new(8, 20);
     assert_eq!(progress.free(log, 1, 3), [Offsets::new(8, 11)]);
-    assert_eq!(progress.ack("b", 8, log, 1, false), Ok(Some(8)));
+    assert_eq!(progress.ack("b", 8, log, 1, None), Ok(Some(8)));
     assert!(progress.claims.is_empty());
     progress.check().unwrap();
 }
@@ -154,16 +154,16 @@ fn a_claim_that_forgot_names_refuses_everyone_but_its_owner() {
         take_next(&mut progress, &format!("c{number}"), now, now + 10, 5);
     }
     assert!(progress.claims[0].former_forgotten);
-    assert!(progress.ack("c9", 4, LOG, 112, false).is_err());
-    assert!(progress.ack("c0", 4, LOG, 112, false).is_err());
-    assert_eq!(progress.ack("c11", 4, LOG, 112, false), Ok(Some(4)));
+    assert!(progress.ack("c9", 4, LOG, 112, None).is_err());
+    assert!(progress.ack("c0", 4, LOG, 112, None).is_err());
+    assert_eq!(progress.ack("c11", 4, LOG, 112, None), Ok(Some(4)));
 }
 
 #[test]
 fn planted_bug_32_moves_the_offset_back() {
     let mut progress = group();
-    progress.ack("a", 9, LOG, 1, true).unwrap();
-    assert_eq!(progress.ack("a", 3, LOG, 2, true), Ok(Some(3)));
+    progress.ack("a", 9, LOG, 1, Some(PlantedAck::LastWriteWins)).unwrap();
+    assert_eq!(progress.ack("a", 3, LOG, 2, Some(PlantedAck::LastWriteWins)), Ok(Some(3)));
 }
 
 /// One state per offset: the slow way to say the same thing.
@@ -291,7 +291,7 @@ quickcheck! {
                     }
                 }
                 Step::Ack { who, upto } => {
-                    let got = progress.ack(&who.to_string(), upto, log, model.now, false);
+                    let got = progress.ack(&who.to_string(), upto, log, model.now, None);
                     assert_eq!(got.map_err(|_| ()), model.ack(who, upto));
                     assert_eq!(progress.committed, model.committed);
                 }
@@ -311,4 +311,16 @@ quickcheck! {
         }
         true
     }
+}
+
+#[test]
+fn planted_bugs_34_and_35_take_what_is_anothers() {
+    let mut progress = group();
+    progress.claim("a", &[Offsets::new(0, 5)], 60).unwrap();
+    progress.claim("b", &[Offsets::new(0, 5)], 120).unwrap();
+    assert!(progress.clone().ack("a", 4, LOG, 61, None).is_err());
+    assert_eq!(progress.ack("a", 4, LOG, 121, Some(PlantedAck::OfLostClaim)), Ok(Some(4)));
+    progress.claim("a", &[Offsets::new(5, 7)], 200).unwrap();
+    assert_eq!(progress.clone().ack("b", 9, LOG, 130, None), Ok(Some(4)));
+    assert_eq!(progress.ack("b", 9, LOG, 130, Some(PlantedAck::OverClaims)), Ok(Some(9)));
 }

@@ -14,7 +14,7 @@ use highwater_sql::plan::StartPosition;
 use highwater_sql::value::Micros;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::claims::{MAX_CLAIMS, MAX_SETTLED, Offsets, Progress, Refusal};
+use super::claims::{MAX_CLAIMS, MAX_SETTLED, Offsets, PlantedAck, Progress, Refusal};
 use super::partition::{self, Head};
 use crate::command::{AckCommand, ConsumeCommand, RequestHead, RequestId};
 use crate::error::{Abort, StateError};
@@ -32,9 +32,6 @@ pub const MAX_MESSAGES: u32 = 10_000;
 /// Fewest and most messages read at once: in between, as many as fit the rest of the byte budget by the average so far, so
 /// that little is read in vain.
 const CHUNK: (usize, usize) = (16, 1024);
-
-/// The number of the planted bug "offset commit as plain last-write-wins".
-const LAST_WRITE_WINS: u32 = 32;
 
 /// The head of a consume under an id of its own per partition. One statement over several partitions is one request but one
 /// command per partition, and several partitions may live in one group: each keeps its own answer. The id's time, its
@@ -108,9 +105,9 @@ pub(crate) async fn ack<E: Env>(
     let key = place.key(txn.keys());
     let before = read(txn, &key).await?;
     let mut progress = before.clone().unwrap_or_else(|| Progress::starting(StartPosition::Earliest, log, now));
-    let last_write_wins = txn.mutant(LAST_WRITE_WINS);
+    let planted = PlantedAck::ALL.into_iter().find_map(|(number, planted)| txn.mutant(number).then_some(planted));
     let committed = progress
-        .ack(&command.consumer_id, command.upto, log, now, last_write_wins)
+        .ack(&command.consumer_id, command.upto, log, now, planted)
         .map_err(|refusal| place.refuse(refusal, &command.consumer_id))?;
     let moved = before.as_ref().map_or(progress.committed.is_some(), |before| *before != progress);
     if moved {

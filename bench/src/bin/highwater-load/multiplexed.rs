@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use h2::RecvStream;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -108,7 +108,7 @@ impl Multiplexed {
             }
             let mut builder = Builder::new();
             builder.initial_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES).enable_push(false);
-            let socket = Socket(Rc::clone(&self.socket));
+            let socket = Socket { stream: Rc::clone(&self.socket), gathered: BytesMut::new() };
             self.state = State::Greeting(Box::pin(async move { builder.handshake(socket).await }));
         }
         if let State::Greeting(handshake) = &mut self.state {
@@ -193,8 +193,29 @@ impl AsFd for Multiplexed {
     }
 }
 
-/// The socket as `h2` wants it; it is never waited for here.
-struct Socket(Rc<TcpStream>);
+/// Bytes that are gathered at most before they are written.
+const GATHERED: usize = 256 << 10;
+
+/// The socket as `h2` wants it; it is never waited for here. `h2` writes each body by itself: they are gathered until it says that nothing
+/// more comes, as a system call for each request would cost as much as all the rest of it.
+struct Socket {
+    stream: Rc<TcpStream>,
+    gathered: BytesMut,
+}
+
+impl Socket {
+    fn write_gathered(&mut self) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            match ready((&*self.stream).write(&self.gathered)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.gathered.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
 
 /// A result of a socket that never blocks.
 fn ready<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
@@ -207,32 +228,41 @@ fn ready<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = target.initialize_unfilled();
-        ready((&*self.0).read(room)).map_ok(|read| target.advance(read))
+        ready((&*self.stream).read(room)).map_ok(|read| target.advance(read))
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready((&*self.0).write(bytes))
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready((&*self.0).write_vectored(bytes))
+        if self.gathered.len() >= GATHERED {
+            match self.write_gathered() {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let before = self.gathered.len();
+        bytes.iter().for_each(|slice| self.gathered.extend_from_slice(slice));
+        Poll::Ready(Ok(self.gathered.len() - before))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_gathered()
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_gathered()
     }
 }

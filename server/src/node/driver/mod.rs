@@ -257,6 +257,9 @@ impl<S: Fn(raft::Message)> Driver<S> {
             tracing::debug!(group, role = state.role.name(), leader, "the replica's part has changed");
         }
         if soft_state.is_some() {
+            if highwater_runtime::mutant(50) {
+                self.env.spawn("left behind", std::future::pending());
+            }
             self.host.changed_leads.borrow_mut().insert(group);
             // Who leads decides who ships, and who carries definitions to their end.
             self.host.outbox.notify();

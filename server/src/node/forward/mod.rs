@@ -61,6 +61,8 @@ pub(crate) mod kinds {
 pub(super) const UNREADABLE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 16);
 /// The node that was asked could not do it. Why is in the text.
 const NOT_DONE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 17);
+/// The command came by way of a node that is not the one where its statement arrived. Nothing was begun.
+const HANDED_ON: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 18);
 /// The version of a [`kinds::KNOW_CATALOG`].
 const KNOW_VERSION: u8 = 1;
 /// Time that the system's own commands are given, in microseconds; who proposes them tries again.
@@ -425,12 +427,24 @@ impl Node {
         };
     }
 
-    /// Answers another node's call.
-    pub(crate) async fn answer_call(&self, call: IncomingCall) -> Answer {
+    /// Answers a call of node `from`.
+    pub(crate) async fn answer_call(&self, from: NodeId, call: IncomingCall) -> Answer {
         match call.kind {
             kinds::PROPOSE => {
                 let proposal = ForwardedProposal::decode(&call.payload)
                     .map_err(|error| Refusal::new(UNREADABLE, format!("the command cannot be read: {error}")))?;
+                one_hop(from, proposal.head.origin)?;
+                if highwater_runtime::mutant(31)
+                    && let Some(leader) = self.known_leader(proposal.head.group)
+                    && leader != self.links().me()
+                {
+                    let links = self.links();
+                    return match links.call(leader, proposal.head.group, call.kind, call.payload, call.deadline).await {
+                        Err(CallError::Refused(refusal)) => Err(refusal),
+                        Err(error) => Err(Refusal::new(RefusalCode::ANSWER_LOST, error.to_string())),
+                        Ok(answer) => Ok(answer),
+                    };
+                }
                 Ok(self.answer_proposal(call.deadline, proposal).await.encode())
             }
             kinds::KNOW_CATALOG => {
@@ -579,6 +593,10 @@ fn not_answered(error: &CallError) -> NotAnswered {
                 Diag::new(SqlState::INTERNAL, format!("the leader's node refused the statement: {}", refusal.text))
                     .hint("The nodes run releases that differ by more than one; finish the upgrade."),
             ),
+            HANDED_ON => NotAnswered::Never(Diag::new(
+                SqlState::INTERNAL,
+                format!("the leader's node refused the statement: {}", refusal.text),
+            )),
             _ => NotAnswered::Unknown,
         },
     }
@@ -597,6 +615,16 @@ fn is_definition(command: &Command) -> bool {
                 | MetaCommand::Setup { .. }
         )
     )
+}
+
+/// A command goes from the node that a client asked to the one that leads, and no further: one that comes by way of a third
+/// could go round for ever.
+fn one_hop(from: NodeId, origin: NodeId) -> Result<(), Refusal> {
+    if from == origin {
+        return Ok(());
+    }
+    let text = format!("a command of node {} came by way of node {}; nodes do not hand commands on", origin.0, from.0);
+    Err(Refusal::new(HANDED_ON, text))
 }
 
 fn version_to_know(mut payload: &[u8]) -> Option<CatalogVersion> {
@@ -668,6 +696,14 @@ mod tests {
         assert!(is_unknown(CallError::Unknown(Unknown::Disconnected)));
         assert!(is_unknown(CallError::Refused(Refusal::new(RefusalCode::ANSWER_LOST, ""))));
         assert!(matches!(not_answered(&CallError::NotSent(NotSent::TooLarge)), NotAnswered::Never(_)));
+    }
+
+    #[test]
+    fn a_command_comes_from_the_node_where_its_statement_arrived_and_from_no_other() {
+        assert!(one_hop(NodeId(2), NodeId(2)).is_ok());
+        let refusal = one_hop(NodeId(2), NodeId(3)).unwrap_err();
+        let NotAnswered::Never(diag) = not_answered(&CallError::Refused(refusal)) else { panic!("it may go again") };
+        assert!(diag.to_string().contains("a command of node 3 came by way of node 2"), "{diag}");
     }
 
     #[test]

@@ -64,6 +64,9 @@ impl Node {
                             self.env().fail_stop(&words).await;
                         }
                     }
+                    Err(error @ ClusterError::Unsynced { .. }) => {
+                        self.env().fail_stop(&error.to_string()).await;
+                    }
                     Err(error) => {
                         tracing::error!(%error, "the newest roll of the cluster cannot be kept; this is tried again")
                     }

@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -209,7 +210,8 @@ impl<E: Env> Staging<E> {
         hand_over: HandOver,
     ) -> Result<Standing, Refusal> {
         let present = self.incoming.borrow().get(&chunk.group.0).cloned();
-        let present = present.filter(|present| present.from == from && present.described.is_of(&chunk));
+        let is_of_this = |present: &Rc<Incoming<E>>| present.from == from && present.described.is_of(&chunk);
+        let present = present.filter(|present| is_of_this(present) || highwater_runtime::mutant(18));
         let Some(incoming) = present else { return Ok(Standing::Wants { part: 0, offset: 0 }) };
         incoming.heard.set(self.env.now());
         // The sender is a few chunks ahead of the answers: this one's turn comes when the one before is written.
@@ -313,17 +315,27 @@ impl<E: Env> Staging<E> {
         if receiving.offset < described.bytes {
             return Ok(Stage::Receiving(receiving));
         }
-        if receiving.sum.finalize() != described.checksum {
+        if receiving.sum.finalize() != described.checksum && !highwater_runtime::mutant(18) {
             return Err(Refusal::new(UNWANTED, format!("the file {} does not have its checksum", described.name)));
         }
-        receiving.file.sync().await.map_err(|error| failed("sync", &path, &error))?;
+        if let Err(error) = receiving.file.sync().await {
+            match self.stop(&path, &error).await {}
+        }
         let next = self.next_part(incoming, chunk.part + 1).await?;
         if matches!(next, Stage::Checking) {
-            self.env.sync_dir(&folder).await.map_err(|error| failed("sync", &folder, &error))?;
+            if let Err(error) = self.env.sync_dir(&folder).await {
+                match self.stop(&folder, &error).await {}
+            }
             let (staging, incoming) = (Rc::clone(self), Rc::clone(incoming));
             self.env.spawn("snapshot check", async move { staging.check(&incoming, me, hand_over).await });
         }
         Ok(next)
+    }
+
+    /// A failed sync stops the node: what of other files is on the disk is unknown, too.
+    async fn stop(&self, path: &std::path::Path, error: &std::io::Error) -> Infallible {
+        let reason = format!("cannot sync {}, part of a snapshot: {error}; this node stops", path.display());
+        self.env.fail_stop(&reason).await
     }
 
     /// Reads back what is there; what the store would take goes to the replica.

@@ -241,6 +241,30 @@ fn lost_answers_doubled_and_late_chunks_do_no_harm() {
 }
 
 #[test]
+fn a_chunk_of_another_snapshot_is_not_taken_for_one_of_this() {
+    run(async |env| {
+        let source = Source::with_entries(&env, 300).await;
+        let mut follower = Replica::open(&env, FOLLOWER.0).await;
+        let staging = Rc::new(Staging::new(env.clone(), Rc::clone(&follower.store)));
+        let inbox = Inbox::default();
+        let again = Bytes::from(Standing::Wants { part: 0, offset: 0 }.encode());
+        let carry = async |chunk: SnapshotChunk| {
+            if chunk.part > 0 {
+                // A later cut of the same group, of as many files of the same lengths.
+                let index = highwater_net::rpc::LogIndex(chunk.index.0 + 1);
+                let other = SnapshotChunk { index, data: vec![7; chunk.data.len()].into(), ..chunk.clone() };
+                assert_eq!(take(&staging, &inbox, other).await.unwrap(), again, "part {}", chunk.part);
+            }
+            take(&staging, &inbox, chunk).await
+        };
+        source.send(carry).await.unwrap();
+        let staged = staging.staged(META, &source.described.meta()).unwrap();
+        follower.state = install(&follower, &staged).await.unwrap();
+        assert_eq!(follower.content().await, source.replica.content().await);
+    });
+}
+
+#[test]
 fn a_receiver_that_starts_anew_is_sent_everything_again() {
     run(async |env| {
         let source = Source::with_entries(&env, 300).await;
@@ -373,6 +397,33 @@ fn a_full_disk_refuses_the_snapshot_and_keeps_nothing_of_it() {
         assert_eq!(names(&env, &staged).await.len(), 0);
     })
     .unwrap();
+}
+
+#[test]
+fn a_part_that_cannot_be_synced_stops_the_node() {
+    let mut stopped = 0;
+    for seed in 0..60 {
+        let mut sim = Sim::new(seed, Faults::none());
+        sim.run(|env| async move {
+            Replica::open(&env, FOLLOWER.0).await.close().await;
+            Source::with_entries(&env, 60).await.replica.close().await;
+        })
+        .unwrap();
+        sim.disk().faults.sync_error = 0.05;
+        let outcome = sim.run(|env| async move {
+            let source = Source::with_entries(&env, 60).await;
+            let follower = Replica::open(&env, FOLLOWER.0).await;
+            let staging = Rc::new(Staging::new(env.clone(), Rc::clone(&follower.store)));
+            let inbox = Inbox::default();
+            source.send(async |chunk| take(&staging, &inbox, chunk).await).await.map_err(|error| error.to_string())
+        });
+        match outcome {
+            Err(Stopped::FailStop(reason)) => stopped += u64::from(reason.contains("part of a snapshot")),
+            Ok(Err(error)) => panic!("seed {seed}: the snapshot was refused and the node went on: {error}"),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+    assert!(stopped > 0, "no sync of a part has failed");
 }
 
 #[test]
