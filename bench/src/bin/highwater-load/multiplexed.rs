@@ -1,6 +1,7 @@
 //! A connection that several slots share: HTTP/2 over a socket that never blocks. Whoever holds it waits for the socket and calls
 //! [`Multiplexed::advance`]; nothing else wakes it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -25,6 +26,7 @@ const WINDOW_BYTES: u32 = 16 << 20;
 /// A connection.
 pub(crate) struct Multiplexed {
     socket: Rc<TcpStream>,
+    outgoing: Outgoing,
     state: State,
     uri: Uri,
     /// The token that requests carry, as it was given.
@@ -66,7 +68,9 @@ impl Multiplexed {
         stream.set_nodelay(true)?;
         let token = (String::new(), HeaderValue::from_static(""));
         let (waiting, calls) = (Vec::new(), BTreeMap::new());
-        Ok(Self { socket: Rc::new(stream), state: State::Connecting, uri, token, waiting, calls })
+        let socket = Rc::new(stream);
+        let outgoing = Outgoing { stream: Rc::clone(&socket), gathered: Rc::default() };
+        Ok(Self { socket, outgoing, state: State::Connecting, uri, token, waiting, calls })
     }
 
     /// Whether it is not known yet to be connected.
@@ -108,11 +112,13 @@ impl Multiplexed {
             }
             let mut builder = Builder::new();
             builder.initial_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES).enable_push(false);
-            let socket = Socket { stream: Rc::clone(&self.socket), gathered: BytesMut::new() };
+            let socket = Socket(self.outgoing.clone());
             self.state = State::Greeting(Box::pin(async move { builder.handshake(socket).await }));
         }
         if let State::Greeting(handshake) = &mut self.state {
-            match handshake.as_mut().poll(context) {
+            let polled = handshake.as_mut().poll(context);
+            self.outgoing.write()?;
+            match polled {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(done) => {
                     let (sender, connection) = done.map_err(io::Error::other)?;
@@ -136,6 +142,7 @@ impl Multiplexed {
         for _ in 0..2 {
             let before = answers.len();
             let polled = Pin::new(&mut *connection).poll(context);
+            self.outgoing.write()?;
             self.calls.retain(|slot, call| match call.poll(context) {
                 Poll::Pending => true,
                 Poll::Ready(reply) => {
@@ -196,26 +203,36 @@ impl AsFd for Multiplexed {
 /// Bytes that are gathered at most before they are written.
 const GATHERED: usize = 256 << 10;
 
-/// The socket as `h2` wants it; it is never waited for here. `h2` writes each body by itself: they are gathered until it says that nothing
-/// more comes, as a system call for each request would cost as much as all the rest of it.
-struct Socket {
+/// What `h2` has written and the socket has not. `h2` writes and flushes each body by itself; a system call for each would cost as much
+/// as all the rest of a request.
+#[derive(Clone)]
+struct Outgoing {
     stream: Rc<TcpStream>,
-    gathered: BytesMut,
+    gathered: Rc<RefCell<BytesMut>>,
 }
 
-impl Socket {
-    fn write_gathered(&mut self) -> Poll<io::Result<()>> {
-        while !self.gathered.is_empty() {
-            match ready((&*self.stream).write(&self.gathered)) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => self.gathered.advance(written),
+impl Outgoing {
+    /// Writes what the socket takes.
+    fn write(&self) -> io::Result<()> {
+        let mut gathered = self.gathered.borrow_mut();
+        while !gathered.is_empty() {
+            match (&*self.stream).write(&gathered) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => gathered.advance(written),
             }
         }
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.gathered.borrow().len() >= GATHERED
     }
 }
+
+/// The socket as `h2` wants it; it is never waited for here.
+struct Socket(Outgoing);
 
 /// A result of a socket that never blocks.
 fn ready<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
@@ -228,7 +245,7 @@ fn ready<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = target.initialize_unfilled();
-        ready((&*self.stream).read(room)).map_ok(|read| target.advance(read))
+        ready((&*self.0.stream).read(room)).map_ok(|read| target.advance(read))
     }
 }
 
@@ -238,31 +255,32 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.gathered.len() >= GATHERED {
-            match self.write_gathered() {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+        if self.0.is_full() {
+            self.0.write()?;
+            if self.0.is_full() {
+                return Poll::Pending;
             }
         }
-        let before = self.gathered.len();
-        bytes.iter().for_each(|slice| self.gathered.extend_from_slice(slice));
-        Poll::Ready(Ok(self.gathered.len() - before))
+        let mut gathered = self.0.gathered.borrow_mut();
+        let before = gathered.len();
+        bytes.iter().for_each(|slice| gathered.extend_from_slice(slice));
+        Poll::Ready(Ok(gathered.len() - before))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write_gathered()
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // `Multiplexed::advance` does.
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write_gathered()
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.write())
     }
 }
