@@ -5,7 +5,9 @@
 mod text;
 
 use crate::catalog::Table;
+use crate::eval;
 use crate::execute::Statistics;
+use crate::expr::Expr;
 use crate::plan::{
     ChangedRows, Distinct, From, JoinKind, KeyBounds, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
     TableAccess, TableFunction, WindowFunction, WriteKind,
@@ -223,8 +225,18 @@ fn bound_of(table: &Table, bound: &KeyBounds) -> String {
         let column = table.primary_key.get(at).and_then(|column| table.columns.get(*column as usize));
         column.map_or("?", |column| column.name.as_str())
     };
+    let is_array = |at: usize, value: &Expr| {
+        let column = table.primary_key.get(at).and_then(|column| table.columns.get(*column as usize));
+        column
+            .zip(eval::data_type(value).element())
+            .is_some_and(|(column, element)| element.same_kind(&column.data_type))
+    };
+    let equal_to = |at: usize, value: &Expr| {
+        let value_text = shown(value, &[]);
+        if is_array(at, value) { format!("= any ({value_text})") } else { format!("= {value_text}") }
+    };
     let mut parts: Vec<String> =
-        bound.equal.iter().enumerate().map(|(at, value)| format!("{} = {}", name(at), shown(value, &[]))).collect();
+        bound.equal.iter().enumerate().map(|(at, value)| format!("{} {}", name(at), equal_to(at, value))).collect();
     let next = name(bound.equal.len());
     for (side, words) in [(&bound.lower, (">=", ">")), (&bound.upper, ("<=", "<"))] {
         if let Some((value, inclusive)) = side {

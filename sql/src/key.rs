@@ -26,7 +26,7 @@ mod access;
 mod decimal;
 mod index;
 
-pub use self::access::{KeyRange, resolve_access};
+pub use self::access::{KeyRange, each_alternative, resolve_access};
 pub use self::index::{IndexKey, encode_index, resolve_index};
 
 use crate::datetime;

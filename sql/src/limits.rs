@@ -72,6 +72,9 @@ pub const MAX_INSERT_ROWS: usize = 100_000;
 /// Most bounds that a statement's key conditions are multiplied out to.
 pub const MAX_KEY_BOUNDS: usize = 1_000;
 
+/// Most bounds that arrays of alternatives (`= ANY ($1)`) are multiplied out to; beyond it all keys are looked at.
+pub const MAX_ALTERNATIVES: usize = 100_000;
+
 /// Most partitions of a topic.
 pub const MAX_PARTITIONS: u32 = 1_024;
 

@@ -15,7 +15,7 @@ use highwater_runtime::Env;
 use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_sql::catalog::TableKind;
 use highwater_sql::diag::{Diag, SqlState};
-use highwater_sql::eval::EvalContext;
+use highwater_sql::eval::{self, EvalContext};
 use highwater_sql::expr::Expr;
 use highwater_sql::pipeline::Pipeline;
 use highwater_sql::plan::{Distinct, From, QueryPlan, TableAccess};
@@ -294,7 +294,11 @@ fn is_lookup(access: &TableAccess, key_columns: usize) -> bool {
         // An index gives few rows, and in an order of its own.
         TableAccess::Index { .. } => true,
         TableAccess::Full => false,
-        TableAccess::Bounds(bounds) => bounds.iter().all(|bounds| bounds.equal.len() == key_columns),
+        // Of an array of alternatives nobody knows how many it has.
+        TableAccess::Bounds(bounds) => bounds.iter().all(|bounds| {
+            bounds.equal.len() == key_columns
+                && bounds.equal.iter().all(|expr| eval::data_type(expr).element().is_none())
+        }),
     }
 }
 

@@ -4,9 +4,9 @@ use highwater_sql::catalog::{Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext, evaluate};
 use highwater_sql::expr::Expr;
-use highwater_sql::key::encode_key;
+use highwater_sql::key::{each_alternative, encode_key};
 use highwater_sql::plan::{ChangedRows, TableAccess, WriteKind, WritePlan};
-use highwater_sql::value::Value;
+use highwater_sql::value::{DataType, Value};
 use highwater_state::command::{Command, WriteCommand};
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::Layout;
@@ -212,8 +212,10 @@ pub(super) fn groups_of_access(
 ) -> Result<Option<Vec<u32>>, Diag> {
     let TableAccess::Bounds(bounds) = access else { return Ok(None) };
     let needed = usize::try_from(table.partition_columns).unwrap_or(usize::MAX);
+    let types: Vec<DataType> = partition_columns(table).map(|column| column.data_type).collect();
+    let Some(bounds) = each_alternative(bounds, &types, context)? else { return Ok(None) };
     let mut groups = Vec::new();
-    for bound in bounds {
+    for bound in bounds.iter() {
         let Some(leading) = bound.equal.get(..needed) else { return Ok(None) };
         let values = leading.iter().map(|expr: &Expr| evaluate(expr, &[], context)).collect::<Result<Vec<_>, _>>()?;
         if values.iter().any(|value| matches!(value, Value::Null)) {

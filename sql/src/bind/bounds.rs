@@ -6,7 +6,7 @@
 use crate::cast;
 use crate::catalog::{Column, IndexState, Table};
 use crate::eval;
-use crate::expr::{BinaryOp, Expr};
+use crate::expr::{BinaryOp, Expr, Function};
 use crate::limits;
 use crate::plan::{KeyBounds, TableAccess};
 use crate::value::{DataType, Value};
@@ -29,7 +29,7 @@ pub(super) fn access(table: &Table, filter: Option<&Expr>) -> TableAccess {
     }
     let mut conjuncts = Vec::new();
     split(filter, &mut conjuncts);
-    let key = Found::of(&table.primary_key, table, &conjuncts);
+    let key = Found::best(&table.primary_key, true, table, &conjuncts);
     // The place of a partitioned table's rows follows from bounds of the key.
     let is_placed = table.partition_columns > 0 && key.equal >= table.partition_columns;
     let may_use_index = !key.is_whole && !is_placed;
@@ -40,7 +40,7 @@ pub(super) fn access(table: &Table, filter: Option<&Expr>) -> TableAccess {
                 .iter()
                 .map(|part| table.position(part.column).and_then(|position| u32::try_from(position).ok()))
                 .collect();
-            let found = Found::of(&positions?, table, &conjuncts);
+            let found = Found::best(&positions?, index.unique, table, &conjuncts);
             Some((found.known(index.unique), std::cmp::Reverse(index.id), found))
         });
     match best.max_by_key(|(known, id, _)| (*known, *id)) {
@@ -64,6 +64,46 @@ struct Found {
 }
 
 impl Found {
+    /// What is known by the conjuncts that compare, or by each alternative of one that is an OR: `(a, b) IN ((1, 2), (3, 4))`.
+    fn best(positions: &[u32], unique: bool, table: &Table, conjuncts: &[&Expr]) -> Self {
+        let mut best = Self::of(positions, table, conjuncts);
+        for (at, conjunct) in conjuncts.iter().enumerate() {
+            if best.is_whole {
+                break;
+            }
+            let mut branches = Vec::new();
+            if !matches!(conjunct, Expr::Binary { op: BinaryOp::Or, .. }) || !split_or(conjunct, &mut branches) {
+                continue;
+            }
+            let others: Vec<&Expr> =
+                conjuncts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, expr)| *expr).collect();
+            if let Some(found) = Self::of_each(positions, table, &others, &branches)
+                && found.known(unique) > best.known(unique)
+            {
+                best = found;
+            }
+        }
+        best
+    }
+
+    /// What is known whichever of the branches holds; `None` when one of them says nothing.
+    fn of_each(positions: &[u32], table: &Table, others: &[&Expr], branches: &[&Expr]) -> Option<Self> {
+        let mut all = Self { bounds: Vec::new(), equal: u32::MAX, is_ranged: true, is_whole: true };
+        for branch in branches {
+            let mut conjuncts = others.to_vec();
+            split(branch, &mut conjuncts);
+            let found = Self::of(positions, table, &conjuncts);
+            if found.is_nothing() || all.bounds.len().saturating_add(found.bounds.len()) > limits::MAX_KEY_BOUNDS {
+                return None;
+            }
+            all.bounds.extend(found.bounds);
+            all.equal = all.equal.min(found.equal);
+            all.is_ranged &= found.is_ranged;
+            all.is_whole &= found.is_whole;
+        }
+        Some(all)
+    }
+
     fn of(positions: &[u32], table: &Table, conjuncts: &[&Expr]) -> Self {
         let mut prefixes: Vec<Vec<Expr>> = vec![Vec::new()];
         let (mut equal, mut range) = (0, Known::default());
@@ -123,6 +163,17 @@ fn split<'e>(expr: &'e Expr, conjuncts: &mut Vec<&'e Expr>) {
     }
 }
 
+/// The branches of an OR, as far as there may be that many.
+fn split_or<'e>(expr: &'e Expr, branches: &mut Vec<&'e Expr>) -> bool {
+    match expr {
+        Expr::Binary { op: BinaryOp::Or, left, right, .. } => split_or(left, branches) && split_or(right, branches),
+        other => {
+            branches.push(other);
+            branches.len() <= limits::MAX_KEY_BOUNDS
+        }
+    }
+}
+
 fn known(key: u32, column: &Column, conjuncts: &[&Expr]) -> Known {
     let mut known = Known::default();
     for conjunct in conjuncts {
@@ -146,10 +197,31 @@ fn known(key: u32, column: &Column, conjuncts: &[&Expr]) -> Known {
             {
                 known.one_of = candidates(list, column);
             }
+            Expr::Function { function: Function::Any(BinaryOp::Equal), args, .. } if known.one_of.is_none() => {
+                if let [Expr::Column(index, _), elements] = args.as_slice()
+                    && *index == key
+                {
+                    known.one_of = array_of_keys(elements, column).map(|elements| vec![elements]);
+                }
+            }
             _ => {}
         }
     }
     known
+}
+
+/// A constant array whose elements are values of the column, or are as they are widened.
+fn array_of_keys(elements: &Expr, column: &Column) -> Option<Expr> {
+    if !eval::is_constant(elements) || eval::is_volatile(elements) {
+        return None;
+    }
+    match (eval::data_type(elements).element()?, column.data_type) {
+        (from, to) if from.same_kind(&to) => Some(elements.clone()),
+        (DataType::SmallInt, to @ (DataType::Int | DataType::BigInt)) | (DataType::Int, to @ DataType::BigInt) => {
+            Some(Expr::Cast { expr: Box::new(elements.clone()), to: to.array()?, assignment: false })
+        }
+        _ => None,
+    }
 }
 
 fn compare(known: &mut Known, op: BinaryOp, constant: &Expr, column: &Column) {
@@ -159,7 +231,9 @@ fn compare(known: &mut Known, op: BinaryOp, constant: &Expr, column: &Column) {
             let shorter = match (&known.one_of, &single) {
                 (_, None) => false,
                 (None, Some(_)) => true,
-                (Some(many), Some(one)) => one.len() < many.len(),
+                (Some(many), Some(one)) => {
+                    one.len() < many.len() || many.iter().any(|values| array_of_keys(values, column).is_some())
+                }
             };
             if shorter {
                 known.one_of = single;

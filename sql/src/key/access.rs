@@ -1,11 +1,14 @@
 //! From the planner's bounds to ranges of key bytes.
 
+use std::borrow::Cow;
+
 use super::{KeyError, encode_value};
 use crate::cast;
 use crate::catalog::Table;
 use crate::diag::{Diag, SqlState};
-use crate::eval::{EvalContext, evaluate};
+use crate::eval::{self, EvalContext, evaluate};
 use crate::expr::Expr;
+use crate::limits;
 use crate::plan::{KeyBounds, TableAccess};
 use crate::value::{DataType, Value};
 
@@ -83,12 +86,59 @@ pub fn resolve_access(access: &TableAccess, table: &Table, context: &EvalContext
         }
     };
     let types = key_types(table)?;
+    let Some(bounds) = each_alternative(bounds, &types, context)? else { return Ok(vec![KeyRange::full()]) };
     let mut ranges = Vec::with_capacity(bounds.len());
-    for bound in bounds {
+    for bound in bounds.iter() {
         ranges.extend(resolve_bounds(bound, &types, context)?.filter(|range| !range.is_empty()));
     }
     ranges.sort_unstable();
     Ok(merge(ranges))
+}
+
+/// The bounds with arrays of alternatives replaced by their elements; `types` are those of the columns that are bounded. `None` when these
+/// are too many to be told apart: then anything may match.
+///
+/// # Errors
+/// What evaluating an array gives.
+pub fn each_alternative<'b>(
+    bounds: &'b [KeyBounds],
+    types: &[DataType],
+    context: &EvalContext<'_>,
+) -> Result<Option<Cow<'b, [KeyBounds]>>, Diag> {
+    let is_array = |(expr, wanted): (&Expr, &DataType)| {
+        eval::data_type(expr).element().is_some_and(|element| element.same_kind(wanted))
+    };
+    if !bounds.iter().any(|bound| bound.equal.iter().zip(types).any(is_array)) {
+        return Ok(Some(Cow::Borrowed(bounds)));
+    }
+    let mut all = Vec::new();
+    for bound in bounds {
+        let mut prefixes = vec![Vec::new()];
+        for part in bound.equal.iter().zip(types) {
+            let (expr, wanted) = part;
+            let mut values = vec![expr.clone()];
+            if is_array(part) {
+                let Value::Array(elements) = evaluate(expr, &[], context)? else {
+                    prefixes.clear();
+                    break;
+                };
+                let elements: Vec<Value> = elements.into_items().into_iter().filter(|value| !value.is_null()).collect();
+                values = elements.into_iter().map(|value| Expr::Literal(value, *wanted)).collect();
+            }
+            if prefixes.len().saturating_mul(values.len()) > limits::MAX_ALTERNATIVES {
+                return Ok(None);
+            }
+            let longer = |prefix: &Vec<Expr>, value: &Expr| prefix.iter().chain([value]).cloned().collect();
+            prefixes =
+                prefixes.iter().flat_map(|prefix| values.iter().map(move |value| longer(prefix, value))).collect();
+        }
+        if all.len() + prefixes.len() > limits::MAX_ALTERNATIVES {
+            return Ok(None);
+        }
+        let bound_of = |equal| KeyBounds { equal, lower: bound.lower.clone(), upper: bound.upper.clone() };
+        all.extend(prefixes.into_iter().map(bound_of));
+    }
+    Ok(Some(Cow::Owned(all)))
 }
 
 fn key_types(table: &Table) -> Result<Vec<DataType>, Diag> {

@@ -9,7 +9,7 @@
 //!
 //! What an entry stands for (the row key) is its stored value in either form.
 
-use super::access::{KeyRange, append, merge, successor};
+use super::access::{KeyRange, append, each_alternative, merge, successor};
 use super::{KeyError, MAX_KEY_BYTES, encode_value};
 use crate::catalog::{Index, Table};
 use crate::diag::{Diag, SqlState};
@@ -60,8 +60,9 @@ pub fn resolve_index(
     context: &EvalContext<'_>,
 ) -> Result<Vec<KeyRange>, Diag> {
     let types: Vec<DataType> = table.index_columns(index).map(|column| column.data_type).collect();
+    let Some(bounds) = each_alternative(bounds, &types, context)? else { return Ok(vec![KeyRange::full()]) };
     let mut ranges = Vec::with_capacity(bounds.len());
-    for bound in bounds {
+    for bound in bounds.iter() {
         ranges.extend(resolve(bound, &types, context)?.filter(|range| !range.is_empty()));
     }
     ranges.sort_unstable();

@@ -171,6 +171,29 @@ fn an_in_list_becomes_sorted_points_without_doubles() {
 }
 
 #[test]
+fn an_array_stands_for_its_elements_and_one_that_is_too_long_for_everything() {
+    let array = |values: &[Option<i32>]| {
+        let items = values.iter().map(|value| value.map_or(Value::Null, Value::Int)).collect();
+        let element = DataType::Int.array().unwrap();
+        let DataType::Array(kind) = element else { panic!("{element}") };
+        Expr::Literal(Value::Array(Box::new(Array::new(kind, items))), element)
+    };
+    let found = ranges(&ONE, vec![equal(vec![array(&[Some(9), None, Some(3), Some(9)])])]);
+    assert_eq!(found, vec![KeyRange::point(key(&[3])), KeyRange::point(key(&[9]))]);
+    let found = ranges(&TWO, vec![equal(vec![array(&[Some(2), Some(1)]), array(&[Some(5)])])]);
+    assert_eq!(found, vec![KeyRange::point(key(&[1, 5])), KeyRange::point(key(&[2, 5]))]);
+    let lower = Some((int(7), true));
+    let found = ranges(&TWO, vec![KeyBounds { equal: vec![array(&[Some(1)])], lower, upper: None }]);
+    assert!(found.len() == 1 && found[0].contains(&key(&[1, 7])) && !found[0].contains(&key(&[1, 6])));
+    assert!(ranges(&ONE, vec![equal(vec![array(&[])])]).is_empty());
+    let null = Expr::Literal(Value::Null, DataType::Int.array().unwrap());
+    assert!(ranges(&ONE, vec![equal(vec![null])]).is_empty());
+    let long: Vec<Option<i32>> = (0..400).map(Some).collect();
+    let product = ranges(&TWO, vec![equal(vec![array(&long), array(&long)])]);
+    assert_eq!(product, vec![KeyRange::full()], "160,000 keys");
+}
+
+#[test]
 fn null_and_contradicting_bounds_give_no_range() {
     let range = |lower, upper| ranges(&ONE, vec![KeyBounds { equal: Vec::new(), lower, upper }]);
     assert!(range(Some((null(), true)), None).is_empty());

@@ -22,7 +22,8 @@ pub enum TableAccess {
 }
 
 /// Leading key columns equal to constants, then perhaps a range on the next one. Expressions are constant (literals,
-/// parameters, NOW(), CURRENT_USER), already cast to the key columns' types.
+/// parameters, NOW(), CURRENT_USER), already cast to the key columns' types; an array of a column's type stands for each of its elements
+/// (`= ANY ($1)`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeyBounds {
     /// Values of the leading key columns.
