@@ -206,6 +206,7 @@ fn node_settings(config: &Config) -> NodeSettings {
     let shown = config.settings().into_iter().map(|setting| {
         [setting.name.to_owned(), setting.value, setting.description.to_owned(), setting.category.to_owned()]
     });
+    let version = ["server_version", env!("CARGO_PKG_VERSION"), "The release of this server.", "server"];
     NodeSettings {
         pipeline: pipeline_limits(config),
         visibility_micros: config.topics_visibility_timeout.micros(),
@@ -221,7 +222,7 @@ fn node_settings(config: &Config) -> NodeSettings {
         shutdown_micros: config.shutdown_deadline.micros(),
         scram_iterations: config.auth_scram_iterations,
         awaits_setup: config.auth_setup != SetupAccess::Off,
-        shown: shown.collect(),
+        shown: shown.chain([version.map(str::to_owned)]).collect(),
         process: None,
     }
 }
@@ -397,8 +398,10 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_but_secrets_is_shown_to_the_node() {
+    fn every_setting_but_secrets_is_shown_to_the_node_and_its_release_with_them() {
         let config = Config::defaults();
-        assert_eq!(node_settings(&config).shown.len(), config.settings().len());
+        let shown = node_settings(&config).shown;
+        assert_eq!(shown.len(), config.settings().len() + 1);
+        assert_eq!(shown.last().map(|[name, ..]| name.as_str()), Some("server_version"));
     }
 }

@@ -34,6 +34,15 @@ impl Statement {
         }
     }
 
+    /// The setting of the server that SHOW names.
+    #[must_use]
+    pub fn setting(&self) -> Option<(&str, Span)> {
+        match &self.stmt {
+            Stmt::Show(Show::Setting { name }) => Some((&name.value, name.span)),
+            _ => None,
+        }
+    }
+
     /// The user that EXECUTE AS names.
     #[must_use]
     pub fn acts_as(&self) -> Option<&str> {

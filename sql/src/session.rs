@@ -189,6 +189,15 @@ pub fn unknown_parameter(name: &str) -> Diag {
     suggest::with_nearest(diag, name, Parameter::ALL.into_iter().map(Parameter::name))
 }
 
+/// Neither a parameter nor one of the server's `settings` has the name that SHOW asks for (42704).
+#[must_use]
+pub fn unknown_setting<'a>(name: &str, settings: impl IntoIterator<Item = &'a str>) -> Diag {
+    let diag = Diag::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+        .hint("SHOW ALL lists the settings of the server.");
+    let parameters = Parameter::ALL.into_iter().map(|known| -> &'a str { known.name() });
+    suggest::with_nearest(diag, name, settings.into_iter().chain(parameters))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]

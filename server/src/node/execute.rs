@@ -10,6 +10,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::outline;
 use highwater_sql::parse::{self, Statement};
 use highwater_sql::plan::{Bound, Plan, WriteKind};
+use highwater_sql::session::unknown_setting;
 use highwater_sql::value::{Micros, Value};
 use highwater_state::command::{RequestHead, RequestId};
 use xxhash_rust::xxh3::Xxh3;
@@ -391,6 +392,12 @@ impl Node {
         let Asked { namespace, user, role, .. } = asked(request);
         let bound = bind::bind(statement, &BindContext { catalog, namespace, user, role })?;
         authorize(&bound, role, user, catalog)?;
+        if let Some((name, span)) = statement.setting() {
+            let known = || self.settings().shown.iter().map(|[name, ..]| name.as_str());
+            if !known().any(|setting| setting == name) {
+                return Err(unknown_setting(name, known()).at(span));
+            }
+        }
         let acts_as = bound.execute_as.clone();
         let planned = Planned { bound: Arc::new(bound), acts_as, verb: statement.keyword() };
         if !request.params.is_empty() {

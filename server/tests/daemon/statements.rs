@@ -171,6 +171,15 @@ fn the_settings_are_a_table() {
     let shown =
         rows(&server, &root, "SELECT value, category FROM system.settings WHERE name = 'auth.scram_iterations'");
     assert_eq!(shown, json!([["4096", "auth"]]));
+    assert_eq!(rows(&server, &root, "SHOW auth.scram_iterations"), json!([["4096"]]));
+    assert_eq!(rows(&server, &root, "SHOW server_version"), json!([[env!("CARGO_PKG_VERSION")]]));
+    for (sql, meant) in [("SHOW auth.scram_iteration", "auth.scram_iterations"), ("SHOW timezon", "timezone")] {
+        let answer = server.sql(&root, sql);
+        assert_eq!(refused(&answer), (400, "SQL_EXECUTION_ERROR".into(), "42704".into()), "{sql}");
+        assert!(answer.message().contains("unrecognized configuration parameter"), "{answer:?}");
+        assert!(answer.json["error"]["details"].to_string().contains(meant), "{answer:?}");
+    }
+    assert_eq!(refused(&server.sql(&root, "SHOW TABLES IN nope")).2, "3F000");
 }
 
 #[test]

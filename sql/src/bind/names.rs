@@ -73,11 +73,11 @@ pub(super) fn single(name: &ast::ObjectName) -> Result<Name, Diag> {
     }
 }
 
-fn namespace_exists(name: &str, context: &BindContext<'_>) -> bool {
+pub(super) fn namespace_exists(name: &str, context: &BindContext<'_>) -> bool {
     name == DEFAULT_NAMESPACE || context.catalog.namespaces.contains_key(name)
 }
 
-fn missing_namespace(name: &str, span: Span, context: &BindContext<'_>) -> Diag {
+pub(super) fn missing_namespace(name: &str, span: Span, context: &BindContext<'_>) -> Diag {
     let known = context.catalog.namespaces.keys().map(String::as_str);
     missing(SqlState::UNDEFINED_NAMESPACE, "namespace", name, name, span, known)
         .hint(format!("CREATE NAMESPACE {name} makes it."))

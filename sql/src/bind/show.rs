@@ -1,7 +1,8 @@
 //! SHOW and DESCRIBE as queries on system tables.
 
-use super::names::{Relation, relation};
+use super::names::{Relation, missing_namespace, namespace_exists, relation};
 use super::{BindContext, bind_stmt};
+use crate::access;
 use crate::definition::quoted;
 use crate::diag::{Diag, SqlState};
 use crate::limits;
@@ -17,7 +18,21 @@ pub(super) fn bind(show: &Show, context: &BindContext<'_>) -> Result<Bound, Diag
             <[_; 1]>::try_from(statements).map_err(|_| Diag::new(SqlState::INTERNAL, "SHOW is one query"))
         })
         .map_err(|diag| Diag::new(SqlState::INTERNAL, format!("the query behind SHOW is wrong: {diag}")))?;
-    bind_stmt(&statement.stmt, context).map_err(|diag| Diag::new(diag.sqlstate, diag.message))
+    let bound = bind_stmt(&statement.stmt, context).map_err(|diag| Diag::new(diag.sqlstate, diag.message))?;
+    match show {
+        Show::Tables { namespace: Some(namespace) }
+            if namespace.value != system::NAMESPACE && !namespace_exists(&namespace.value, context) =>
+        {
+            let mut diag = missing_namespace(&namespace.value, namespace.span, context);
+            // Who may not read the list learns nothing of what is in it.
+            if access::authorize(&bound, context.role, context.user, context.catalog).is_err() {
+                return Ok(bound);
+            }
+            diag.hint = Some("SHOW NAMESPACES lists them.".into());
+            Err(diag)
+        }
+        _ => Ok(bound),
+    }
 }
 
 /// The query that a SHOW or DESCRIBE stands for.
@@ -27,6 +42,14 @@ fn query(show: &Show, context: &BindContext<'_>) -> Result<String, Diag> {
         Show::Tables { namespace: None } => {
             "SELECT namespace_id, table_name, table_type FROM system.tables ORDER BY namespace_id, table_name"
                 .to_owned()
+        }
+        Show::Tables { namespace: Some(namespace) } if namespace.value == system::NAMESPACE => {
+            access::may_name_system_table("tables", context.role)?;
+            let rows = system::TABLES.iter().map(|(name, _)| format!("('{}', '{name}', 'system')", system::NAMESPACE));
+            format!(
+                "SELECT namespace_id, table_name, table_type FROM (VALUES {}) AS t (namespace_id, table_name, table_type)",
+                rows.collect::<Vec<_>>().join(", ")
+            )
         }
         Show::Tables { namespace: Some(namespace) } => format!(
             "SELECT namespace_id, table_name, table_type FROM system.tables WHERE namespace_id = {} ORDER BY table_name",
