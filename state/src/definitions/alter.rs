@@ -120,7 +120,10 @@ fn one(deciding: &Deciding<'_>, table: &Arc<Table>, change: &TableChange) -> Res
             for check in &mut new.checks {
                 check.text = with_column_renamed(&check.text, &from, to);
             }
-            altered(new)
+            let routes = renamed_routes(deciding, new.id, &from, to);
+            let mut decision = put(new, format!("Table '{name}' altered successfully"));
+            decision.deltas.extend(routes);
+            Ok(decision)
         }
         TableChange::SetDefault { column, default } => {
             let column = column_of(&mut new, *column)?;
@@ -206,6 +209,25 @@ fn one(deciding: &Deciding<'_>, table: &Arc<Table>, change: &TableChange) -> Res
         }
         TableChange::Several(_) => Err(Diag::not_supported("a list of changes within another").into()),
     }
+}
+
+/// The topics whose sources name the column in their text: what they compute goes by its position and stays.
+fn renamed_routes<'a>(
+    deciding: &Deciding<'a>,
+    table: ObjectId,
+    from: &'a str,
+    to: &'a str,
+) -> impl Iterator<Item = CatalogDelta> + 'a {
+    let now = deciding.now;
+    deciding.catalog.topics.values().filter_map(move |topic| {
+        let mut changed = Topic { updated_at: now, ..Topic::clone(topic) };
+        for source in changed.sources.iter_mut().filter(|source| source.table == table) {
+            for text in source.filter_text.iter_mut().chain(source.partition_by_text.iter_mut()) {
+                *text = with_column_renamed(text, from, to);
+            }
+        }
+        (changed.sources != topic.sources).then(|| CatalogDelta::PutTopic(Arc::new(changed)))
+    })
 }
 
 fn column_of(table: &mut Table, id: ColumnId) -> Result<&mut Column, Abort> {

@@ -135,6 +135,35 @@ fn a_renamed_column_and_table_keep_their_rows() {
 }
 
 #[test]
+fn a_renamed_column_is_renamed_in_the_routes_of_topics_and_nothing_else_of_them_changes() {
+    with_tables(async |mut cluster| {
+        let mine = cluster.table("mine").id;
+        let topic = cluster.create_topic(mine, &[Operation::Delete]).await;
+        let source = Source {
+            filter: Some(n_above(0)),
+            filter_text: Some("n > 0 AND mine.n < 99".into()),
+            partition_by: Some(Expr::Column(3, DataType::Int)),
+            partition_by_text: Some("n".into()),
+            ..source(mine, Operation::Insert)
+        };
+        cluster.define(Ddl::AddSource { topic, table_version: 1, source: source.clone() }).await;
+        cluster.alter("mine", TableChange::RenameColumn { column: ColumnId(4), to: "Stars".to_owned() }).await.unwrap();
+        let sources = cluster.groups[&crate::placement::META].view().catalog().topics[&topic].sources.clone();
+        let renamed = Source {
+            filter_text: Some("\"Stars\" > 0 AND mine.\"Stars\" < 99".into()),
+            partition_by_text: Some("\"Stars\"".into()),
+            ..source
+        };
+        assert_eq!(sources, [super::cluster::source(mine, Operation::Delete), renamed]);
+        cluster.write("ann", "mine", insert(&[(1, "a")])).await;
+        cluster.ship(super::cluster::USERS).await;
+        let view = cluster.groups[&super::cluster::SHARED].view();
+        let start = highwater_sql::plan::StartPosition::Earliest;
+        assert_eq!(view.messages(topic, 0, start, 10, 1 << 20).await.unwrap().messages.len(), 1);
+    });
+}
+
+#[test]
 fn a_dropped_column_is_gone_and_one_of_the_same_name_does_not_bring_its_values_back() {
     with_tables(async |mut cluster| {
         cluster.write("ann", "mine", insert(&[(1, "a")])).await;
