@@ -27,7 +27,7 @@ use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};
 use crate::eval::{self, EvalContext, Patterns};
 use crate::expr::Expr;
-use crate::pipeline::{Flow, Pipeline, PipelineLimits};
+use crate::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, Relation};
 use crate::value::{Micros, Row, Value};
 
@@ -50,12 +50,12 @@ pub trait Source {
     /// Why a query ends without a result.
     type Error: std::convert::From<Diag>;
 
-    /// The result of a SELECT over a table or a system table (`plan.from`), all of its steps included.
+    /// The result of a SELECT over a table or a system table (`plan.from`), all of its steps included, and what each of them gave.
     fn read(
         &self,
         plan: &Arc<QueryPlan>,
         params: &Arc<Vec<Value>>,
-    ) -> impl Future<Output = Result<Vec<Row>, Self::Error>>;
+    ) -> impl Future<Output = Result<(Vec<Row>, Steps), Self::Error>>;
 
     /// Gives the core away if the time slice is over.
     ///
@@ -215,7 +215,7 @@ impl<'s, S: Source> Executor<'s, S> {
         Box::pin(async move {
             let began = self.statistics.as_ref().map(|_| self.source.micros());
             self.depth.set(self.depth.get() + 1);
-            let rows = self.run(plan, params).await?;
+            let (rows, steps) = self.run(plan, params).await?;
             self.depth.set(self.depth.get() - 1);
             if self.depth.get() == 0 {
                 self.forget_kept(&BTreeSet::new(), &BTreeSet::new()).await?;
@@ -225,6 +225,7 @@ impl<'s, S: Source> Executor<'s, S> {
                 let part = statistics::address(plan.as_ref());
                 statistics.borrow_mut().note(part, rows.len(), micros, true);
                 statistics.borrow_mut().weigh(part, rows.iter().map(|row| size(row)).sum());
+                statistics.borrow_mut().note_steps(part, steps);
             }
             Ok(rows)
         })
@@ -236,13 +237,14 @@ impl<'s, S: Source> Executor<'s, S> {
         self.statistics.map(RefCell::into_inner).unwrap_or_default()
     }
 
-    async fn run(&self, plan: &Arc<QueryPlan>, params: Params) -> Result<Vec<Row>, S::Error> {
+    async fn run(&self, plan: &Arc<QueryPlan>, params: Params) -> Result<(Vec<Row>, Steps), S::Error> {
         let params = if plan.before.is_empty() { params } else { self.before(&plan.before, params).await? };
         let relation = match &plan.from {
             From::Table { .. } | From::System(_) => return self.source.read(plan, &params).await,
             From::Nothing | From::Explain(_) => None,
             From::Tree(relation) => Some(relation.as_ref()),
         };
+        let began = self.statistics.as_ref().map(|_| self.source.micros());
         let context = self.context(&params);
         let mut pipeline = Pipeline::new(plan, context, self.around.limits)?;
         // What another pipeline of the statement draws is something else.
@@ -267,7 +269,9 @@ impl<'s, S: Source> Executor<'s, S> {
                 self.shut(rows).await?;
             }
         }
-        pipeline.finish_in_portions(async || self.source.pause().await).await
+        let micros = began.map_or(0, |began| self.source.micros().saturating_sub(began));
+        let (rows, steps) = pipeline.finish_in_portions(async || self.source.pause().await).await?;
+        Ok((rows, Steps { micros, ..steps }))
     }
 
     /// Subqueries that look at no row of the query.

@@ -6,8 +6,9 @@ mod text;
 
 use crate::catalog::Table;
 use crate::eval;
-use crate::execute::Statistics;
+use crate::execute::{Counted, Statistics};
 use crate::expr::Expr;
+use crate::pipeline::Steps;
 use crate::plan::{
     ChangedRows, Distinct, From, JoinKind, KeyBounds, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
     TableAccess, TableFunction, WindowFunction, WriteKind,
@@ -15,6 +16,9 @@ use crate::plan::{
 use crate::system;
 
 use self::text::{aggregate, shown};
+
+/// The detail of what was counted.
+const RAN: &str = "ran";
 
 /// One step: what it does, what about it, what was counted, and the steps below.
 #[derive(Debug, Default)]
@@ -69,15 +73,20 @@ impl Step {
         self
     }
 
+    /// With what was counted of it, in the place of what was known of its part so far.
+    fn ran(mut self, what: impl Into<String>) -> Self {
+        self.details.retain(|(name, _)| *name != RAN);
+        self.with(RAN, what)
+    }
+
     fn counted<T>(self, part: &T, setting: &Setting<'_>) -> Self {
         match setting.statistics {
             None => self,
             Some(statistics) => match statistics.of(part) {
-                None => self.with("ran", "never"),
+                None => self.ran("never"),
                 Some(counted) => {
-                    let runs = if counted.runs == 1 { String::new() } else { format!(" in {} runs", counted.runs) };
-                    let bytes = if counted.bytes > 0 { format!(", {} bytes", counted.bytes) } else { String::new() };
-                    self.with("ran", format!("{} rows{bytes}, {} us{runs}", counted.rows, counted.micros))
+                    let (rows, took) = (counted.rows, took(&counted));
+                    self.ran(format!("{rows} rows{took}"))
                 }
             },
         }
@@ -118,6 +127,65 @@ impl Step {
     }
 }
 
+/// Bytes, time and runs, in words.
+fn took(counted: &Counted) -> String {
+    let runs = if counted.runs == 1 { String::new() } else { format!(" in {} runs", counted.runs) };
+    let bytes = if counted.bytes > 0 { format!(", {} bytes", counted.bytes) } else { String::new() };
+    format!("{bytes}, {} us{runs}", counted.micros)
+}
+
+/// What was counted of the steps of a SELECT.
+enum Ran {
+    /// It was not run.
+    Unasked,
+    /// It was, but not this part of it.
+    Never,
+    Counted(Counted, Steps),
+}
+
+impl Ran {
+    fn of(plan: &QueryPlan, setting: &Setting<'_>) -> Self {
+        match setting.statistics.map(|statistics| (statistics.of(plan), statistics.steps_of(plan))) {
+            None => Self::Unasked,
+            Some((None, _)) => Self::Never,
+            Some((Some(counted), steps)) => Self::Counted(counted, steps),
+        }
+    }
+
+    /// A step below the last one.
+    fn inner(&self, step: Step, rows: impl FnOnce(&Steps) -> u64) -> Step {
+        match self {
+            Self::Unasked => step,
+            Self::Never => step.ran("never"),
+            Self::Counted(_, steps) => step.ran(format!("{} rows", rows(steps))),
+        }
+    }
+
+    /// What reads; with a condition also how many rows it looked at.
+    fn reading(&self, step: Step, is_filtered: bool) -> Step {
+        match self {
+            Self::Unasked => step,
+            Self::Never => step.ran("never"),
+            Self::Counted(_, steps) => {
+                let of = if is_filtered { format!(" of {} read", steps.read) } else { String::new() };
+                step.ran(format!("{} rows{of}, {} us", steps.kept, steps.micros))
+            }
+        }
+    }
+
+    /// The last step, which gives the result.
+    fn last(&self, step: Step, reads_and_filters: bool) -> Step {
+        match self {
+            Self::Unasked => step,
+            Self::Never => step.ran("never"),
+            Self::Counted(counted, steps) => {
+                let of = if reads_and_filters { format!(" of {} read", steps.read) } else { String::new() };
+                step.ran(format!("{} rows{of}{}", counted.rows, took(counted)))
+            }
+        }
+    }
+}
+
 /// A SELECT: its last step on top.
 fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
     let (mut step, names) = match &plan.from {
@@ -140,6 +208,14 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
     if let Some(filter) = &plan.filter {
         step = step.with("filter", shown(filter, &names));
     }
+    let ran = Ran::of(plan, setting);
+    let mut is_reading = true;
+    // A step on top of what is there: that is a step below the last one then.
+    let mut on_top = |step: Step, below: Step, rows: fn(&Steps) -> u64| {
+        let below = if is_reading { ran.reading(below, plan.filter.is_some()) } else { below };
+        is_reading = false;
+        ran.inner(step.over(below), rows)
+    };
     let mut names = names;
     if let Some(grouped) = &plan.aggregate {
         let keys: Vec<String> = grouped.keys.iter().map(|key| shown(key, &names)).collect();
@@ -152,7 +228,7 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
         } else {
             format!("Group by {}", keys.join(", "))
         };
-        step = Step::new(title).with("computes", calls.join(", ")).over(step);
+        step = on_top(Step::new(title).with("computes", calls.join(", ")), step, |steps| steps.groups);
         let of_sets = (sets > 0).then(|| "(keys not in the set)".to_owned());
         names = keys.into_iter().chain(of_sets).chain(calls).collect();
         if let Some(having) = &plan.having {
@@ -161,21 +237,25 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
     }
     match plan.distinct {
         Distinct::No => {}
-        Distinct::Rows => step = Step::new("Distinct").over(step),
-        Distinct::On(keys) => step = Step::new(format!("First row of each of the {keys} leading sort keys")).over(step),
+        Distinct::Rows => step = on_top(Step::new("Distinct"), step, |steps| steps.distinct),
+        Distinct::On(keys) => {
+            let title = format!("First row of each of the {keys} leading sort keys");
+            step = on_top(Step::new(title), step, |steps| steps.distinct);
+        }
     }
     if !plan.order_by.is_empty() {
         let top =
             if plan.limit.is_some() && !matches!(plan.distinct, Distinct::On(_)) { "Top of a sort" } else { "Sort" };
-        step = Step::new(format!("{top} by {}", sort_keys(&plan.order_by, &names))).over(step);
+        let title = format!("{top} by {}", sort_keys(&plan.order_by, &names));
+        step = on_top(Step::new(title), step, |steps| steps.sorted);
     }
     let limits = [("limit", &plan.limit), ("offset", &plan.offset)];
     let limits = limits.iter().filter_map(|(word, value)| Some(format!("{word} {}", shown(value.as_ref()?, &names))));
     let limits: Vec<String> = limits.collect();
     if !limits.is_empty() {
-        step = Step::new(capital(&limits.join(" "))).over(step);
+        step = on_top(Step::new(capital(&limits.join(" "))), step, |_| 0);
     }
-    step = step.counted(plan, setting);
+    step = ran.last(step, is_reading && plan.filter.is_some());
     for once in &plan.before {
         let what = if once.exists { "whether there is a row of" } else { "the value of" };
         let below = query(&once.plan, setting);

@@ -5,11 +5,13 @@
 //! that ORDER BY does not tell apart keep the order in which they came, groups come in the order of their keys.
 
 mod collect;
+mod steps;
 
 use std::collections::BTreeMap;
 
 pub(crate) use self::collect::compare_keys;
 use self::collect::{Collector, Ending};
+pub use self::steps::Steps;
 use crate::aggregate::Accumulator;
 use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};
@@ -108,6 +110,7 @@ pub struct Pipeline {
     having: Option<Expr>,
     collector: Collector,
     budget: Budget,
+    steps: Steps,
 }
 
 impl Pipeline {
@@ -135,6 +138,7 @@ impl Pipeline {
             having: plan.having.clone(),
             collector: Collector::new(plan, limit, offset),
             budget: Budget { limits, rows: 0, bytes: 0 },
+            steps: Steps::default(),
         })
     }
 
@@ -158,13 +162,15 @@ impl Pipeline {
         if self.is_done() {
             return Ok(Flow::Done);
         }
-        let Self { context, filter, aggregate, collector, budget, .. } = self;
+        let Self { context, filter, aggregate, collector, budget, steps, .. } = self;
+        steps.read += 1;
         context.with(|context| {
             if let Some(filter) = filter
                 && !is_true(filter, row, context)?
             {
                 return Ok(());
             }
+            steps.kept += 1;
             match aggregate {
                 Some((aggregate, groups)) => accumulate(aggregate, groups, row, context, budget),
                 None => collector.take(row, context, budget),
@@ -186,18 +192,18 @@ impl Pipeline {
         }
     }
 
-    /// The result, made in portions: `pause` is called between any two.
+    /// The result, made in portions, and what the steps gave: `pause` is called between any two.
     ///
     /// # Errors
     /// As [`Pipeline::finish`], and what `pause` gives.
     pub async fn finish_in_portions<E: From<Diag>>(
         self,
         pause: impl AsyncFn() -> Result<(), E>,
-    ) -> Result<Vec<Row>, E> {
+    ) -> Result<(Vec<Row>, Steps), E> {
         let mut finishing = self.finishing();
         loop {
             if let Some(rows) = finishing.step(PORTION)? {
-                return Ok(rows);
+                return Ok((rows, finishing.steps()));
             }
             pause().await?;
         }
@@ -206,9 +212,9 @@ impl Pipeline {
     /// What is left to do behind the last row.
     #[must_use]
     pub fn finishing(self) -> Finishing {
-        let Self { context, aggregate, having, collector, mut budget, .. } = self;
+        let Self { context, aggregate, having, collector, mut budget, steps, .. } = self;
         let Some((aggregate, mut groups)) = aggregate else {
-            return Finishing { context, budget, stage: FinishStage::Rows(collector.ending()) };
+            return Finishing { context, budget, steps, stage: FinishStage::Rows(collector.ending()) };
         };
         let fresh = || aggregate.calls.iter().map(Accumulator::new).collect::<Vec<Accumulator>>();
         if groups.is_empty() && aggregate.keys.is_empty() && aggregate.sets.is_empty() {
@@ -223,7 +229,7 @@ impl Pipeline {
         // A group's row takes the place of the group.
         budget.release(budget.rows, 0);
         let groups = Groups { aggregate, having, waiting: groups, current: None, collector };
-        Finishing { context, budget, stage: FinishStage::Groups(Box::new(groups)) }
+        Finishing { context, budget, steps, stage: FinishStage::Groups(Box::new(groups)) }
     }
 }
 
@@ -235,6 +241,7 @@ const PORTION: usize = 512;
 pub struct Finishing {
     context: OwnedContext,
     budget: Budget,
+    steps: Steps,
     stage: FinishStage,
 }
 
@@ -258,8 +265,8 @@ impl Finishing {
     pub fn step(&mut self, steps: usize) -> Result<Option<Vec<Row>>, Diag> {
         let mut portion = Portion::new(steps);
         if let FinishStage::Groups(groups) = &mut self.stage {
-            let Self { context, budget, .. } = self;
-            if !context.with(|context| groups.step(context, budget, &mut portion))? {
+            let Self { context, budget, steps, .. } = self;
+            if !context.with(|context| groups.step(context, budget, steps, &mut portion))? {
                 return Ok(None);
             }
         }
@@ -270,6 +277,14 @@ impl Finishing {
         match &mut self.stage {
             FinishStage::Groups(_) => Ok(None),
             FinishStage::Rows(ending) => Ok(ending.step(&mut portion)),
+        }
+    }
+
+    /// How many rows the steps gave, once all is done.
+    fn steps(&self) -> Steps {
+        match &self.stage {
+            FinishStage::Groups(_) => self.steps,
+            FinishStage::Rows(ending) => Steps { distinct: ending.distinct, sorted: ending.sorted, ..self.steps },
         }
     }
 }
@@ -295,7 +310,13 @@ struct CurrentGroup {
 
 impl Groups {
     /// Goes on; whether all groups are rows.
-    fn step(&mut self, context: &EvalContext<'_>, budget: &mut Budget, portion: &mut Portion) -> Result<bool, Diag> {
+    fn step(
+        &mut self,
+        context: &EvalContext<'_>,
+        budget: &mut Budget,
+        steps: &mut Steps,
+        portion: &mut Portion,
+    ) -> Result<bool, Diag> {
         loop {
             let is_full = self.collector.is_full();
             let Some(current) = &mut self.current else {
@@ -324,6 +345,7 @@ impl Groups {
             let row = std::mem::take(&mut current.row);
             self.current = None;
             if !is_full && self.having.as_ref().map_or(Ok(true), |having| is_true(having, &row, context))? {
+                steps.groups += 1;
                 self.collector.take(&row, context, budget)?;
             }
         }
@@ -364,8 +386,11 @@ fn accumulate(
     context: &EvalContext<'_>,
     budget: &mut Budget,
 ) -> Result<(), Diag> {
-    let key =
-        aggregate.keys.iter().map(|key| evaluate(key, row, context).map(SortValue)).collect::<Result<GroupKey, _>>()?;
+    let key = aggregate
+        .keys
+        .iter()
+        .map(|key| evaluate(key, row, context).map(SortValue))
+        .collect::<Result<GroupKey, _>>()?;
     if aggregate.sets.is_empty() {
         return count_in(aggregate, groups, key, row, context, budget);
     }

@@ -15,7 +15,7 @@ use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, R
 use highwater_sql::diag::Diag;
 use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::parse::parse;
-use highwater_sql::pipeline::PipelineLimits;
+use highwater_sql::pipeline::{PipelineLimits, Steps};
 use highwater_sql::plan::{Plan, QueryPlan};
 use highwater_sql::value::{Row, Value};
 
@@ -64,7 +64,7 @@ impl Watch {
 impl Source for Watch {
     type Error = Diag;
 
-    async fn read(&self, _: &Arc<QueryPlan>, _: &Arc<Vec<Value>>) -> Result<Vec<Row>, Diag> {
+    async fn read(&self, _: &Arc<QueryPlan>, _: &Arc<Vec<Value>>) -> Result<(Vec<Row>, Steps), Diag> {
         panic!("there are no tables")
     }
 

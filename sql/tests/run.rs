@@ -17,7 +17,7 @@ use highwater_sql::eval::{EvalContext, evaluate, is_true};
 use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::key::{encode_key, resolve_access};
 use highwater_sql::parse::parse;
-use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
+use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::{ChangedRows, Ddl, From, Plan, QueryPlan, TableAccess, TableSpec, WriteKind, WritePlan};
 use highwater_sql::row::{decode_row, encode_row};
 use highwater_sql::value::{DataType, Row, Value};
@@ -120,7 +120,7 @@ impl Database {
         finished(Executor::new(self, &around, false).query(plan, Arc::default()))
     }
 
-    fn table_rows(&self, plan: &QueryPlan, params: &[Value]) -> Result<Vec<Row>, Diag> {
+    async fn table_rows(&self, plan: &QueryPlan, params: &[Value]) -> Result<(Vec<Row>, Steps), Diag> {
         let mut pipeline = Pipeline::new(plan, EvalContext::new(NOW, "alice", Role::Dba, params, 7), LIMITS)?;
         let From::Table { table, access } = &plan.from else { panic!("this test has no system tables") };
         for (_, mut row, seq) in self.scan_with(table, access, params)? {
@@ -133,7 +133,7 @@ impl Database {
                 break;
             }
         }
-        pipeline.finish()
+        pipeline.finish_in_portions(async || Ok(())).await
     }
 
     fn write(&mut self, plan: &WritePlan) -> Result<usize, Diag> {
@@ -268,8 +268,8 @@ impl Database {
 impl Source for Database {
     type Error = Diag;
 
-    async fn read(&self, plan: &Arc<QueryPlan>, params: &Arc<Vec<Value>>) -> Result<Vec<Row>, Diag> {
-        self.table_rows(plan, params)
+    async fn read(&self, plan: &Arc<QueryPlan>, params: &Arc<Vec<Value>>) -> Result<(Vec<Row>, Steps), Diag> {
+        self.table_rows(plan, params).await
     }
 
     async fn pause(&self) -> Result<(), Diag> {

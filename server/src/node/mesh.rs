@@ -11,6 +11,7 @@ use highwater_runtime::queue::{self, Receiver, ReplySlot, Sender};
 use highwater_runtime::{CoreId, Monotonic};
 use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Role};
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::pipeline::Steps;
 use highwater_sql::plan::{QueryPlan, StartPosition};
 use highwater_sql::value::{Micros, Row, Value};
 use highwater_state::command::{Command, RequestHead};
@@ -152,6 +153,8 @@ pub(crate) struct TableRows {
     pub(crate) rows: Vec<Row>,
     /// The group's applied index that they show.
     pub(crate) index: u64,
+    /// What the steps of the read gave.
+    pub(crate) steps: Steps,
 }
 
 /// A question to a core.

@@ -11,7 +11,7 @@ use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::explain::{self, Setting};
 use highwater_sql::expr::Expr;
-use highwater_sql::pipeline::{Flow, Pipeline};
+use highwater_sql::pipeline::{Flow, Pipeline, Steps};
 use highwater_sql::plan::{Distinct, Explained, From, OutputColumn, Plan, QueryPlan, TableAccess};
 use highwater_sql::value::{Row, Value};
 
@@ -39,7 +39,7 @@ pub(super) struct Reading<'r> {
 impl Source for Reading<'_> {
     type Error = Failure;
 
-    async fn read(&self, plan: &Arc<QueryPlan>, params: &Params) -> Result<Vec<Row>, Failure> {
+    async fn read(&self, plan: &Arc<QueryPlan>, params: &Params) -> Result<(Vec<Row>, Steps), Failure> {
         self.node.rows(self.run, plan, params, &self.token).await
     }
 
@@ -64,7 +64,7 @@ impl Node {
         }
         let rows = match &plan.from {
             From::Nothing | From::System(_) | From::Table { .. } if plan.before.is_empty() => {
-                self.rows(run, plan, &run.params, &RefCell::new(token)).await?
+                self.rows(run, plan, &run.params, &RefCell::new(token)).await?.0
             }
             From::Explain(explained) => self.explain(run, explained, token).await?,
             From::Nothing | From::System(_) | From::Table { .. } | From::Tree(_) => {
@@ -136,7 +136,7 @@ impl Node {
         plan: &Arc<QueryPlan>,
         params: &Params,
         token: &RefCell<&mut ReadToken>,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<(Vec<Row>, Steps), Failure> {
         match &plan.from {
             From::Nothing => self.pipe(run, plan, params, std::iter::once(Vec::new())).await,
             From::System(table) => {
@@ -158,7 +158,7 @@ impl Node {
         table: &Table,
         access: &TableAccess,
         token: &RefCell<&mut ReadToken>,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<(Vec<Row>, Steps), Failure> {
         let groups = match table.kind {
             TableKind::User | TableKind::Stream => vec![self.layout().user_group(&run.user)],
             TableKind::Shared if table.partition_columns == 0 => vec![self.layout().table_group(table.id)],
@@ -172,13 +172,14 @@ impl Node {
         if let [group] = groups.as_slice() {
             let found = self.read_group(run, plan, params, *group, ReadPart::Whole, mark(*group)).await?;
             token.borrow_mut().saw(*group, found.index);
-            return Ok(found.rows);
+            return Ok((found.rows, found.steps));
         }
         let part = ReadPart::Filtered { enough: enough(run, plan, params)? };
-        let mut gathered = Vec::new();
+        let (mut gathered, mut steps) = (Vec::new(), Steps::default());
         for group in groups {
             let found = self.read_group(run, plan, params, group, part, mark(group)).await?;
             token.borrow_mut().saw(group, found.index);
+            steps += found.steps;
             gathered.extend(found.rows);
             if gathered.len() > self.settings().pipeline.max_rows {
                 return Err(Diag::new(SqlState::PROGRAM_LIMIT, "the query gathers too many rows from its shards")
@@ -188,7 +189,8 @@ impl Node {
         }
         // The groups have filtered; the rest is done here, over all of them.
         let rest = QueryPlan { filter: None, ..QueryPlan::clone(plan) };
-        self.pipe(run, &rest, params, gathered).await
+        let (rows, last) = self.pipe(run, &rest, params, gathered).await?;
+        Ok((rows, Steps { read: steps.read, micros: steps.micros, ..last }))
     }
 
     async fn read_group(
@@ -263,7 +265,8 @@ impl Node {
         plan: &QueryPlan,
         params: &Params,
         rows: impl IntoIterator<Item = Row>,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<(Vec<Row>, Steps), Failure> {
+        let began = self.env().now();
         let context = EvalContext::new(run.now, &run.user, run.role, params, !run.seed);
         let mut pipeline = Pipeline::new(plan, context, self.settings().pipeline)?;
         let mut rows = rows.into_iter();
@@ -278,7 +281,9 @@ impl Node {
             }
             self.pause(run).await?;
         }
-        pipeline.finish_in_portions(async || self.pause(run).await).await
+        let micros = self.env().now().micros_since(began);
+        let (rows, steps) = pipeline.finish_in_portions(async || self.pause(run).await).await?;
+        Ok((rows, Steps { micros, ..steps }))
     }
 }
 

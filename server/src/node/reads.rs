@@ -13,7 +13,7 @@ use highwater_runtime::{Env, Monotonic};
 use highwater_sql::catalog::{Catalog, ObjectId, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext};
-use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
+use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::From;
 use highwater_sql::value::{Row, Value};
 use highwater_state::StateError;
@@ -270,9 +270,10 @@ pub(super) async fn rows(
             Pipeline::new(plan, EvalContext::new(read.now, &read.user, read.role, &read.params, read.seed), limits)
                 .map_err(ReadRefusal::Failed)?,
         )),
-        ReadPart::Filtered { enough } => Sink::Filtered { rows: Vec::new(), bytes: 0, enough, limits },
+        ReadPart::Filtered { enough } => Sink::Filtered { rows: Vec::new(), bytes: 0, read: 0, enough, limits },
     };
     let oldest = oldest_visible(table, view.log_time().max(read.now));
+    let began = node.env().now();
     let mut scanned = 0_u32;
     while let Some((mut row, seq)) = cursor.next().await.map_err(|error| ReadRefusal::Failed(storage(node, &error)))? {
         if i64::try_from(seq).is_ok_and(|seq| seq >= oldest) {
@@ -290,7 +291,8 @@ pub(super) async fn rows(
             node.env().yield_if_needed().await;
         }
     }
-    let rows = match sink {
+    let micros = node.env().now().micros_since(began);
+    let (rows, steps) = match sink {
         Sink::Whole(pipeline) => {
             let pause = async || {
                 node.env().yield_if_needed().await;
@@ -298,9 +300,12 @@ pub(super) async fn rows(
             };
             pipeline.finish_in_portions(pause).await.map_err(ReadRefusal::Failed)?
         }
-        Sink::Filtered { rows, .. } => rows,
+        Sink::Filtered { rows, read, .. } => {
+            let kept = rows.len() as u64;
+            (rows, Steps { read, kept, ..Steps::default() })
+        }
     };
-    Ok(TableRows { rows, index: view.applied().0 })
+    Ok(TableRows { rows, index: view.applied().0, steps: Steps { micros, ..steps } })
 }
 
 /// The lowest `_seq` of a STREAM row that has not expired; every row of other tables is visible.
@@ -317,7 +322,7 @@ fn oldest_visible(table: &Table, now: i64) -> i64 {
 
 enum Sink {
     Whole(Box<Pipeline>),
-    Filtered { rows: Vec<Row>, bytes: usize, enough: Option<u64>, limits: PipelineLimits },
+    Filtered { rows: Vec<Row>, bytes: usize, read: u64, enough: Option<u64>, limits: PipelineLimits },
 }
 
 impl Sink {
@@ -325,7 +330,8 @@ impl Sink {
     fn take(&mut self, row: Row, read: &TableRead, context: &EvalContext<'_>) -> Result<bool, Diag> {
         match self {
             Self::Whole(pipeline) => Ok(matches!(pipeline.push(&row)?, Flow::Done)),
-            Self::Filtered { rows, bytes, enough, limits } => {
+            Self::Filtered { rows, bytes, read: looked_at, enough, limits } => {
+                *looked_at += 1;
                 if let Some(filter) = &read.plan.filter
                     && !eval::is_true(filter, &row, context)?
                 {

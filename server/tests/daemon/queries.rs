@@ -163,6 +163,13 @@ fn explain_says_what_is_read_and_analyze_what_it_took() {
     }
     let plan = text("EXPLAIN ANALYZE SELECT count(*) FROM app.spread s WHERE n = 2");
     assert!(plan.contains("all keys") && plan.contains("ran: 1 rows"), "{plan}");
+    // Of several shards as of one.
+    assert!(plan.contains("ran: 8 rows of 16 read, "), "{plan}");
+    let plan = text("EXPLAIN ANALYZE SELECT n, count(*) FROM app.spread GROUP BY n HAVING n < 9 ORDER BY 2, 1 LIMIT 1");
+    let ran = plan.lines().filter_map(|line| Some(line.trim().strip_prefix("ran: ")?.split(',').next()?.to_owned()));
+    assert_eq!(ran.collect::<Vec<_>>(), ["1 rows", "1 rows", "2 rows", "16 rows"], "{plan}");
+    let plan = text("EXPLAIN ANALYZE SELECT DISTINCT room > 0 FROM app.notes WHERE id < 3");
+    assert!(plan.contains("ran: 1 rows") && plan.contains("ran: 2 rows of 2 read, "), "{plan}");
     let plan = text("EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM app.rooms WHERE id IN (SELECT room FROM app.notes)");
     let document: Value = serde_json::from_str(&plan).unwrap();
     assert!(document["step"].is_string(), "{plan}");

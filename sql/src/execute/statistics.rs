@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::pipeline::Steps;
+
 /// What was counted of one part of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -19,6 +21,7 @@ pub struct Counted {
 #[derive(Debug, Default)]
 pub struct Statistics {
     parts: BTreeMap<usize, Counted>,
+    steps: BTreeMap<usize, Steps>,
 }
 
 /// How a part of a plan is known.
@@ -37,6 +40,16 @@ impl Statistics {
         counted.runs += u64::from(is_run);
         counted.rows += rows as u64;
         counted.micros += micros;
+    }
+
+    pub(super) fn note_steps(&mut self, part: usize, steps: Steps) {
+        *self.steps.entry(part).or_default() += steps;
+    }
+
+    /// What the steps of a SELECT gave; nothing when it never ran.
+    #[must_use]
+    pub fn steps_of<T>(&self, part: &T) -> Steps {
+        self.steps.get(&address(part)).copied().unwrap_or_default()
     }
 
     /// What was counted of this part; `None` when it never ran.

@@ -34,6 +34,8 @@ pub(super) struct Collector {
     runs: Runs<Ranked>,
     /// Rows that came, to tell equal ones apart.
     arrivals: u64,
+    /// Rows that DISTINCT let through.
+    distinct_rows: u64,
 }
 
 /// A row with what it is ordered by.
@@ -108,6 +110,7 @@ impl Collector {
             heap: BinaryHeap::new(),
             runs: Runs::default(),
             arrivals: 0,
+            distinct_rows: 0,
         }
     }
 
@@ -132,6 +135,7 @@ impl Collector {
             }
             Distinct::No | Distinct::On(_) => None,
         };
+        self.distinct_rows += 1;
         if self.order_by.is_empty() {
             if self.skipped < self.offset {
                 self.skipped += 1;
@@ -190,13 +194,15 @@ impl Collector {
             Distinct::On(leading) => Some(leading),
             Distinct::No | Distinct::Rows => None,
         };
+        let distinct = if on.is_some() { 0 } else { self.distinct_rows };
         let (rows, skip, stage) = if self.order_by.is_empty() {
             (self.rows, 0, Stage::Forget)
         } else {
             let rows = Vec::with_capacity(self.heap.len() + self.runs.len());
             (rows, self.offset, Stage::Gather(self.heap.into_vec().into_iter(), self.runs))
         };
-        Ending { stage, on, before: None, skip, left: self.limit.unwrap_or(usize::MAX), rows, seen: self.seen }
+        let left = self.limit.unwrap_or(usize::MAX);
+        Ending { stage, on, before: None, skip, left, rows, seen: self.seen, distinct, sorted: 0 }
     }
 }
 
@@ -214,6 +220,10 @@ pub(super) struct Ending {
     left: usize,
     rows: Vec<Row>,
     seen: BTreeSet<Vec<SortValue>>,
+    /// Rows that DISTINCT let through.
+    pub(super) distinct: u64,
+    /// Rows that came in their order.
+    pub(super) sorted: u64,
 }
 
 #[derive(Debug, Default)]
@@ -259,7 +269,9 @@ impl Ending {
             if is_repeated {
                 return;
             }
+            self.distinct += 1;
         }
+        self.sorted += 1;
         if self.skip > 0 {
             self.skip -= 1;
         } else if self.left > 0 {

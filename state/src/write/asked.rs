@@ -14,7 +14,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::EvalContext;
 use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::key::{encode_key, resolve_access, resolve_index};
-use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits};
+use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::{ChangedRows, From, QueryPlan, TableAccess};
 use highwater_sql::value::{Micros, Row, Value};
 
@@ -136,7 +136,7 @@ struct Own<'o, 't, 's, E: Env> {
 impl<E: Env> Source for Own<'_, '_, '_, E> {
     type Error = Abort;
 
-    async fn read(&self, plan: &Arc<QueryPlan>, params: &Arc<Vec<Value>>) -> Result<Vec<Row>, Abort> {
+    async fn read(&self, plan: &Arc<QueryPlan>, params: &Arc<Vec<Value>>) -> Result<(Vec<Row>, Steps), Abort> {
         let From::Table { table, access } = &plan.from else {
             return Err(Diag::new(SqlState::INTERNAL, "a change asks for what its group does not have").into());
         };
@@ -149,7 +149,8 @@ impl<E: Env> Source for Own<'_, '_, '_, E> {
         };
         let rows = self.table(txn, plan, table, access, params).await;
         self.txn.set(Some(txn));
-        rows
+        // A change is never run by EXPLAIN: nobody asks what its steps gave.
+        Ok((rows?, Steps::default()))
     }
 
     async fn pause(&self) -> Result<(), Abort> {

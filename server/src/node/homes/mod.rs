@@ -195,7 +195,7 @@ impl Node {
     pub(super) async fn table_of_home(&self, read: &TableRead) -> Result<TableRows, ReadRefusal> {
         let asked = Asked::Table(Box::new(SentRead::of(read, self.env().now())));
         match self.ask_home(read.group, &asked, read.deadline).await.map_err(ReadRefusal::Failed)?.1 {
-            Answered::Rows { rows, index } => Ok(TableRows { rows, index }),
+            Answered::Rows { rows, index, steps } => Ok(TableRows { rows, index, steps }),
             other => Err(other.into_refusal()),
         }
     }
@@ -205,7 +205,7 @@ impl Node {
         let asked = Asked::Table(Box::new(SentRead::of(read, self.env().now())));
         let payload = asked.encode(read.group).map_err(ReadRefusal::Failed)?;
         match self.ask_home_at(home, read.group, &asked, &payload, read.deadline).await {
-            Ok(Answered::Rows { rows, index }) => Ok(TableRows { rows, index }),
+            Ok(Answered::Rows { rows, index, steps }) => Ok(TableRows { rows, index, steps }),
             Ok(other) if other.is_an_answer() => Err(other.into_refusal()),
             Ok(_) | Err(Missed::Elsewhere) => Err(ReadRefusal::Failed(super::transactions::lost(SILENT))),
             Err(Missed::Never(diag)) => Err(ReadRefusal::Failed(diag)),

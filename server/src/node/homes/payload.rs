@@ -17,6 +17,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use highwater_runtime::Monotonic;
 use highwater_sql::catalog::{CatalogVersion, ObjectId, Role};
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::pipeline::Steps;
 use highwater_sql::plan::QueryPlan;
 use highwater_sql::value::{Micros, Row, Value};
 use highwater_state::command::{RequestHead, WriteCommand};
@@ -104,6 +105,8 @@ pub(crate) enum Answered {
         rows: Vec<Row>,
         /// The group's applied index that they show.
         index: u64,
+        /// What the steps of the read gave.
+        steps: Steps,
     },
     /// The first page of a scan.
     Scanned {

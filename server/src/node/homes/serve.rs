@@ -60,7 +60,7 @@ pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, dead
     let soon = deadline.min(now.after_micros(BARRIER_MICROS));
     let answered = match asked {
         Asked::Table(read) => match reads::table(node, &read.received(group, now, soon)).await {
-            Ok(found) => Ok(Answered::Rows { rows: found.rows, index: found.index }),
+            Ok(found) => Ok(Answered::Rows { rows: found.rows, index: found.index, steps: found.steps }),
             Err(ReadRefusal::StaleCatalog) => Ok(Answered::StaleCatalog),
             Err(ReadRefusal::Failed(diag)) => Err(diag),
         },
