@@ -316,7 +316,7 @@ impl Accumulator {
         }
         match &mut self.distinct {
             Some(distinct) => {
-                let values: Vec<SortValue> = values.iter().cloned().map(SortValue).collect();
+                let values: Vec<SortValue> = values.iter().cloned().map(SortValue::same).collect();
                 let size = values.iter().map(|value| value.0.size()).sum();
                 Ok(if distinct.insert(values) { size } else { 0 })
             }

@@ -3,6 +3,7 @@
 //! Works on the text itself, so that numbers keep all their digits and objects their order and their duplicate keys (the
 //! last of which is found, as in PostgreSQL). Nesting is limited, so that no input exhausts the stack here or in a reader.
 
+pub mod equality;
 pub mod tree;
 
 use crate::datetime;

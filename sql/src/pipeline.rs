@@ -389,7 +389,7 @@ fn accumulate(
     let key = aggregate
         .keys
         .iter()
-        .map(|key| evaluate(key, row, context).map(SortValue))
+        .map(|key| evaluate(key, row, context).map(SortValue::same))
         .collect::<Result<GroupKey, _>>()?;
     if aggregate.sets.is_empty() {
         return count_in(aggregate, groups, key, row, context, budget);

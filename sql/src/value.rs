@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::array::{Array, ArrayError, parse as parse_array};
 pub use self::element::Element;
 use crate::interval::Interval;
+use crate::json::equality::canonical;
 use crate::{datetime, decimal, embedding, uuid};
 
 /// Most digits of a DECIMAL, before and after the point together.
@@ -189,7 +190,13 @@ impl DataType {
         }
     }
 
-    /// Whether `=`, `<` and ORDER BY are defined; not for JSON, EMBEDDING, and arrays of JSON.
+    /// Whether `=`, GROUP BY and DISTINCT are defined; not for EMBEDDING, and arrays of JSON.
+    #[must_use]
+    pub fn has_equality(&self) -> bool {
+        *self == Self::Json || self.is_comparable()
+    }
+
+    /// Whether `<` and ORDER BY are defined; not for JSON, EMBEDDING, and arrays of JSON.
     #[must_use]
     pub fn is_comparable(&self) -> bool {
         !matches!(self, Self::Json | Self::Embedding(_) | Self::Array(Element::Json))
@@ -391,11 +398,13 @@ pub fn compare_doubles(left: f64, right: f64) -> Ordering {
 }
 
 /// SQL comparison of two values of one type, of two numbers of any types, or of two points in time. `None` when a side is NULL, or when the types
-/// have no common order (JSON has none).
+/// have no common order. JSON has equality alone: what of two documents is the lesser means nothing.
 #[must_use]
 pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     Some(match (left, right) {
         (Value::Text(l), Value::Text(r)) => l.as_bytes().cmp(r.as_bytes()),
+        (Value::Json(l), Value::Json(r)) if l == r => Ordering::Equal,
+        (Value::Json(l), Value::Json(r)) => canonical(l).cmp(&canonical(r)),
         (Value::Boolean(l), Value::Boolean(r)) => l.cmp(r),
         (Value::Bytes(l), Value::Bytes(r)) => l.cmp(r),
         (Value::Timestamp(l) | Value::DateTime(l), Value::Timestamp(r) | Value::DateTime(r)) => l.cmp(r),
@@ -434,7 +443,7 @@ fn number_as_double(value: &Value) -> Option<f64> {
     }
 }
 
-/// Total order for sorting, grouping and DISTINCT: as [`compare`], JSON by its text. NULL equals NULL and stands after
+/// Total order for sorting, grouping and DISTINCT: as [`compare`], JSON by its text, which [`SortValue::same`] makes equal for equal documents. NULL equals NULL and stands after
 /// everything (callers that want it elsewhere look first); values of unlike types are ordered by type.
 #[must_use]
 pub fn sort_compare(left: &Value, right: &Value) -> Ordering {
@@ -477,6 +486,17 @@ fn rank(value: &Value) -> u8 {
 /// A value in the order of [`sort_compare`], for ordered maps and sets.
 #[derive(Clone, Debug)]
 pub struct SortValue(pub Value);
+
+impl SortValue {
+    /// The value as one of what is told apart: equal documents have one text.
+    #[must_use]
+    pub fn same(value: Value) -> Self {
+        match value {
+            Value::Json(json) => Self(Value::Json(canonical(&json))),
+            other => Self(other),
+        }
+    }
+}
 
 impl PartialEq for SortValue {
     fn eq(&self, other: &Self) -> bool {

@@ -32,6 +32,7 @@ const FILES: &[&str] = &[
     "functions",
     "grouping_sets",
     "joins",
+    "json",
     "keys",
     "queries",
     "recursive",

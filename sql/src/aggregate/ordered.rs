@@ -106,7 +106,7 @@ impl OrderedValues {
                 let is_new = self
                     .seen
                     .as_mut()
-                    .is_none_or(|seen| seen.insert(values.iter().cloned().map(SortValue).collect::<Vec<_>>()));
+                    .is_none_or(|seen| seen.insert(values.iter().cloned().map(SortValue::same).collect::<Vec<_>>()));
                 if is_new { Given::Values(values) } else { Given::Nothing }
             }
             Step::End => {

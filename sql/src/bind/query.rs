@@ -317,7 +317,7 @@ fn recursive<'a>(
         if of_step.open.get(at).copied().unwrap_or(false) {
             decided(&mut of_step, at, wanted, params).map_err(|diag| placed(diag, place))?;
         }
-        if !all && !wanted.is_comparable() {
+        if !all && !wanted.has_equality() {
             let diag = format!("UNION cannot compare values of type {wanted}: it has no order");
             return Err(placed(Diag::new(SqlState::UNDEFINED_FUNCTION, diag).hint("UNION ALL takes them."), place));
         }
@@ -516,7 +516,7 @@ fn set_operation(
         }
         .map_err(|diag| placed(diag, char_span(place())))?;
         let compares = !all || operator != SetOperator::Union;
-        if compares && !data_type.is_comparable() {
+        if compares && !data_type.has_equality() {
             let diag = Diag::new(
                 SqlState::UNDEFINED_FUNCTION,
                 format!("{op} cannot compare values of type {data_type}: it has no order"),

@@ -151,7 +151,7 @@ impl<S: Source> Executor<'_, S> {
             } else if values.iter().any(Value::is_null) {
                 candidates.partial.push(values);
             } else {
-                candidates.whole.insert(values.into_iter().map(SortValue).collect());
+                candidates.whole.insert(values.into_iter().map(SortValue::same).collect());
             }
             pace.step(self.source).await?;
         }
@@ -195,7 +195,7 @@ impl<S: Source> Executor<'_, S> {
                 }
                 pace.step(self.source).await?;
             }
-        } else if candidates.whole.contains(&left.iter().cloned().map(SortValue).collect::<Vec<_>>()) {
+        } else if candidates.whole.contains(&left.iter().cloned().map(SortValue::same).collect::<Vec<_>>()) {
             return Ok(Value::Boolean(true));
         }
         for row in &candidates.partial {

@@ -39,7 +39,7 @@ impl<S: Source> Executor<'_, S> {
             if value.is_null() {
                 return Ok(None);
             }
-            key.push(SortValue(value));
+            key.push(SortValue::same(value));
         }
         Ok(Some(key))
     }

@@ -25,7 +25,7 @@ impl<S: Source> Executor<'_, S> {
             if !*all {
                 let mut unknown = Vec::new();
                 for row in fresh {
-                    if known.insert(row.iter().cloned().map(SortValue).collect()) {
+                    if known.insert(row.iter().cloned().map(SortValue::same).collect()) {
                         unknown.push(row);
                     }
                     pace.step(self.source).await?;

@@ -75,7 +75,7 @@ fn as_type(value: &mut Value, wanted: DataType) -> Result<(), Diag> {
 }
 
 fn key(row: &[Value]) -> Vec<SortValue> {
-    row.iter().cloned().map(SortValue).collect()
+    row.iter().cloned().map(SortValue::same).collect()
 }
 
 fn taken(counts: &mut BTreeMap<Vec<SortValue>, usize>, key: &[SortValue]) -> bool {

@@ -9,7 +9,7 @@ use crate::aggregate::Accumulator;
 use crate::diag::{Diag, SqlState};
 use crate::expr::AggregateCall;
 use crate::plan::{SortKey, WindowCall, WindowFunction};
-use crate::value::{Row, Value};
+use crate::value::{Row, SortValue, Value};
 
 /// The partitions of a window: places of rows in the order of the window, cut where another partition begins.
 struct Layout {
@@ -75,7 +75,7 @@ impl<S: Source> Executor<'_, S> {
             let partition = call
                 .partition_by
                 .iter()
-                .map(|expr| self.evaluate(expr, row, params))
+                .map(|expr| self.evaluate(expr, row, params).map(|value| SortValue::same(value).0))
                 .collect::<Result<Vec<Value>, Diag>>()?;
             let key = call
                 .order_by

@@ -176,7 +176,7 @@ impl Collector {
 
     /// Whether no row before had these columns.
     fn is_new(&mut self, row: &[Value], budget: &mut Budget) -> Result<bool, Diag> {
-        let columns: Vec<SortValue> = row.iter().cloned().map(SortValue).collect();
+        let columns: Vec<SortValue> = row.iter().cloned().map(SortValue::same).collect();
         let is_new = self.seen.insert(columns);
         if is_new {
             budget.add("distinct rows", 0, row_size(row))?;

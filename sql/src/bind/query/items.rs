@@ -170,6 +170,11 @@ fn by_alias<'i>(name: &str, items: &'i [Item], span: Span) -> Result<Option<&'i 
     Ok(found)
 }
 
+/// What tells rows apart by equality alone.
+pub(super) fn told_apart(value: &Typed, clause: &str) -> Result<(), Diag> {
+    if value.data_type.is_some_and(|data_type| data_type.has_equality()) { Ok(()) } else { ordered(value, clause) }
+}
+
 pub(super) fn ordered(value: &Typed, clause: &str) -> Result<(), Diag> {
     match value.data_type {
         Some(data_type) if !data_type.is_comparable() => Err(placed(
@@ -211,7 +216,7 @@ pub(super) fn group_by(
                     value.span,
                 ));
             }
-            ordered(&value, "GROUP BY")?;
+            told_apart(&value, "GROUP BY")?;
             Ok(keys.iter().position(|known| *known == value.expr).unwrap_or_else(|| {
                 keys.push(value.expr);
                 keys.len() - 1
@@ -417,7 +422,7 @@ pub(super) fn distinct(
         None | Some(ast::Distinct::All) => return Ok(Distinct::No),
         Some(ast::Distinct::Distinct) => {
             for item in items {
-                ordered(&item.value, "SELECT DISTINCT")?;
+                told_apart(&item.value, "SELECT DISTINCT")?;
             }
             return match order.iter().find(|(key, _)| !items.iter().any(|item| item.value.expr == key.expr)) {
                 Some((_, span)) => Err(placed(

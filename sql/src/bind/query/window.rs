@@ -4,7 +4,7 @@ use sqlparser::ast::{
     self, FunctionArg, FunctionArgExpr, NamedWindowExpr, WindowFrameBound, WindowFrameUnits, WindowType,
 };
 
-use super::items::{ordered, sort_key};
+use super::items::{ordered, sort_key, told_apart};
 use super::placed;
 use crate::bind::expr::{Binder, Clause, Typed, WINDOW_BASE, made};
 use crate::bind::function;
@@ -169,7 +169,7 @@ fn specified(
     }
     for expr in &spec.partition_by {
         let value = binder.typed(expr)?;
-        ordered(&value, "PARTITION BY")?;
+        told_apart(&value, "PARTITION BY")?;
         call.partition_by.push(eval::fold(value.expr));
     }
     for item in &spec.order_by {

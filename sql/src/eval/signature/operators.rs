@@ -86,7 +86,7 @@ pub fn resolve_operator(
         | BinaryOp::Less
         | BinaryOp::LessOrEqual
         | BinaryOp::Greater
-        | BinaryOp::GreaterOrEqual => comparison(left, right).map(|(l, r)| (l, r, DataType::Boolean)),
+        | BinaryOp::GreaterOrEqual => comparison(op, left, right).map(|(l, r)| (l, r, DataType::Boolean)),
         BinaryOp::And | BinaryOp::Or => {
             let boolean = |side: Option<DataType>| side.is_none_or(|side| side == DataType::Boolean);
             (boolean(left) && boolean(right)).then_some((DataType::Boolean, DataType::Boolean, DataType::Boolean))
@@ -128,8 +128,10 @@ fn hint(op: BinaryOp, left: Option<DataType>, right: Option<DataType>) -> &'stat
         | BinaryOp::LessOrEqual
         | BinaryOp::Greater
         | BinaryOp::GreaterOrEqual => {
-            if json {
-                "JSON has no order and no equality: take a member out with ->> and cast it"
+            if json && matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) {
+                "a document equals a document: cast the other side with ::JSON, or take a member out with ->> and cast it"
+            } else if json {
+                "JSON has no order: take a member out with ->> and cast it"
             } else if is(|side| matches!(side, DataType::Embedding(_))) {
                 "EMBEDDINGs have no order: compare a distance, such as cosine_distance(a, b) < 0.2"
             } else if is(|side| matches!(side, DataType::Array(_))) {
@@ -171,16 +173,20 @@ fn both(left: Option<DataType>, right: Option<DataType>) -> Option<(DataType, Da
     }
 }
 
-fn comparison(left: Option<DataType>, right: Option<DataType>) -> Option<(DataType, DataType)> {
+fn comparison(op: BinaryOp, left: Option<DataType>, right: Option<DataType>) -> Option<(DataType, DataType)> {
+    let is_defined = match op {
+        BinaryOp::Equal | BinaryOp::NotEqual => DataType::has_equality,
+        _ => DataType::is_comparable,
+    };
     let (left, right) = both(left, right).unwrap_or((DataType::Text, DataType::Text));
     if left.is_numeric() && right.is_numeric() || left.is_point_in_time() && right.is_point_in_time() {
         return Some((left, right));
     }
     if left.same_kind(&right) {
-        return left.is_comparable().then_some((left, right));
+        return is_defined(&left).then_some((left, right));
     }
     let common = common_type(&[left, right])?;
-    (common.is_comparable() && !matches!(common, DataType::Text)).then_some((common, common))
+    (is_defined(&common) && !matches!(common, DataType::Text)).then_some((common, common))
 }
 
 fn arithmetic(op: BinaryOp, left: Option<DataType>, right: Option<DataType>) -> Option<(DataType, DataType, DataType)> {
