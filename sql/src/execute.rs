@@ -10,6 +10,7 @@ mod discard;
 mod index;
 mod join;
 mod lateral;
+mod lookup;
 mod recursion;
 mod series;
 mod set;
@@ -212,6 +213,11 @@ impl<'s, S: Source> Executor<'s, S> {
     /// What the source and evaluation give; 54000 and 53200 beyond the limits; 21000 for a subquery of several rows that stands for
     /// one value.
     pub fn query<'f>(&'f self, plan: &'f Arc<QueryPlan>, params: Params) -> Later<'f, Vec<Row>, S::Error> {
+        self.query_as(plan, params, statistics::address(plan.as_ref()))
+    }
+
+    /// The result of a query, counted as that part of the statement.
+    fn query_as<'f>(&'f self, plan: &'f Arc<QueryPlan>, params: Params, part: usize) -> Later<'f, Vec<Row>, S::Error> {
         Box::pin(async move {
             let began = self.statistics.as_ref().map(|_| self.source.micros());
             self.depth.set(self.depth.get() + 1);
@@ -222,7 +228,6 @@ impl<'s, S: Source> Executor<'s, S> {
             }
             if let (Some(statistics), Some(began)) = (&self.statistics, began) {
                 let micros = self.source.micros().saturating_sub(began);
-                let part = statistics::address(plan.as_ref());
                 statistics.borrow_mut().note(part, rows.len(), micros, true);
                 statistics.borrow_mut().weigh(part, rows.iter().map(|row| size(row)).sum());
                 statistics.borrow_mut().note_steps(part, steps);
@@ -332,8 +337,13 @@ impl<'s, S: Source> Executor<'s, S> {
                     Rows::Filter(Box::new(self.open(input, params).await?), condition, Arc::clone(params))
                 }
                 Relation::Apply { input, subqueries } => {
-                    let input = self.open(input, params).await?;
-                    Rows::Apply(Box::new(ApplyRows::new(input, subqueries, Arc::clone(params), self.hold())))
+                    let none = Rows::Here(Vec::new().into_iter());
+                    let mut apply = ApplyRows::new(none, subqueries, Arc::clone(params), self.hold());
+                    apply.input = match self.narrowed(&mut apply, input, params).await? {
+                        Some(rows) => Rows::Here(rows.into_iter()),
+                        None => self.open(input, params).await?,
+                    };
+                    Rows::Apply(Box::new(apply))
                 }
                 Relation::Window { input, calls } => {
                     let input = self.open(input, params).await?;

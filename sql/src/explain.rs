@@ -10,7 +10,7 @@ use crate::execute::{Counted, Statistics};
 use crate::expr::Expr;
 use crate::pipeline::Steps;
 use crate::plan::{
-    ChangedRows, Distinct, From, JoinKind, KeyBounds, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
+    ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
     TableAccess, TableFunction, WindowFunction, WriteKind,
 };
 use crate::system;
@@ -359,8 +359,9 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
             if !keys.is_empty() {
                 step = step.with("key", keys.join(" and "));
             }
-            if !join.lookup.is_empty() {
-                step = step.with("right side", "looked up by key while the left side is small");
+            if let Some(lookup) = &join.lookup {
+                let by = looked_up_by(&join.right, lookup);
+                step = step.with("right side", format!("looked up by {by} while the left side is small"));
             }
             if let Some(condition) = &join.condition {
                 let both: Vec<String> = left.iter().chain(&right).cloned().collect();
@@ -374,6 +375,10 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
         }
         Relation::Apply { input, subqueries } => {
             let mut step = Step::new("Subqueries").over(self::relation(input, setting));
+            if let Some(lookup) = subqueries.iter().find_map(|subquery| subquery.lookup.as_ref()) {
+                let by = looked_up_by(input, lookup);
+                step = step.with("rows", format!("looked up by {by} while the subquery gives few"));
+            }
             for subquery in subqueries {
                 let what = match &subquery.meaning {
                     Meaning::Scalar => "its value",
@@ -449,6 +454,22 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
         }
     };
     step.counted(relation, setting)
+}
+
+/// By which key or index a table is read where few values are looked up in it.
+fn looked_up_by(table: &Relation, lookup: &Lookup) -> String {
+    let (Relation::Block(plan), Some(index)) = (table, lookup.index) else { return "key".into() };
+    match &plan.from {
+        From::Table { table, .. } => match table.index(index) {
+            Some(index) => {
+                let columns: Vec<&str> =
+                    table.index_columns(index).take(lookup.keys.len()).map(|column| column.name.as_str()).collect();
+                format!("index {} ({})", index.name, columns.join(", "))
+            }
+            None => "an index".into(),
+        },
+        From::Nothing | From::System(_) | From::Tree(_) | From::Explain(_) => "an index".into(),
+    }
 }
 
 fn outputs(plan: &QueryPlan) -> Vec<String> {

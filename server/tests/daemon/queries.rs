@@ -179,6 +179,55 @@ fn explain_says_what_is_read_and_analyze_what_it_took() {
 }
 
 #[test]
+fn joins_and_in_read_a_table_by_the_values_that_are_looked_up_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, root, anna, bert) = prepared(folder.path());
+    rows(&server, &root, "CREATE INDEX notes_by_room ON app.notes (room); CREATE INDEX ON app.spread (n)");
+    let more: Vec<String> = (10..200).map(|id| format!("({id}, {}, 'more')", id / 2)).collect();
+    rows(&server, &anna, &format!("INSERT INTO app.notes VALUES {}", more.join(", ")));
+    let text = |sql: &str| rows(&server, &anna, sql).to_string();
+    for (sql, looks, read, answer) in [
+        (
+            "SELECT r.name, n.id FROM app.rooms r JOIN app.notes n ON n.room = r.id ORDER BY 2",
+            "looked up by index notes_by_room (room) while the left side is small",
+            "ran: 2 rows, ",
+            json!([["hall", 1], ["attic", 2]]),
+        ),
+        (
+            "SELECT count(*) FROM app.notes WHERE room IN (SELECT id + 30 FROM app.rooms)",
+            "looked up by index notes_by_room (room) while the subquery gives few",
+            "ran: 6 rows, ",
+            json!([["6"]]),
+        ),
+        (
+            "SELECT text FROM app.notes WHERE id IN (SELECT id FROM app.rooms) ORDER BY id",
+            "looked up by key while the subquery gives few",
+            "ran: 3 rows, ",
+            json!([["of anna"], ["of anna too"], ["of anna three"]]),
+        ),
+        (
+            "SELECT sum(part) FROM app.spread WHERE n IN (SELECT id FROM app.rooms WHERE id = 2)",
+            "looked up by index ",
+            "ran: 8 rows, ",
+            json!([["28"]]),
+        ),
+    ] {
+        assert_eq!(rows(&server, &anna, sql), answer, "{sql}");
+        let plan = text(&format!("EXPLAIN ANALYZE {sql}"));
+        assert!(plan.contains(looks) && plan.contains(read), "{sql}: {plan}");
+    }
+    // In a transaction its own rows are found too, and nobody else's.
+    let within = "BEGIN; INSERT INTO app.notes VALUES (1000, 1, 'new'); DELETE FROM app.notes WHERE id = 1; \
+                  SELECT id FROM app.notes WHERE room IN (SELECT n FROM generate_series(1, 2) n) ORDER BY 1; ROLLBACK";
+    let answer = server.sql(&anna, within);
+    let results = answer.json["results"].as_array().unwrap();
+    assert!(results.iter().any(|result| result["rows"] == json!([[2], [1000]])), "{answer:?}");
+    rows(&server, &anna, "DELETE FROM app.notes WHERE room IN (SELECT id + 30 FROM app.rooms)");
+    assert_eq!(rows(&server, &anna, "SELECT count(*) FROM app.notes"), json!([["187"]]));
+    assert_eq!(rows(&server, &bert, "SELECT count(*) FROM app.notes"), json!([["1"]]));
+}
+
+#[test]
 fn grouping_sets_recursion_and_lateral_read_what_lives_on_different_shards() {
     let folder = tempfile::tempdir().unwrap();
     let (server, root, anna, bert) = prepared(folder.path());

@@ -18,7 +18,7 @@ const MAX_REMEMBERED: usize = 10_000;
 /// Rows with the values of subqueries behind them.
 pub(super) struct ApplyRows<'p> {
     pub(super) input: Rows<'p>,
-    subqueries: &'p [Subquery],
+    pub(super) subqueries: &'p [Subquery],
     params: Params,
     /// Answers by what the subquery saw of the outer row, one map per subquery.
     pub(super) answers: Vec<BTreeMap<Vec<SortValue>, Rc<Answer>>>,
@@ -88,7 +88,7 @@ impl<S: Source> Executor<'_, S> {
         Ok(Some(batch))
     }
 
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         apply: &mut ApplyRows<'_>,
         at: usize,

@@ -1,16 +1,17 @@
 //! Joins: the right side is held, in order of its keys where there are any; the left side passes by.
 //!
-//! Without keys every pair is tried. A few left rows look up theirs in a table on the right instead of reading all of it.
+//! Without keys every pair is tried. A few left rows look up theirs in a table on the right, by its key or by an index, instead of reading
+//! all of it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::index::Index;
+use super::lookup::Keys;
 use super::{BATCH, Executor, Held, Pace, Params, Rows, Source, size};
 use crate::diag::Diag;
-use crate::expr::Expr;
-use crate::plan::{From, Join, JoinKind, KeyBounds, QueryPlan, Relation, TableAccess};
-use crate::value::{Row, SortValue, Value};
+use crate::eval;
+use crate::plan::{Join, JoinKind, Lookup, Relation};
+use crate::value::{DataType, Row, Value};
 
 /// Most keys that left rows look up one by one on the right.
 const MAX_LOOKUPS: usize = 512;
@@ -56,14 +57,20 @@ impl<S: Source> Executor<'_, S> {
         let mut left = self.open(&plan.left, params).await?;
         let mut waiting = Vec::new();
         let held = self.hold();
-        let mut bounds = None;
-        if !plan.lookup.is_empty() && plan.kind != JoinKind::Full {
-            (waiting, bounds) = self.first_keys(plan, &mut left, params, &held).await?;
+        let mut found = None;
+        if let (Some(lookup), Relation::Block(block), JoinKind::Inner | JoinKind::Left) =
+            (&plan.lookup, &plan.right, plan.kind)
+        {
+            let keys;
+            (waiting, keys) = self.first_keys(plan, lookup, &mut left, params, &held).await?;
+            if let Some(keys) = keys {
+                let pairs = lookup.keys.iter().filter_map(|at| plan.keys.get(*at));
+                let types: Vec<DataType> = pairs.map(|(_, right)| eval::data_type(right)).collect();
+                found = self.looked_up(block, lookup, keys, &types, params).await?;
+            }
         }
-        let right = match (&plan.right, bounds) {
-            (Relation::Block(block), Some(bounds)) => {
-                let narrow = Arc::new(narrowed(block, bounds));
-                let rows = self.query(&narrow, Arc::clone(params)).await?;
+        let right = match found {
+            Some(rows) => {
                 let mut pace = Pace::default();
                 for row in &rows {
                     held.add("a join", size(row))?;
@@ -71,8 +78,8 @@ impl<S: Source> Executor<'_, S> {
                 }
                 rows
             }
-            (right, _) => {
-                let rows = self.open(right, params).await?;
+            None => {
+                let rows = self.open(&plan.right, params).await?;
                 self.all(rows, "a join", &held).await?
             }
         };
@@ -90,17 +97,18 @@ impl<S: Source> Executor<'_, S> {
         })
     }
 
-    /// Left rows, and the bounds of their keys on the right if these are all and few.
+    /// Left rows, and what they look up on the right if these are all and few.
     async fn first_keys(
         &self,
         plan: &Join,
+        lookup: &Lookup,
         left: &mut Rows<'_>,
         params: &Params,
         held: &Held,
-    ) -> Result<(Vec<Row>, Option<Vec<KeyBounds>>), S::Error> {
+    ) -> Result<(Vec<Row>, Option<Keys>), S::Error> {
         let mut waiting = Vec::new();
-        let mut keys: BTreeSet<Vec<SortValue>> = BTreeSet::new();
-        let exprs = || plan.lookup.iter().filter_map(|at| plan.keys.get(*at)).map(|(left, _)| left);
+        let mut keys = Keys::new();
+        let exprs = || lookup.keys.iter().filter_map(|at| plan.keys.get(*at)).map(|(left, _)| left);
         while let Some(batch) = self.next(left).await? {
             for row in batch {
                 held.add("a join", size(&row))?;
@@ -111,18 +119,7 @@ impl<S: Source> Executor<'_, S> {
                 return Ok((waiting, None));
             }
         }
-        let types: Vec<_> = plan
-            .lookup
-            .iter()
-            .filter_map(|at| plan.keys.get(*at))
-            .map(|(_, right)| crate::eval::data_type(right))
-            .collect();
-        let bounds = keys.into_iter().map(|key| KeyBounds {
-            equal: key.into_iter().zip(&types).map(|(value, wanted)| Expr::Literal(value.0, *wanted)).collect(),
-            lower: None,
-            upper: None,
-        });
-        Ok((waiting, Some(bounds.collect())))
+        Ok((waiting, Some(keys)))
     }
 
     pub(super) async fn next_joined(&self, join: &mut JoinRows<'_>) -> Result<Option<Vec<Row>>, S::Error> {
@@ -195,13 +192,4 @@ impl<S: Source> Executor<'_, S> {
         out.push(pair);
         Ok(())
     }
-}
-
-/// A SELECT over a table, within these bounds of its key.
-fn narrowed(block: &QueryPlan, bounds: Vec<KeyBounds>) -> QueryPlan {
-    let mut plan = block.clone();
-    if let From::Table { access, .. } = &mut plan.from {
-        *access = TableAccess::Bounds(bounds);
-    }
-    plan
 }

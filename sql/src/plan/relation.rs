@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{QueryPlan, SortKey};
+use crate::catalog::ObjectId;
 use crate::expr::{AggregateCall, BinaryOp, Expr};
 use crate::limits;
 use crate::value::DataType;
@@ -151,8 +152,18 @@ pub struct Join {
     pub keys: Vec<(Expr, Expr)>,
     /// What else must hold, over both rows.
     pub condition: Option<Expr>,
-    /// The right side is a table, and these `keys` (by their place) fix the leading columns of its key: few left rows look up theirs.
-    pub lookup: Vec<usize>,
+    /// The right side is a table in which few left rows look up theirs, by these of the `keys`.
+    pub lookup: Option<Lookup>,
+}
+
+/// Equalities that fix leading columns of a table's key or of an index: where few values are on their other side, the table is read by
+/// these alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// Which equalities, by their place, in the order of the columns.
+    pub keys: Vec<usize>,
+    /// The index; none: the key of the table.
+    pub index: Option<ObjectId>,
 }
 
 /// What becomes of rows without a partner. RIGHT is a LEFT with its sides exchanged.
@@ -175,6 +186,9 @@ pub struct Subquery {
     pub outer: Vec<(u16, Expr)>,
     /// What its rows mean.
     pub meaning: Meaning,
+    /// The rows that it looks at are a table's, and only those count that equal one of its own in these of its pairs: it is read first, and few
+    /// rows of it say which are read of the table.
+    pub lookup: Option<Lookup>,
 }
 
 /// What the rows of a subquery mean as a value.

@@ -3,8 +3,8 @@
 use highwater_sql::catalog::{Column, IndexColumn};
 use highwater_sql::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
 use highwater_sql::plan::{
-    Bound, ChangedRows, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Meaning, OutputColumn, Plan,
-    QueryPlan, Relation, TableAccess, TableChange, TableSpec, WriteKind, WritePlan,
+    Bound, ChangedRows, ConflictAction, ConsumePlan, Ddl, Distinct, From, KeyBounds, Lookup, Meaning, OutputColumn,
+    Plan, QueryPlan, Relation, TableAccess, TableChange, TableSpec, WriteKind, WritePlan,
 };
 use highwater_sql::value::Value;
 
@@ -61,6 +61,14 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
+fn lookup(lookup: Option<&Lookup>) -> &'static str {
+    match lookup {
+        None => "",
+        Some(Lookup { index: None, .. }) => " lookup",
+        Some(Lookup { index: Some(_), .. }) => " lookup by index",
+    }
+}
+
 fn relation(relation: &Relation) -> String {
     match relation {
         Relation::Block(plan) => query(plan),
@@ -73,7 +81,7 @@ fn relation(relation: &Relation) -> String {
         }
         Relation::Join(join) => {
             let keys: Vec<String> = join.keys.iter().map(|(l, r)| format!("{} = {}", expr(l), expr(r))).collect();
-            let lookup = if join.lookup.is_empty() { "" } else { " lookup" };
+            let lookup = lookup(join.lookup.as_ref());
             format!(
                 "{:?} join [{}]{lookup}{}\n{}\n{}",
                 join.kind,
@@ -101,7 +109,8 @@ fn relation(relation: &Relation) -> String {
                             format!("{} [{}]", if *all { "all" } else { "any" }, pairs.join(", "))
                         }
                     };
-                    format!("{meaning} with [{}]\n{}", outer.join(", "), indented(&query(&subquery.plan)))
+                    let lookup = lookup(subquery.lookup.as_ref());
+                    format!("{meaning}{lookup} with [{}]\n{}", outer.join(", "), indented(&query(&subquery.plan)))
                 })
                 .collect();
             format!("apply\n{}\n{}", indented(&subqueries.join("\n")), indented(&self::relation(input)))

@@ -19,11 +19,11 @@ use crate::bind::scope::{Env, Outer, Scope, Source};
 use crate::catalog::Table;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
-use crate::expr::{AggregateCall, AggregateFunction, Expr};
+use crate::expr::{AggregateCall, AggregateFunction, BinaryOp, Expr};
 use crate::lexer::char_span;
 use crate::plan::{
-    Aggregate, FIRST_SLOT, Frame, FrameBound, From, OutputColumn, QueryPlan, Relation, SortKey, Subquery, TableAccess,
-    WindowCall, WindowFunction,
+    Aggregate, FIRST_SLOT, Frame, FrameBound, From, Meaning, OutputColumn, QueryPlan, Relation, SortKey, Subquery,
+    TableAccess, WindowCall, WindowFunction,
 };
 use crate::value::DataType;
 
@@ -398,6 +398,7 @@ impl Steps {
             &mut width,
             &at_source,
         )?;
+        relation = looked_up(relation, &early, &waiting);
         let filter = tree::all_of(waiting.iter().map(|expr| at_source(&places, expr)).collect());
 
         if !self.is_grouped && behind.is_empty() && self.windows.is_empty() {
@@ -606,6 +607,21 @@ fn apply(
         *width = width.saturating_add(1);
     }
     Ok(if subqueries.is_empty() { relation } else { Relation::Apply { input: Box::new(relation), subqueries } })
+}
+
+/// The relation with tables read by what subqueries give, where a row counts only if it is IN one of these.
+fn looked_up(relation: Relation, numbers: &BTreeSet<usize>, conditions: &[Expr]) -> Relation {
+    let Relation::Apply { input, mut subqueries } = relation else { return relation };
+    for (subquery, number) in subqueries.iter_mut().zip(numbers) {
+        let is_it = |position: &u32| position.checked_sub(SUBQUERY_BASE).map(|found| found as usize) == Some(*number);
+        let must_hold = conditions.iter().any(|one| matches!(one, Expr::Column(position, _) if is_it(position)));
+        let Meaning::Compare { pairs, op: BinaryOp::Equal, all: false } = &subquery.meaning else { continue };
+        if must_hold && subquery.outer.is_empty() {
+            let pairs: Vec<(Expr, Expr)> = pairs.iter().map(|(left, right)| (right.clone(), left.clone())).collect();
+            subquery.lookup = tree::lookup(&input, &pairs);
+        }
+    }
+    Relation::Apply { input, subqueries }
 }
 
 fn output(item: Item, scope: &Scope<'_>, aggregate: Option<&Aggregate>) -> OutputColumn {

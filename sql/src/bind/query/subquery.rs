@@ -69,7 +69,7 @@ impl Binder<'_, '_> {
         if outer.is_empty() {
             return self.once(plan, false, data_type, span);
         }
-        self.applied(Subquery { plan: Arc::new(plan), outer, meaning: Meaning::Scalar }, data_type, span)
+        self.applied(Subquery { plan: Arc::new(plan), outer, meaning: Meaning::Scalar, lookup: None }, data_type, span)
     }
 
     /// `[NOT] EXISTS (SELECT ...)`
@@ -81,7 +81,7 @@ impl Binder<'_, '_> {
         let found = if outer.is_empty() {
             self.once(plan, true, DataType::Boolean, span)?
         } else {
-            let subquery = Subquery { plan: Arc::new(plan), outer, meaning: Meaning::Exists };
+            let subquery = Subquery { plan: Arc::new(plan), outer, meaning: Meaning::Exists, lookup: None };
             self.applied(subquery, DataType::Boolean, span)?
         };
         not(found, negated)
@@ -148,7 +148,7 @@ impl Binder<'_, '_> {
             pairs.push(tree::alike((*left).clone(), (*right).clone()).unwrap_or((*left, *right)));
         }
         let meaning = Meaning::Compare { pairs, op, all };
-        self.applied(Subquery { plan: Arc::new(plan), outer, meaning }, DataType::Boolean, span)
+        self.applied(Subquery { plan: Arc::new(plan), outer, meaning, lookup: None }, DataType::Boolean, span)
     }
 }
 
@@ -173,7 +173,7 @@ pub(super) fn seeing(subquery: &Subquery, make: &mut dyn FnMut(&Expr) -> Result<
             all: *all,
         },
     };
-    Ok(Subquery { plan: Arc::clone(&subquery.plan), outer, meaning })
+    Ok(Subquery { plan: Arc::clone(&subquery.plan), outer, meaning, lookup: None })
 }
 
 /// Shows every expression of a subquery that is over the outer row.

@@ -9,11 +9,12 @@ use crate::bind::bounds;
 use crate::bind::params::Params;
 use crate::bind::scope::{self, Scope, Source};
 use crate::cast;
+use crate::catalog::{Index, IndexColumn, IndexState};
 use crate::diag::Diag;
 use crate::eval;
 use crate::expr::{BinaryOp, Expr};
 use crate::plan::{
-    Distinct, FIRST_SLOT, From, Join, JoinKind, Lateral, OutputColumn, QueryPlan, Relation, TableAccess,
+    Distinct, FIRST_SLOT, From, Join, JoinKind, Lateral, Lookup, OutputColumn, QueryPlan, Relation, TableAccess,
 };
 use crate::value::{DataType, Value};
 
@@ -288,7 +289,7 @@ impl Planner<'_, '_> {
         }
         let layout: Vec<u32> = left.layout.iter().chain(&right.layout).copied().collect();
         let lookup = match kind {
-            JoinKind::Full => Vec::new(),
+            JoinKind::Full => None,
             JoinKind::Inner | JoinKind::Left => lookup(&right.relation, &keys),
         };
         let joined = Placed { relation: Relation::Values(Vec::new()), layout };
@@ -470,29 +471,40 @@ fn equality(condition: &Expr, of_left: &BTreeSet<u32>, of_right: &BTreeSet<u32>)
     }
 }
 
-/// The keys of a join that fix the leading key columns of the table on the right, in their order.
-fn lookup(right: &Relation, keys: &[(Expr, Expr)]) -> Vec<usize> {
-    let Relation::Block(plan) = right else { return Vec::new() };
-    let From::Table { table, access: TableAccess::Full } = &plan.from else { return Vec::new() };
+/// The equalities (their right sides are over `right`) that fix leading columns of a table: of its key, or of an index of which they fix
+/// more.
+pub(super) fn lookup(right: &Relation, keys: &[(Expr, Expr)]) -> Option<Lookup> {
+    let Relation::Block(plan) = right else { return None };
+    let From::Table { table, access: TableAccess::Full } = &plan.from else { return None };
     if plan.aggregate.is_some() || plan.distinct != Distinct::No || plan.limit.is_some() || plan.offset.is_some() {
-        return Vec::new();
+        return None;
     }
-    let mut found = Vec::new();
-    for key in &table.primary_key {
-        let at = keys.iter().position(|(left, right)| match right {
+    let fixing = |wanted: u32| {
+        keys.iter().position(|(left, right)| match right {
             Expr::Column(at, data_type) => {
                 let column = plan.projection.get(*at as usize).map(|column| &column.expr);
-                matches!(column, Some(Expr::Column(index, _)) if index == key)
+                matches!(column, Some(Expr::Column(index, _)) if *index == wanted)
                     && eval::data_type(left).same_kind(data_type)
             }
             _ => false,
-        });
-        match at {
-            Some(at) => found.push(at),
-            None => break,
+        })
+    };
+    let of_key: Vec<usize> = table.primary_key.iter().map_while(|column| fixing(*column)).collect();
+    let is_placed = table.partition_columns > 0 && of_key.len() >= table.partition_columns as usize;
+    let is_one_row = of_key.len() == table.primary_key.len();
+    let of_index = |index: &Index| {
+        let position = |part: &IndexColumn| u32::try_from(table.position(part.column)?).ok();
+        let fixed: Vec<usize> = index.columns.iter().map_while(|part| fixing(position(part)?)).collect();
+        ((index.unique && fixed.len() == index.columns.len(), fixed.len(), std::cmp::Reverse(index.id)), fixed)
+    };
+    let usable = table.indexes.iter().filter(|index| index.state == IndexState::Public && !is_placed && !is_one_row);
+    match usable.map(of_index).max() {
+        Some(((is_one_row, count, std::cmp::Reverse(index)), keys)) if (is_one_row, count) > (false, of_key.len()) => {
+            Some(Lookup { keys, index: Some(index) })
         }
+        _ if of_key.is_empty() => None,
+        _ => Some(Lookup { keys: of_key, index: None }),
     }
-    found
 }
 
 /// Whether a relation is read by bounds of its key.

@@ -1,0 +1,91 @@
+//! Reading a table by values that are known once other rows are there: those of a join's left side, or of a subquery.
+//!
+//! Few values are looked up. An index is left as soon as it stands for more rows than a look at all of them would cost.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::apply::{Answer, ApplyRows};
+use super::{Executor, Params, Source, statistics};
+use crate::eval;
+use crate::expr::Expr;
+use crate::limits;
+use crate::plan::{From, KeyBounds, Lookup, Meaning, QueryPlan, Relation, TableAccess};
+use crate::value::{DataType, Row, SortValue, Value};
+
+/// Most rows that are read by an index.
+const MAX_BY_INDEX: usize = 4_096;
+/// Most bytes of the values that are looked up: they travel to where the table is.
+const MAX_BYTES: usize = 1 << 20;
+
+/// What is looked up: values of the leading columns.
+pub(super) type Keys = BTreeSet<Vec<SortValue>>;
+
+impl<S: Source> Executor<'_, S> {
+    /// The rows of a table with one of these keys, whose values have these types; `None` when reading all rows is better.
+    pub(super) async fn looked_up(
+        &self,
+        block: &Arc<QueryPlan>,
+        lookup: &Lookup,
+        keys: Keys,
+        types: &[DataType],
+        params: &Params,
+    ) -> Result<Option<Vec<Row>>, S::Error> {
+        let bounds = keys.into_iter().map(|key| KeyBounds {
+            equal: key.into_iter().zip(types).map(|(value, wanted)| Expr::Literal(value.0, *wanted)).collect(),
+            lower: None,
+            upper: None,
+        });
+        let bounds = bounds.collect();
+        let mut narrow = QueryPlan::clone(block);
+        if let From::Table { access, .. } = &mut narrow.from {
+            *access = match lookup.index {
+                None => TableAccess::Bounds(bounds),
+                Some(index) => TableAccess::Index { index, bounds },
+            };
+        }
+        if lookup.index.is_some() {
+            let one_more = i64::try_from(MAX_BY_INDEX + 1).unwrap_or(i64::MAX);
+            narrow.limit = Some(Expr::Literal(Value::BigInt(one_more), DataType::BigInt));
+        }
+        let rows = self.query_as(&Arc::new(narrow), Arc::clone(params), statistics::address(block.as_ref())).await?;
+        Ok((lookup.index.is_none() || rows.len() <= MAX_BY_INDEX).then_some(rows))
+    }
+
+    /// The rows of `input` that a subquery can be true of, if it says so before they are read, and says it of few.
+    pub(super) async fn narrowed(
+        &self,
+        apply: &mut ApplyRows<'_>,
+        input: &Relation,
+        params: &Params,
+    ) -> Result<Option<Vec<Row>>, S::Error> {
+        let Relation::Block(block) = input else { return Ok(None) };
+        let subqueries = apply.subqueries;
+        for (at, subquery) in subqueries.iter().enumerate() {
+            let (Some(lookup), Meaning::Compare { pairs, .. }) = (&subquery.lookup, &subquery.meaning) else {
+                continue;
+            };
+            let answer = self.answer(apply, at, subquery, &[]).await?;
+            let Answer::Candidates(candidates) = answer.as_ref() else { continue };
+            if candidates.whole.len() > limits::MAX_ALTERNATIVES {
+                continue;
+            }
+            let picked = |values: &Vec<SortValue>| -> Vec<SortValue> {
+                lookup.keys.iter().filter_map(|at| values.get(*at)).cloned().collect()
+            };
+            let (mut keys, mut bytes) = (Keys::new(), 0_usize);
+            for values in &candidates.whole {
+                let key = picked(values);
+                bytes = bytes.saturating_add(key.iter().map(|value| value.0.size()).sum());
+                keys.insert(key);
+            }
+            if bytes > MAX_BYTES {
+                continue;
+            }
+            let types = lookup.keys.iter().filter_map(|at| pairs.get(*at)).map(|(_, right)| eval::data_type(right));
+            let types: Vec<DataType> = types.collect();
+            return self.looked_up(block, lookup, keys, &types, params).await;
+        }
+        Ok(None)
+    }
+}
