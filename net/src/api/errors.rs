@@ -64,6 +64,8 @@ codes! {
     InvalidInput = "INVALID_INPUT" => 400;
     /// The body is above the limit.
     FileTooLarge = "FILE_TOO_LARGE" => 413;
+    /// The body is compressed.
+    UnsupportedEncoding = "UNSUPPORTED_ENCODING" => 415;
     /// The body did not come in time.
     RequestTimeout = "REQUEST_TIMEOUT" => 408;
     /// The request id is too old to tell whether it was applied.
@@ -258,6 +260,7 @@ pub fn refusal_response(path: &str, refusal: &Refusal) -> Response {
     let code = match refusal {
         Refusal::BodyTooLarge { .. } => ErrorCode::FileTooLarge,
         Refusal::BodyTimeout { .. } => ErrorCode::RequestTimeout,
+        Refusal::BodyEncoded { .. } => ErrorCode::UnsupportedEncoding,
         Refusal::BodyCut { .. } => ErrorCode::InvalidInput,
     };
     ApiError::new(code, message).response(0.0)

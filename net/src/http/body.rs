@@ -21,6 +21,9 @@ const PIECE_BYTES: usize = 16 << 10;
 /// Of the bodies that come beside each other on one connection, one may be larger than this at a time, in bytes.
 const SMALL_BYTES: usize = 64 << 10;
 
+/// Characters of a header that a refusal repeats.
+const SHOWN_CHARACTERS: usize = 40;
+
 /// Reads a request's body.
 ///
 /// A body above the limit is read on and thrown away for a while before it is refused: closing a socket with unread bytes
@@ -38,8 +41,10 @@ pub(crate) async fn read_body<E: Env>(
     let announced =
         headers.get("content-length").and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     let is_announced_too_large = announced.is_some_and(|length| length > limits.body_bytes as u64);
-    if is_announced_too_large && headers.contains_key("expect") {
-        return Err(too_large);
+    // What is refused whatever comes.
+    let refused = if is_announced_too_large { Some(too_large.clone()) } else { encoded(headers, &body) };
+    if let Some(refusal) = refused.clone().filter(|_| headers.contains_key("expect")) {
+        return Err(refusal);
     }
     let read = async {
         let mut whole = BytesMut::new();
@@ -48,7 +53,7 @@ pub(crate) async fn read_body<E: Env>(
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Refusal::BodyCut { reason: error.to_string() })?;
             let Ok(data) = frame.into_data() else { continue };
-            if is_announced_too_large || whole.len().saturating_add(data.len()) > limits.body_bytes {
+            if refused.is_some() || whole.len().saturating_add(data.len()) > limits.body_bytes {
                 whole.clear();
                 dropped = dropped.saturating_add(data.len());
                 if dropped > limits.dropped_bytes {
@@ -65,17 +70,27 @@ pub(crate) async fn read_body<E: Env>(
                 whole.extend_from_slice(&data);
             }
         }
-        if dropped > 0 { Err(too_large.clone()) } else { Ok(whole.freeze()) }
+        match &refused {
+            Some(refusal) => Err(refusal.clone()),
+            None if dropped > 0 => Err(too_large.clone()),
+            None => Ok(whole.freeze()),
+        }
     };
     let late = async {
         env.sleep(limits.body_micros).await;
-        Err(if is_announced_too_large {
-            too_large.clone()
-        } else {
-            Refusal::BodyTimeout { micros: limits.body_micros }
-        })
+        Err(refused.clone().unwrap_or(Refusal::BodyTimeout { micros: limits.body_micros }))
     };
     future::or(read, late).await
+}
+
+/// The refusal of a body that is not sent as it is: nothing here unpacks it.
+fn encoded(headers: &HeaderMap, body: &Incoming) -> Option<Refusal> {
+    let names = headers.get_all("content-encoding");
+    let names: Vec<String> =
+        names.iter().map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect();
+    let is_plain = names.iter().all(|name| name.is_empty() || name.eq_ignore_ascii_case("identity"));
+    let encoding = || names.join(", ").chars().take(SHOWN_CHARACTERS).collect();
+    (!is_plain && !body.is_end_stream()).then(|| Refusal::BodyEncoded { encoding: encoding() })
 }
 
 /// A response's body as hyper wants it. When it is dropped, written or not, the connection waits for the next request.

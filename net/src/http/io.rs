@@ -11,21 +11,33 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 #[derive(Debug)]
 pub struct HyperIo<S>(pub S);
 
+impl<S: AsyncRead + Unpin> HyperIo<S> {
+    /// Reads, and shows what was read.
+    pub(crate) fn poll_read_seen(
+        &mut self,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+        see: impl FnOnce(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        let target = buffer.initialize_unfilled();
+        let read = ready!(Pin::new(&mut self.0).poll_read(context, target))?;
+        let Some(seen) = target.get(..read) else {
+            return Poll::Ready(Err(io::Error::other("a stream claims to have read more than it was given room for")));
+        };
+        see(seen);
+        // SAFETY: `initialize_unfilled` initialised all bytes of `target`, and `read` is at most their number.
+        unsafe { buffer.advance(read) };
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> Read for HyperIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
+        buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let target = buffer.initialize_unfilled();
-        let room = target.len();
-        let read = ready!(Pin::new(&mut self.0).poll_read(context, target))?;
-        if read > room {
-            return Poll::Ready(Err(io::Error::other("a stream claims to have read more than it was given room for")));
-        }
-        // SAFETY: `initialize_unfilled` initialised all `room` bytes, and `read` is at most that.
-        unsafe { buffer.advance(read) };
-        Poll::Ready(Ok(()))
+        self.poll_read_seen(context, buffer, |_| ())
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod body;
 mod date;
+mod framing;
 mod io;
 mod message;
 mod preface;

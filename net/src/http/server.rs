@@ -85,6 +85,14 @@ pub enum Refusal {
         /// The limit in microseconds.
         micros: u64,
     },
+    /// 415.
+    #[error(
+        "the request's body is encoded ({encoding}), which is not taken: send it as it is, without content-encoding"
+    )]
+    BodyEncoded {
+        /// What the request says of it.
+        encoding: String,
+    },
     /// 400.
     #[error("the request's body is not complete: {reason}")]
     BodyCut {
@@ -100,6 +108,7 @@ impl Refusal {
         match self {
             Self::BodyTooLarge { .. } => 413,
             Self::BodyTimeout { .. } => 408,
+            Self::BodyEncoded { .. } => 415,
             Self::BodyCut { .. } => 400,
         }
     }

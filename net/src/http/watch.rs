@@ -11,6 +11,7 @@ use futures_io::{AsyncRead, AsyncWrite, IoSlice};
 use highwater_runtime::{Env, Monotonic};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::framing::Framing;
 use super::io::HyperIo;
 use super::server::Limits;
 
@@ -30,6 +31,8 @@ pub(crate) struct Watch<E> {
     env: E,
     limits: Limits,
     phase: Cell<Phase>,
+    /// What has been read of HTTP/1.1, requests beyond the one at hand included.
+    framing: RefCell<Framing>,
     phase_ends: Cell<Option<Monotonic>>,
     write_ends: Cell<Option<Monotonic>>,
     /// Whether requests come beside each other (HTTP/2). What is read between them is then no request's head.
@@ -55,6 +58,7 @@ impl<E: Env> Watch<E> {
             env,
             limits,
             phase: Cell::new(Phase::Idle),
+            framing: RefCell::default(),
             phase_ends: Cell::new(None),
             write_ends: Cell::new(None),
             is_multiplexed: Cell::new(false),
@@ -118,10 +122,20 @@ impl<E: Env> Watch<E> {
         }
     }
 
-    fn read_some(&self) {
-        if !self.is_multiplexed.get() && self.phase.get() == Phase::Idle {
+    fn read_some(&self, bytes: &[u8]) {
+        if self.is_multiplexed.get() {
+            return;
+        }
+        self.framing.borrow_mut().read(bytes);
+        if self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
         }
+    }
+
+    /// No request is at work. Of the next one some may have come with those before it.
+    fn rest(&self) {
+        let has_begun = !self.is_multiplexed.get() && self.framing.borrow().is_within_head();
+        self.enter(if has_begun { Phase::Head } else { Phase::Idle });
     }
 
     fn wrote<T>(&self, result: &Poll<T>) {
@@ -163,7 +177,7 @@ impl<E: Env> Drop for Busy<E> {
         let busy = self.watch.busy.get().saturating_sub(1);
         self.watch.busy.set(busy);
         if busy == 0 {
-            self.watch.enter(Phase::Idle);
+            self.watch.rest();
         }
     }
 }
@@ -180,11 +194,8 @@ impl<S: AsyncRead + Unpin, E: Env> Read for WatchedIo<S, E> {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.io).poll_read(context, buffer);
-        if result.is_ready() {
-            self.watch.read_some();
-        }
-        result
+        let Self { io, watch } = &mut *self;
+        io.poll_read_seen(context, buffer, |bytes| watch.read_some(bytes))
     }
 }
 

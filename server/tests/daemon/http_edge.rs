@@ -133,6 +133,14 @@ fn malformed_requests_are_answered_with_their_reason_and_the_server_goes_on() {
     for path in ["auth/login", "auth/setup", "auth/refresh", "auth/logout", "topics/consume", "topics/ack"] {
         assert_eq!(server.post(&format!("/v1/api/{path}"), &[], huge.as_bytes()).status, 413, "{path}");
     }
+    let zipped = b"\x1f\x8b\x08\x00\x00\x00\x00\x00";
+    for path in ["sql", "auth/login", "auth/setup", "auth/refresh", "auth/logout", "topics/consume", "topics/ack"] {
+        let answer = server.post(&format!("/v1/api/{path}"), &[("content-encoding", "gzip")], zipped);
+        let told = format!("{:?}", answer);
+        assert!(answer.status == 415 && told.contains("is encoded (gzip), which is not taken"), "{path}: {told}");
+    }
+    let plain = [("authorization", token.as_str()), ("content-encoding", "identity")];
+    assert_eq!(server.post("/v1/api/sql", &plain, br#"{"sql":"SELECT 1"}"#).status, 200);
     let answer =
         server.post("/v1/api/sql", &[("authorization", &token), ("origin", "https://app.test")], huge.as_bytes());
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "what is refused unread has an id too");

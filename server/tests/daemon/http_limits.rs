@@ -181,6 +181,17 @@ fn clients_that_hold_on_cost_little_and_delay_nobody() {
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("x-request-id: "), "{answer}");
     }
     drop(idle);
+    // A head that begins behind a whole request, in the same packet, is waited for as long as any.
+    for first in
+        ["GET /ready HTTP/1.1\r\nhost: x\r\n\r\n", "POST /ready HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n{}  "]
+    {
+        let began = std::time::Instant::now();
+        let mut stream = open(format!("{first}GET /ready HTTP/1.1\r\nhost:"));
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 ") && began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
 
     // Requests that come before the answers to those before them are answered in their order.
     let mut stream = TcpStream::connect(server.address()).unwrap();
