@@ -213,11 +213,6 @@ impl<'s, S: Source> Executor<'s, S> {
     /// What the source and evaluation give; 54000 and 53200 beyond the limits; 21000 for a subquery of several rows that stands for
     /// one value.
     pub fn query<'f>(&'f self, plan: &'f Arc<QueryPlan>, params: Params) -> Later<'f, Vec<Row>, S::Error> {
-        self.query_as(plan, params, statistics::address(plan.as_ref()))
-    }
-
-    /// The result of a query, counted as that part of the statement.
-    fn query_as<'f>(&'f self, plan: &'f Arc<QueryPlan>, params: Params, part: usize) -> Later<'f, Vec<Row>, S::Error> {
         Box::pin(async move {
             let began = self.statistics.as_ref().map(|_| self.source.micros());
             self.depth.set(self.depth.get() + 1);
@@ -226,14 +221,20 @@ impl<'s, S: Source> Executor<'s, S> {
             if self.depth.get() == 0 {
                 self.forget_kept(&BTreeSet::new(), &BTreeSet::new()).await?;
             }
-            if let (Some(statistics), Some(began)) = (&self.statistics, began) {
-                let micros = self.source.micros().saturating_sub(began);
-                statistics.borrow_mut().note(part, rows.len(), micros, true);
-                statistics.borrow_mut().weigh(part, rows.iter().map(|row| size(row)).sum());
-                statistics.borrow_mut().note_steps(part, steps);
-            }
+            self.note(statistics::address(plan.as_ref()), began, &rows, steps);
             Ok(rows)
         })
+    }
+
+    /// Counts a run of a part of the statement that began then.
+    fn note(&self, part: usize, began: Option<u64>, rows: &[Row], steps: Steps) {
+        if let (Some(statistics), Some(began)) = (&self.statistics, began) {
+            let micros = self.source.micros().saturating_sub(began);
+            let mut statistics = statistics.borrow_mut();
+            statistics.note(part, rows.len(), micros, true);
+            statistics.weigh(part, rows.iter().map(|row| size(row)).sum());
+            statistics.note_steps(part, steps);
+        }
     }
 
     /// What was counted, if it was.

@@ -488,7 +488,7 @@ fn joins_and_in_look_few_rows_up_by_key_or_index_and_read_all_where_that_is_less
         // A BIGINT is no INT.
         ("SELECT b.id FROM few f JOIN big b ON b.room = f.room", 4 + 6000, 9),
         ("SELECT id FROM big WHERE id IN (SELECT big FROM few)", 4 + 2, 2),
-        ("SELECT id FROM big WHERE n < 9 AND room IN (SELECT id FROM few WHERE id < 3) ORDER BY id", 2 + 6, 6),
+        ("SELECT id FROM big WHERE n < 9 AND room IN (SELECT id FROM few WHERE id < 3) ORDER BY id", 2 + 6 + 6, 6),
         ("SELECT id FROM big WHERE (n, room) IN (SELECT id, id FROM few)", 4 + 1, 1),
         ("SELECT id FROM big WHERE code = ANY (SELECT code FROM few)", 4 + 2, 2),
         ("SELECT id FROM big WHERE id IN (SELECT big FROM few WHERE id > 9)", 0, 0),
@@ -499,6 +499,7 @@ fn joins_and_in_look_few_rows_up_by_key_or_index_and_read_all_where_that_is_less
         ("SELECT count(id IN (SELECT big FROM few)) FROM big", 4 + 6000, 1),
         // An index is left when it stands for too many rows.
         ("SELECT count(*) FROM big WHERE room IN (SELECT room FROM big)", 6000 + 4097 + 6000, 1),
+        ("SELECT count(*) FROM big WHERE room IN (SELECT room FROM big) AND n < 0", 6000 + 4097 + 6000, 1),
         ("SELECT count(*) FROM big WHERE id IN (SELECT id FROM big)", 6000 + 6000, 1),
     ] {
         let answer = database.run(sql);

@@ -10,7 +10,7 @@ use super::{Executor, Params, Source, statistics};
 use crate::eval;
 use crate::expr::Expr;
 use crate::limits;
-use crate::plan::{From, KeyBounds, Lookup, Meaning, QueryPlan, Relation, TableAccess};
+use crate::plan::{Distinct, From, KeyBounds, Lookup, Meaning, QueryPlan, Relation, TableAccess};
 use crate::value::{DataType, Row, SortValue, Value};
 
 /// Most rows that are read by an index.
@@ -37,18 +37,27 @@ impl<S: Source> Executor<'_, S> {
             upper: None,
         });
         let bounds = bounds.collect();
+        let access = match lookup.index {
+            None => TableAccess::Bounds(bounds),
+            Some(index) => TableAccess::Index { index, bounds },
+        };
         let mut narrow = QueryPlan::clone(block);
-        if let From::Table { access, .. } = &mut narrow.from {
-            *access = match lookup.index {
-                None => TableAccess::Bounds(bounds),
-                Some(index) => TableAccess::Index { index, bounds },
-            };
+        if let From::Table { access: whole, .. } = &mut narrow.from {
+            *whole = access;
         }
+        let began = self.statistics.as_ref().map(|_| self.source.micros());
         if lookup.index.is_some() {
-            let one_more = i64::try_from(MAX_BY_INDEX + 1).unwrap_or(i64::MAX);
-            narrow.limit = Some(Expr::Literal(Value::BigInt(one_more), DataType::BigInt));
+            narrow.limit = Some(one_more());
+            // Conditions would hide how many rows the index stands for.
+            if narrow.filter.is_some() {
+                let (all, _) = self.run(&Arc::new(without_conditions(&narrow)), Arc::clone(params)).await?;
+                if all.len() > MAX_BY_INDEX {
+                    return Ok(None);
+                }
+            }
         }
-        let rows = self.query_as(&Arc::new(narrow), Arc::clone(params), statistics::address(block.as_ref())).await?;
+        let (rows, steps) = self.run(&Arc::new(narrow), Arc::clone(params)).await?;
+        self.note(statistics::address(block.as_ref()), began, &rows, steps);
         Ok((lookup.index.is_none() || rows.len() <= MAX_BY_INDEX).then_some(rows))
     }
 
@@ -87,5 +96,27 @@ impl<S: Source> Executor<'_, S> {
             return self.looked_up(block, lookup, keys, &types, params).await;
         }
         Ok(None)
+    }
+}
+
+/// One row more than may be read by an index.
+fn one_more() -> Expr {
+    Expr::Literal(Value::BigInt(i64::try_from(MAX_BY_INDEX + 1).unwrap_or(i64::MAX)), DataType::BigInt)
+}
+
+/// The rows that a SELECT over a table looks at, without their columns.
+fn without_conditions(plan: &QueryPlan) -> QueryPlan {
+    QueryPlan {
+        before: Vec::new(),
+        unused: Vec::new(),
+        from: plan.from.clone(),
+        filter: None,
+        aggregate: None,
+        having: None,
+        projection: Vec::new(),
+        distinct: Distinct::No,
+        order_by: Vec::new(),
+        limit: plan.limit.clone(),
+        offset: None,
     }
 }
