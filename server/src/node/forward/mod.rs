@@ -15,35 +15,34 @@
 //!
 //! Once an attempt may have taken effect, only an outcome ends it: later refusals say nothing of the first attempt.
 
+mod catalogs;
 mod figures;
 mod patience;
 mod payload;
 mod route;
+mod serve;
 
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_lite::future;
-use highwater_net::rpc::{Answer, CallError, CallKind, IncomingCall, NotSent, Refusal, RefusalCode};
+use highwater_net::rpc::{CallError, CallKind, NotSent, RefusalCode};
 use highwater_raft::NodeId;
 use highwater_runtime::{Env, Monotonic, queue, sometimes};
-use highwater_sql::catalog::{Catalog, CatalogVersion};
+use highwater_sql::catalog::Catalog;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_state::command::{Command, MetaCommand};
-use highwater_state::placement::META;
 
 pub(crate) use figures::ForwardFigures;
 pub use payload::{ForwardedAnswer, ForwardedProposal, Unreadable};
 
-use super::homes::HOME;
-use super::membership::{MEMBERSHIP, Order};
-use super::mesh::{Admission, Applied, NotApplied, Proposal, Question};
+use super::mesh::{Admission, Applied, NotApplied, Proposal};
 use super::{Node, Watch as _, outcome_unknown, shutting_down, start};
 use crate::cluster::NOT_READY;
 use patience::Patience;
 use payload::ProposalHead;
 use route::{Route, Step};
+use serve::HANDED_ON;
 
 /// What the server's nodes ask one another, all in one place. Kinds below 16 are the cluster's own (`cluster/`); a number is never used
 /// again for something else.
@@ -59,16 +58,8 @@ pub(crate) mod kinds {
 
 /// The payload of a call cannot be read: the nodes' releases differ too much. Nothing was begun.
 pub(super) const UNREADABLE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 16);
-/// The node that was asked could not do it. Why is in the text.
-const NOT_DONE: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 17);
-/// The command came by way of a node that is not the one where its statement arrived. Nothing was begun.
-const HANDED_ON: RefusalCode = RefusalCode(RefusalCode::FIRST_OF_SERVER + 18);
-/// The version of a [`kinds::KNOW_CATALOG`].
-const KNOW_VERSION: u8 = 1;
 /// Time that the system's own commands are given, in microseconds; who proposes them tries again.
 const SYSTEM_MICROS: u64 = 10_000_000;
-/// Time that other nodes are given to learn of a new catalog before its definition is answered, in microseconds.
-const KNOW_MICROS: u64 = 1_000_000;
 
 /// What the log lines of one request are found by, on every node: its `X-Request-Id`. 0: no request of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -426,145 +417,6 @@ impl Node {
             None => leaders.remove(&group),
         };
     }
-
-    /// Answers a call of node `from`.
-    pub(crate) async fn answer_call(&self, from: NodeId, call: IncomingCall) -> Answer {
-        match call.kind {
-            kinds::PROPOSE => {
-                let proposal = ForwardedProposal::decode(&call.payload)
-                    .map_err(|error| Refusal::new(UNREADABLE, format!("the command cannot be read: {error}")))?;
-                one_hop(from, proposal.head.origin)?;
-                if highwater_runtime::mutant(31)
-                    && let Some(leader) = self.known_leader(proposal.head.group)
-                    && leader != self.links().me()
-                {
-                    let links = self.links();
-                    return match links.call(leader, proposal.head.group, call.kind, call.payload, call.deadline).await {
-                        Err(CallError::Refused(refusal)) => Err(refusal),
-                        Err(error) => Err(Refusal::new(RefusalCode::ANSWER_LOST, error.to_string())),
-                        Ok(answer) => Ok(answer),
-                    };
-                }
-                Ok(self.answer_proposal(call.deadline, proposal).await.encode())
-            }
-            kinds::KNOW_CATALOG => {
-                let version = version_to_know(&call.payload)
-                    .ok_or_else(|| Refusal::new(UNREADABLE, "the catalog's version cannot be read"))?;
-                let errand = Errand { deadline: call.deadline, trace: TraceId(0) };
-                match self.know_catalog(errand, version).await {
-                    Ok(_) => Ok(Bytes::new()),
-                    Err(diag) => Err(Refusal::new(NOT_DONE, diag.to_string())),
-                }
-            }
-            HOME => self.answer_seat(call.payload, call.deadline).await,
-            MEMBERSHIP => {
-                let (group, order) = Order::decode(call.payload)
-                    .ok_or_else(|| Refusal::new(UNREADABLE, "the order to a group's leader cannot be read"))?;
-                let answer = self.ask(group, |reply| Question::Order(group, order, reply)).await;
-                answer.map(|answer| answer.encode()).map_err(|diag| Refusal::new(NOT_DONE, diag.to_string()))
-            }
-            kind => {
-                Err(Refusal::new(RefusalCode::UNKNOWN_KIND, format!("this node does not know calls of kind {kind}")))
-            }
-        }
-    }
-
-    /// Proposes another node's command on this one, never on a third.
-    async fn answer_proposal(&self, deadline: Monotonic, proposal: ForwardedProposal) -> ForwardedAnswer {
-        let ForwardedProposal { head, mut command } = proposal;
-        if highwater_runtime::mutant(30)
-            && let Command::Write(write) = &mut command
-        {
-            write.head.principal = "root".into();
-        }
-        let ProposalHead { group, catalog: version, admission, origin, trace: request_id } = head;
-        let began = self.env().now();
-        self.0.forward.taken();
-        tracing::debug!(%request_id, group, from = origin.0, "a command came from another node");
-        let errand = Errand { deadline, trace: request_id };
-        let done = async {
-            let _in_flight = self.enter_for_another()?;
-            if self.layout().role(group).is_none() {
-                return Err(Diag::new(SqlState::INTERNAL, format!("there is no group {group} on this node")).into());
-            }
-            let me = self.links().me();
-            let leader = self.host_of(group).and_then(|host| host.leader_of(group));
-            if let Some(leader) = leader.filter(|leader| *leader != me) {
-                return Err(NotApplied::NotLeader(Some(leader)));
-            }
-            let catalog = match version {
-                Some(version) => Some(self.catalog_at_least(errand, version).await?),
-                None => None,
-            };
-            self.propose_here(Motion { errand, group, command, catalog, admission }).await
-        };
-        let done: Result<Applied, NotApplied> = done.await;
-        let micros = self.env().now().micros_since(began);
-        match done {
-            Ok(Applied { index, outcome }) => {
-                tracing::debug!(%request_id, group, to = origin.0, index, micros, "the command of another node is durable and applied");
-                ForwardedAnswer::Applied { index, outcome }
-            }
-            Err(NotApplied::NotLeader(leader)) => {
-                let leader_is = leader.map(|leader| leader.0);
-                tracing::debug!(%request_id, group, to = origin.0, leader_is, micros, "a command of another node came to a node that does not lead");
-                ForwardedAnswer::NotLeader { leader }
-            }
-            Err(NotApplied::Refused(diag)) => {
-                tracing::debug!(%request_id, group, to = origin.0, micros, sqlstate = %diag.sqlstate, %diag, "the command of another node was not taken");
-                ForwardedAnswer::Refused(diag)
-            }
-        }
-    }
-
-    /// A catalog of at least `version`: this core's, or the meta group's.
-    pub(super) async fn catalog_at_least(&self, errand: Errand, version: CatalogVersion) -> Result<Arc<Catalog>, Diag> {
-        let known = self.catalog();
-        if known.version >= version {
-            return Ok(known);
-        }
-        let newest = self.newest_catalog_by(errand.deadline).await?;
-        if newest.version >= version {
-            return Ok(newest);
-        }
-        let (has, wants) = (newest.version.0, version.0);
-        Err(Diag::new(
-            SqlState::INTERNAL,
-            format!("a command was planned with catalog {wants}, and the newest is {has}"),
-        ))
-    }
-
-    /// Tells the other nodes that there is a new catalog, and gives those that are up a moment to learn it. Who misses it learns it when
-    /// its replica of the meta group does.
-    pub(super) async fn tell_nodes(&self, version: CatalogVersion) {
-        if self.links().is_alone() {
-            return;
-        }
-        let deadline = self.env().now().after_micros(KNOW_MICROS);
-        let mut answers = Vec::new();
-        for node in self.links().members().to_vec() {
-            if node == self.links().me() || !self.links().is_up(node) {
-                continue;
-            }
-            let (teller, (slot, answer)) = (self.clone(), queue::reply());
-            self.env().spawn("tell of a catalog", async move {
-                let mut payload = BytesMut::with_capacity(9);
-                payload.put_u8(KNOW_VERSION);
-                payload.put_u64_le(version.0);
-                let links = teller.links();
-                if let Err(error) =
-                    links.call(node, META, kinds::KNOW_CATALOG, payload.freeze(), deadline).await
-                {
-                    tracing::debug!(node = node.0, version = version.0, %error, "a node does not know the new catalog yet");
-                }
-                slot.fill(());
-            });
-            answers.push(answer);
-        }
-        for answer in answers {
-            let _ = answer.await;
-        }
-    }
 }
 
 /// What is known of a command whose call has no answer.
@@ -617,21 +469,6 @@ fn is_definition(command: &Command) -> bool {
     )
 }
 
-/// A command goes from the node that a client asked to the one that leads, and no further: one that comes by way of a third
-/// could go round for ever.
-fn one_hop(from: NodeId, origin: NodeId) -> Result<(), Refusal> {
-    if from == origin {
-        return Ok(());
-    }
-    let text = format!("a command of node {} came by way of node {}; nodes do not hand commands on", origin.0, from.0);
-    Err(Refusal::new(HANDED_ON, text))
-}
-
-fn version_to_know(mut payload: &[u8]) -> Option<CatalogVersion> {
-    let is_whole = payload.len() == 9 && payload.get_u8() == KNOW_VERSION;
-    is_whole.then(|| CatalogVersion(payload.get_u64_le()))
-}
-
 fn unknown(group: u32) -> Diag {
     Diag::new(
         SqlState::OUTCOME_UNKNOWN,
@@ -651,7 +488,7 @@ fn no_leader(group: u32) -> Diag {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-    use highwater_net::rpc::Unknown;
+    use highwater_net::rpc::{Refusal, Unknown};
     use highwater_sql::catalog::{ObjectId, Role};
     use highwater_state::command::{AckCommand, RequestHead, RequestId};
 
@@ -696,20 +533,5 @@ mod tests {
         assert!(is_unknown(CallError::Unknown(Unknown::Disconnected)));
         assert!(is_unknown(CallError::Refused(Refusal::new(RefusalCode::ANSWER_LOST, ""))));
         assert!(matches!(not_answered(&CallError::NotSent(NotSent::TooLarge)), NotAnswered::Never(_)));
-    }
-
-    #[test]
-    fn a_command_comes_from_the_node_where_its_statement_arrived_and_from_no_other() {
-        assert!(one_hop(NodeId(2), NodeId(2)).is_ok());
-        let refusal = one_hop(NodeId(2), NodeId(3)).unwrap_err();
-        let NotAnswered::Never(diag) = not_answered(&CallError::Refused(refusal)) else { panic!("it may go again") };
-        assert!(diag.to_string().contains("a command of node 3 came by way of node 2"), "{diag}");
-    }
-
-    #[test]
-    fn a_version_to_know_has_nine_bytes() {
-        assert_eq!(version_to_know(&[1, 7, 0, 0, 0, 0, 0, 0, 0]), Some(CatalogVersion(7)));
-        assert_eq!(version_to_know(&[2, 7, 0, 0, 0, 0, 0, 0, 0]), None);
-        assert_eq!(version_to_know(&[1, 7]), None);
     }
 }
