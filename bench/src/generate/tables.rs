@@ -110,6 +110,8 @@ pub struct Table {
     options: &'static str,
     /// The first column decides the shard: a statement writes rows of one value of it.
     pub is_spread: bool,
+    /// Columns of secondary indexes, which change no answer.
+    indexes: &'static [&'static str],
     /// Rows that it is filled with.
     rows: u64,
 }
@@ -137,6 +139,7 @@ pub const TABLES: [Table; 4] = [
         constraints: "CHECK (n < 40), CONSTRAINT short CHECK (length(s) < 20)",
         options: "",
         is_spread: false,
+        indexes: &["k", "s, n", "at DESC, id", "d"],
         rows: 40,
     },
     Table {
@@ -153,6 +156,7 @@ pub const TABLES: [Table; 4] = [
         constraints: "",
         options: "",
         is_spread: false,
+        indexes: &["person", "k, price", "s"],
         rows: 60,
     },
     Table {
@@ -167,6 +171,7 @@ pub const TABLES: [Table; 4] = [
         constraints: "",
         options: " PARTITION BY (a)",
         is_spread: true,
+        indexes: &["x", "o, x"],
         rows: 30,
     },
     Table {
@@ -188,6 +193,7 @@ pub const TABLES: [Table; 4] = [
         constraints: "",
         options: "",
         is_spread: false,
+        indexes: &["day", "u, day", "r", "whole, bin"],
         rows: 35,
     },
 ];
@@ -208,6 +214,16 @@ impl Table {
         }
         let body = format!("CREATE TABLE {} ({})", self.name, parts.join(", "));
         (format!("{body}{}", self.options), body)
+    }
+
+    /// Statements that make its indexes, and that drop them.
+    #[must_use]
+    pub fn index(&self) -> Vec<(String, String)> {
+        let statements = |(at, columns): (usize, &&str)| {
+            let name = format!("{}_{at}", self.name);
+            (format!("CREATE INDEX {name} ON {} ({columns})", self.name), format!("DROP INDEX {name}"))
+        };
+        self.indexes.iter().enumerate().map(statements).collect()
     }
 
     /// Statements that fill it.

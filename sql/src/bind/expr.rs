@@ -15,6 +15,7 @@ use sqlparser::ast;
 use super::literal;
 use super::names::name_of;
 use super::params::Params;
+use super::row_key::may_have_row_key;
 use super::scope::Scope;
 use super::types;
 use crate::cast::{self, Coercion};
@@ -145,7 +146,11 @@ impl<'a, 'b> Binder<'a, 'b> {
         if self.nesting > limits::MAX_BINDER_NESTING {
             return Err(too_deep());
         }
-        let bound = self.dispatch(expr);
+        let bound = match may_have_row_key(expr).then(|| self.row_keys_spelled(expr)) {
+            Some(Ok(Some(spelled))) => self.dispatch(&spelled),
+            Some(Err(diag)) => Err(diag),
+            Some(Ok(None)) | None => self.dispatch(expr),
+        };
         self.nesting -= 1;
         bound
     }

@@ -16,6 +16,7 @@ mod names;
 mod options;
 mod params;
 mod query;
+mod row_key;
 mod scope;
 mod show;
 mod table;

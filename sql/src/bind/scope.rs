@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::BindContext;
+use super::row_key::ROW_KEY;
 use crate::catalog::Table;
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::Expr;
@@ -77,7 +78,7 @@ impl Relation<'_> {
         u32::try_from(self.columns.len()).unwrap_or(u32::MAX).saturating_add(u32::from(self.seq))
     }
 
-    fn is_qualified_by(&self, name: &ObjectName) -> bool {
+    pub(super) fn is_qualified_by(&self, name: &ObjectName) -> bool {
         let namespace = match &name.namespace {
             None => true,
             Some(namespace) => self.namespace.as_ref() == Some(&namespace.value),
@@ -317,6 +318,9 @@ impl<'a> Scope<'a> {
             .map(|(position, data_type)| (Expr::Column(position, data_type), data_type));
         let mut found = merged.chain(columns);
         let first = found.next();
+        if first.is_none() && name.value == ROW_KEY {
+            return self.row_key(name.span);
+        }
         if found.next().is_none() {
             return Ok(first);
         }
@@ -380,6 +384,11 @@ impl<'a> Scope<'a> {
             (Some((position, data_type)), None) => Ok((Expr::Column(position, data_type), data_type)),
             (Some(_), Some(_)) => Err(repeated_column(relation, column)),
             (None, _) => {
+                if column.value == ROW_KEY
+                    && let Some(found) = relation.row_key(column.span)?
+                {
+                    return Ok(found);
+                }
                 let known = relation.columns.iter().map(|column| column.name.as_str());
                 let diag = Diag::new(
                     SqlState::UNDEFINED_COLUMN,
@@ -393,12 +402,12 @@ impl<'a> Scope<'a> {
 
     /// The refusal of a column's name that means nothing.
     pub(super) fn unknown_column(&self, name: &str, span: Span) -> Diag {
-        if name == "rowkey" {
-            return Diag::not_supported("ROWKEY").at(span).hint("Name the key columns.");
-        }
         let diag = Diag::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")).at(span);
         if self.relations.is_empty() && self.outer.is_none() {
             return diag.detail("There is no table here to take columns from.");
+        }
+        if name == ROW_KEY {
+            return diag.detail("ROWKEY is the key of a table, and nothing in FROM is a table with one.");
         }
         if name == SEQ && matches!(self.source(), Source::Table(_)) {
             return diag.detail("_seq is given when the change is committed; only SELECT reads it.");

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use highwater_bench::daemon::Daemon;
 use highwater_bench::generate::statement::{Statement, statement};
-use highwater_bench::generate::tables::TABLES;
+use highwater_bench::generate::tables::{TABLES, Table};
 use highwater_runtime::rng::Rng;
 
 use crate::answer::{Ours, Theirs, Verdict, compare};
@@ -124,6 +124,9 @@ fn run_in(args: &Args, folder: &std::path::Path) -> Result<Tally, Failure> {
         if diverged || number.is_multiple_of(REFILL) {
             refill(&ours, &mut theirs, &mut rng)?;
         }
+        if number.is_multiple_of(REFILL) {
+            index(&ours, number.is_multiple_of(2 * REFILL))?;
+        }
         let statement = statement(&mut rng);
         let (mine, other) = (ours.run(&statement.sql)?, theirs.run(&statement.sql)?);
         let verdict = compare(&mine, &other, statement.is_ordered);
@@ -152,6 +155,17 @@ fn set_up(ours: &Highwater, theirs: &mut Postgres, here: &str, there: &str) -> R
     }
     if let Theirs::Error(state) = theirs.run(there)? {
         return Err(Failure::postgres(format!("{there}: {state}")));
+    }
+    Ok(())
+}
+
+/// Makes Highwater's secondary indexes, or drops them: every other portion of the statements has them.
+fn index(ours: &Highwater, is_wanted: bool) -> Result<(), Failure> {
+    for (create, drop) in TABLES.iter().flat_map(Table::index) {
+        let sql = if is_wanted { create } else { drop };
+        if let Ours::Error(state, message) = ours.run(&sql)? {
+            return Err(Failure::highwater(format!("{sql}: {message} ({state})")));
+        }
     }
     Ok(())
 }
