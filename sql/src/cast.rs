@@ -201,11 +201,26 @@ fn fit_dimensions(found: usize, wanted: u32) -> Result<(), Diag> {
     Err(Diag::new(SqlState::DATA_EXCEPTION, format!("expected {wanted} dimensions, not {found}")))
 }
 
+/// A value as a column of VARCHAR(n), or of arrays of it, stores it; of other types it stays as it is.
+///
+/// # Errors
+/// 22001 for a text that is too long.
+pub fn fit(value: Value, max_chars: u32) -> Result<Value, Diag> {
+    match value {
+        Value::Text(text) => fit_text(text, max_chars).map(Value::Text),
+        Value::Array(array) if array.element() == Element::Text => {
+            let items = array.items().iter().map(|item| fit(item.clone(), max_chars));
+            Ok(Value::Array(Box::new(Array::new(Element::Text, items.collect::<Result<_, Diag>>()?))))
+        }
+        other => Ok(other),
+    }
+}
+
 /// A text as VARCHAR(n) stores it: longer ones are refused unless only spaces stand beyond the limit, which are cut.
 ///
 /// # Errors
 /// 22001.
-pub fn fit_text(text: String, max_chars: u32) -> Result<String, Diag> {
+fn fit_text(text: String, max_chars: u32) -> Result<String, Diag> {
     let limit = usize::try_from(max_chars).unwrap_or(usize::MAX);
     let Some((at, _)) = text.char_indices().nth(limit) else { return Ok(text) };
     match text.split_at_checked(at) {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::directory::Directory;
 pub use self::table::{
     AccessLevel, Check, Column, Former, Index, IndexColumn, IndexState, Pending, PendingRule, Table, TableKind,
+    type_name,
 };
 use crate::expr::Expr;
 use crate::value::Micros;

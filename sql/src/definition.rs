@@ -153,12 +153,11 @@ fn create_index(table: &Table, index: &Index) -> String {
 
 fn column(table: &Table, at: usize, column: &Column) -> String {
     let is_key = table.primary_key.iter().any(|key| usize::try_from(*key) == Ok(at));
-    let of = match (column.data_type, column.max_chars, column.serial) {
-        (DataType::SmallInt, _, true) => "SMALLSERIAL".to_owned(),
-        (DataType::Int, _, true) => "SERIAL".to_owned(),
-        (_, _, true) => "BIGSERIAL".to_owned(),
-        (_, Some(most), false) => format!("VARCHAR({most})"),
-        (other, None, false) => other.to_string(),
+    let of = match (column.data_type, column.serial) {
+        (DataType::SmallInt, true) => "SMALLSERIAL".to_owned(),
+        (DataType::Int, true) => "SERIAL".to_owned(),
+        (_, true) => "BIGSERIAL".to_owned(),
+        (_, false) => column.type_name(),
     };
     let mut text = format!("{} {of}", name(&column.name));
     if column.serial && column.nullable {

@@ -189,6 +189,13 @@ impl Diag {
         Self { sqlstate, message: message.into(), detail: None, hint: None, span: None, suggestions: Vec::new() }
     }
 
+    /// The same, with another name in place of one that its reader does not know.
+    #[must_use]
+    pub fn renamed(self, old: &str, new: &str) -> Self {
+        let renamed = |text: String| text.replace(old, new);
+        Self { message: renamed(self.message), detail: self.detail.map(renamed), hint: self.hint.map(renamed), ..self }
+    }
+
     /// `what` is not supported (0A000).
     #[must_use]
     pub fn not_supported(what: impl std::fmt::Display) -> Self {

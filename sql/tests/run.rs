@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use highwater_sql::bind::{BindContext, bind};
-use highwater_sql::cast::fit_text;
+use highwater_sql::cast::fit;
 use highwater_sql::catalog::{
     Catalog, CatalogDelta, CatalogVersion, Index, IndexState, Namespace, ObjectId, Role, Table,
 };
@@ -271,8 +271,8 @@ impl Database {
     /// Checks and stores one row, in place of the one under `old`.
     fn put(&mut self, table: &Table, mut row: Row, old: Option<&[u8]>, context: &EvalContext<'_>) -> Result<(), Diag> {
         for (value, column) in row.iter_mut().zip(&table.columns) {
-            if let (Value::Text(text), Some(limit)) = (&*value, column.max_chars) {
-                *value = Value::Text(fit_text(text.clone(), limit)?);
+            if let Some(limit) = column.max_chars {
+                *value = fit(value.clone(), limit)?;
             }
             if value.is_null() && !column.nullable {
                 return Err(Diag::new(SqlState::NOT_NULL_VIOLATION, format!("\"{}\" cannot be NULL", column.name)));

@@ -13,7 +13,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::execute::Executor;
 use highwater_sql::expr::Expr;
 use highwater_sql::limits::MAX_NAME_CHARS;
-use highwater_sql::plan::{CreateFrom, Ddl, TableChange, WriteKind, WritePlan};
+use highwater_sql::plan::{CreateFrom, Ddl, TableChange, TableSpec, WriteKind, WritePlan};
 use highwater_sql::value::{Row, Value};
 use highwater_state::command::{Command, MetaCommand, RequestHead, WriteCommand};
 use highwater_state::outcome::Outcome;
@@ -26,12 +26,28 @@ use super::query::Reading;
 use super::token::ReadToken;
 use super::write::{group_of_values, unexpected};
 
+/// What stands in the name of a table that is not whole yet.
+const COPY: &str = "__copy_";
 /// Most rows of one command.
 const ROWS_AT_ONCE: usize = 5_000;
 /// Rows that are looked at between two pauses.
 const YIELD_ROWS: u32 = 256;
 /// Bytes of rows after which a command is full.
 const BYTES_AT_ONCE: usize = 2 << 20;
+
+/// The answer to a statement that was answered before: what it ended with was giving the copy its name.
+fn shown(result: StatementResult, wanted: &TableSpec) -> StatementResult {
+    match result {
+        StatementResult::Message { message, row_count, as_user } if message.contains(COPY) => {
+            let message = format!(
+                "Created table '{}.{}' with a copy of rows, which does not follow later changes",
+                wanted.namespace, wanted.name
+            );
+            StatementResult::Message { message, row_count, as_user }
+        }
+        other => other,
+    }
+}
 
 impl Node {
     pub(super) async fn create_from(
@@ -44,7 +60,7 @@ impl Node {
         let named = |ddl| Ddl::CreateTable { table: ddl, if_not_exists: create.if_not_exists };
         // There already, perhaps by a first try: the meta group says which.
         if !create.with_data || run.catalog.table(&wanted.namespace, &wanted.name).is_some() {
-            return self.define(run, named(wanted.clone())).await;
+            return self.define(run, named(wanted.clone())).await.map(|result| shown(result, wanted));
         }
         let rows = {
             let around = self.surroundings(run);
@@ -52,7 +68,7 @@ impl Node {
             Executor::new(&source, &around, false).query(&create.query, Arc::clone(&run.params)).await?
         };
         let mut unnamed = wanted.clone();
-        let suffix = format!("__copy_{:016x}", self.env().random());
+        let suffix = format!("{COPY}{:016x}", self.env().random());
         unnamed.name = wanted.name.chars().take(MAX_NAME_CHARS - suffix.len()).chain(suffix.chars()).collect();
         let (namespace, name) = (unnamed.namespace.clone(), unnamed.name.clone());
         self.step(run, Ddl::CreateTable { table: unnamed, if_not_exists: false }).await?;
@@ -66,8 +82,14 @@ impl Node {
                 tracing::warn!(%diag, table = %name, "what is left of a table that was not made could not be dropped");
             }
         }
-        let rows = copied?;
-        let message = format!("Created table '{}.{}' with a copy of {rows} row(s)", wanted.namespace, wanted.name);
+        let rows = copied.map_err(|failure| match failure {
+            Failure::Diag(diag) => Failure::Diag(diag.renamed(&name, &wanted.name)),
+            Failure::Stale => Failure::Stale,
+        })?;
+        let message = format!(
+            "Created table '{}.{}' with a copy of {rows} row(s), which does not follow later changes",
+            wanted.namespace, wanted.name
+        );
         Ok(StatementResult::Message { message, row_count: rows, as_user: run.user.clone() })
     }
 

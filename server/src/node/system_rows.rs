@@ -206,17 +206,13 @@ fn column_rows(table: &Table) -> Vec<Row> {
         .enumerate()
         .map(|(at, column)| {
             let is_key = table.primary_key.iter().any(|key| *key as usize == at);
-            let data_type = match column.max_chars {
-                Some(length) => format!("VARCHAR({length})"),
-                None => column.data_type.to_string(),
-            };
             vec![
                 text(&table.namespace),
                 text(&table.name),
                 Value::Int(i32::try_from(table.version).unwrap_or(i32::MAX)),
                 Value::Int(i32::try_from(column.id.0).unwrap_or(i32::MAX)),
                 text(&column.name),
-                text(data_type),
+                text(column.type_name()),
                 optional(column.default_text.clone()),
                 int(at + 1),
                 Value::Boolean(column.nullable && !is_key),

@@ -385,6 +385,10 @@ impl<'a, 'b> Binder<'a, 'b> {
             .coerced(open, to, Coercion::Explicit, |from| format!("a value of type {from} cannot be cast to {to}"))?;
         match wanted.max_chars {
             None => Ok(cast),
+            Some(_) if to.element().is_some() => {
+                let diag = Diag::not_supported("a cast to an array of VARCHAR(n)").hint("Cast to TEXT[].");
+                Err(cast.place(diag))
+            }
             Some(most) => {
                 let most = Typed::leaf(
                     Expr::Literal(Value::BigInt(i64::from(most)), DataType::BigInt),

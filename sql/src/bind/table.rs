@@ -257,8 +257,8 @@ pub(super) fn default_value(
         })
         .map_err(|diag| diag.at(fragment.span))?;
     let value = eval::fold(value.expr);
-    if let (Expr::Literal(crate::value::Value::Text(text), _), Some(most)) = (&value, max_chars) {
-        crate::cast::fit_text(text.clone(), most).map_err(|diag| diag.at(fragment.span))?;
+    if let (Expr::Literal(literal, _), Some(most)) = (&value, max_chars) {
+        crate::cast::fit(literal.clone(), most).map_err(|diag| diag.at(fragment.span))?;
     }
     Ok(value)
 }

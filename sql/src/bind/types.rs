@@ -7,7 +7,7 @@ use crate::embedding;
 use crate::suggest;
 use crate::value::{DataType, MAX_DECIMAL_DIGITS};
 
-/// A type as written: VARCHAR(n) is TEXT with a limit.
+/// A type as written: VARCHAR(n) is TEXT with a limit, and an array of it one of TEXT with that limit on each element.
 pub(super) struct Named {
     pub(super) data_type: DataType,
     pub(super) max_chars: Option<u32>,
@@ -79,7 +79,7 @@ pub(super) fn named(written: &ast::DataType, span: Span) -> Result<Named, Diag> 
         ast::DataType::Uuid => plain(DataType::Uuid),
         ast::DataType::Real | ast::DataType::Float4 => plain(DataType::Float),
         ast::DataType::Float(info) => plain(float(info, span)?),
-        ast::DataType::Array(of) => plain(array(of, span)?),
+        ast::DataType::Array(of) => array(of, span),
         ast::DataType::Custom(name, arguments) if name.to_string().eq_ignore_ascii_case("embedding") => {
             plain(embedding(arguments, span)?)
         }
@@ -152,7 +152,7 @@ fn float(info: &ExactNumberInfo, span: Span) -> Result<DataType, Diag> {
     }
 }
 
-fn array(of: &ArrayElemTypeDef, span: Span) -> Result<DataType, Diag> {
+fn array(of: &ArrayElemTypeDef, span: Span) -> Result<Named, Diag> {
     let element = match of {
         ArrayElemTypeDef::SquareBracket(element, None) | ArrayElemTypeDef::Qualified(element, None) => element,
         ArrayElemTypeDef::SquareBracket(_, Some(_)) | ArrayElemTypeDef::Qualified(_, Some(_)) => {
@@ -165,13 +165,11 @@ fn array(of: &ArrayElemTypeDef, span: Span) -> Result<DataType, Diag> {
         }
     };
     let element = named(element, span)?;
-    if element.max_chars.is_some() {
-        return Err(Diag::not_supported("an array of VARCHAR(n)").hint("Use TEXT[].").at(span));
-    }
-    element.data_type.array().ok_or_else(|| {
+    let Some(data_type) = element.data_type.array() else {
         let what = if element.data_type.element().is_some() { "an array of arrays" } else { "an array of EMBEDDING" };
-        Diag::not_supported(what).at(span)
-    })
+        return Err(Diag::not_supported(what).at(span));
+    };
+    Ok(Named { data_type, max_chars: element.max_chars })
 }
 
 fn embedding(arguments: &[String], span: Span) -> Result<DataType, Diag> {

@@ -43,7 +43,7 @@ pub struct Column {
     pub name: String,
     /// Type.
     pub data_type: DataType,
-    /// Longest text in characters, for VARCHAR(n).
+    /// Longest text in characters, for VARCHAR(n) and each element of VARCHAR(n)[].
     pub max_chars: Option<u32>,
     /// NULL is allowed.
     pub nullable: bool,
@@ -69,7 +69,23 @@ pub struct Former {
     pub data_type: DataType,
 }
 
+/// A column's type in SQL: VARCHAR(n) where its texts have a limit.
+#[must_use]
+pub fn type_name(data_type: DataType, max_chars: Option<u32>) -> String {
+    match (data_type, max_chars) {
+        (DataType::Array(_), Some(most)) => format!("VARCHAR({most})[]"),
+        (_, Some(most)) => format!("VARCHAR({most})"),
+        (other, None) => other.to_string(),
+    }
+}
+
 impl Column {
+    /// Its type in SQL, with the limit of VARCHAR(n).
+    #[must_use]
+    pub fn type_name(&self) -> String {
+        type_name(self.data_type, self.max_chars)
+    }
+
     /// A column that may be NULL and has no default.
     #[must_use]
     pub fn new(id: u32, name: impl Into<String>, data_type: DataType) -> Self {

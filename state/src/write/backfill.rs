@@ -5,8 +5,8 @@
 //! at any time, by another leader of the meta group: entries that are there stay.
 
 use highwater_runtime::Env;
-use highwater_sql::cast::{cast, fit_text};
-use highwater_sql::catalog::{Column, ColumnId, PendingRule, Role, Table, TableKind};
+use highwater_sql::cast::{cast, fit};
+use highwater_sql::catalog::{Column, ColumnId, PendingRule, Role, Table, TableKind, type_name};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::value::{DataType, Row, Value};
@@ -112,7 +112,7 @@ pub(crate) fn check(table: &Table, rule: &PendingRule, row: &Row, context: &Eval
         PendingRule::Type { column, data_type, max_chars } => match of(table, *column, row) {
             Some((_, Value::Null)) | None => Ok(()),
             Some((column, value)) => converted(value.clone(), *data_type, *max_chars).map(|_| ()).map_err(|diag| {
-                let wanted = max_chars.map_or_else(|| data_type.to_string(), |most| format!("VARCHAR({most})"));
+                let wanted = type_name(*data_type, *max_chars);
                 let message = format!("column \"{}\" of table {} cannot become {wanted}", column.name, name());
                 Diag::new(diag.sqlstate, message).detail(format!("One of its values: {}.", diag.message))
             }),
@@ -126,8 +126,9 @@ fn of<'t>(table: &'t Table, column: ColumnId, row: &'t Row) -> Option<(&'t Colum
 }
 
 fn converted(value: Value, data_type: DataType, max_chars: Option<u32>) -> Result<Value, Diag> {
-    match (cast(value, data_type, true)?, max_chars) {
-        (Value::Text(text), Some(most)) => fit_text(text, most).map(Value::Text),
-        (value, _) => Ok(value),
+    let value = cast(value, data_type, true)?;
+    match max_chars {
+        Some(most) => fit(value, most),
+        None => Ok(value),
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of a single row: types, NOT NULL, lengths, CHECK, key. Pure: a row in, the row or a refusal out.
 
-use highwater_sql::cast::fit_text;
+use highwater_sql::cast;
 use highwater_sql::catalog::{Column, Pending, PendingRule, Table};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
@@ -56,11 +56,10 @@ fn fit(table: &Table, column: &Column, value: Value) -> Result<Value, Diag> {
             format!("the statement gives a {found} for column \"{}\", which is {}", column.name, column.data_type),
         ));
     }
-    match (value, column.max_chars) {
-        (Value::Text(text), Some(limit)) => fit_text(text, limit)
-            .map(Value::Text)
+    match column.max_chars {
+        Some(limit) => cast::fit(value, limit)
             .map_err(|diag| Diag { message: format!("{} for column \"{}\"", diag.message, column.name), ..diag }),
-        (value, _) => Ok(value),
+        None => Ok(value),
     }
 }
 
