@@ -230,6 +230,56 @@ fn fit_text(text: String, max_chars: u32) -> Result<String, Diag> {
     }
 }
 
+/// What equals a value in another type.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Equal {
+    /// This value alone.
+    Value(Value),
+    /// No value of that type.
+    Never,
+    /// It cannot be told, or it is not one value.
+    Unknown,
+}
+
+/// The value of type `wanted` that equals `value`, where the two types are compared in a type that has the values of both.
+pub(crate) fn equal_in(value: &Value, wanted: DataType) -> Equal {
+    let Some(from) = value.data_type() else { return Equal::Never };
+    if from.same_kind(&wanted) {
+        return Equal::Value(value.clone());
+    }
+    if from.is_point_in_time() && matches!(wanted, DataType::Timestamp | DataType::DateTime) {
+        return cast(value.clone(), wanted, false).map_or(Equal::Unknown, Equal::Value);
+    }
+    let whole = |number: i64| match wanted {
+        DataType::SmallInt => i16::try_from(number).ok().map(Value::SmallInt),
+        DataType::Int => i32::try_from(number).ok().map(Value::Int),
+        DataType::BigInt => Some(Value::BigInt(number)),
+        _ => None,
+    };
+    let number = match value {
+        Value::Decimal(decimal) if wanted.is_integer() => match decimal.is_integer().then(|| i64::try_from(*decimal)) {
+            Some(Ok(number)) => Some(number),
+            Some(Err(_)) | None => return Equal::Never,
+        },
+        other => other.as_i64(),
+    };
+    match number {
+        Some(number) if wanted.is_integer() => whole(number).map_or(Equal::Never, Equal::Value),
+        Some(number) if matches!(wanted, DataType::Decimal { .. }) => Equal::Value(Value::Decimal(number.into())),
+        _ => Equal::Unknown,
+    }
+}
+
+/// Whether every value of a column of type `own`, compared in type `wide`, has [`equal_in`] lead back to it.
+pub(crate) fn is_reversible(own: DataType, wide: DataType) -> bool {
+    match (own, wide) {
+        (own, wide) if own.same_kind(&wide) => true,
+        (own, DataType::SmallInt | DataType::Int | DataType::BigInt | DataType::Decimal { .. }) => own.is_integer(),
+        (DataType::Timestamp | DataType::DateTime, DataType::Timestamp | DataType::DateTime) => true,
+        _ => false,
+    }
+}
+
 fn cannot(from: DataType, to: DataType) -> Diag {
     Diag::new(SqlState::CANNOT_COERCE, format!("cannot convert {from} to {to}"))
 }

@@ -211,6 +211,19 @@ fn joins_and_in_read_a_table_by_the_values_that_are_looked_up_in_it() {
             "ran: 8 rows, ",
             json!([["28"]]),
         ),
+        // Of other types: what equals no value of the column is not looked up.
+        (
+            "SELECT count(*) FROM app.notes WHERE room IN (SELECT (id + 30)::BIGINT FROM app.rooms)",
+            "looked up by index notes_by_room (room) while the subquery gives few",
+            "ran: 6 rows, ",
+            json!([["6"]]),
+        ),
+        (
+            "SELECT count(*) FROM (VALUES (35.0), (35.5), (99999999999)) v (w) JOIN app.notes n ON n.room = v.w",
+            "looked up by index notes_by_room (room) while the left side is small",
+            "ran: 2 rows, ",
+            json!([["2"]]),
+        ),
     ] {
         assert_eq!(rows(&server, &anna, sql), answer, "{sql}");
         let plan = text(&format!("EXPLAIN ANALYZE {sql}"));

@@ -3,7 +3,7 @@
 //! Looks at the conjuncts that compare a key column with something constant: equality and IN on leading key columns, then a
 //! range on the next. The condition itself stays the judge of every row; bounds only leave out keys that it cannot accept.
 
-use crate::cast;
+use crate::cast::{self, Equal};
 use crate::catalog::{Column, IndexState, Table};
 use crate::eval;
 use crate::expr::{BinaryOp, Expr, Function};
@@ -349,36 +349,9 @@ fn as_key(constant: &Expr, column: &Column) -> AsKey {
 }
 
 fn literal_as_key(value: &Value, wanted: DataType) -> AsKey {
-    let Some(from) = value.data_type() else { return AsKey::Never };
-    if from.same_kind(&wanted) {
-        return AsKey::Exact(Expr::Literal(value.clone(), wanted));
-    }
-    if from.is_point_in_time() && matches!(wanted, DataType::Timestamp | DataType::DateTime) {
-        return match cast::cast(value.clone(), wanted, false) {
-            Ok(value) => AsKey::Exact(Expr::Literal(value, wanted)),
-            Err(_) => AsKey::Unknown,
-        };
-    }
-    let whole = |number: i64| match wanted {
-        DataType::SmallInt => i16::try_from(number).ok().map(Value::SmallInt),
-        DataType::Int => i32::try_from(number).ok().map(Value::Int),
-        DataType::BigInt => Some(Value::BigInt(number)),
-        _ => None,
-    };
-    let number = match value {
-        Value::Decimal(decimal) if wanted.is_integer() => match decimal.is_integer().then(|| i64::try_from(*decimal)) {
-            Some(Ok(number)) => Some(number),
-            Some(Err(_)) | None => return AsKey::Never,
-        },
-        other => other.as_i64(),
-    };
-    match number {
-        Some(number) if wanted.is_integer() => {
-            whole(number).map_or(AsKey::Never, |value| AsKey::Exact(Expr::Literal(value, wanted)))
-        }
-        Some(number) if matches!(wanted, DataType::Decimal { .. }) => {
-            AsKey::Exact(Expr::Literal(Value::Decimal(number.into()), wanted))
-        }
-        _ => AsKey::Unknown,
+    match cast::equal_in(value, wanted) {
+        Equal::Value(value) => AsKey::Exact(Expr::Literal(value, wanted)),
+        Equal::Never => AsKey::Never,
+        Equal::Unknown => AsKey::Unknown,
     }
 }

@@ -9,7 +9,6 @@ use super::index::Index;
 use super::lookup::Keys;
 use super::{BATCH, Executor, Held, Pace, Params, Rows, Source, size};
 use crate::diag::Diag;
-use crate::eval;
 use crate::plan::{Join, JoinKind, Lookup, Relation};
 use crate::value::{DataType, Row, Value};
 
@@ -65,7 +64,8 @@ impl<S: Source> Executor<'_, S> {
             (waiting, keys) = self.first_keys(plan, lookup, &mut left, params, &held).await?;
             if let Some(keys) = keys {
                 let pairs = lookup.keys.iter().filter_map(|at| plan.keys.get(*at));
-                let types: Vec<DataType> = pairs.map(|(_, right)| eval::data_type(right)).collect();
+                let types = pairs.filter_map(|(_, right)| Lookup::column(right)).map(|(_, own)| own);
+                let types: Vec<DataType> = types.collect();
                 found = self.looked_up(block, lookup, keys, &types, params).await?;
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::apply::{Answer, ApplyRows};
 use super::{Executor, Params, Source, statistics};
-use crate::eval;
+use crate::cast::{self, Equal};
 use crate::expr::Expr;
 use crate::limits;
 use crate::plan::{Distinct, From, KeyBounds, Lookup, Meaning, QueryPlan, Relation, TableAccess};
@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 1 << 20;
 pub(super) type Keys = BTreeSet<Vec<SortValue>>;
 
 impl<S: Source> Executor<'_, S> {
-    /// The rows of a table with one of these keys, whose values have these types; `None` when reading all rows is better.
+    /// The rows of a table with one of these keys, whose columns have these types; `None` when reading all rows is better.
     pub(super) async fn looked_up(
         &self,
         block: &Arc<QueryPlan>,
@@ -31,12 +31,7 @@ impl<S: Source> Executor<'_, S> {
         types: &[DataType],
         params: &Params,
     ) -> Result<Option<Vec<Row>>, S::Error> {
-        let bounds = keys.into_iter().map(|key| KeyBounds {
-            equal: key.into_iter().zip(types).map(|(value, wanted)| Expr::Literal(value.0, *wanted)).collect(),
-            lower: None,
-            upper: None,
-        });
-        let bounds = bounds.collect();
+        let Some(bounds) = bounds(&keys, types) else { return Ok(None) };
         let access = match lookup.index {
             None => TableAccess::Bounds(bounds),
             Some(index) => TableAccess::Index { index, bounds },
@@ -91,8 +86,9 @@ impl<S: Source> Executor<'_, S> {
             if bytes > MAX_BYTES {
                 continue;
             }
-            let types = lookup.keys.iter().filter_map(|at| pairs.get(*at)).map(|(_, right)| eval::data_type(right));
-            let types: Vec<DataType> = types.collect();
+            let types =
+                lookup.keys.iter().filter_map(|at| pairs.get(*at)).filter_map(|(column, _)| Lookup::column(column));
+            let types: Vec<DataType> = types.map(|(_, own)| own).collect();
             return self.looked_up(block, lookup, keys, &types, params).await;
         }
         Ok(None)
@@ -102,6 +98,23 @@ impl<S: Source> Executor<'_, S> {
 /// One row more than may be read by an index.
 fn one_more() -> Expr {
     Expr::Literal(Value::BigInt(i64::try_from(MAX_BY_INDEX + 1).unwrap_or(i64::MAX)), DataType::BigInt)
+}
+
+/// These keys, as values of the columns' own types; `None` where that cannot be told.
+fn bounds(keys: &Keys, types: &[DataType]) -> Option<Vec<KeyBounds>> {
+    let mut bounds = Vec::with_capacity(keys.len());
+    'keys: for key in keys {
+        let mut equal = Vec::with_capacity(types.len());
+        for (value, own) in key.iter().zip(types) {
+            match cast::equal_in(&value.0, *own) {
+                Equal::Value(value) => equal.push(Expr::Literal(value, *own)),
+                Equal::Never => continue 'keys,
+                Equal::Unknown => return None,
+            }
+        }
+        bounds.push(KeyBounds { equal, lower: None, upper: None });
+    }
+    Some(bounds)
 }
 
 /// The rows that a SELECT over a table looks at, without their columns.

@@ -166,6 +166,20 @@ pub struct Lookup {
     pub index: Option<ObjectId>,
 }
 
+impl Lookup {
+    /// The column, and its own type, that the table's side of an equality is: by itself or as it is widened to be compared.
+    pub(crate) fn column(side: &Expr) -> Option<(u32, DataType)> {
+        match side {
+            Expr::Column(at, data_type) => Some((*at, *data_type)),
+            Expr::Cast { expr, assignment: false, .. } => match **expr {
+                Expr::Column(at, data_type) => Some((at, data_type)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// What becomes of rows without a partner. RIGHT is a LEFT with its sides exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinKind {

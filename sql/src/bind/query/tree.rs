@@ -480,13 +480,12 @@ pub(super) fn lookup(right: &Relation, keys: &[(Expr, Expr)]) -> Option<Lookup> 
         return None;
     }
     let fixing = |wanted: u32| {
-        keys.iter().position(|(left, right)| match right {
-            Expr::Column(at, data_type) => {
-                let column = plan.projection.get(*at as usize).map(|column| &column.expr);
+        keys.iter().position(|(left, right)| {
+            Lookup::column(right).is_some_and(|(at, own)| {
+                let column = plan.projection.get(at as usize).map(|column| &column.expr);
                 matches!(column, Some(Expr::Column(index, _)) if *index == wanted)
-                    && eval::data_type(left).same_kind(data_type)
-            }
-            _ => false,
+                    && cast::is_reversible(own, eval::data_type(left))
+            })
         })
     };
     let of_key: Vec<usize> = table.primary_key.iter().map_while(|column| fixing(*column)).collect();
