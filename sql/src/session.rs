@@ -163,17 +163,13 @@ impl Parameter {
                 .hint("Name one namespace here, and write the others before the names: namespace.name.")),
             Self::SearchPath => Ok(value.trim().trim_matches('"').to_owned()),
             Self::ReadConsistency => {
-                if lower == "stale" {
-                    return Err(Diag::not_supported("read_consistency = 'stale'")
-                        .hint("'session' reads without asking the group's leader, and never older than its token."));
-                }
-                let known = ["linearizable", "session"];
+                let known = ["linearizable", "session", "stale"];
                 if known.contains(&lower.as_str()) {
                     return Ok(lower);
                 }
                 let diag = Diag::new(
                     SqlState::INVALID_PARAMETER,
-                    format!("'{value}' is no read consistency: it is linearizable or session"),
+                    format!("'{value}' is no read consistency: it is linearizable, session or stale"),
                 );
                 Err(suggest::with_nearest(diag, &lower, known))
             }
@@ -261,6 +257,7 @@ mod tests {
         let set = |parameter, value: &str| SessionStatement::Set(parameter, Some(value.into()));
         for (sql, expected) in [
             ("SET read_consistency = 'session'", set(Parameter::ReadConsistency, "session")),
+            ("SET read_consistency = 'Stale'", set(Parameter::ReadConsistency, "Stale")),
             ("SET read_consistency TO linearizable", set(Parameter::ReadConsistency, "linearizable")),
             ("SET SESSION application_name = 'mailer'", set(Parameter::ApplicationName, "mailer")),
             ("SET NAMES 'UTF8'", set(Parameter::ClientEncoding, "UTF8")),
@@ -290,7 +287,6 @@ mod tests {
             ("SET datestyle = 'german'", "0A000"),
             ("SET search_path = a, b", "0A000"),
             ("SET read_consistency = 'fast'", "22023"),
-            ("SET read_consistency = 'stale'", "0A000"),
             ("SET transaction_isolation = 'chaos'", "22023"),
             ("SET work_mem = '1GB'", "42704"),
         ] {

@@ -206,6 +206,9 @@ pub struct SqlAnswer<C> {
     /// The session's read-your-writes token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// Where something was read stale: the time in RFC 3339 up to which all changes are in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
     /// The session that BEGIN has opened, or that goes on: to be sent as X-Highwater-Session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
@@ -218,12 +221,20 @@ impl<C> SqlAnswer<C> {
     /// A successful answer; `took` in milliseconds.
     #[must_use]
     pub fn success(results: Vec<StatementResult<C>>, took: f64, token: Option<String>) -> Self {
-        Self { status: Status::Success, results, took, token, session_id: None, error: None }
+        Self { status: Status::Success, results, took, token, as_of: None, session_id: None, error: None }
     }
 
     /// An error; `took` in milliseconds.
     #[must_use]
     pub fn failure(error: ErrorBody, took: f64) -> Self {
-        Self { status: Status::Error, results: Vec::new(), took, token: None, session_id: None, error: Some(error) }
+        Self {
+            status: Status::Error,
+            results: Vec::new(),
+            took,
+            token: None,
+            as_of: None,
+            session_id: None,
+            error: Some(error),
+        }
     }
 }

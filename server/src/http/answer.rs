@@ -16,6 +16,7 @@ use highwater_runtime::gate::Pass;
 use highwater_sql::value::Row;
 use serde::Serialize;
 
+use super::login::rfc3339;
 use crate::node::{Answer, ResultColumn, StatementResult};
 
 /// Bytes of a chunk, more or less.
@@ -53,10 +54,11 @@ pub(super) fn response(answer: Answer, took: impl FnOnce() -> f64 + 'static, pas
     if rows <= WHOLE_ROWS {
         return Response::json(200, &success(answer, took()));
     }
-    let (token, session) = (answer.token, answer.session);
+    let (token, as_of, session) = (answer.token, answer.as_of, answer.session);
     let end = move || {
+        let as_of = as_of.map_or_else(String::new, |time| format!(",\"as_of\":{}", json(&rfc3339(time))));
         let session = session.map_or_else(String::new, |session| format!(",\"session_id\":{}", json(&session)));
-        format!("],\"took\":{},\"token\":{}{session}}}", json(&took()), json(&token))
+        format!("],\"took\":{},\"token\":{}{as_of}{session}}}", json(&took()), json(&token))
     };
     let mut pieces = VecDeque::from([Piece::Text(r#"{"status":"success","results":["#.into())]);
     for (at, result) in answer.results.into_iter().enumerate() {
@@ -79,7 +81,8 @@ fn success(answer: Answer, took: f64) -> SqlAnswer<Cell> {
         StatementResult::Stream { as_user, .. } => Sent::rows(Vec::new(), Vec::new(), Some(as_user)),
         StatementResult::Message { message, row_count, as_user } => Sent::message(message, row_count, Some(as_user)),
     });
-    SqlAnswer { session_id: answer.session, ..SqlAnswer::success(results.collect(), took, Some(answer.token)) }
+    let as_of = answer.as_of.map(rfc3339);
+    SqlAnswer { as_of, session_id: answer.session, ..SqlAnswer::success(results.collect(), took, Some(answer.token)) }
 }
 
 fn rows_of(result: &StatementResult) -> usize {
@@ -208,7 +211,9 @@ mod tests {
         ];
         let rows = vec![vec![Value::BigInt(1), Value::Null]];
         let results = vec![StatementResult::Rows { schema, rows, as_user: "root".into() }, message()];
-        let text = serde_json::to_string(&success(Answer { results, token: "T".into(), session: None }, 1.25)).unwrap();
+        let text =
+            serde_json::to_string(&success(Answer { results, token: "T".into(), as_of: None, session: None }, 1.25))
+                .unwrap();
         assert_eq!(
             text,
             r#"{"status":"success","results":[{"schema":[{"name":"id","data_type":"BigInt","index":0,"flags":["pk","nn","uq"]},"#.to_owned()
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn a_large_answer_in_chunks_is_the_same_text() {
         for results in [vec![rows(5000)], vec![message(), rows(0), rows(300), message(), rows(1)]] {
-            let answer = Answer { results, token: "T".into(), session: None };
+            let answer = Answer { results, token: "T".into(), as_of: None, session: None };
             let whole = serde_json::to_string(&success(answer.clone(), 2.5)).unwrap();
             let gate = Gate::new(1, 0);
             let response = response(answer, || 2.5, gate.try_enter().unwrap());

@@ -194,7 +194,7 @@ fn has_console(user: &User) -> bool {
 }
 
 /// Microseconds since 1970 as RFC 3339; a time beyond its years as the nearest that it can write.
-fn rfc3339(micros: i64) -> String {
+pub(super) fn rfc3339(micros: i64) -> String {
     let limit = if micros < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
     jiff::Timestamp::from_microsecond(micros).unwrap_or(limit).to_string()
 }

@@ -4,7 +4,7 @@ use highwater_runtime::Monotonic;
 use highwater_sql::bind::ParamValue;
 use highwater_sql::catalog::Role;
 use highwater_sql::diag::Diag;
-use highwater_sql::value::{DataType, Row};
+use highwater_sql::value::{DataType, Micros, Row};
 use highwater_state::outcome::Message;
 
 use super::forward::TraceId;
@@ -55,6 +55,8 @@ pub struct Answer {
     pub results: Vec<StatementResult>,
     /// Position after these statements, opaque.
     pub token: String,
+    /// Where something was read stale: everything that was committed before is in it, in microseconds since 1970.
+    pub as_of: Option<Micros>,
     /// The session that goes on, to be sent with the next request.
     pub session: Option<String>,
 }

@@ -19,7 +19,7 @@ use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, S
 use super::forward::{Errand, Unapplied};
 use super::plans::{Asked, Planned};
 use super::token::ReadToken;
-use super::transactions::{Around, Conversation};
+use super::transactions::{Around, Consistency, Conversation};
 use super::{Inner, Node, shutting_down};
 use crate::metrics::{StatementKind, Traffic};
 
@@ -95,6 +95,17 @@ pub(super) struct Run {
     pub(super) seed: u128,
     /// The transaction that it is part of, and how new its reads must be.
     pub(super) around: Around,
+}
+
+impl Run {
+    /// How new its reads must be: what a change or a transaction reads is never stale.
+    pub(super) fn read_consistency(&self) -> Consistency {
+        match (self.around.consistency, &self.bound.plan) {
+            (Consistency::Stale, Plan::Query(_)) if self.around.within.is_none() => Consistency::Stale,
+            (Consistency::Stale, _) => Consistency::Linearizable,
+            (other, _) => other,
+        }
+    }
 }
 
 /// The pauses between the plans of one statement: none before the second, then ever longer ones.
@@ -207,7 +218,7 @@ impl Node {
         let mut token = self.token_of(request)?;
         match self.run_statement(request, None, 0, &mut token, &Around::default()).await {
             Ok((result, _)) => {
-                Ok(Answer { results: vec![result], token: token.encode(self.cluster_id()), session: None })
+                Ok(Answer { results: vec![result], token: token.encode(self.cluster_id()), as_of: None, session: None })
             }
             Err(diag) => {
                 self.count(|traffic| traffic.failed(diag.sqlstate));

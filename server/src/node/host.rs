@@ -356,7 +356,10 @@ impl StoreHost {
                 SqlState::TIMEOUT,
                 format!("group {group} has no leader that a majority of its nodes follows: the read could be stale"),
             )
-            .hint("Retry; if this stays, see which nodes are down in system.cluster_groups."))
+            .hint(
+                "Retry; if this stays, see which nodes are down in system.cluster and system.cluster_groups. \
+                 SET read_consistency = 'stale' before the query reads what this node has.",
+            ))
         };
         future::or(in_time, too_late).await
     }

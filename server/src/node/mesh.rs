@@ -28,6 +28,7 @@ use super::homes::{Answered, Asked};
 use super::membership::{NewRoll, Order, OrderAnswer};
 use super::snapshots::pace::Pace;
 use super::streaming::Scanned;
+use super::token::Shown;
 use super::transactions::{Consistency, Conversations, SentAnswer, WorkspaceAnswer, WorkspaceCall, WorkspaceKey};
 use crate::audit::Event;
 use crate::metrics::Sample;
@@ -151,8 +152,8 @@ pub(crate) enum ReadPart {
 pub(crate) struct TableRows {
     /// The rows.
     pub(crate) rows: Vec<Row>,
-    /// The group's applied index that they show.
-    pub(crate) index: u64,
+    /// What they show.
+    pub(crate) shown: Shown,
     /// What the steps of the read gave.
     pub(crate) steps: Steps,
 }

@@ -171,14 +171,14 @@ impl Node {
         let mark = |group| token.borrow().mark(group);
         if let [group] = groups.as_slice() {
             let found = self.read_group(run, plan, params, *group, ReadPart::Whole, mark(*group)).await?;
-            token.borrow_mut().saw(*group, found.index);
+            token.borrow_mut().showed(*group, found.shown, run.read_consistency());
             return Ok((found.rows, found.steps));
         }
         let part = ReadPart::Filtered { enough: enough(run, plan, params)? };
         let (mut gathered, mut steps) = (Vec::new(), Steps::default());
         for group in groups {
             let found = self.read_group(run, plan, params, group, part, mark(group)).await?;
-            token.borrow_mut().saw(group, found.index);
+            token.borrow_mut().showed(group, found.shown, run.read_consistency());
             steps += found.steps;
             gathered.extend(found.rows);
             if gathered.len() > self.settings().pipeline.max_rows {
@@ -211,7 +211,7 @@ impl Node {
         };
         let read = TableRead {
             within,
-            consistency: run.around.consistency,
+            consistency: run.read_consistency(),
             group,
             plan: Arc::clone(plan),
             params: Arc::clone(params),

@@ -31,6 +31,7 @@ use super::host::StoreHost;
 use super::membership;
 use super::mesh::{MessagesRead, Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
 use super::replica::Replica;
+use super::token::Shown;
 use super::transactions::{self, Consistency};
 use super::{Cluster, Node};
 
@@ -177,8 +178,8 @@ pub(super) struct OpenTable {
     cursor: highwater_state::view::RowCursor<highwater_runtime::Rt>,
     /// The lowest `_seq` that is visible.
     oldest: i64,
-    /// The group's applied index.
-    pub(super) index: u64,
+    /// What its rows show.
+    pub(super) shown: Shown,
 }
 
 impl OpenTable {
@@ -206,7 +207,7 @@ pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTabl
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
     let oldest = oldest_visible(table, view.log_time().max(read.now));
     let cursor = view.rows_of(table, user, access, &context).await.map_err(ReadRefusal::Failed)?;
-    Ok(OpenTable { index: view.applied().0, oldest, cursor })
+    Ok(OpenTable { shown: shown(&view), oldest, cursor })
 }
 
 /// Reads a table of a group of this core.
@@ -221,11 +222,20 @@ pub(super) async fn table(node: &Node, read: &TableRead) -> Result<TableRows, Re
     rows(node, read, table, &view, async |user, context| view.rows_of(table, user, access, context).await).await
 }
 
-/// The view that a read shows, no older than its session's token.
+fn shown(view: &GroupView<highwater_runtime::Rt>) -> Shown {
+    Shown { index: view.applied().0, log_time: view.log_time() }
+}
+
+/// The view that a read shows, no older than its session's token unless it may be stale.
 async fn view_for(node: &Node, read: &TableRead) -> Result<GroupView<highwater_runtime::Rt>, ReadRefusal> {
-    if read.consistency == Consistency::Session
+    let is_enough = |view: &GroupView<_>| match read.consistency {
+        Consistency::Linearizable => false,
+        Consistency::Session => view.applied().0 >= read.at_least,
+        Consistency::Stale => true,
+    };
+    if read.consistency != Consistency::Linearizable
         && let Ok((_, view)) = published(node, read.group)
-        && view.applied().0 >= read.at_least
+        && is_enough(&view)
     {
         return Ok(view);
     }
@@ -305,7 +315,7 @@ pub(super) async fn rows(
             (rows, Steps { read, kept, ..Steps::default() })
         }
     };
-    Ok(TableRows { rows, index: view.applied().0, steps: Steps { micros, ..steps } })
+    Ok(TableRows { rows, shown: shown(view), steps: Steps { micros, ..steps } })
 }
 
 /// The lowest `_seq` of a STREAM row that has not expired; every row of other tables is visible.

@@ -25,7 +25,7 @@ use super::answer::StatementResult;
 use super::execute::{Failure, Run};
 use super::mesh::{Question, ReadPart, ReadRefusal, TableRead};
 use super::query::{row_count, schema_of};
-use super::token::ReadToken;
+use super::token::{ReadToken, Shown};
 use super::write::groups_of_access;
 use super::{Node, reads};
 
@@ -151,8 +151,8 @@ pub(crate) struct Scanned {
     pub(super) rows: Vec<Row>,
     /// The others, if there may be any.
     pub(super) rest: Option<Pages>,
-    /// The group's applied index.
-    pub(super) index: u64,
+    /// What they show.
+    pub(super) shown: Shown,
 }
 
 impl Node {
@@ -178,8 +178,8 @@ impl Node {
             left: if is_one { u64::MAX } else { left },
         };
         for (group, at) in groups.into_iter().zip(0_u128..) {
-            let Scanned { rows, rest, index } = self.scan_of(run, &plan, group, at, token.mark(group)).await?;
-            token.saw(group, index);
+            let Scanned { rows, rest, shown } = self.scan_of(run, &plan, group, at, token.mark(group)).await?;
+            token.showed(group, shown, run.read_consistency());
             parts.waiting.push_back(Part { first: rows, rest });
         }
         let (schema, as_user) = (schema_of(&plan.projection), run.user.clone());
@@ -202,7 +202,7 @@ impl Node {
     ) -> Result<Scanned, Failure> {
         let read = TableRead {
             within: None,
-            consistency: run.around.consistency,
+            consistency: run.read_consistency(),
             group,
             plan: Arc::clone(plan),
             params: Arc::clone(&run.params),
@@ -314,16 +314,16 @@ pub(super) fn scan(node: &Node, read: TableRead, reply: ReplySlot<Result<Scanned
             Ok(pages) => pages,
             Err(refusal) => return reply.fill(Err(refusal)),
         };
-        let index = pages.cursor.index;
+        let shown = pages.cursor.shown;
         let first = match pages.next(&node, &read).await {
             Ok(first) => first,
             Err(diag) => return reply.fill(Err(ReadRefusal::Failed(diag))),
         };
         if pages.is_done {
-            return reply.fill(Ok(Scanned { rows: first, rest: None, index }));
+            return reply.fill(Ok(Scanned { rows: first, rest: None, shown }));
         }
         let (sender, rest) = queue::bounded(AHEAD);
-        reply.fill(Ok(Scanned { rows: first, rest: Some(rest), index }));
+        reply.fill(Ok(Scanned { rows: first, rest: Some(rest), shown }));
         let ended = send_rest(&node, &read, &mut pages, &sender).await;
         let last = match ended {
             Ok(()) => Ok(Vec::new()),

@@ -8,15 +8,30 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::value::Micros;
+use serde::{Deserialize, Serialize};
+
+use super::transactions::Consistency;
 
 const VERSION: u8 = 1;
 const HEAD: usize = 1 + 16 + 2;
 const MARK: usize = 4 + 8;
 
+/// How far a group was that a read shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    /// Its applied index.
+    pub(crate) index: u64,
+    /// Its log time: every change with an earlier stamp is in it.
+    pub(crate) log_time: Micros,
+}
+
 /// Marks of the groups that a session has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReadToken {
     marks: BTreeMap<u32, u64>,
+    /// The earliest log time of what was read stale; no part of the text.
+    as_of: Option<Micros>,
 }
 
 impl ReadToken {
@@ -24,6 +39,19 @@ impl ReadToken {
     pub(crate) fn saw(&mut self, group: u32, index: u64) {
         let mark = self.marks.entry(group).or_default();
         *mark = (*mark).max(index);
+    }
+
+    /// A read showed this of `group`.
+    pub(crate) fn showed(&mut self, group: u32, shown: Shown, consistency: Consistency) {
+        self.saw(group, shown.index);
+        if consistency == Consistency::Stale {
+            self.as_of = Some(self.as_of.map_or(shown.log_time, |earlier| earlier.min(shown.log_time)));
+        }
+    }
+
+    /// The time up to which everything is in what was read stale, in microseconds since 1970; none when nothing was.
+    pub(crate) fn as_of(&self) -> Option<Micros> {
+        self.as_of
     }
 
     /// What the session has seen of `group`.
@@ -95,6 +123,18 @@ mod tests {
         assert_eq!(decoded, token);
         assert_eq!(decoded.mark(3), 9);
         assert_eq!(decoded.mark(4), 0);
+    }
+
+    #[test]
+    fn what_is_read_stale_is_as_old_as_the_oldest_group() {
+        let mut token = ReadToken::default();
+        let shown = |log_time| Shown { index: 1, log_time };
+        token.showed(3, shown(50), Consistency::Session);
+        assert_eq!(token.as_of(), None);
+        for log_time in [200, 100, 300] {
+            token.showed(4, shown(log_time), Consistency::Stale);
+        }
+        assert_eq!(token.as_of(), Some(100));
     }
 
     #[test]

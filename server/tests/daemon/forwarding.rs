@@ -271,3 +271,34 @@ fn the_trace_of_an_insert_sent_to_a_follower_runs_through_both_nodes_under_one_r
     assert!(field(applied, "micros") <= field(answered, "micros"), "{applied} {answered}");
     assert!(field(answered, "micros") as f64 <= http["took_ms"].as_f64().unwrap() * 1000.0, "{answered} {http}");
 }
+
+#[test]
+fn without_a_majority_a_stale_read_answers_and_says_how_old_it_may_be() {
+    let mut trio = Trio::start(&["--set", "sql.statement_timeout=2s"]);
+    trio.run(0, "CREATE NAMESPACE app; CREATE TABLE app.n (id BIGINT PRIMARY KEY, part INT)");
+    let began = jiff::Timestamp::now();
+    trio.run(0, "INSERT INTO app.n SELECT i, i % 4 FROM generate_series(1, 1000) i");
+    let counted = "SELECT count(*) FROM app.n";
+    // A linearizable read through the last node: then it has the rows itself.
+    assert_eq!(trio.rows(2, counted), json!([["1000"]]));
+    trio.kill(0);
+    trio.kill(1);
+    let stale = |sql: &str| trio.ask(2, &format!("SET read_consistency = 'stale'; {sql}"));
+    for (sql, rows) in [
+        (counted, 1),
+        ("SELECT * FROM app.n", 1000),
+        ("SELECT a.id FROM app.n a JOIN app.n b ON b.id = a.id + 1 WHERE a.part = 3", 250),
+    ] {
+        let answer = stale(sql);
+        assert_eq!(answer.status, 200, "{sql}: {answer:?}");
+        assert_eq!(answer.json["results"][1]["row_count"], rows, "{sql}");
+        let as_of: jiff::Timestamp = answer.json["as_of"].as_str().unwrap().parse().unwrap();
+        assert!(began <= as_of && as_of <= jiff::Timestamp::now(), "{began} {as_of}");
+    }
+    // All else needs a majority, and says so.
+    for sql in [counted, "SET read_consistency = 'stale'; INSERT INTO app.n SELECT id + 5000, 1 FROM app.n"] {
+        let answer = trio.ask(2, sql);
+        assert_eq!((answer.status, sqlstate(&answer).as_str()), (503, "57014"), "{answer:?}");
+        assert!(answer.json.get("as_of").is_none(), "{answer:?}");
+    }
+}

@@ -195,7 +195,7 @@ impl Node {
     pub(super) async fn table_of_home(&self, read: &TableRead) -> Result<TableRows, ReadRefusal> {
         let asked = Asked::Table(Box::new(SentRead::of(read, self.env().now())));
         match self.ask_home(read.group, &asked, read.deadline).await.map_err(ReadRefusal::Failed)?.1 {
-            Answered::Rows { rows, index, steps } => Ok(TableRows { rows, index, steps }),
+            Answered::Rows { rows, shown, steps } => Ok(TableRows { rows, shown, steps }),
             other => Err(other.into_refusal()),
         }
     }
@@ -205,7 +205,7 @@ impl Node {
         let asked = Asked::Table(Box::new(SentRead::of(read, self.env().now())));
         let payload = asked.encode(read.group).map_err(ReadRefusal::Failed)?;
         match self.ask_home_at(home, read.group, &asked, &payload, read.deadline).await {
-            Ok(Answered::Rows { rows, index, steps }) => Ok(TableRows { rows, index, steps }),
+            Ok(Answered::Rows { rows, shown, steps }) => Ok(TableRows { rows, shown, steps }),
             Ok(other) if other.is_an_answer() => Err(other.into_refusal()),
             Ok(_) | Err(Missed::Elsewhere) => Err(ReadRefusal::Failed(super::transactions::lost(SILENT))),
             Err(Missed::Never(diag)) => Err(ReadRefusal::Failed(diag)),
@@ -217,8 +217,8 @@ impl Node {
     pub(super) async fn scan_of_home(&self, read: &TableRead) -> Result<Scanned, ReadRefusal> {
         let asked = Asked::Scan(Box::new(SentRead::of(read, self.env().now())));
         let (home, answered) = self.ask_home(read.group, &asked, read.deadline).await.map_err(ReadRefusal::Failed)?;
-        let Answered::Scanned { rows, index, scan } = answered else { return Err(answered.into_refusal()) };
-        let Some(scan) = scan else { return Ok(Scanned { rows, rest: None, index }) };
+        let Answered::Scanned { rows, shown, scan } = answered else { return Err(answered.into_refusal()) };
+        let Some(scan) = scan else { return Ok(Scanned { rows, rest: None, shown }) };
         let (sender, rest) = queue::bounded(AHEAD);
         let (node, group) = (self.clone(), read.group);
         self.env().spawn("scan of a home", async move {
@@ -233,7 +233,7 @@ impl Node {
             };
             let _ = sender.send(last).await;
         });
-        Ok(Scanned { rows, rest: Some(rest), index })
+        Ok(Scanned { rows, rest: Some(rest), shown })
     }
 
     /// Whether all pages of a scan came and were taken.

@@ -26,6 +26,7 @@ use highwater_state::topics::GroupOffset;
 use serde::{Deserialize, Serialize};
 
 use super::super::mesh::{MessagesWanted, Owed, ReadPart, ReadRefusal, Standing, TableRead};
+use super::super::token::Shown;
 use super::super::transactions::{Consistency, WorkspaceAnswer, WorkspaceCall, WorkspaceKey};
 
 const VERSION: u8 = 1;
@@ -103,8 +104,8 @@ pub(crate) enum Answered {
     Rows {
         /// The rows.
         rows: Vec<Row>,
-        /// The group's applied index that they show.
-        index: u64,
+        /// What they show.
+        shown: Shown,
         /// What the steps of the read gave.
         steps: Steps,
     },
@@ -112,8 +113,8 @@ pub(crate) enum Answered {
     Scanned {
         /// Its rows.
         rows: Vec<Row>,
-        /// The group's applied index.
-        index: u64,
+        /// What they show.
+        shown: Shown,
         /// What the others are asked by; none when these are all.
         scan: Option<u64>,
     },

@@ -60,7 +60,7 @@ pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, dead
     let soon = deadline.min(now.after_micros(BARRIER_MICROS));
     let answered = match asked {
         Asked::Table(read) => match reads::table(node, &read.received(group, now, soon)).await {
-            Ok(found) => Ok(Answered::Rows { rows: found.rows, index: found.index, steps: found.steps }),
+            Ok(found) => Ok(Answered::Rows { rows: found.rows, shown: found.shown, steps: found.steps }),
             Err(ReadRefusal::StaleCatalog) => Ok(Answered::StaleCatalog),
             Err(ReadRefusal::Failed(diag)) => Err(diag),
         },
@@ -116,11 +116,11 @@ async fn scan(node: &Node, read: super::super::mesh::TableRead) -> Result<Answer
     let (slot, answer) = queue::reply();
     streaming::scan(node, read, slot);
     match answer.await.map_err(|_| super::super::shutting_down())? {
-        Ok(Scanned { rows, rest: None, index }) => Ok(Answered::Scanned { rows, index, scan: None }),
-        Ok(Scanned { rows, rest: Some(rest), index }) => {
+        Ok(Scanned { rows, rest: None, shown }) => Ok(Answered::Scanned { rows, shown, scan: None }),
+        Ok(Scanned { rows, rest: Some(rest), shown }) => {
             let scan = node.env().random();
             if node.hold_scan(scan, rest) {
-                return Ok(Answered::Scanned { rows, index, scan: Some(scan) });
+                return Ok(Answered::Scanned { rows, shown, scan: Some(scan) });
             }
             Err(Diag::new(SqlState::OVERLOADED, "too many results are being sent to other nodes")
                 .hint("Retry after a short pause."))

@@ -123,7 +123,7 @@ impl Node {
             .into());
         }
         sums.close(&mut results, &request.identity.user);
-        Ok(Answer { results, token: token.encode(self.cluster_id()), session: None })
+        Ok(Answer { results, token: token.encode(self.cluster_id()), as_of: token.as_of(), session: None })
     }
 
     /// What a text is told whose transaction is not run again. Once it is 40001, an earlier try must not be committed any more.
@@ -316,8 +316,11 @@ fn set(conversation: &mut Conversation, parameter: Parameter, value: Option<&str
             .hint("It lasts as long as its text or session: send it before other statements of one text, or after BEGIN in a session."));
     }
     if parameter == Parameter::ReadConsistency {
-        conversation.around.consistency =
-            if value == "session" { Consistency::Session } else { Consistency::Linearizable };
+        conversation.around.consistency = match value.as_str() {
+            "session" => Consistency::Session,
+            "stale" => Consistency::Stale,
+            _ => Consistency::Linearizable,
+        };
     }
     conversation.parameters.insert(parameter, value);
     Ok(())

@@ -49,6 +49,8 @@ pub(crate) enum Consistency {
     Linearizable,
     /// Everything that the session has seen, by its token.
     Session,
+    /// What a node that is asked has, whoever else is up; the answer says how old it may be.
+    Stale,
 }
 
 /// An open transaction.

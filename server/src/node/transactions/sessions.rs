@@ -64,7 +64,8 @@ impl From<SentAnswer> for Answer {
                 StatementResult::Message { message, row_count, as_user }
             }
         });
-        Self { results: results.collect(), token: sent.token, session: sent.session }
+        // What a transaction reads is never stale.
+        Self { results: results.collect(), token: sent.token, as_of: None, session: sent.session }
     }
 }
 
@@ -324,7 +325,7 @@ impl Node {
                 let as_user = request.identity.user.clone();
                 let result = StatementResult::Message { message: "COMMIT".to_owned(), row_count: 0, as_user };
                 let token = self.token_of(request)?.encode(self.cluster_id());
-                return Ok(Answer { results: vec![result], token, session: None });
+                return Ok(Answer { results: vec![result], token, as_of: None, session: None });
             }
         }
         Err(why.into())
