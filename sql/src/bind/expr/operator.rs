@@ -1,5 +1,7 @@
 //! Operators: `left op right`, a sign or NOT before one operand.
 
+use std::collections::VecDeque;
+
 use sqlparser::ast::{self, BinaryOperator, Spanned};
 
 use super::super::literal;
@@ -107,7 +109,7 @@ impl Binder<'_, '_> {
         made(Expr::Function { function: Function::Overlaps, args, data_type }, Some(data_type), depth, span)
     }
 
-    /// A chain of one associative operator, balanced.
+    /// A chain of AND, OR or `||`, balanced.
     #[inline(never)]
     fn chain(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed, Diag> {
         let mut operands = vec![right];
@@ -138,16 +140,36 @@ impl Binder<'_, '_> {
                 _ => operand,
             });
         }
-        // A chain with an array in it is no chain of one operation: `a || 1 || 2` appends twice.
-        if op == BinaryOp::Concat && bound.iter().any(|one| one.data_type.is_some_and(|one| one.element().is_some())) {
-            let mut rest = bound.into_iter();
-            let mut value = rest.next().ok_or_else(too_deep)?;
-            for right in rest {
-                value = self.operation(op, value, right)?;
-            }
-            return Ok(value);
+        if op == BinaryOp::Concat {
+            return self.concatenated(bound);
         }
         self.joined(op, bound)
+    }
+
+    /// `a || b || c`, from the left: what an operator means depends on what came before it, and documents are not put together in any order.
+    /// What is text, or bytes, to the end may be, and so a long chain of it is balanced.
+    fn concatenated(&mut self, operands: Vec<Typed>) -> Result<Typed, Diag> {
+        let mut rest = VecDeque::from(operands);
+        let mut value = rest.pop_front().ok_or_else(too_deep)?;
+        while let Some(next) = rest.pop_front() {
+            value = self.operation(BinaryOp::Concat, value, next)?;
+            let Some(same @ (DataType::Text | DataType::Bytes)) = value.data_type else { continue };
+            let stays = |one: &Typed| {
+                let types = eval::resolve_operator(BinaryOp::Concat, Some(same), one.data_type);
+                types.is_ok_and(|types| types == (same, same, same))
+            };
+            if rest.iter().all(stays) {
+                break;
+            }
+        }
+        let Some(same) = value.data_type.filter(|_| !rest.is_empty()) else { return Ok(value) };
+        let mut parts = vec![value];
+        for one in rest {
+            parts.push(self.coerced(one, same, Coercion::Assignment, |from| {
+                format!("a value of type {from} does not fit this operator")
+            })?);
+        }
+        self.joined(BinaryOp::Concat, parts)
     }
 
     /// The operands of one associative operator as a balanced tree.
