@@ -8,6 +8,7 @@ mod array;
 mod case;
 mod operator;
 mod predicate;
+pub(super) mod row_key;
 mod rows;
 
 use sqlparser::ast;
@@ -15,7 +16,6 @@ use sqlparser::ast;
 use super::literal;
 use super::names::name_of;
 use super::params::Params;
-use super::row_key::may_have_row_key;
 use super::scope::Scope;
 use super::types;
 use crate::cast::{self, Coercion};
@@ -146,11 +146,7 @@ impl<'a, 'b> Binder<'a, 'b> {
         if self.nesting > limits::MAX_BINDER_NESTING {
             return Err(too_deep());
         }
-        let bound = match may_have_row_key(expr).then(|| self.row_keys_spelled(expr)) {
-            Some(Ok(Some(spelled))) => self.dispatch(&spelled),
-            Some(Err(diag)) => Err(diag),
-            Some(Ok(None)) | None => self.dispatch(expr),
-        };
+        let bound = self.dispatch(expr);
         self.nesting -= 1;
         bound
     }
@@ -231,6 +227,7 @@ impl<'a, 'b> Binder<'a, 'b> {
             ast::Expr::CompoundIdentifier(parts) => self.qualified(parts),
             ast::Expr::Value(value) => self.value(value),
             ast::Expr::Nested(inner) => self.open(inner),
+            _ if row_key::may_have_row_key(expr) => self.with_row_key(expr),
             ast::Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
             ast::Expr::UnaryOp { op, expr } => self.unary(*op, expr),
             ast::Expr::Function(function) => super::function::call(self, function),

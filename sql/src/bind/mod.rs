@@ -16,7 +16,6 @@ mod names;
 mod options;
 mod params;
 mod query;
-mod row_key;
 mod scope;
 mod show;
 mod table;

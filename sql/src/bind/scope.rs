@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::BindContext;
-use super::row_key::ROW_KEY;
+use super::expr::row_key::ROW_KEY;
 use crate::catalog::Table;
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::Expr;

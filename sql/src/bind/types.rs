@@ -164,11 +164,12 @@ fn array(of: &ArrayElemTypeDef, span: Span) -> Result<Named, Diag> {
             return Err(Diag::not_supported("this form of an array's type").hint("Write INT[].").at(span));
         }
     };
+    // Not followed: there may be thousands of them.
+    if matches!(element.as_ref(), ast::DataType::Array(_)) {
+        return Err(Diag::not_supported("an array of arrays").at(span));
+    }
     let element = named(element, span)?;
-    let Some(data_type) = element.data_type.array() else {
-        let what = if element.data_type.element().is_some() { "an array of arrays" } else { "an array of EMBEDDING" };
-        return Err(Diag::not_supported(what).at(span));
-    };
+    let data_type = element.data_type.array().ok_or_else(|| Diag::not_supported("an array of EMBEDDING").at(span))?;
     Ok(Named { data_type, max_chars: element.max_chars })
 }
 

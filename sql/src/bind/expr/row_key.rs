@@ -5,16 +5,16 @@
 
 use sqlparser::ast;
 
-use super::expr::Binder;
-use super::names::name_of;
-use super::scope::{Relation, Scope, Source, Visible};
+use super::super::names::name_of;
+use super::super::scope::{Relation, Scope, Source, Visible};
+use super::{Binder, Typed, refused, rows};
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::Expr;
 use crate::statement::{Name, ObjectName};
 use crate::value::DataType;
 
 /// The name.
-pub(super) const ROW_KEY: &str = "rowkey";
+pub(in crate::bind) const ROW_KEY: &str = "rowkey";
 
 impl Relation<'_> {
     /// Its key columns in the order of the key, with their places in the row; none for what is not a table.
@@ -41,7 +41,8 @@ impl Relation<'_> {
     ///
     /// # Errors
     /// A key of several columns is no value (0A000).
-    pub(super) fn row_key(&self, span: Span) -> Result<Option<(Expr, DataType)>, Diag> {
+    #[inline(never)]
+    pub(in crate::bind) fn row_key(&self, span: Span) -> Result<Option<(Expr, DataType)>, Diag> {
         match self.key().as_slice() {
             [] => Ok(None),
             [(column, at)] => Ok(Some((Expr::Column(*at, column.data_type), column.data_type))),
@@ -63,7 +64,8 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// When several tables have a key (42702), or the one that has is of several columns.
-    pub(super) fn row_key(&self, span: Span) -> Result<Option<(Expr, DataType)>, Diag> {
+    #[inline(never)]
+    pub(in crate::bind) fn row_key(&self, span: Span) -> Result<Option<(Expr, DataType)>, Diag> {
         let mut keyed = self.relations.iter().filter(|relation| !relation.key().is_empty());
         match (keyed.next(), keyed.next()) {
             (None, _) => Ok(None),
@@ -120,9 +122,22 @@ pub(super) fn may_have_row_key(expr: &ast::Expr) -> bool {
 }
 
 impl Binder<'_, '_> {
+    /// An expression in which ROWKEY may stand where a row can. Out of line: the frames that recursion repeats stay small.
+    #[inline(never)]
+    pub(super) fn with_row_key(&mut self, expr: &ast::Expr) -> Result<Typed, Diag> {
+        let spelled = self.row_keys_spelled(expr)?;
+        match spelled.as_deref().unwrap_or(expr) {
+            ast::Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
+            ast::Expr::InList { expr, list, negated } if rows::in_rows(expr, list) => self.row_in(expr, list, *negated),
+            ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
+            ast::Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated),
+            other => Err(refused("ROWKEY in this expression", other)),
+        }
+    }
+
     /// The same expression with ROWKEYs of several columns written as rows; `None` when none is there.
     #[inline(never)]
-    pub(super) fn row_keys_spelled(&self, expr: &ast::Expr) -> Result<Option<Box<ast::Expr>>, Diag> {
+    fn row_keys_spelled(&self, expr: &ast::Expr) -> Result<Option<Box<ast::Expr>>, Diag> {
         let mut spelled = Box::new(expr.clone());
         let operands: Vec<&mut ast::Expr> = match spelled.as_mut() {
             ast::Expr::BinaryOp { left, right, .. } => vec![left.as_mut(), right.as_mut()],
@@ -140,6 +155,7 @@ impl Binder<'_, '_> {
     }
 
     /// ROWKEY of several columns as the row that it is.
+    #[inline(never)]
     fn row_key_spelled(&self, operand: &ast::Expr) -> Result<Option<ast::Expr>, Diag> {
         let parts = match operand {
             ast::Expr::Identifier(ident) => std::slice::from_ref(ident),
