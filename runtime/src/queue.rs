@@ -3,11 +3,12 @@
 //! The only things that cross cores. A receiver never waits to send: what it answers goes into a reserved [`ReplySlot`]
 //! (glommio defect G11, the mesh deadlock, cannot arise).
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
+use futures_lite::future;
 
 /// The other side is gone: its core has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +105,18 @@ impl<T> ReplySlot<T> {
     pub fn fill(self, answer: T) {
         let _ = self.0.send(answer);
     }
+
+    /// Answers with what `work` gives, or gives it up when nobody waits for the answer any more.
+    pub async fn fill_with(mut self, work: impl Future<Output = T>) {
+        let abandoned = async {
+            poll_fn(|context| self.0.poll_canceled(context)).await;
+            None
+        };
+        let answer = future::or(abandoned, async { Some(work.await) }).await;
+        if let Some(answer) = answer {
+            self.fill(answer);
+        }
+    }
 }
 
 /// The answer to come. Resolves to [`Closed`] when the slot was dropped unfilled.
@@ -122,4 +135,38 @@ impl<T> Future for Reply<T> {
 pub fn reply<T>() -> (ReplySlot<T>, Reply<T>) {
     let (slot, answer) = oneshot::channel();
     (ReplySlot(slot), Reply(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn work_for_nobody_is_given_up() {
+        let steps = Cell::new(0);
+        let work = async {
+            loop {
+                steps.set(steps.get() + 1);
+                future::yield_now().await;
+            }
+        };
+        let (slot, answer) = reply::<()>();
+        let left = async {
+            while steps.get() < 3 {
+                future::yield_now().await;
+            }
+            drop(answer);
+        };
+        future::block_on(future::zip(slot.fill_with(work), left));
+        assert!(steps.get() >= 3);
+    }
+
+    #[test]
+    fn work_that_is_waited_for_is_answered() {
+        let (slot, answer) = reply();
+        let (_, answered) = future::block_on(future::zip(slot.fill_with(async { 7 }), answer));
+        assert_eq!(answered, Ok(7));
+    }
 }

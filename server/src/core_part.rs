@@ -231,6 +231,7 @@ fn pipeline_limits(config: &Config) -> highwater_sql::pipeline::PipelineLimits {
     highwater_sql::pipeline::PipelineLimits {
         max_rows: config.sql_max_result_rows as usize,
         max_bytes: config.sql_max_result.as_usize(),
+        pool: highwater_sql::memory::Pool::of(config.sql_max_memory.as_usize()),
     }
 }
 

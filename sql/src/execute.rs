@@ -28,6 +28,7 @@ use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};
 use crate::eval::{self, EvalContext, Patterns};
 use crate::expr::Expr;
+use crate::memory::Share;
 use crate::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, Relation};
 use crate::value::{Micros, Row, Value};
@@ -117,12 +118,16 @@ struct Kept {
 struct Held {
     all: Rc<Cell<(usize, usize)>>,
     own: Cell<(usize, usize)>,
+    share: RefCell<Share>,
     limits: PipelineLimits,
 }
 
 impl Held {
     /// Counts one more row; `what` names what is held.
     fn add(&self, what: &str, bytes: usize) -> Result<(), Diag> {
+        if !self.share.borrow_mut().grow(bytes) {
+            return Err(self.limits.pool.refusal());
+        }
         let ((rows, sum), (own_rows, own_sum)) = (self.all.get(), self.own.get());
         self.all.set((rows + 1, sum.saturating_add(bytes)));
         self.own.set((own_rows + 1, own_sum.saturating_add(bytes)));
@@ -135,7 +140,7 @@ impl Held {
         }
         if sum.saturating_add(bytes) > self.limits.max_bytes {
             return Err(Diag::new(
-                SqlState::OUT_OF_MEMORY,
+                SqlState::PROGRAM_LIMIT,
                 format!("the query needs more than {} bytes of memory for {what}", self.limits.max_bytes),
             )
             .hint("Select fewer columns or rows, or read in parts."));
@@ -252,7 +257,7 @@ impl<'s, S: Source> Executor<'s, S> {
         };
         let began = self.statistics.as_ref().map(|_| self.source.micros());
         let context = self.context(&params);
-        let mut pipeline = Pipeline::new(plan, context, self.around.limits)?;
+        let mut pipeline = Pipeline::new(plan, context, self.around.limits.clone())?;
         // What another pipeline of the statement draws is something else.
         self.ordinal.set(self.ordinal.get().wrapping_add(PIPELINE_ORDINALS));
         match relation {
@@ -314,7 +319,9 @@ impl<'s, S: Source> Executor<'s, S> {
     }
 
     fn hold(&self) -> Held {
-        Held { all: Rc::clone(&self.held), own: Cell::default(), limits: self.around.limits }
+        let limits = self.around.limits.clone();
+        let share = RefCell::new(limits.pool.share());
+        Held { all: Rc::clone(&self.held), own: Cell::default(), share, limits }
     }
 
     /// Opens a relation; what must be complete before its first row is read here.

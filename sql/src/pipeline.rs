@@ -17,17 +17,20 @@ use crate::catalog::Role;
 use crate::diag::{Diag, SqlState};
 use crate::eval::{EvalContext, Patterns, evaluate, is_true};
 use crate::expr::Expr;
+use crate::memory::{Pool, Share};
 use crate::plan::{Aggregate, QueryPlan};
 use crate::runs::Portion;
 use crate::value::{Micros, Row, SortValue, Value};
 
 /// How much a pipeline may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PipelineLimits {
     /// Most rows of the result, of groups, or held for ORDER BY.
     pub max_rows: usize,
     /// Most bytes of memory for them.
     pub max_bytes: usize,
+    /// What all queries of the node hold together.
+    pub pool: Pool,
 }
 
 /// Whether more rows can change the result.
@@ -43,12 +46,16 @@ pub enum Flow {
 #[derive(Debug)]
 struct Budget {
     limits: PipelineLimits,
+    share: Share,
     rows: usize,
     bytes: usize,
 }
 
 impl Budget {
     fn add(&mut self, what: &str, rows: usize, bytes: usize) -> Result<(), Diag> {
+        if !self.share.grow(bytes) {
+            return Err(self.limits.pool.refusal());
+        }
         self.rows += rows;
         self.bytes = self.bytes.saturating_add(bytes);
         if self.rows > self.limits.max_rows {
@@ -60,7 +67,7 @@ impl Budget {
         }
         if self.bytes > self.limits.max_bytes {
             return Err(Diag::new(
-                SqlState::OUT_OF_MEMORY,
+                SqlState::PROGRAM_LIMIT,
                 format!("the query needs more than {} bytes of memory for its {what}", self.limits.max_bytes),
             )
             .hint("select fewer columns or rows, or read in parts with LIMIT and a condition on the key"));
@@ -70,6 +77,7 @@ impl Budget {
 
     fn release(&mut self, rows: usize, bytes: usize) {
         self.rows = self.rows.saturating_sub(rows);
+        self.share.shrink(bytes);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
@@ -137,7 +145,7 @@ impl Pipeline {
             aggregate,
             having: plan.having.clone(),
             collector: Collector::new(plan, limit, offset),
-            budget: Budget { limits, rows: 0, bytes: 0 },
+            budget: Budget { share: limits.pool.share(), limits, rows: 0, bytes: 0 },
             steps: Steps::default(),
         })
     }

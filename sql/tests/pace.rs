@@ -14,6 +14,7 @@ use highwater_sql::bind::{BindContext, bind};
 use highwater_sql::catalog::{Catalog, CatalogDelta, CatalogVersion, Namespace, Role};
 use highwater_sql::diag::Diag;
 use highwater_sql::execute::{Executor, Source, Surroundings};
+use highwater_sql::memory::Pool;
 use highwater_sql::parse::parse;
 use highwater_sql::pipeline::{PipelineLimits, Steps};
 use highwater_sql::plan::{Plan, QueryPlan};
@@ -84,7 +85,7 @@ fn longest(sql: &str) -> (usize, usize) {
     catalog.advance(CatalogVersion(1), &[CatalogDelta::PutNamespace(Namespace { name: "app".into(), created_at: 0 })]);
     let context = BindContext { catalog: &catalog, namespace: "app", user: "alice", role: Role::Dba };
     let Plan::Query(plan) = bind(&parse(sql).unwrap()[0], &context).unwrap().plan else { panic!("no query: {sql}") };
-    let limits = PipelineLimits { max_rows: 1_000_000, max_bytes: 1 << 30 };
+    let limits = PipelineLimits { max_rows: 1_000_000, max_bytes: 1 << 30, pool: Pool::unbounded() };
     let around = Surroundings { now: 0, user: "alice".into(), role: Role::Dba, seed: 7, limits };
     let watch = Watch { began: Cell::new(CALLS.get()), longest: Cell::new(0) };
     let executor = Executor::new(&watch, &around, false);

@@ -18,6 +18,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate, is_true};
 use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::key::{KeyRange, encode_index, encode_key, resolve_access, resolve_index};
+use highwater_sql::memory::Pool;
 use highwater_sql::parse::parse;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::{ChangedRows, Ddl, From, Plan, QueryPlan, TableAccess, TableSpec, WriteKind, WritePlan};
@@ -46,7 +47,7 @@ const FILES: &[&str] = &[
 ];
 /// 2026-01-02 03:04:05 UTC.
 const NOW: i64 = 1_767_323_045_000_000;
-const LIMITS: PipelineLimits = PipelineLimits { max_rows: 10_000, max_bytes: 16 << 20 };
+const LIMITS: PipelineLimits = PipelineLimits { max_rows: 10_000, max_bytes: 16 << 20, pool: Pool::unbounded() };
 
 /// Tables in memory.
 struct Database {

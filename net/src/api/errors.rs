@@ -180,13 +180,15 @@ pub struct ApiError {
     pub message: String,
     /// The diagnostic's facts, if it comes from one.
     pub details: Option<Box<ErrorDetails>>,
+    /// The session that goes on all the same.
+    pub session_id: Option<String>,
 }
 
 impl ApiError {
     /// An error without details.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: None }
+        Self { code, message: message.into(), details: None, session_id: None }
     }
 
     /// The same, as the failure of the batch's statement `number`, counted from 1.
@@ -212,7 +214,9 @@ impl ApiError {
     /// The whole answer; `took` in milliseconds. Overload and unavailability carry `Retry-After: 1`.
     #[must_use]
     pub fn response(&self, took: f64) -> Response {
-        let response = Response::json(self.status(), &SqlAnswer::<()>::failure(self.body(), took));
+        let session_id = self.session_id.clone();
+        let answer = SqlAnswer::<()> { session_id, ..SqlAnswer::failure(self.body(), took) };
+        let response = Response::json(self.status(), &answer);
         match self.status() {
             429 | 503 => response.header("retry-after", "1"),
             401 => response.header("www-authenticate", "Bearer"),
@@ -227,6 +231,7 @@ impl From<&Diag> for ApiError {
             code: ErrorCode::of(diag.sqlstate),
             message: diag.message.clone(),
             details: Some(Box::new(ErrorDetails::from(diag))),
+            session_id: None,
         }
     }
 }
@@ -261,6 +266,7 @@ pub fn refusal_response(path: &str, refusal: &Refusal) -> Response {
         Refusal::BodyTooLarge { .. } => ErrorCode::FileTooLarge,
         Refusal::BodyTimeout { .. } => ErrorCode::RequestTimeout,
         Refusal::BodyEncoded { .. } => ErrorCode::UnsupportedEncoding,
+        Refusal::NoMemory { .. } => ErrorCode::ClusterUnavailable,
         Refusal::BodyCut { .. } => ErrorCode::InvalidInput,
     };
     ApiError::new(code, message).response(0.0)

@@ -1,7 +1,7 @@
 //! A request as a handler sees it and the response that it gives.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -48,6 +48,19 @@ impl Request {
         self.peer.ip().to_canonical().is_loopback() && !is_forwarded
     }
 
+    /// Whether a browser sends it for a page that did not come from this machine itself (or, with `or_same_host`, from the host that it names):
+    /// such a page could ask for anything that the machine's own users may.
+    #[must_use]
+    pub fn is_of_foreign_page(&self, or_same_host: bool) -> bool {
+        let Some(origin) = self.header("origin") else {
+            return self.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
+        };
+        let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+        let is_same = or_same_host && self.header("host").is_some_and(|host| host.eq_ignore_ascii_case(authority));
+        !is_same
+            && !authority.parse::<hyper::http::uri::Authority>().is_ok_and(|authority| is_loopback(authority.host()))
+    }
+
     /// A cookie's value.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
@@ -59,6 +72,11 @@ impl Request {
             .flat_map(|value| value.split(';'));
         pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback())
 }
 
 /// Chunks of a body; an error breaks the connection off, so that the client can tell the body from a complete one.

@@ -14,6 +14,7 @@ mod streams;
 mod tls;
 mod watch;
 
+pub use body::Intake;
 pub use hyper::{HeaderMap, Method};
 pub use io::HyperIo;
 pub use message::{Body, ChunkStream, Request, Response};

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 
-use super::body::{OutgoingBody, read_body};
+use super::body::{Intake, OutgoingBody, Taken, read_body};
 use super::date::Dates;
 use super::io::HyperIo;
 use super::message::{Request, Response};
@@ -93,6 +93,14 @@ pub enum Refusal {
         /// What the request says of it.
         encoding: String,
     },
+    /// 503.
+    #[error(
+        "the requests that are read at once would take more than {limit} bytes for their bodies (http.max_bodies): try again in a second"
+    )]
+    NoMemory {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// 400.
     #[error("the request's body is not complete: {reason}")]
     BodyCut {
@@ -109,6 +117,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => 413,
             Self::BodyTimeout { .. } => 408,
             Self::BodyEncoded { .. } => 415,
+            Self::NoMemory { .. } => 503,
             Self::BodyCut { .. } => 400,
         }
     }
@@ -157,7 +166,7 @@ pub async fn serve_connection<E, S, H, F>(
     env: &E,
     stream: S,
     peer: SocketAddr,
-    limits: &Limits,
+    intake: &Intake,
     shutdown: impl Future<Output = ()>,
     refused: impl Fn(&Request, &Refusal) -> Response + 'static,
     handler: H,
@@ -168,7 +177,7 @@ where
     H: Fn(Request) -> F + 'static,
     F: Future<Output = Response> + 'static,
 {
-    let (env, limits) = (env.clone(), *limits);
+    let (env, intake, limits) = (env.clone(), Rc::new(intake.clone()), intake.limits);
     let watch = Watch::start(env.clone(), limits);
     let expired = async {
         match watch.expired().await {
@@ -193,17 +202,22 @@ where
         let (handler, refused, dates) = (Rc::new(handler), Rc::new(refused), Rc::<Dates>::default());
         let (about, large) = (Rc::clone(&watch), Gate::new(1, u32::MAX));
         let answer = move |request: hyper::Request<Incoming>| {
-            let (env, busy, large) = (env.clone(), about.begin(), large.clone());
+            let (env, intake, busy, large) = (env.clone(), Rc::clone(&intake), about.begin(), large.clone());
             let (handler, refused, dates) = (Rc::clone(&handler), Rc::clone(&refused), Rc::clone(&dates));
             async move {
                 let (mut head, body) = request.into_parts();
-                let body = read_body(&env, &limits, &head.headers, &large, body).await;
                 name_host(&mut head);
                 let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
-                let request = |body| Request { method: head.method, path, query, headers: head.headers, body, peer };
-                let response = match body {
-                    Ok(body) => handler(request(body)).await,
-                    Err(refusal) => refused(&request(Bytes::new()), &refusal).closing(),
+                let mut request =
+                    Request { method: head.method, path, query, headers: head.headers, body: Bytes::new(), peer };
+                let response = match read_body(&env, &intake, &request, &large, body).await {
+                    Ok(Taken { body, share, is_cut }) => {
+                        request.body = body;
+                        let response = handler(request).await;
+                        drop(share);
+                        if is_cut { response.closing() } else { response }
+                    }
+                    Err(refusal) => refused(&request, &refusal).closing(),
                 };
                 Ok::<_, Infallible>(outgoing(&env, &dates, response, busy))
             }

@@ -15,10 +15,11 @@ use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, future, stream};
 use highwater_net::api::refusal_response;
 use highwater_net::client::Client;
-use highwater_net::http::{Body, HttpError, Limits, Method, Refusal, Request, Response, serve_connection};
+use highwater_net::http::{Body, HttpError, Intake, Limits, Method, Refusal, Request, Response, serve_connection};
 use highwater_runtime::disk::Faults;
 use highwater_runtime::inproc::{InProcEnv, InProcStream, Sim};
 use highwater_runtime::{Env, Listener};
+use highwater_sql::memory::Pool;
 
 fn address() -> SocketAddr {
     "127.0.0.1:2900".parse().unwrap()
@@ -51,18 +52,19 @@ fn refused(request: &Request, refusal: &Refusal) -> Response {
     refusal_response(&request.path, refusal)
 }
 
-async fn serve(env: &InProcEnv, limits: Limits, shutdown: impl Future<Output = ()> + Clone + 'static) -> Ends {
+async fn serve(env: &InProcEnv, intake: Intake, shutdown: impl Future<Output = ()> + Clone + 'static) -> Ends {
     let ends = Ends::default();
     let listener = env.listen(address()).await.unwrap();
     let (task_env, task_ends) = (env.clone(), Rc::clone(&ends));
     env.spawn("accept", async move {
         loop {
             let (stream, peer) = listener.accept().await.unwrap();
-            let (env, ends, shutdown) = (task_env.clone(), Rc::clone(&task_ends), shutdown.clone());
+            let (env, ends, shutdown, intake) =
+                (task_env.clone(), Rc::clone(&task_ends), shutdown.clone(), intake.clone());
             task_env.spawn("connection", async move {
                 let handler_env = env.clone();
                 let handler = move |request| answer(handler_env.clone(), request);
-                let end = serve_connection(&env, stream, peer, &limits, shutdown, refused, handler).await;
+                let end = serve_connection(&env, stream, peer, &intake, shutdown, refused, handler).await;
                 ends.borrow_mut().push(end);
             });
         }
@@ -71,9 +73,13 @@ async fn serve(env: &InProcEnv, limits: Limits, shutdown: impl Future<Output = (
 }
 
 fn with_server<T, F: Future<Output = T>>(limits: Limits, body: impl FnOnce(InProcEnv, Ends) -> F) -> T {
+    with_intake(Intake::of(limits), body)
+}
+
+fn with_intake<T, F: Future<Output = T>>(intake: Intake, body: impl FnOnce(InProcEnv, Ends) -> F) -> T {
     let mut sim = Sim::new(7, Faults::none());
     sim.run(|env| async move {
-        let ends = serve(&env, limits, future::pending()).await;
+        let ends = serve(&env, intake, future::pending()).await;
         body(env, ends).await
     })
     .unwrap()
@@ -163,6 +169,47 @@ fn an_announced_body_above_the_limit_is_refused_before_it_is_sent() {
         let head = "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nabc";
         let answer = raw(&env, head.as_bytes(), false).await;
         assert!(answer.starts_with("HTTP/1.1 100 Continue") && answer.ends_with("abc"), "{answer}");
+    });
+}
+
+#[test]
+fn a_body_that_is_not_wanted_is_not_kept_and_all_together_have_a_bound() {
+    let memory = Pool::of(300_000);
+    let wanted = |request: &Request| if request.path == "/echo" { 1 << 20 } else { 0 };
+    let intake = Intake { memory: memory.clone(), wanted: Rc::new(wanted), ..Intake::of(Limits::default()) };
+    with_intake(intake, |env, _| async move {
+        let mut first = client(&env).await;
+        for sent in [100, 1 << 20] {
+            let answer = first.request(Method::POST, "/nix", &[], vec![b' '; sent]).await.unwrap();
+            assert_eq!((answer.status, answer.body.as_ref()), (200, b"POST /nix None".as_slice()), "{sent}");
+        }
+        for (sent, status) in [(200_000, 200), (400_000, 503)] {
+            let answer = first.request(Method::POST, "/echo", &[], vec![b' '; sent]).await.unwrap();
+            assert_eq!(answer.status, status, "{sent}");
+            assert_eq!(memory.taken(), 0, "{sent}: it is given back with the answer");
+        }
+        let head = "POST /nix HTTP/1.1\r\nHost: h\r\nContent-Length: 999999\r\nExpect: 100-continue\r\n\r\n";
+        let answer = raw(&env, head.as_bytes(), false).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+
+        // Half of a body is held, and of a second one there is no room for as much.
+        let mut half = connect(&env).await;
+        half.write_all(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n").await.unwrap();
+        half.write_all(&[b' '; 200_000]).await.unwrap();
+        while memory.taken() < 200_000 {
+            env.sleep(1_000).await;
+        }
+        let mut second = client(&env).await;
+        let answer = second.request(Method::POST, "/echo", &[], vec![b' '; 200_000]).await.unwrap();
+        assert_eq!(answer.status, 503);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(text.contains("http.max_bodies"), "{text}");
+        drop(half);
+        while memory.taken() > 0 {
+            env.sleep(1_000).await;
+        }
+        let mut third = client(&env).await;
+        assert_eq!(third.request(Method::POST, "/echo", &[], vec![b' '; 200_000]).await.unwrap().status, 200);
     });
 }
 
@@ -287,7 +334,9 @@ fn shutdown_answers_the_request_at_hand_and_closes() {
                     let handler_env = env.clone();
                     let handler = move |request| answer(handler_env.clone(), request);
                     let limits = Limits::default();
-                    serve_connection(&env, stream, peer, &limits, flag.wait(), refused, handler).await.unwrap();
+                    serve_connection(&env, stream, peer, &Intake::of(limits), flag.wait(), refused, handler)
+                        .await
+                        .unwrap();
                     ended.set(ended.get() + 1);
                 });
             }

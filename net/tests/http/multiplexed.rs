@@ -161,9 +161,16 @@ fn work_ends_with_the_stream_or_connection_that_asked_for_it() {
                             Response::new(200, "text/plain", "")
                         }
                     };
-                    let _ =
-                        serve_connection(&env, stream, peer, &Limits::default(), future::pending(), refused, handler)
-                            .await;
+                    let _ = serve_connection(
+                        &env,
+                        stream,
+                        peer,
+                        &Intake::of(Limits::default()),
+                        future::pending(),
+                        refused,
+                        handler,
+                    )
+                    .await;
                 });
             }
         });
@@ -222,7 +229,8 @@ fn shutdown_answers_what_is_at_hand_and_closes() {
     let mut sim = Sim::new(3, Faults::none());
     sim.run(|env| async move {
         let flag = Flag(Rc::new(Cell::new(false)), env.clone());
-        let ends = serve(&env, Limits::default(), Raised(flag.clone().wait().boxed_local(), flag.clone())).await;
+        let ends =
+            serve(&env, Intake::of(Limits::default()), Raised(flag.clone().wait().boxed_local(), flag.clone())).await;
         let (idle, busy) = (sender(&env).await, sender(&env).await);
         ask(&idle, Method::GET, "/", "").await.unwrap();
         let silent = connect(&env).await;

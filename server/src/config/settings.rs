@@ -223,6 +223,8 @@ settings! {
     http_addr: SocketAddr = "127.0.0.1:2900", "http.addr", "http";
     /// Largest request body; a larger one is answered 413.
     http_max_body: Bytes = "10MiB", "http.max_body", "http", 64 * KIB..=GIB;
+    /// Bytes of request bodies that one core reads and works on at a time; what would need more is answered 503.
+    http_max_bodies: Bytes = "256MiB", "http.max_bodies", "http", MIB..=1024 * GIB;
     /// Largest head of a request; a larger one is answered 431.
     http_max_head: Bytes = "64KiB", "http.max_head", "http", 8 * KIB..=MIB;
     /// Connections of one core; further ones are closed at once.
@@ -261,6 +263,8 @@ settings! {
     sql_max_result_rows: u32 = "1000000", "sql.max_result_rows", "sql", 1..=100_000_000;
     /// Bytes of rows that one query may hold in memory or answer; more is refused with SQLSTATE 54000, never cut.
     sql_max_result: Bytes = "64MiB", "sql.max_result", "sql", 64 * KIB..=4 * GIB;
+    /// Bytes of rows that all queries of this node hold and answer together; what would need more is refused with SQLSTATE 53200.
+    sql_max_memory: Bytes = "512MiB", "sql.max_memory", "sql", MIB..=1024 * GIB;
     /// Time that one statement may take; then it is answered with SQLSTATE 57014.
     sql_statement_timeout: Period = "30s", "sql.statement_timeout", "sql", MILLI..=DAY;
     /// Time that a transaction may be open; then it is rolled back.

@@ -17,7 +17,7 @@ use highwater_sql::value::Row;
 use serde::Serialize;
 
 use super::login::rfc3339;
-use crate::node::{Answer, ResultColumn, StatementResult};
+use crate::node::{Answer, ResultColumn, StatementResult, TraceId};
 
 /// Bytes of a chunk, more or less.
 const CHUNK: usize = 64 << 10;
@@ -37,6 +37,7 @@ enum Piece {
 
 /// What is left of an answer on its way.
 struct Rest {
+    trace: TraceId,
     pieces: VecDeque<Piece>,
     /// Rows of the result that is being sent.
     count: u64,
@@ -49,9 +50,10 @@ struct Rest {
 }
 
 /// The answer to statements that succeeded; `took` tells the milliseconds until it is called. `pass` is kept until the last byte is made.
-pub(super) fn response(answer: Answer, took: impl FnOnce() -> f64 + 'static, pass: Pass) -> Response {
+/// An answer that breaks off is logged under the request's id.
+pub(super) fn response(answer: Answer, took: impl FnOnce() -> f64 + 'static, trace: TraceId, pass: Pass) -> Response {
     let rows = answer.results.iter().map(rows_of).fold(0, usize::saturating_add);
-    if rows <= WHOLE_ROWS {
+    if rows <= WHOLE_ROWS && !answer.results.iter().any(is_large) {
         return Response::json(200, &success(answer, took()));
     }
     let (token, as_of, session) = (answer.token, answer.as_of, answer.session);
@@ -64,7 +66,7 @@ pub(super) fn response(answer: Answer, took: impl FnOnce() -> f64 + 'static, pas
     for (at, result) in answer.results.into_iter().enumerate() {
         add(&mut pieces, if at == 0 { "" } else { "," }, result);
     }
-    let rest = Rest { pieces, count: 0, waiting: Vec::new().into_iter(), end: Some(Box::new(end)), _pass: pass };
+    let rest = Rest { trace, pieces, count: 0, waiting: Vec::new().into_iter(), end: Some(Box::new(end)), _pass: pass };
     let body = Body::Chunks(Box::pin(chunks(rest)));
     Response { status: 200, headers: vec![("content-type", "application/json".into())], body, close: false }
 }
@@ -72,7 +74,7 @@ pub(super) fn response(answer: Answer, took: impl FnOnce() -> f64 + 'static, pas
 /// The envelope of a success; `took` in milliseconds.
 fn success(answer: Answer, took: f64) -> SqlAnswer<Cell> {
     let results = answer.results.into_iter().map(|result| match result {
-        StatementResult::Rows { schema, rows, as_user } => {
+        StatementResult::Rows { schema, rows, as_user, held: _ } => {
             let schema = (0..).zip(schema).map(|(index, column)| described(index, column)).collect();
             let rows = rows.into_iter().map(|row| row.into_iter().map(Cell).collect()).collect();
             Sent::rows(schema, rows, Some(as_user))
@@ -83,6 +85,10 @@ fn success(answer: Answer, took: f64) -> SqlAnswer<Cell> {
     });
     let as_of = answer.as_of.map(rfc3339);
     SqlAnswer { as_of, session_id: answer.session, ..SqlAnswer::success(results.collect(), took, Some(answer.token)) }
+}
+
+fn is_large(result: &StatementResult) -> bool {
+    matches!(result, StatementResult::Rows { held: Some(_), .. })
 }
 
 fn rows_of(result: &StatementResult) -> usize {
@@ -103,8 +109,12 @@ fn add(pieces: &mut VecDeque<Piece>, comma: &str, result: StatementResult) {
         pieces.push_back(Piece::Text(format!(",\"as_user\":{}}}", json(&as_user))));
     };
     match result {
-        StatementResult::Rows { schema, rows, as_user } => {
-            add_rows(schema, Box::pin(stream::once(Ok(rows))), as_user);
+        StatementResult::Rows { schema, rows, as_user, held } => {
+            let held_to_the_end = stream::poll_fn(move |_| {
+                let _ = &held;
+                std::task::Poll::Ready(None)
+            });
+            add_rows(schema, Box::pin(stream::once(Ok(rows)).chain(held_to_the_end)), as_user);
         }
         StatementResult::Stream { schema, first, rest, as_user } => {
             let rest = stream::unfold(rest, |rest| async move {
@@ -153,7 +163,14 @@ fn chunks(rest: Rest) -> impl Stream<Item = io::Result<Bytes>> {
                     rest.pieces.pop_front();
                 }
                 Some(Piece::Rows(portions)) => match portions.next().await {
-                    Some(rows) => rest.waiting = rows?.into_iter(),
+                    Some(rows) => {
+                        let broken_off = |error: io::Error| {
+                            let request_id = rest.trace;
+                            tracing::warn!(%request_id, %error, "an answer broke off: its status had been sent");
+                            error
+                        };
+                        rest.waiting = rows.map_err(broken_off)?.into_iter();
+                    }
                     None => {
                         text.extend_from_slice(format!("],\"row_count\":{}", rest.count).as_bytes());
                         rest.count = 0;
@@ -196,7 +213,7 @@ mod tests {
     fn rows(count: i64) -> StatementResult {
         let row = |number: i64| vec![Value::BigInt(number), Value::Text("x".repeat(number as usize % 50))];
         let schema = vec![column("id", DataType::BigInt, true), column("t", DataType::Text, false)];
-        StatementResult::Rows { schema, rows: (0..count).map(row).collect(), as_user: "root".into() }
+        StatementResult::Rows { schema, rows: (0..count).map(row).collect(), as_user: "root".into(), held: None }
     }
 
     fn message() -> StatementResult {
@@ -210,7 +227,7 @@ mod tests {
             column("t", DataType::Decimal { precision: 10, scale: 2 }, false),
         ];
         let rows = vec![vec![Value::BigInt(1), Value::Null]];
-        let results = vec![StatementResult::Rows { schema, rows, as_user: "root".into() }, message()];
+        let results = vec![StatementResult::Rows { schema, rows, as_user: "root".into(), held: None }, message()];
         let text =
             serde_json::to_string(&success(Answer { results, token: "T".into(), as_of: None, session: None }, 1.25))
                 .unwrap();
@@ -228,7 +245,7 @@ mod tests {
             let answer = Answer { results, token: "T".into(), as_of: None, session: None };
             let whole = serde_json::to_string(&success(answer.clone(), 2.5)).unwrap();
             let gate = Gate::new(1, 0);
-            let response = response(answer, || 2.5, gate.try_enter().unwrap());
+            let response = response(answer, || 2.5, TraceId(0), gate.try_enter().unwrap());
             let Body::Chunks(chunks) = response.body else { panic!("it is not sent in chunks") };
             let chunks: Vec<Bytes> = block_on(chunks.map(|chunk| chunk.unwrap()).collect());
             assert!(chunks.iter().all(|chunk| chunk.len() < CHUNK + 1024));

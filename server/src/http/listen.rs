@@ -131,7 +131,7 @@ impl Service {
         };
         let service = self.clone();
         let refused = move |request: &Request, refusal: &Refusal| service.refused(request, refusal);
-        if let Err(error) = serve_connection(self.env(), stream, peer, &self.limits(), stopped, refused, handler).await
+        if let Err(error) = serve_connection(self.env(), stream, peer, &self.intake(), stopped, refused, handler).await
         {
             tracing::debug!(%peer, %error, "a connection ended early");
         }

@@ -25,12 +25,13 @@ use std::sync::Arc;
 use highwater_net::api::{
     API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits, error_response, refusal_response,
 };
-use highwater_net::http::{Limits, Method, Refusal, Request, Response, ServerTls};
+use highwater_net::http::{Intake, Limits, Method, Refusal, Request, Response, ServerTls};
 use highwater_runtime::gate::Gate;
 use highwater_runtime::{Env, Monotonic, Rt};
+use highwater_sql::memory::Pool;
 use highwater_state::placement::META;
 
-use crate::auth::{self, EndedLogins, KnownTokens, Logins};
+use crate::auth::{self, EndedLogins, KnownTokens, Logins, TokenType};
 use crate::cluster::Links;
 use crate::config::Config;
 use crate::metrics::Traffic;
@@ -41,6 +42,9 @@ use routes::{Route, Unrouted};
 
 /// The version that answers and the banner give.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Largest body of a request that logs in, in bytes.
+const LOGIN_BODY_BYTES: usize = 64 << 10;
 
 /// What all paths take and answer, as OpenAPI 3.1.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -66,6 +70,8 @@ struct Inner {
     /// What a starting node waits for.
     waits: RefCell<String>,
     traffic: Rc<Traffic>,
+    /// Memory of requests' bodies.
+    bodies: Pool,
 }
 
 impl Service {
@@ -76,6 +82,7 @@ impl Service {
         let tokens = RefCell::new(KnownTokens::new(env.random()));
         let requests = Gate::new(config.http_max_requests, 0);
         let (node, links, waits, traffic) = (RefCell::default(), RefCell::default(), RefCell::default(), Rc::default());
+        let bodies = Pool::of(config.http_max_bodies.as_usize().max(config.http_max_body.as_usize()));
         let (ended, tls, leaving) = (RefCell::default(), RefCell::default(), Cell::default());
         let by_user = RefCell::new(Rates::new(config.http_rate_per_user));
         let by_address = RefCell::new(Rates::new(config.http_rate_per_address));
@@ -95,6 +102,7 @@ impl Service {
             links,
             waits,
             traffic,
+            bodies,
         }))
     }
 
@@ -173,6 +181,38 @@ impl Service {
         }
     }
 
+    /// What bodies are taken: see [`Self::wanted_body`].
+    fn intake(&self) -> Intake {
+        let service = self.clone();
+        let wanted = move |request: &Request| service.wanted_body(request);
+        Intake { limits: self.limits(), memory: self.0.bodies.clone(), wanted: Rc::new(wanted) }
+    }
+
+    /// Bytes of a body that a request may bring: those of who is known, and of others no more than a login takes. What is refused by its head is not
+    /// read.
+    fn wanted_body(&self, request: &Request) -> usize {
+        match routes::route(&request.method, &request.path) {
+            Ok(Route::Login | Route::Refresh | Route::Logout | Route::Setup) => LOGIN_BODY_BYTES,
+            Ok(Route::Sql | Route::Consume | Route::Ack) => {
+                let is_known = self.node().zip(request.bearer()).is_some_and(|(node, token)| {
+                    let mut tokens = self.known_tokens().borrow_mut();
+                    tokens.verify(token, &node.token_key(), self.env().wall(), TokenType::Access).is_ok()
+                });
+                if is_known { self.config().http_max_body.as_usize() } else { 0 }
+            }
+            Ok(
+                Route::Health
+                | Route::Ready
+                | Route::ClusterHealth
+                | Route::OpenApi
+                | Route::Metrics
+                | Route::Me
+                | Route::AuthStatus,
+            )
+            | Err(_) => 0,
+        }
+    }
+
     /// Milliseconds since `started`.
     #[expect(clippy::cast_precision_loss, reason = "microseconds of one request")]
     fn took(&self, started: Monotonic) -> f64 {
@@ -217,7 +257,11 @@ impl Service {
     }
 
     async fn dispatch(&self, request: &Request, trace: TraceId) -> Result<Response, ApiError> {
-        let route = match routes::route(&request.method, &request.path) {
+        let route = routes::route(&request.method, &request.path);
+        if route.is_err() && !self.0.by_address.borrow_mut().take(&request.peer.ip(), self.env().now()) {
+            return Err(too_many_requests("of this address (http.rate_per_address)"));
+        }
+        let route = match route {
             Ok(route) => route,
             Err(Unrouted::Path(meant)) => return Err(no_such_path(&request.path, meant)),
             Err(Unrouted::Method(allowed)) => {

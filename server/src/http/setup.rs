@@ -74,14 +74,17 @@ impl Service {
     }
 
     fn may_set_up_from(&self, request: &Request) -> bool {
-        self.config().auth_setup == SetupAccess::All || request.is_local()
+        let is_for_all = self.config().auth_setup == SetupAccess::All;
+        (is_for_all || request.is_local()) && !request.is_of_foreign_page(is_for_all)
     }
 }
 
 fn not_from_there() -> Response {
     AuthError {
         error: AuthCode::Forbidden,
-        message: "this path answers requests from the same machine only (auth.setup)".into(),
+        message:
+            "this path answers requests from the same machine only (auth.setup), and none of a page of another site"
+                .into(),
     }
     .response()
 }

@@ -38,7 +38,7 @@ impl Service {
         // Boxed: what statements may lead to is deep, and connections have it within theirs.
         let answer = Box::pin(node.execute(execute)).await.map_err(|error| api_error(&error))?;
         let service = self.clone();
-        Ok(answer::response(answer, move || service.took(started), pass))
+        Ok(answer::response(answer, move || service.took(started), trace, pass))
     }
 }
 
@@ -87,7 +87,7 @@ fn session(request: &Request) -> Result<Option<String>, ApiError> {
 
 /// The error of an envelope for a failed text.
 fn api_error(error: &ExecuteError) -> ApiError {
-    let mut api = ApiError::from(&error.diag);
+    let mut api = ApiError { session_id: error.session.clone(), ..ApiError::from(&error.diag) };
     match error.kind {
         ErrorKind::Statement => {}
         ErrorKind::Empty => api.code = ErrorCode::EmptySql,
@@ -112,7 +112,7 @@ mod tests {
     fn a_failure_names_its_statement_code_and_place() {
         let failed = |kind, sqlstate, statement| {
             let diag = Diag::new(sqlstate, "no such thing").at(Span { start: 4, end: 6 }).hint("Try another.");
-            api_error(&ExecuteError { diag, statement, kind })
+            api_error(&ExecuteError { diag, statement, kind, session: None })
         };
         let error = failed(ErrorKind::Statement, SqlState::UNDEFINED_TABLE, Some(2));
         assert_eq!(error.code, ErrorCode::TableNotFound);

@@ -1,9 +1,12 @@
 //! What a front end asks of the node and what it gets back, whatever the protocol.
 
+use std::rc::Rc;
+
 use highwater_runtime::Monotonic;
 use highwater_sql::bind::ParamValue;
 use highwater_sql::catalog::Role;
 use highwater_sql::diag::Diag;
+use highwater_sql::memory::Share;
 use highwater_sql::value::{DataType, Micros, Row};
 use highwater_state::outcome::Message;
 
@@ -72,6 +75,8 @@ pub enum StatementResult {
         rows: Vec<Row>,
         /// Whose rows they are.
         as_user: String,
+        /// Their memory, until they are sent; none for few.
+        held: Option<Rc<Share>>,
     },
     /// Rows of a query that are read while they are answered.
     Stream {
@@ -120,6 +125,8 @@ pub struct ExecuteError {
     pub statement: Option<usize>,
     /// The class of failure where SQLSTATE does not tell it.
     pub kind: ErrorKind,
+    /// The session that goes on all the same.
+    pub session: Option<String>,
 }
 
 /// Classes of failure that front ends answer differently.
@@ -137,7 +144,7 @@ pub enum ErrorKind {
 
 impl From<Diag> for ExecuteError {
     fn from(diag: Diag) -> Self {
-        Self { diag, statement: None, kind: ErrorKind::Statement }
+        Self { diag, statement: None, kind: ErrorKind::Statement, session: None }
     }
 }
 

@@ -119,7 +119,7 @@ impl Node {
             .flat_map(|(partition, consumed)| consumed.messages.into_iter().map(move |message| (partition, message)))
             .map(|(partition, message)| message_row(&topic, partition, message))
             .collect();
-        Ok(StatementResult::Rows { schema: message_schema(), rows, as_user: run.user.clone() })
+        Ok(StatementResult::Rows { schema: message_schema(), rows, as_user: run.user.clone(), held: None })
     }
 
     pub(super) async fn ack_statement(

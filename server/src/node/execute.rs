@@ -189,9 +189,9 @@ impl Node {
         let statements = parse::parse(&request.sql).map_err(|diag| {
             self.count(|traffic| traffic.failed(diag.sqlstate));
             let statement = diag.span.and_then(|span| outline::statement_at(&request.sql, span.start));
-            Box::new(ExecuteError { diag, statement, kind: ErrorKind::Parse })
+            Box::new(ExecuteError { diag, statement, kind: ErrorKind::Parse, session: None })
         })?;
-        let of = |kind, diag| Box::new(ExecuteError { diag, statement: None, kind });
+        let of = |kind, diag| Box::new(ExecuteError { diag, statement: None, kind, session: None });
         if statements.is_empty() {
             return Err(of(ErrorKind::Empty, Diag::new(SqlState::SYNTAX_ERROR, "the text holds no statement")));
         }
@@ -222,7 +222,7 @@ impl Node {
             }
             Err(diag) => {
                 self.count(|traffic| traffic.failed(diag.sqlstate));
-                Err(ExecuteError { diag, statement: None, kind: ErrorKind::Statement })
+                Err(diag.into())
             }
         }
     }

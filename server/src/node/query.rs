@@ -2,6 +2,7 @@
 //! dialect's executor, over several of these at once.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_runtime::Env;
@@ -11,6 +12,7 @@ use highwater_sql::eval::{EvalContext, evaluate};
 use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::explain::{self, Setting};
 use highwater_sql::expr::Expr;
+use highwater_sql::memory::Share;
 use highwater_sql::pipeline::{Flow, Pipeline, Steps};
 use highwater_sql::plan::{Distinct, Explained, From, OutputColumn, Plan, QueryPlan, TableAccess};
 use highwater_sql::value::{Row, Value};
@@ -23,6 +25,8 @@ use super::reads;
 use super::token::ReadToken;
 use super::write::groups_of_access;
 
+/// Results up to this size are not counted while they are sent, in bytes.
+const SMALL_RESULT_BYTES: usize = 64 << 10;
 /// Rows that are here and go through a pipeline between two pauses.
 const ROWS_AT_ONCE: usize = 256;
 
@@ -73,7 +77,20 @@ impl Node {
                 Executor::new(&source, &around, false).query(plan, Arc::clone(&run.params)).await?
             }
         };
-        Ok(StatementResult::Rows { schema: schema_of(&plan.projection), rows, as_user: run.user.clone() })
+        let held = self.held_to_be_sent(&rows)?;
+        Ok(StatementResult::Rows { schema: schema_of(&plan.projection), rows, as_user: run.user.clone(), held })
+    }
+
+    /// The memory of a result until its client has taken it.
+    fn held_to_be_sent(&self, rows: &[Row]) -> Result<Option<Rc<Share>>, Diag> {
+        let size = |row: &Row| size_of::<Row>() + row.iter().map(Value::size).sum::<usize>();
+        let bytes: usize = rows.iter().map(size).sum();
+        if bytes <= SMALL_RESULT_BYTES {
+            return Ok(None);
+        }
+        let pool = &self.settings().pipeline.pool;
+        let mut share = pool.share();
+        if share.grow(bytes) { Ok(Some(Rc::new(share))) } else { Err(pool.refusal()) }
     }
 
     /// The rows of EXPLAIN; with ANALYZE the query runs first.
@@ -125,7 +142,7 @@ impl Node {
             user: run.user.clone(),
             role: run.role,
             seed: run.seed,
-            limits: self.settings().pipeline,
+            limits: self.settings().pipeline.clone(),
         }
     }
 
@@ -268,7 +285,7 @@ impl Node {
     ) -> Result<(Vec<Row>, Steps), Failure> {
         let began = self.env().now();
         let context = EvalContext::new(run.now, &run.user, run.role, params, !run.seed);
-        let mut pipeline = Pipeline::new(plan, context, self.settings().pipeline)?;
+        let mut pipeline = Pipeline::new(plan, context, self.settings().pipeline.clone())?;
         let mut rows = rows.into_iter();
         let mut is_done = false;
         while !is_done {

@@ -46,7 +46,8 @@ pub(crate) async fn serve(node: Node, questions: highwater_runtime::queue::Recei
 
 async fn answer(node: &Node, question: Question) {
     match question {
-        Question::Table(read, reply) => reply.fill(table(node, &read).await),
+        // Rows for nobody are not read on.
+        Question::Table(read, reply) => reply.fill_with(table(node, &read)).await,
         Question::Catalog(deadline, reply) => {
             reply.fill(view_of(node, META, deadline).await.map(|(_, view)| Arc::clone(view.catalog())));
         }
@@ -274,7 +275,7 @@ pub(super) async fn rows(
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, !read.seed);
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
     let mut cursor = open(user, &context).await.map_err(ReadRefusal::Failed)?;
-    let limits = node.settings().pipeline;
+    let limits = node.settings().pipeline.clone();
     let mut sink = match read.part {
         ReadPart::Whole => Sink::Whole(Box::new(
             Pipeline::new(plan, EvalContext::new(read.now, &read.user, read.role, &read.params, read.seed), limits)

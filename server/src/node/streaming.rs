@@ -185,7 +185,7 @@ impl Node {
         let (schema, as_user) = (schema_of(&plan.projection), run.user.clone());
         let first = parts.here();
         Ok(Some(if parts.is_over() {
-            StatementResult::Rows { schema, rows: first, as_user }
+            StatementResult::Rows { schema, rows: first, as_user, held: None }
         } else {
             StatementResult::Stream { schema, first, rest: RowStream(Rc::new(RefCell::new(Some(parts)))), as_user }
         }))
@@ -400,7 +400,7 @@ impl Pager {
         let seed = read.seed ^ (u128::from(self.pages) << 64);
         self.pages += 1;
         let context = EvalContext::new(read.now, &read.user, read.role, &read.params, seed);
-        let mut pipeline = Pipeline::new(&self.plan, context, node.settings().pipeline)?;
+        let mut pipeline = Pipeline::new(&self.plan, context, node.settings().pipeline.clone())?;
         let (mut taken, mut bytes) = (0, 0);
         // What is made of a row may be far larger than the row.
         while taken < PAGE_ROWS && bytes < PAGE_BYTES && pipeline.held_bytes() < PAGE_BYTES && !self.is_done {

@@ -107,7 +107,8 @@ impl Node {
             }
             Outcome::Returned { rows, .. } => {
                 token.saw(group, index);
-                Ok(StatementResult::Rows { schema: schema_of(&run.bound.returning), rows, as_user: run.user.clone() })
+                let (schema, as_user) = (schema_of(&run.bound.returning), run.user.clone());
+                Ok(StatementResult::Rows { schema, rows, as_user, held: None })
             }
             other => Err(unexpected(other)),
         }

@@ -51,6 +51,13 @@ fn a_new_server_without_a_root_password_is_set_up_once_from_its_own_machine() {
     let through_proxy =
         server.post("/v1/api/auth/setup", &[("x-forwarded-for", "203.0.113.9")], good.to_string().as_bytes());
     assert_eq!((through_proxy.status, through_proxy.code()), (403, "forbidden"));
+    // A page of another site, in a browser on this machine.
+    for header in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        let of_page = server.post("/v1/api/auth/setup", &[header], good.to_string().as_bytes());
+        assert_eq!((of_page.status, of_page.code()), (403, "forbidden"), "{header:?}");
+    }
+    let own = server.get("/v1/api/auth/status", &[("origin", "http://localhost:2900")]);
+    assert_eq!(own.json["needs_setup"], true, "{own:?}");
 
     let made = setup(&good);
     assert_eq!((made.status, &made.json["user"]["role"]), (200, &json!("dba")), "{made:?}");

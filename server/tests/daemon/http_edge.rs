@@ -130,8 +130,12 @@ fn malformed_requests_are_answered_with_their_reason_and_the_server_goes_on() {
     assert_eq!((sql(long.as_bytes()).0, sql(long.as_bytes()).1.as_str()), (400, "INVALID_SQL"));
     let huge = json!({"sql": format!("SELECT '{}'", "x".repeat(11 << 20))}).to_string();
     assert_eq!((sql(huge.as_bytes()).0, sql(huge.as_bytes()).1.as_str()), (413, "FILE_TOO_LARGE"));
-    for path in ["auth/login", "auth/setup", "auth/refresh", "auth/logout", "topics/consume", "topics/ack"] {
+    for path in ["auth/login", "auth/setup", "auth/refresh", "auth/logout"] {
         assert_eq!(server.post(&format!("/v1/api/{path}"), &[], huge.as_bytes()).status, 413, "{path}");
+    }
+    // Of who is not known, and where nothing is, nothing is read.
+    for (path, status) in [("sql", 401), ("topics/consume", 401), ("topics/ack", 401), ("nix", 404)] {
+        assert_eq!(server.post(&format!("/v1/api/{path}"), &[], huge.as_bytes()).status, status, "{path}");
     }
     let zipped = b"\x1f\x8b\x08\x00\x00\x00\x00\x00";
     for path in ["sql", "auth/login", "auth/setup", "auth/refresh", "auth/logout", "topics/consume", "topics/ack"] {

@@ -40,6 +40,9 @@ impl<'s> Client<'s> {
     fn state(&self, sql: &str) -> String {
         let answer = self.ask(sql);
         assert_ne!(answer.status, 200, "{sql}: {answer:?}");
+        if let Some(told) = answer.json.get("session_id") {
+            assert_eq!(told.as_str(), self.session.as_deref(), "{sql}: it goes on, and this is its name");
+        }
         sqlstate(&answer)
     }
 
@@ -175,6 +178,7 @@ fn savepoints_and_the_failed_state_are_as_in_postgresql() {
         for refused in ["SELECT 1", "INSERT INTO app.accounts VALUES (9, 9)", "SAVEPOINT two", "SHOW timezone"] {
             assert_eq!(open.state(refused), "25P02", "{refused}");
         }
+        assert_eq!(open.ask("SELECT 1").json["session_id"].as_str(), open.session.as_deref());
         open.run("ROLLBACK TO SAVEPOINT one");
         assert_eq!(open.rows("SELECT count(*) FROM app.accounts"), json!([["3"]]));
         assert_eq!(open.state("ROLLBACK TO two"), "3B001");

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use crate::memory::Pool;
 use quickcheck::quickcheck;
 
 use super::*;
@@ -7,7 +8,7 @@ use crate::expr::{AggregateCall, AggregateFunction, BinaryOp};
 use crate::plan::{Distinct, From, OutputColumn, SortKey};
 use crate::value::{DataType, sort_compare};
 
-const LIMITS: PipelineLimits = PipelineLimits { max_rows: 1_000, max_bytes: 1 << 20 };
+const LIMITS: PipelineLimits = PipelineLimits { max_rows: 1_000, max_bytes: 1 << 20, pool: Pool::unbounded() };
 
 fn column(at: u32) -> Expr {
     Expr::Column(at, DataType::Int)
@@ -105,7 +106,8 @@ fn order_by_with_a_limit_keeps_only_what_it_needs() {
     plan.order_by = vec![by(0, false, false)];
     plan.limit = Some(int(2));
     plan.offset = Some(int(1));
-    let mut pipeline = start(&plan, PipelineLimits { max_rows: 3, max_bytes: 1 << 20 }).unwrap();
+    let mut pipeline =
+        start(&plan, PipelineLimits { max_rows: 3, max_bytes: 1 << 20, pool: Pool::unbounded() }).unwrap();
     for at in (0..500).rev() {
         assert_eq!(pipeline.push(&[Value::Int(at), Value::Int(at * 10)]).unwrap(), Flow::More);
     }
@@ -172,17 +174,20 @@ fn groups_are_ordered_and_limited_like_rows() {
 #[test]
 fn limits_are_refusals_that_say_what_to_do() {
     let mut plan = plan(vec![column(0)]);
-    let small = PipelineLimits { max_rows: 2, max_bytes: 1 << 20 };
+    let small = PipelineLimits { max_rows: 2, max_bytes: 1 << 20, pool: Pool::unbounded() };
     let fill = |plan: &QueryPlan, limits| -> Diag {
         let mut pipeline = start(plan, limits).unwrap();
         (0..10).map(|at| pipeline.push(&[Value::Int(at), Value::Int(at)])).find_map(Result::err).unwrap()
     };
-    let diag = fill(&plan, small);
+    let diag = fill(&plan, small.clone());
     assert_eq!(diag.sqlstate, SqlState::PROGRAM_LIMIT);
     assert!(diag.hint.is_some());
-    assert_eq!(fill(&plan, PipelineLimits { max_rows: 100, max_bytes: 100 }).sqlstate, SqlState::OUT_OF_MEMORY);
+    assert_eq!(
+        fill(&plan, PipelineLimits { max_rows: 100, max_bytes: 100, pool: Pool::unbounded() }).sqlstate,
+        SqlState::PROGRAM_LIMIT
+    );
     plan.order_by = vec![by(0, false, false)];
-    assert_eq!(fill(&plan, small).sqlstate, SqlState::PROGRAM_LIMIT);
+    assert_eq!(fill(&plan, small.clone()).sqlstate, SqlState::PROGRAM_LIMIT);
     plan.aggregate = aggregate(vec![column(0)], AggregateFunction::CountStar, Vec::new());
     assert_eq!(fill(&plan, small).sqlstate, SqlState::PROGRAM_LIMIT);
 }
@@ -275,7 +280,8 @@ fn kinds() -> Vec<QueryPlan> {
 }
 
 fn pushed(plan: &QueryPlan, rows: &[Row]) -> Pipeline {
-    let mut pipeline = start(plan, PipelineLimits { max_rows: 1_000_000, max_bytes: 1 << 30 }).unwrap();
+    let mut pipeline =
+        start(plan, PipelineLimits { max_rows: 1_000_000, max_bytes: 1 << 30, pool: Pool::unbounded() }).unwrap();
     for row in rows {
         pipeline.push(row).unwrap();
     }

@@ -14,6 +14,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::EvalContext;
 use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::key::{encode_key, resolve_access, resolve_index};
+use highwater_sql::memory::Pool;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::{ChangedRows, From, QueryPlan, TableAccess};
 use highwater_sql::value::{Micros, Row, Value};
@@ -28,7 +29,8 @@ use crate::txn::{MAX_BYTES_PER_COMMAND, MAX_ROWS_PER_COMMAND, Txn};
 /// Most pauses of a query, each after at most 512 steps: about as long as the reading of [`MAX_ROWS_PER_COMMAND`] rows takes.
 const MAX_PAUSES: u32 = 4_000;
 /// What a query may hold.
-const LIMITS: PipelineLimits = PipelineLimits { max_rows: MAX_ROWS_PER_COMMAND, max_bytes: MAX_BYTES_PER_COMMAND };
+const LIMITS: PipelineLimits =
+    PipelineLimits { max_rows: MAX_ROWS_PER_COMMAND, max_bytes: MAX_BYTES_PER_COMMAND, pool: Pool::unbounded() };
 
 /// A row that is changed, with its new values.
 type Named = (Found, Row);

@@ -112,6 +112,7 @@ impl Node {
                 diag: failure,
                 statement: several.then_some(at + 1),
                 kind: ErrorKind::Statement,
+                session: None,
             });
         }
         if several && !conversation.is_session && conversation.around.within.take().is_some() {
@@ -279,7 +280,10 @@ impl Node {
                     unique: false,
                 };
                 let (rows, as_user) = (vec![vec![Value::Text(value.to_owned())]], request.identity.user.clone());
-                return Ok(Step::Result(StatementResult::Rows { schema: vec![column], rows, as_user }, None));
+                return Ok(Step::Result(
+                    StatementResult::Rows { schema: vec![column], rows, as_user, held: None },
+                    None,
+                ));
             }
         }
         let as_user = request.identity.user.clone();

@@ -45,7 +45,7 @@ enum SentResult {
 impl From<Answer> for SentAnswer {
     fn from(answer: Answer) -> Self {
         let results = answer.results.into_iter().map(|result| match result {
-            StatementResult::Rows { schema, rows, as_user } => SentResult::Rows { schema, rows, as_user },
+            StatementResult::Rows { schema, rows, as_user, held: _ } => SentResult::Rows { schema, rows, as_user },
             StatementResult::Message { message, row_count, as_user } => {
                 SentResult::Message { message, row_count, as_user }
             }
@@ -59,7 +59,7 @@ impl From<Answer> for SentAnswer {
 impl From<SentAnswer> for Answer {
     fn from(sent: SentAnswer) -> Self {
         let results = sent.results.into_iter().map(|result| match result {
-            SentResult::Rows { schema, rows, as_user } => StatementResult::Rows { schema, rows, as_user },
+            SentResult::Rows { schema, rows, as_user } => StatementResult::Rows { schema, rows, as_user, held: None },
             SentResult::Message { message, row_count, as_user } => {
                 StatementResult::Message { message, row_count, as_user }
             }
@@ -375,8 +375,10 @@ impl Node {
         };
         let is_over = conversation.around.within.is_none();
         let mut answer = done.map(SentAnswer::from);
-        if let Ok(answer) = &mut answer {
-            answer.session = (!is_over).then(|| text.clone());
+        let goes_on = (!is_over).then(|| text.clone());
+        match &mut answer {
+            Ok(answer) => answer.session = goes_on,
+            Err(error) => error.session = goes_on,
         }
         let kept = request.request_id.and_then(|request| {
             let results = answer.as_ref().ok()?.results.clone();
