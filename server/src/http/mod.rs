@@ -35,12 +35,10 @@ use crate::cluster::Links;
 use crate::config::Config;
 use crate::metrics::Traffic;
 use crate::node::{Identity, Node, TraceId};
+use crate::release::{VERSION, build_date};
 use crate::stop::Stop;
 use rates::Rates;
 use routes::{Route, Unrouted};
-
-/// The version that answers and the banner give.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What all paths take and answer, as OpenAPI 3.1.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -326,7 +324,7 @@ impl Service {
             status: if is_ready { "healthy" } else { "unhealthy" }.into(),
             version: VERSION.into(),
             api_version: API_VERSION.into(),
-            build_date: option_env!("HIGHWATER_BUILD_DATE").unwrap_or("unknown").into(),
+            build_date: build_date(),
         };
         Response::json(if is_ready { 200 } else { 503 }, &answer)
     }
