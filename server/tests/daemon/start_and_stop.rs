@@ -106,6 +106,7 @@ fn settings_are_printed_and_checked_without_starting_anything() {
     assert!(said.contains("# --data-dir") && !said.contains("hush"), "{said}");
     let (code, said, why) = run(&["--data-dir", path, "--http-addr", "127.0.0.1:0", "--check-config"]);
     assert_eq!(code, 0, "{why}");
+    assert!(said.contains("# root_password = \"***\" "), "{said}");
     assert!(said.contains("are fine"), "{said}");
     assert!(!folder.exists());
 }
