@@ -77,6 +77,22 @@ fn a_new_password_or_role_or_no_user_any_more_ends_tokens_at_once() {
 }
 
 #[test]
+fn rows_of_a_dropped_user_stay_for_the_next_one_of_that_name_and_drop_user_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app; CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY)");
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'one'; EXECUTE AS 'anna' (INSERT INTO app.notes VALUES (7))");
+    let message = |sql: &str| server.sql(&root, sql).json["results"][0]["message"].as_str().unwrap().to_owned();
+    let dropped = message("DROP USER anna");
+    let stay = "; the rows that it owned stay, and a user who is created under the same name again has them";
+    assert_eq!(dropped, format!("User 'anna' dropped successfully{stay}"));
+    assert_eq!(message("DROP USER IF EXISTS anna"), "User 'anna' does not exist");
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'two'");
+    assert_eq!(rows(&server, &server.login("anna", "two"), "SELECT id FROM app.notes"), json!([["7"]]));
+}
+
+#[test]
 fn a_request_id_makes_a_retry_apply_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
