@@ -164,6 +164,13 @@ fn messages_are_consumed_and_acknowledged_over_http() {
     assert_eq!(ack(0), (200, json!(1)), "offsets never move back");
     assert_eq!(ack(99).0, 400, "nothing beyond the end can be acknowledged");
     assert_eq!(consume(json!("Earliest"), 0)["messages"][0]["offset"], 2);
+
+    // What one consumer holds, the ack of another does not settle: nothing is committed, and the offset is a number all the same.
+    let held = json!({"topic_id": "app.events", "group_id": "h", "start": "Earliest", "consumer_id": "one"});
+    assert_eq!(server.ask("/v1/api/topics/consume", &root, &held).status, 200);
+    let others = json!({"topic_id": "app.events", "group_id": "h", "upto_offset": 2, "consumer_id": "two"});
+    let acked = server.ask("/v1/api/topics/ack", &root, &others);
+    assert_eq!(acked.json, json!({"success": true, "acknowledged_offset": 2, "committed_offset": null}));
     run(&server, &root, "CREATE USER anna WITH PASSWORD 'a' ROLE user");
     let anna = server.login("anna", "a");
     let forbidden = server.ask("/v1/api/topics/consume", &anna, &json!({"topic_id": "app.events"}));
