@@ -171,6 +171,15 @@ fn messages_are_consumed_and_acknowledged_over_http() {
     let others = json!({"topic_id": "app.events", "group_id": "h", "upto_offset": 2, "consumer_id": "two"});
     let acked = server.ask("/v1/api/topics/ack", &root, &others);
     assert_eq!(acked.json, json!({"success": true, "acknowledged_offset": 2, "committed_offset": null}));
+
+    // A statement takes the names of groups that the topic paths take.
+    let named = |bytes: usize| {
+        let group = "g".repeat(bytes);
+        let ack = json!({"topic_id": "app.events", "group_id": group, "upto_offset": 0});
+        let by_path = server.ask("/v1/api/topics/ack", &root, &ack).status;
+        (by_path, server.sql(&root, &format!("ACK app.events GROUP '{group}' UPTO OFFSET 0")).status)
+    };
+    assert_eq!((named(256), named(257)), ((200, 200), (400, 400)));
     run(&server, &root, "CREATE USER anna WITH PASSWORD 'a' ROLE user");
     let anna = server.login("anna", "a");
     let forbidden = server.ask("/v1/api/topics/consume", &anna, &json!({"topic_id": "app.events"}));
