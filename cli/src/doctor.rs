@@ -104,7 +104,7 @@ pub(crate) fn bundle(server: &Server, file: &Path, can_ask: bool) -> Result<(), 
         Err(_) => "doctor's report alone: settings and figures are missing, for the server was not reached",
     };
     if !is_standard {
-        println!("{} is written; it holds {held}", file.display());
+        writeln!(std::io::stdout(), "{} is written; it holds {held}", file.display())?;
     }
     connection.map(|_| ())
 }

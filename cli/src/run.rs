@@ -15,7 +15,7 @@ use crate::output::Output;
 use crate::render::{MessageFormat, failure_text};
 use crate::session::Session;
 use crate::show::Look;
-use crate::terminal::{Interrupt, Style};
+use crate::terminal::{Interrupt, Style, complain};
 use crate::{contexts, doctor, prompt};
 
 /// What standard input is called before the line of a failure.
@@ -44,7 +44,7 @@ fn show(failure: &Failure, format: Format) {
             // Whoever closed the pipe has the exit code.
             let _closed = writeln!(std::io::stdout(), "{}", failure.to_json());
         }
-        _ => eprint!("{}", failure_text(failure, Style::of_stderr())),
+        _ => complain(&failure_text(failure, Style::of_stderr())),
     }
 }
 

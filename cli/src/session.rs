@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::render::{self, MessageFormat, failure_text};
 use crate::show::{Look, Shown};
 use crate::statements::{Piece, offset_in, split};
-use crate::terminal::{Interrupt, Style};
+use crate::terminal::{Interrupt, Style, complain};
 use crate::variables::{Variables, substitute};
 use crate::{help, password};
 
@@ -84,7 +84,7 @@ impl Session {
                 Err(failure) => {
                     if let (Some(file), false) = (file, self.look.format == Format::Json) {
                         let before = input.get(..offset_in(input, text)).unwrap_or_default();
-                        eprintln!("{file}:{}:", before.matches('\n').count() + 1);
+                        complain(&format!("{file}:{}:\n", before.matches('\n').count() + 1));
                     }
                     let can_go_on = matches!(failure, Failure::Statement { .. } | Failure::Command(_));
                     if !self.keeps_going || !can_go_on {
@@ -446,9 +446,10 @@ impl Session {
             writeln!(self.out, "{}", failure.to_json())?;
             return Ok(self.out.flush()?);
         }
-        eprint!("{}", failure_text(failure, Style::of_stderr()));
+        complain(&failure_text(failure, Style::of_stderr()));
         if self.is_interactive && !self.fixes.is_empty() {
-            eprintln!("{}", Style::of_stderr().paint("2", "Tab writes the statement as it was probably meant"));
+            let hint = Style::of_stderr().paint("2", "Tab writes the statement as it was probably meant");
+            complain(&format!("{hint}\n"));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::output::{Output, page};
 use crate::progress::Progress;
 use crate::render::{self, Lines};
 use crate::stream::{Ending, Rows};
-use crate::terminal::{Interrupt, Style};
+use crate::terminal::{Interrupt, Style, complain};
 
 /// How results look.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ impl Rows for Shown<'_> {
             // Rows go to programs: what is no row does not belong among them.
             Some(message) if self.look.format.is_for_programs() => {
                 self.progress.hide();
-                eprintln!("{message}");
+                complain(&format!("{message}\n"));
                 Ok(())
             }
             Some(message) => self.write(&format!("{message}\n")),

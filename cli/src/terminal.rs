@@ -1,6 +1,6 @@
 //! The terminal: how wide it is, whether it shows colours, and Ctrl-C.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -44,6 +44,11 @@ impl Style {
     pub(crate) fn paint(self, code: &str, text: &str) -> String {
         if self.has_colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Writes to standard error, which may be closed: the exit code says the same.
+pub(crate) fn complain(text: &str) {
+    let _closed = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// https://no-color.org, and terminals that know nothing.

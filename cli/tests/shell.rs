@@ -71,6 +71,17 @@ fn a_failing_statement_is_drawn_and_ends_the_run() {
 }
 
 #[test]
+fn a_failure_that_nobody_reads_has_its_exit_code() {
+    let server = Server::start(plain);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command.args(["-c", "fail here"]).env("HIGHWATER_URL", &server.url).env("HIGHWATER_PASSWORD", "secret");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command.stdin(Stdio::null()).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
 fn a_run_that_keeps_going_tells_in_the_end() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["--keep-going", "-c", "fail 1; \\nope\nINSERT y"], "");

@@ -342,10 +342,7 @@ fn topic_requests_have_defaults_and_messages_carry_base64() {
 
     let ack = AckRequest::decode(br#"{"topic_id":"t","group_id":"g","upto_offset":3}"#).unwrap();
     assert_eq!((ack.partition_id, ack.upto_offset), (0, 3));
-    assert_eq!(
-        json(&AckAnswer { success: true, acknowledged_offset: Some(3) }),
-        r#"{"success":true,"acknowledged_offset":3}"#
-    );
+    assert_eq!(json(&AckAnswer::of(4, Some(3))), r#"{"success":true,"acknowledged_offset":3,"committed_offset":3}"#);
     let error = TopicError::from(&Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "no"));
     assert_eq!((error.response().status, json(&error)), (403, r#"{"error":"no","code":"FORBIDDEN"}"#.into()));
 }

@@ -206,7 +206,7 @@ fn node_settings(config: &Config) -> NodeSettings {
     let shown = config.settings().into_iter().map(|setting| {
         [setting.name.to_owned(), setting.value, setting.description.to_owned(), setting.category.to_owned()]
     });
-    let version = ["server_version", env!("CARGO_PKG_VERSION"), "The release of this server.", "server"];
+    let version = ["server_version", crate::release::VERSION, "The release of this server.", "server"];
     NodeSettings {
         pipeline: pipeline_limits(config),
         visibility_micros: config.topics_visibility_timeout.micros(),

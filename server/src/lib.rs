@@ -23,5 +23,6 @@ mod metrics;
 #[allow(dead_code, reason = "what the other parts of a cluster have not taken up yet")]
 pub mod node;
 pub mod process;
+pub mod release;
 mod signal;
 pub mod stop;

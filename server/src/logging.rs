@@ -16,7 +16,9 @@ pub fn start(config: &Config) {
         LogFormat::Human => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written would be complained of on standard error, which panics when that is what is closed.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // An error means that a subscriber is there already.
     let _ = if is_json { lines.json().flatten_event(true).try_init() } else { lines.compact().try_init() };
 }

@@ -212,7 +212,7 @@ impl Sums {
     fn take(&mut self, case: Case, options: &Options, line: String, said: &str) {
         self.done += 1;
         if options.json {
-            println!("{line}");
+            highwater_sim::say!("{line}");
         }
         self.count(&line);
         if !is_held(&line) {
@@ -357,13 +357,13 @@ fn run_seeds(options: &Options) -> Result<Sums, String> {
             ledger.add(&line)?;
         }
         if !held && options.keep_going {
-            println!("{case}: {said}");
+            highwater_sim::say!("{case}: {said}");
         }
         sums.take(case, options, line, &said);
         let seconds = started.elapsed().as_secs();
         if seconds >= told + PROGRESS && !options.is_quiet {
             told = seconds;
-            println!("{} seeds, {seconds} s, {} failed; at {case}", sums.done, sums.found.len());
+            highwater_sim::say!("{} seeds, {seconds} s, {} failed; at {case}", sums.done, sums.found.len());
         }
     }
     Ok(sums)
@@ -372,13 +372,13 @@ fn run_seeds(options: &Options) -> Result<Sums, String> {
 fn tell(sums: &Sums, took: Duration) {
     let run = sums.done - sums.known;
     let per_hour = run as f64 * 3600.0 / took.as_secs_f64().max(0.001);
-    println!(
+    highwater_sim::say!(
         "{} seeds; {run} of them in {} s ({per_hour:.0} per hour), the others stood in the ledger",
         sums.done,
         took.as_secs()
     );
     for (name, (sum, seeds)) in &sums.counters {
-        println!(
+        highwater_sim::say!(
             "  {name:<30} {sum:>10} in all, in {seeds} seeds ({:.1} %)",
             *seeds as f64 * 100.0 / sums.done.max(1) as f64
         );
@@ -392,7 +392,7 @@ fn judge(options: &Options, sums: &Sums) -> Result<(), String> {
             return Err(format!("mutant {mutant} was not found in {} seeds: a defect of the simulator", sums.done));
         };
         let needed = (seed + 1).saturating_sub(options.from);
-        println!("mutant {mutant} found by seed {seed}, after {needed} seed(s):\n{what}");
+        highwater_sim::say!("mutant {mutant} found by seed {seed}, after {needed} seed(s):\n{what}");
         return Ok(());
     }
     if let Some((case, what)) = first {
@@ -425,7 +425,7 @@ fn run_again(options: &Options, sums: &Sums) -> Result<(), String> {
             }
         }
     }
-    println!("{} seeds run twice: equal to the last bit of the trace hash", cases.len());
+    highwater_sim::say!("{} seeds run twice: equal to the last bit of the trace hash", cases.len());
     Ok(())
 }
 
@@ -453,7 +453,7 @@ pub fn minimize(seed: u64, nodes: Nodes, mutant: u32) -> Result<(), String> {
                 }
                 let tried: Vec<String> = without.iter().chain(&fresh).cloned().collect();
                 if let Some(line) = fails(&tried)? {
-                    println!("not needed: {}", fresh.join(" "));
+                    highwater_sim::say!("not needed: {}", fresh.join(" "));
                     (*without, last) = (tried, line);
                 }
             }
@@ -471,7 +471,7 @@ pub fn minimize(seed: u64, nodes: Nodes, mutant: u32) -> Result<(), String> {
     parts.extend(operations);
     let needed: Vec<String> = parts.into_iter().filter(|part| !without.contains(part)).collect();
     let flags: Vec<String> = without.iter().map(|part| format!("--without {part}")).collect();
-    println!("needed: {}\n{last}", needed.join(" "));
-    println!("replay {case} {}", flags.join(" "));
+    highwater_sim::say!("needed: {}\n{last}", needed.join(" "));
+    highwater_sim::say!("replay {case} {}", flags.join(" "));
     Ok(())
 }

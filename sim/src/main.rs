@@ -1,7 +1,8 @@
 //! `highwater-sim`: ring 2, the real server code under madsim, SQL through HTTP, crashes, partitions and recovery. One process runs one
 //! seed.
 //!
-//! Exit codes: 0 every promise held, 1 one was broken, 2 bad usage, anything else is a defect of the simulator.
+//! Exit codes: 0 every promise held, 1 one was broken, 2 bad usage, 141 whoever read the output has gone, anything else is a
+//! defect of the simulator.
 
 mod campaign;
 #[allow(
@@ -153,7 +154,7 @@ impl Chosen {
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Plan { seed, nodes } => {
-            print!("{}", Plan::draw(seed, nodes.count()));
+            highwater_sim::output::write(format_args!("{}", Plan::draw(seed, nodes.count())));
             ExitCode::SUCCESS
         }
         Command::Campaign(options) => ended(campaign::run(&options)),
@@ -205,9 +206,9 @@ fn run(chosen: &Chosen) -> ExitCode {
         eprintln!("seed {}: {violation}", chosen.seed);
     }
     if chosen.json {
-        println!("{}", report.json());
+        highwater_sim::say!("{}", report.json());
     } else {
-        println!("{report}");
+        highwater_sim::say!("{report}");
     }
     if report.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

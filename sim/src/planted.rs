@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             noticed = NOT_FOUND.to_owned();
         }
         let row = looked_for.row(number, &needed, &noticed);
-        println!("{row}");
+        highwater_sim::say!("{row}");
         rows.insert(number, row);
         // After each, as all together take hours.
         if let Some(page) = &looked_for.write

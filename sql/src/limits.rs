@@ -30,8 +30,8 @@ pub const MAX_NAME_CHARS: usize = 63;
 /// Longest name of a user, in bytes.
 pub const MAX_USER_NAME_BYTES: usize = 128;
 
-/// Longest name of a consumer group, in bytes.
-pub const MAX_GROUP_NAME_BYTES: usize = 128;
+/// Longest name of a consumer group, and longest consumer id, in bytes.
+pub const MAX_GROUP_NAME_BYTES: usize = 256;
 
 /// Most parameters of a statement.
 pub const MAX_PARAMETERS: usize = 50;

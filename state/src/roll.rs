@@ -244,9 +244,10 @@ impl Roll {
             if member.incarnation != *incarnation {
                 return refuse(
                     format!(
-                        "node {node} is a member with another data folder; a node that lost its folder may not vote under its old id"
+                        "node {node}, at {}, is a member with another data folder; a node that lost its folder may not vote under its old id",
+                        member.rpc_addr
                     ),
-                    "Take it out with CLUSTER LEAVE, then start the new node with a --node-id that was never used.",
+                    "Give the new node a --node-id that was never used. A member that lost its folder is taken out with CLUSTER LEAVE.",
                 );
             }
             member.rpc_addr.clone_from(rpc_addr);
@@ -470,7 +471,9 @@ mod tests {
         let said = |roll: &Roll, who: Introduced| after(roll, &RollCommand::Enter(who)).unwrap_err().to_string();
         let roll = three();
         let other_folder = Introduced { incarnation: 7, ..node(3) };
-        assert!(said(&roll, other_folder.clone()).contains("may not vote under its old id"));
+        let refused = said(&roll, other_folder.clone());
+        assert!(refused.contains("node 3, at db-3:2910, is a member"), "{refused}");
+        assert!(refused.contains("may not vote under its old id"), "{refused}");
         let roll = after(&after(&roll, &leave(3)).unwrap(), &RollCommand::Remove { node: 3 }).unwrap();
         assert!(said(&roll, node(3)).contains("an id is never given twice"));
         assert!(said(&roll, other_folder).contains("an id is never given twice"));

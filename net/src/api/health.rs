@@ -14,7 +14,7 @@ pub struct HealthAnswer {
     pub version: String,
     /// [`API_VERSION`].
     pub api_version: String,
-    /// When it was built, RFC 3339, or "unknown".
+    /// When its source was committed, or it was built, RFC 3339.
     pub build_date: String,
 }
 
@@ -39,7 +39,7 @@ pub struct ClusterHealthAnswer {
     pub reason: Option<String>,
     /// The server's version.
     pub version: String,
-    /// When it was built, RFC 3339, or "unknown".
+    /// When its source was committed, or it was built, RFC 3339.
     pub build_date: String,
     /// Whether there are other nodes.
     pub is_cluster_mode: bool,

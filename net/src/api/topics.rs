@@ -153,8 +153,18 @@ impl AckRequest {
 pub struct AckAnswer {
     /// true.
     pub success: bool,
-    /// The group's committed offset after the ack: the longest settled prefix, inclusive; null before the first.
-    pub acknowledged_offset: Option<u64>,
+    /// The group's committed offset after the ack; the offset that was asked for while there is none.
+    pub acknowledged_offset: u64,
+    /// The end of the longest settled prefix, inclusive; null while an earlier message is another consumer's and nothing is committed.
+    pub committed_offset: Option<u64>,
+}
+
+impl AckAnswer {
+    /// The answer of an ack up to `upto`.
+    #[must_use]
+    pub fn of(upto: u64, committed_offset: Option<u64>) -> Self {
+        Self { success: true, acknowledged_offset: committed_offset.unwrap_or(upto), committed_offset }
+    }
 }
 
 /// Codes of the topic paths.

@@ -47,7 +47,7 @@ pub use error::{CallError, Dropped, NotSent, RpcError, Unknown};
 pub use fields::Malformed;
 pub use handler::{Handler, IncomingCall};
 pub use handshake::{HandshakeError, Link, LocalNode, Target};
-pub use hello::{Lane, Versions};
+pub use hello::{Lane, Refused, RefusedReason, Versions};
 pub use ids::{CallId, CallKind, ClusterId, GroupId, Incarnation, LogIndex, NodeId, Term};
 pub use limits::{
     Limits, MAX_CALL_MICROS, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, MAX_MEMBERSHIP_BYTES, MAX_MESSAGES, MAX_REFUSAL_TEXT,

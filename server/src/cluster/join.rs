@@ -22,7 +22,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_lite::future;
 use highwater_net::rpc::{
     self, Answer, CallError, CallKind, ClusterId, Incarnation, IncomingCall, Lane, Link, LocalNode, Peer, PeerConfig,
-    Refusal, RefusalCode, Target, Versions,
+    Refusal, RefusalCode, Refused, RefusedReason, Target, Versions,
 };
 use highwater_raft::NodeId;
 use highwater_runtime::{CoreId, Env, Rt};
@@ -178,7 +178,7 @@ impl Dialled {
                 return Ok(Ok(dialled));
             }
             if let Some(refused) = status.refused {
-                return Ok(Err(Failed::Later(refused.text)));
+                return Ok(Err(turned_away(setup.me, seed, refused)));
             }
             if env.now() >= late {
                 let trouble = status.trouble.unwrap_or_else(|| "it does not answer".into());
@@ -193,6 +193,22 @@ impl Dialled {
             CallError::Refused(refusal) if refusal.code == NOT_LET_IN => Failed::Never(refusal.text),
             other => Failed::Later(other.to_string()),
         })
+    }
+}
+
+/// What a member's no to the connection itself means.
+fn turned_away(me: u64, seed: &HostPort, refused: Refused) -> Failed {
+    match refused.reason {
+        // On this lane every node is the one that is meant: it can only be that the caller has its id.
+        RefusedReason::WrongNode => Failed::Never(format!(
+            "node {me} is the node at {seed} already; give this node a --node-id that no node of the cluster ever had"
+        )),
+        RefusedReason::Version
+        | RefusedReason::WrongCluster
+        | RefusedReason::WrongSecret
+        | RefusedReason::NotAdmitted
+        | RefusedReason::Malformed
+        | RefusedReason::Other => Failed::Later(refused.text),
     }
 }
 

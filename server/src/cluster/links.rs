@@ -31,8 +31,8 @@ use super::setup::{ClusterSetup, PeerAddress};
 use super::watch;
 use super::way::Way;
 use crate::config::HostPort;
-use crate::http::VERSION;
 use crate::node::Node;
+use crate::release::VERSION;
 use crate::signal::Signal;
 use crate::stop::Stop;
 

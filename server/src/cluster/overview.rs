@@ -12,9 +12,9 @@ use highwater_state::placement::META;
 
 use super::links::Links;
 use super::way::Way;
-use crate::http::VERSION;
 use crate::node::SEAT;
 use crate::process::ProcessFigures;
+use crate::release::{VERSION, build_date};
 
 /// How a group stands on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(crate) fn overview(env: &Rt, links: &Links, seen: &Seen) -> ClusterHealthAns
         status: status.to_owned(),
         reason,
         version: VERSION.to_owned(),
-        build_date: option_env!("HIGHWATER_BUILD_DATE").unwrap_or("unknown").to_owned(),
+        build_date: build_date(),
         is_cluster_mode: !links.is_alone() && links.members().len() > 1,
         cluster_id: format!("{:032x}", links.cluster_id().unwrap_or(seen.cluster)),
         node_id: me.0,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::sources::Merged;
 use crate::dev_cluster::DevClusterArgs;
+use crate::release::VERSION_AND_DATE;
 
 /// Highwater: a SQL database for live applications.
 ///
@@ -12,7 +13,7 @@ use crate::dev_cluster::DevClusterArgs;
 /// Every setting can also be given in a TOML file (--config) and as an environment variable (http.addr is HIGHWATER_HTTP_ADDR);
 /// flags win over the environment, the environment over the file.
 #[derive(Clone, Debug, Default, clap::Parser)]
-#[command(name = "highwaterd", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
+#[command(name = "highwaterd", version, long_version = VERSION_AND_DATE.as_str(), max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Something else than to run a node.
     #[command(subcommand)]

@@ -106,13 +106,17 @@ fn read(file: &Path) -> Result<(String, String), ConfigError> {
     Ok((file.display().to_string(), text))
 }
 
-/// All settings as TOML, each with its origin, for `--print-config`.
+/// All settings as TOML, each with its origin, for `--print-config`. A secret that is given is a comment without its value.
 #[must_use]
 pub fn print(config: &Config) -> String {
     let mut text = String::new();
-    for setting in config.settings() {
-        let line = format!("{} = {}", setting.name, toml::Value::String(setting.value));
-        text.push_str(&format!("{line:<48} # {}\n", setting.origin));
+    for Setting { name, value, secret, origin, .. } in config.every_setting() {
+        let line = if secret && !value.is_empty() {
+            format!("# {name} = \"***\"")
+        } else {
+            format!("{name} = {}", toml::Value::String(value))
+        };
+        text.push_str(&format!("{line:<48} # {origin}\n"));
     }
     text
 }
@@ -247,6 +251,15 @@ mod tests {
         let config = resolve(None, [], &args).unwrap();
         let printed = print(&config);
         assert!(!printed.contains("hunter2"));
+        let secrets: Vec<_> =
+            printed.lines().filter(|line| line.contains("password") || line.contains("secret =")).collect();
+        let shown = ["# root_password = \"***\"", "cluster.secret = \"\""];
+        let shown: Vec<_> = shown
+            .into_iter()
+            .zip(["--root-password", "default"])
+            .map(|(line, who)| format!("{line:<48} # {who}"))
+            .collect();
+        assert_eq!(secrets, shown);
         assert!(printed.contains("# --cores"));
         let again = resolve(Some(("printed", &printed)), [], &Args::default()).unwrap();
         let values = |config: &Config| {

@@ -52,6 +52,8 @@ pub struct Setting {
     pub description: &'static str,
     /// The part of the server it belongs to.
     pub category: &'static str,
+    /// Whether its value may not be shown; [`Self::value`] says only whether there is one.
+    pub secret: bool,
     /// Where the value came from ("default", "--http-addr", "HIGHWATER_HTTP_ADDR", a file's name).
     pub origin: String,
 }
@@ -89,19 +91,24 @@ macro_rules! settings {
                 Ok(Self { $($field,)* origins })
             }
 
-            /// Every setting that may be shown (no secrets), for `system.settings` and `--print-config`.
+            /// Every setting, for `--print-config`; of secrets whether they are given.
+            #[must_use]
+            pub fn every_setting(&self) -> Vec<Setting> {
+                vec![$(Setting {
+                    name: $name,
+                    value: self.$field.show(),
+                    description: concat!($($doc),+).trim(),
+                    category: $category,
+                    secret: is_secret(<$kind as SettingValue>::KIND),
+                    origin: self.origins.get($name).map_or_else(|| "default".to_owned(), ToString::to_string),
+                }),*]
+            }
+
+            /// Every setting that may be shown (no secrets), for `system.settings`.
             #[must_use]
             pub fn settings(&self) -> Vec<Setting> {
-                let mut shown = Vec::new();
-                $(if <$kind as SettingValue>::KIND != Secret::KIND {
-                    shown.push(Setting {
-                        name: $name,
-                        value: self.$field.show(),
-                        description: concat!($($doc),+).trim(),
-                        category: $category,
-                        origin: self.origins.get($name).map_or_else(|| "default".to_owned(), ToString::to_string),
-                    });
-                })*
+                let mut shown = self.every_setting();
+                shown.retain(|setting| !setting.secret);
                 shown
             }
         }

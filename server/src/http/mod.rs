@@ -36,12 +36,10 @@ use crate::cluster::Links;
 use crate::config::Config;
 use crate::metrics::Traffic;
 use crate::node::{Identity, Node, TraceId};
+use crate::release::{VERSION, build_date};
 use crate::stop::Stop;
 use rates::Rates;
 use routes::{Route, Unrouted};
-
-/// The version that answers and the banner give.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Largest body of a request that logs in, in bytes.
 const LOGIN_BODY_BYTES: usize = 64 << 10;
@@ -370,7 +368,7 @@ impl Service {
             status: if is_ready { "healthy" } else { "unhealthy" }.into(),
             version: VERSION.into(),
             api_version: API_VERSION.into(),
-            build_date: option_env!("HIGHWATER_BUILD_DATE").unwrap_or("unknown").into(),
+            build_date: build_date(),
         };
         Response::json(if is_ready { 200 } else { 503 }, &answer)
     }

@@ -65,18 +65,19 @@ impl Service {
         trace: TraceId,
     ) -> Result<Response, TopicError> {
         let asked = AskedAck::decode(&request.body)?;
+        let upto = asked.upto_offset;
         let ack = AckRequest {
             identity,
             topic: asked.topic_id,
             group: asked.group_id,
             partition: asked.partition_id,
-            upto_offset: asked.upto_offset,
+            upto_offset: upto,
             consumer_id: asked.consumer_id,
             trace,
         };
         let who = ack.identity.clone();
-        let acknowledged_offset = node.ack(ack).await.map_err(|diag| refused(node, &who, "ACK", trace, &diag))?;
-        Ok(Response::json(200, &AckAnswer { success: true, acknowledged_offset }))
+        let committed = node.ack(ack).await.map_err(|diag| refused(node, &who, "ACK", trace, &diag))?;
+        Ok(Response::json(200, &AckAnswer::of(upto, committed)))
     }
 }
 

@@ -523,7 +523,7 @@ impl Node {
         let late = || {
             let what = "are still on their way to its partitions";
             Diag::new(SqlState::TIMEOUT, format!("changes of topic \"{}.{}\" {what}", topic.namespace, topic.name))
-                .hint("The node is overloaded, or a group has no leader; consume again.")
+                .hint("The node is overloaded, or a group has no leader: see system.cluster and system.cluster_groups; consume again.")
         };
         let (far, owed): (Vec<Owed>, Vec<Owed>) =
             owed.into_iter().partition(|owed| self.is_elsewhere(owed.destination));

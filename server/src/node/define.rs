@@ -12,6 +12,7 @@ use highwater_sql::catalog::{Catalog, CatalogVersion};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::{Ddl, UserChange, UserPlan};
 use highwater_state::command::{Command, MetaCommand, RequestHead};
+use highwater_state::definitions::user_dropped;
 use highwater_state::outcome::Outcome;
 use highwater_state::placement::META;
 
@@ -30,6 +31,8 @@ const MAX_PASSWORD_BYTES: usize = 1024;
 const SPREAD_AT_ONCE: usize = 128;
 /// Pause before a group that has not taken a catalog is given it again, in microseconds.
 const SPREAD_AGAIN_MICROS: u64 = 200_000;
+/// Follows the answer of a DROP USER.
+const ROWS_STAY: &str = "; the rows that it owned stay, and a user who is created under the same name again has them";
 /// Pause before definitions of an earlier leader are taken up again, in microseconds.
 const FINISH_AGAIN_MICROS: u64 = 500_000;
 
@@ -40,6 +43,7 @@ impl Node {
 
     pub(super) async fn change_user(&self, run: &Run, plan: UserPlan) -> Result<StatementResult, Failure> {
         let head = run.head.clone();
+        let mut dropped = None;
         let command = match plan {
             UserPlan::Create { name, password, role, email, if_not_exists } => {
                 let verifier = match password {
@@ -57,9 +61,19 @@ impl Node {
                 }
                 MetaCommand::AlterUser { head, name, verifier, role: new_role, email: new_email }
             }
-            UserPlan::Drop { name, if_exists } => MetaCommand::DropUser { head, name, if_exists },
+            UserPlan::Drop { name, if_exists } => {
+                dropped = Some(user_dropped(&name));
+                MetaCommand::DropUser { head, name, if_exists }
+            }
         };
-        self.define_meta(run.errand, &run.user, command).await
+        let mut answer = self.define_meta(run.errand, &run.user, command).await?;
+        // What is told besides is no part of what the log answers.
+        if let StatementResult::Message { message, .. } = &mut answer
+            && dropped.as_ref() == Some(message)
+        {
+            message.push_str(ROWS_STAY);
+        }
+        Ok(answer)
     }
 
     /// A definition of a request that cannot be planned. Its first try may have been applied, and its answer lost, and then it is the

@@ -120,7 +120,7 @@ impl Node {
         let cores = self.0.to.len() as f64;
         let mut samples = vec![
             Sample::gauge("node_info", "info", 1.0, "1; the label names the release")
-                .label("version", crate::http::VERSION),
+                .label("version", crate::release::VERSION),
             Sample::gauge("node_uptime_seconds", "seconds", uptime, "time since this core of the node was started"),
             Sample::gauge("node_cores", "cores", cores, "executors of the node"),
         ];

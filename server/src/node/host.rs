@@ -352,14 +352,7 @@ impl StoreHost {
         let in_time = async { passed.await.map_err(given_up) };
         let too_late = async {
             self.env.sleep_until(deadline).await;
-            Err(Diag::new(
-                SqlState::TIMEOUT,
-                format!("group {group} has no leader that a majority of its nodes follows: the read could be stale"),
-            )
-            .hint(
-                "Retry; if this stays, see which nodes are down in system.cluster and system.cluster_groups. \
-                 SET read_consistency = 'stale' before the query reads what this node has.",
-            ))
+            Err(could_be_stale(group))
         };
         future::or(in_time, too_late).await
     }
@@ -441,6 +434,18 @@ impl StoreHost {
         self.shipped.borrow().get(&(source, destination)).copied().unwrap_or(0)
     }
 }
+/// Nobody confirmed in time that this node knows the newest of the group.
+fn could_be_stale(group: u32) -> Diag {
+    Diag::new(
+        SqlState::TIMEOUT,
+        format!("group {group} has no leader that a majority of its nodes follows: the read could be stale"),
+    )
+    .hint(
+        "Retry; if this stays, see which nodes are down in system.cluster and who leads the group in system.cluster_groups. \
+         SET read_consistency = 'stale' before the query reads what this node has.",
+    )
+}
+
 /// The group was read here, and is kept by other nodes now.
 fn moved(group: u32) -> Diag {
     Diag::new(SqlState::OVERLOADED, format!("group {group} has just moved to other nodes"))

@@ -2,7 +2,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::running::{PASSWORD, Server};
+use crate::running::{PASSWORD, Server, run};
 use serde_json::json;
 
 #[test]
@@ -17,6 +17,18 @@ fn health_and_readiness_need_no_login() {
     }
     assert_eq!(server.get("/ready", &[]).json["status"], "ready");
     assert_eq!(server.get("/v1/api/auth/status", &[]).json["needs_setup"], false);
+}
+
+#[test]
+fn a_release_has_a_date_which_answers_and_the_command_line_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let health = server.get("/health", &[]).json;
+    let date = health["build_date"].as_str().unwrap();
+    assert!(date.parse::<jiff::Timestamp>().unwrap() > "2026-01-01T00:00:00Z".parse().unwrap(), "{date}");
+    assert_eq!(server.get("/v1/api/cluster/health", &[]).json["build_date"], date);
+    let (code, said, _) = run(&["--version", "--verbose"]);
+    assert_eq!((code, said), (0, format!("highwaterd {} (built {date})\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]

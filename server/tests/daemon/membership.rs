@@ -46,6 +46,25 @@ fn message(trio: &Trio, at: usize, sql: &str) -> String {
 }
 
 #[test]
+fn who_asks_the_node_whose_id_it_claims_is_told_so_and_ends() {
+    let mut cluster = Trio::of(1, &[]);
+    let second = cluster.join(2);
+    let empty = tempfile::tempdir().unwrap();
+    let mut arguments = cluster.joining("1", "127.0.0.1:1");
+    arguments.extend(["--data-dir", empty.path().to_str().unwrap(), "--http-addr", "127.0.0.1:0"].map(str::to_owned));
+    arguments.extend(["--cores", "1"].map(str::to_owned));
+    let (code, _, said) = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(code, 78, "{said}");
+    let why = "the cluster does not let this node in: node 1 is the node at 127.0.0.1:";
+    assert!(said.contains(why) && said.contains("give this node a --node-id that no node of the cluster"), "{said}");
+
+    // A member with its own folder asks nobody.
+    cluster.kill(second);
+    cluster.restart(second);
+    assert_eq!(cluster.rows(second, "SELECT COUNT(*) FROM system.cluster"), json!([["2"]]));
+}
+
+#[test]
 fn a_fourth_node_joins_takes_a_lost_ones_place_and_the_cluster_goes_on_with_it() {
     let mut trio = Trio::start(&[]);
     trio.run(0, "CREATE NAMESPACE app");

@@ -1,7 +1,9 @@
 //! A server's life: first start, later starts, refusals, signals.
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 
-use crate::running::{PASSWORD, Server, run};
+use crate::running::{PASSWORD, Server, highwaterd, run};
 
 #[test]
 fn a_first_start_makes_a_root_password_shows_it_once_and_keeps_it() {
@@ -104,10 +106,25 @@ fn settings_are_printed_and_checked_without_starting_anything() {
     assert_eq!(code, 0);
     assert!(said.contains("http.addr = \"127.0.0.1:2900\"") && said.contains("# default"), "{said}");
     assert!(said.contains("# --data-dir") && !said.contains("hush"), "{said}");
+    assert!(said.contains("# root_password = \"***\" "), "{said}");
     let (code, said, why) = run(&["--data-dir", path, "--http-addr", "127.0.0.1:0", "--check-config"]);
     assert_eq!(code, 0, "{why}");
     assert!(said.contains("are fine"), "{said}");
     assert!(!folder.exists());
+}
+
+#[test]
+fn who_reads_its_log_may_stop_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, log) = std::io::pipe().unwrap();
+    drop(reader);
+    let path = folder.path().to_str().unwrap();
+    let arguments = ["--data-dir", path, "--http-addr", "127.0.0.1:0", "--cores", "1", "--log-level", "debug"];
+    let mut server = highwaterd(&arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut banner = BufReader::new(server.stdout.take().unwrap()).lines();
+    let is_up = banner.any(|line| line.unwrap().starts_with("  stop"));
+    assert!(Command::new("kill").arg(server.id().to_string()).status().unwrap().success() && is_up);
+    assert_eq!(server.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -77,6 +77,22 @@ fn a_new_password_or_role_or_no_user_any_more_ends_tokens_at_once() {
 }
 
 #[test]
+fn rows_of_a_dropped_user_stay_for_the_next_one_of_that_name_and_drop_user_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app; CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY)");
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'one'; EXECUTE AS 'anna' (INSERT INTO app.notes VALUES (7))");
+    let message = |sql: &str| server.sql(&root, sql).json["results"][0]["message"].as_str().unwrap().to_owned();
+    let dropped = message("DROP USER anna");
+    let stay = "; the rows that it owned stay, and a user who is created under the same name again has them";
+    assert_eq!(dropped, format!("User 'anna' dropped successfully{stay}"));
+    assert_eq!(message("DROP USER IF EXISTS anna"), "User 'anna' does not exist");
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'two'");
+    assert_eq!(rows(&server, &server.login("anna", "two"), "SELECT id FROM app.notes"), json!([["7"]]));
+}
+
+#[test]
 fn a_request_id_makes_a_retry_apply_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
@@ -148,6 +164,22 @@ fn messages_are_consumed_and_acknowledged_over_http() {
     assert_eq!(ack(0), (200, json!(1)), "offsets never move back");
     assert_eq!(ack(99).0, 400, "nothing beyond the end can be acknowledged");
     assert_eq!(consume(json!("Earliest"), 0)["messages"][0]["offset"], 2);
+
+    // What one consumer holds, the ack of another does not settle: nothing is committed, and the offset is a number all the same.
+    let held = json!({"topic_id": "app.events", "group_id": "h", "start": "Earliest", "consumer_id": "one"});
+    assert_eq!(server.ask("/v1/api/topics/consume", &root, &held).status, 200);
+    let others = json!({"topic_id": "app.events", "group_id": "h", "upto_offset": 2, "consumer_id": "two"});
+    let acked = server.ask("/v1/api/topics/ack", &root, &others);
+    assert_eq!(acked.json, json!({"success": true, "acknowledged_offset": 2, "committed_offset": null}));
+
+    // A statement takes the names of groups that the topic paths take.
+    let named = |bytes: usize| {
+        let group = "g".repeat(bytes);
+        let ack = json!({"topic_id": "app.events", "group_id": group, "upto_offset": 0});
+        let by_path = server.ask("/v1/api/topics/ack", &root, &ack).status;
+        (by_path, server.sql(&root, &format!("ACK app.events GROUP '{group}' UPTO OFFSET 0")).status)
+    };
+    assert_eq!((named(256), named(257)), ((200, 200), (400, 400)));
     run(&server, &root, "CREATE USER anna WITH PASSWORD 'a' ROLE user");
     let anna = server.login("anna", "a");
     let forbidden = server.ask("/v1/api/topics/consume", &anna, &json!({"topic_id": "app.events"}));

@@ -108,7 +108,7 @@ async fn ack(run: &Rc<Run>, session: &mut Session, number: usize, partition: u32
             if mark.is_some_and(|mark| upto < mark) {
                 run.mark("acks_below_the_mark");
             }
-            see_offset(run, partition, mark, answer["acknowledged_offset"].as_u64(), "an ack's answer");
+            see_offset(run, partition, mark, answer["committed_offset"].as_u64(), "an ack's answer");
         }
         Reply::Refused { state, .. } if state == "CONFLICT" => {
             run.mark("acks_of_lost_claims");

@@ -183,7 +183,7 @@ impl Run {
         let micros = now_micros();
         let line = format!("{:>4}.{:06} {:<10} {}", micros / 1_000_000, micros % 1_000_000, who, what());
         if self.prints {
-            println!("{line}");
+            highwater_sim::say!("{line}");
         }
         if let Some(trace) = &self.trace {
             trace.borrow_mut().push(line);

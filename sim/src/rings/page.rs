@@ -33,7 +33,7 @@ fn missing() -> std::io::Error {
 
 /// Says what is wrong with a page.
 fn told<T>(page: &Path, outcome: std::io::Result<T>) -> Option<T> {
-    outcome.map_err(|error| println!("{}: {error}", page.display())).ok()
+    outcome.map_err(|error| highwater_sim::say!("{}: {error}", page.display())).ok()
 }
 
 /// The table that a page has. Says why there is none, so that nobody looks for every bug and then cannot write it down.

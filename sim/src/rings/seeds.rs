@@ -48,7 +48,7 @@ impl Sums {
     pub fn print(&self) {
         for (name, (count, in_seeds)) in &self.totals {
             let share = *in_seeds as f64 * 100.0 / self.seeds.max(1) as f64;
-            println!("  {name:<46} {count:>12} in all, in {in_seeds} seeds ({share:.1} %)");
+            highwater_sim::say!("  {name:<46} {count:>12} in all, in {in_seeds} seeds ({share:.1} %)");
         }
     }
 
@@ -119,10 +119,10 @@ pub fn run<O: Outcome>(
 /// Says how it ended, and whether that is success: with a planted bug, finding something is.
 pub fn verdict(held: &str, found: Option<&str>, mutant: Option<u32>) -> bool {
     match (found, mutant) {
-        (None, None) => println!("{held}"),
-        (Some(what), None) => println!("BROKEN: {what}"),
-        (Some(what), Some(number)) => println!("planted bug {number} found: {what}"),
-        (None, Some(number)) => println!("planted bug {number} NOT FOUND"),
+        (None, None) => highwater_sim::say!("{held}"),
+        (Some(what), None) => highwater_sim::say!("BROKEN: {what}"),
+        (Some(what), Some(number)) => highwater_sim::say!("planted bug {number} found: {what}"),
+        (None, Some(number)) => highwater_sim::say!("planted bug {number} NOT FOUND"),
     }
     found.is_some() == mutant.is_some()
 }
@@ -130,7 +130,7 @@ pub fn verdict(held: &str, found: Option<&str>, mutant: Option<u32>) -> bool {
 /// Whether planted bugs are in this build; says so if they are not.
 pub fn has_planted_bugs() -> bool {
     if !cfg!(feature = "mutants") {
-        println!("this build has no planted bugs in it; build it with --features mutants");
+        highwater_sim::say!("this build has no planted bugs in it; build it with --features mutants");
     }
     cfg!(feature = "mutants")
 }

@@ -43,6 +43,7 @@ pub use indexes::MAX_INDEXES;
 pub use names::MAX_NAME_BYTES;
 pub use tables::MAX_COLUMNS;
 pub use topics::{MAX_PARTITIONS, MAX_SOURCES};
+pub use users::user_dropped;
 
 /// The user that Bootstrap makes: role system, for ever.
 pub const ROOT: &str = "root";

@@ -123,7 +123,13 @@ pub(super) fn drop(deciding: &Deciding<'_>, name: &str, if_exists: bool) -> Resu
             .hint("Log in as another user of role dba or system."));
     }
     not_above(deciding, user.role, "DROP USER of")?;
-    Ok(Decision::change(CatalogDelta::DropUser(name.to_owned()), format!("User '{name}' dropped successfully")))
+    Ok(Decision::change(CatalogDelta::DropUser(name.to_owned()), user_dropped(name)))
+}
+
+/// The answer of a DROP USER that dropped the user.
+#[must_use]
+pub fn user_dropped(name: &str) -> String {
+    format!("User '{name}' dropped successfully")
 }
 
 fn existing<'a>(deciding: &Deciding<'a>, name: &str) -> Result<&'a Arc<User>, Diag> {

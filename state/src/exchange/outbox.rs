@@ -85,7 +85,7 @@ fn full(topic: &str, destination: u32, waiting: u64) -> Diag {
     );
     Diag::new(SqlState::OVERLOADED, message)
         .detail(format!("At most {OUTBOX_LIMIT_BYTES} bytes may wait for a group that holds topic partitions."))
-        .hint("Retry when that group has a leader again; system.cluster_groups shows it.")
+        .hint("Retry when that group has a leader again: system.cluster_groups shows it, system.cluster which nodes are up.")
 }
 
 /// Forgets what `destination` has: everything at or below `upto`. A lower `upto` than before changes nothing.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, ObjectId, Role, Topic};
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::limits::MAX_GROUP_NAME_BYTES;
 use highwater_sql::plan::StartPosition;
 use highwater_sql::value::Micros;
 use xxhash_rust::xxh3::xxh3_128;
@@ -22,9 +23,6 @@ use crate::keys::{KeySpan, Keys};
 use crate::outcome::{Consumed, Message};
 use crate::stored;
 use crate::txn::Txn;
-
-/// Longest name of a consumer group, and longest consumer id, in bytes.
-pub const MAX_NAME_BYTES: usize = 256;
 
 /// Most messages that one consume of a group returns, whatever its LIMIT says; `has_more` then says that there are more.
 pub const MAX_MESSAGES: u32 = 10_000;
@@ -206,8 +204,8 @@ pub(crate) fn existing(catalog: &Catalog, topic: ObjectId, partition: u32) -> Re
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Diag> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES {
-        let message = format!("{what} must have 1 to {MAX_NAME_BYTES} bytes, this one has {}", name.len());
+    if name.is_empty() || name.len() > MAX_GROUP_NAME_BYTES {
+        let message = format!("{what} must have 1 to {MAX_GROUP_NAME_BYTES} bytes, this one has {}", name.len());
         return Err(Diag::new(SqlState::INVALID_PARAMETER, message));
     }
     Ok(())

@@ -187,7 +187,7 @@ impl Member<'_> {
             return count(stage, recorder, Kind::Consume, started, &outcome);
         };
         // Nothing is committed as long as an earlier message is with another member.
-        if let (true, Some(committed)) = (stage.has_ledger, answer.get("acknowledged_offset").and_then(Value::as_u64)) {
+        if let (true, Some(committed)) = (stage.has_ledger, answer.get("committed_offset").and_then(Value::as_u64)) {
             lock(&group.consumption).commit(Commit { partition, committed, sent, answered: stage.ticket() });
         }
     }

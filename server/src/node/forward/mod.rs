@@ -482,7 +482,7 @@ fn no_leader(group: u32) -> Diag {
         SqlState::TIMEOUT,
         format!("group {group} had no leader that could be reached for as long as the statement may take; it was not applied"),
     )
-    .hint("A majority of the nodes must be up and reach one another; system.cluster_groups shows what this node knows.")
+    .hint("A majority of the nodes must be up and reach one another: system.cluster shows which are up, system.cluster_groups who leads each group, as far as this node knows.")
 }
 
 #[cfg(test)]
@@ -493,6 +493,12 @@ mod tests {
     use highwater_state::command::{AckCommand, RequestHead, RequestId};
 
     use super::*;
+
+    #[test]
+    fn who_finds_no_leader_is_told_where_nodes_and_leaders_are_shown() {
+        let hint = no_leader(3).hint.unwrap().to_string();
+        assert!(hint.contains("system.cluster shows") && hint.contains("system.cluster_groups who leads"), "{hint}");
+    }
 
     fn ack(request: Option<RequestId>) -> Command {
         let head = RequestHead { principal: "a".into(), role: Role::User, auth_epoch: 0, request, statement_hash: 0 };

@@ -381,7 +381,7 @@ fn no_home(group: u32) -> Diag {
         SqlState::TIMEOUT,
         format!("no node that keeps group {group} could be read in time: none is reached, or it has no leader"),
     )
-    .hint("Retry; if this stays, see which nodes are down in system.cluster.")
+    .hint("Retry; if this stays, see which nodes are down in system.cluster and who leads the group in system.cluster_groups.")
 }
 
 fn broken_off(home: NodeId) -> Diag {

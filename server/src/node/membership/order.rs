@@ -231,7 +231,9 @@ impl Node {
                     SqlState::TIMEOUT,
                     format!("group {group} had no leader that could be reached in time"),
                 )
-                .hint("CLUSTER LIST GROUPS shows what this node knows of it."));
+                .hint(
+                    "CLUSTER LIST shows which nodes are up, CLUSTER LIST GROUPS what this node knows of the group.",
+                ));
             }
             if self.is_closing() {
                 return Err(shutting_down());

@@ -62,7 +62,7 @@ pub fn run_all(options: &Campaign) -> (String, Vec<u32>) {
             noticed.push_str(NOT_FOUND);
         }
         let line = looked_for.row(number, &needed, noticed.split_once(": ").map_or(&noticed, |(_, what)| what));
-        println!("{line}");
+        highwater_sim::say!("{line}");
         let _ = writeln!(table, "{line}");
     }
     (table, missed)
@@ -81,7 +81,7 @@ pub fn run_campaign(options: &Campaign) -> bool {
         return false;
     }
     if !missed.is_empty() {
-        println!("{NOT_FOUND}: {missed:?}");
+        highwater_sim::say!("{NOT_FOUND}: {missed:?}");
     }
     missed.is_empty()
 }

@@ -118,7 +118,7 @@ impl Cluster {
     /// Prints, when everything is to be printed.
     pub fn say(&self, what: impl FnOnce() -> String) {
         if self.trace {
-            println!("{:>7} {}", self.steps, what());
+            highwater_sim::say!("{:>7} {}", self.steps, what());
         }
     }
 

@@ -188,7 +188,7 @@ pub fn run(options: &Run) -> (seeds::Sums, u64) {
                 "seed": seed, "ok": violation.is_none(), "violation": violation, "steps": outcome.steps,
                 "hash": format!("{:016x}", outcome.hash), "marks": outcome.marks,
             });
-            println!("{line}");
+            highwater_sim::say!("{line}");
         }
     };
     let sums = seeds::run(&seeds::Plan { from, seeds, seconds, jobs, twice }, one, told);
@@ -214,7 +214,7 @@ fn ran(options: &Run) -> bool {
     if !options.json {
         sums.print();
         let seconds = sums.took.as_secs_f64();
-        println!(
+        highwater_sim::say!(
             "{} seeds, {taken} steps in {seconds:.1} s ({:.0} steps per second, {} threads), {} seeds run twice with equal hashes",
             sums.seeds,
             taken as f64 / seconds,
@@ -224,7 +224,7 @@ fn ran(options: &Run) -> bool {
     }
     let missing: Vec<&str> = MARKS.iter().copied().filter(|mark| !sums.met(mark)).collect();
     if sums.found.is_none() && mutant.is_none() && sums.seeds >= ENOUGH && !missing.is_empty() {
-        println!("BROKEN: {} seeds never met: {}", sums.seeds, missing.join(", "));
+        highwater_sim::say!("BROKEN: {} seeds never met: {}", sums.seeds, missing.join(", "));
         return false;
     }
     let found = sums.found.map(|(seed, what)| {
@@ -236,10 +236,10 @@ fn ran(options: &Run) -> bool {
 
 fn replayed(options: &Replay) -> bool {
     let outcome = seed(options.seed, options.steps, options.mutant.unwrap_or(0), !options.quiet);
-    println!("seed {}: {} steps, hash {:016x}", options.seed, outcome.steps, outcome.hash);
+    highwater_sim::say!("seed {}: {} steps, hash {:016x}", options.seed, outcome.steps, outcome.hash);
     match &outcome.violation {
-        Some(what) => println!("BROKEN: {what}"),
-        None => println!("every invariant held"),
+        Some(what) => highwater_sim::say!("BROKEN: {what}"),
+        None => highwater_sim::say!("every invariant held"),
     }
     outcome.violation.is_none()
 }

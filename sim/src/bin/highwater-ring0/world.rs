@@ -105,7 +105,7 @@ impl Cluster {
             && std::env::var_os("RING0_RAFT").is_some()
             && let Some(raft) = self.raft(slot)
         {
-            raft.set_trace(|line| println!("        {line}"));
+            raft.set_trace(|line| highwater_sim::say!("        {line}"));
         }
         let node = self.node(slot);
         self.checker.applied(node.id, &node.state)?;

@@ -65,19 +65,19 @@ pub fn run(options: &Campaign) -> bool {
         });
         let noticed = brief(&without_fates(noticed), 150);
         rows.insert(number, format!("| {number} | {one} | {other} | {noticed} |"));
-        println!("{number}: exhaustion {one}; sampling {other}; {noticed}");
+        highwater_sim::say!("{number}: exhaustion {one}; sampling {other}; {noticed}");
         if exhausted.is_none() && sampled.is_none() {
             missed.push(number);
         }
     }
     let table = table(&rows, options.every);
-    println!("\n{table}");
+    highwater_sim::say!("\n{table}");
     choose(None);
     if options.write.as_ref().is_some_and(|page| !page::write(page, &table)) {
         return false;
     }
     if !missed.is_empty() {
-        println!("{NOT_FOUND}: {missed:?}");
+        highwater_sim::say!("{NOT_FOUND}: {missed:?}");
     }
     missed.is_empty()
 }

@@ -59,7 +59,7 @@ impl Ledger {
     /// Prints an event, if events are to be printed.
     pub fn tell(&self, event: impl FnOnce() -> String) {
         if self.told {
-            println!("  {}", event());
+            highwater_sim::say!("  {}", event());
         }
     }
 

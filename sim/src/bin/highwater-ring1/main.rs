@@ -138,7 +138,7 @@ fn exhausted(options: &Exhaust) -> bool {
         let (effort, outcome) = exhaust::run(workload, number, &plan);
         let seconds = started.elapsed().as_secs_f64();
         if options.json {
-            println!(
+            highwater_sim::say!(
                 "{}",
                 serde_json::json!({
                     "workload": number, "ok": outcome.is_ok(), "violation": outcome.as_ref().err(), "points": effort.points,
@@ -149,11 +149,12 @@ fn exhausted(options: &Exhaust) -> bool {
                 })
             );
         } else {
-            println!(
+            highwater_sim::say!(
                 "workload {number}: {name} ({sizes}; {} flushes, {} compactions inside)",
-                effort.flushes, effort.compactions
+                effort.flushes,
+                effort.compactions
             );
-            println!("  {}, {seconds:.1} s", told(&effort));
+            highwater_sim::say!("  {}, {seconds:.1} s", told(&effort));
         }
         total.add(&effort);
         if let Err(what) = outcome {
@@ -162,7 +163,7 @@ fn exhausted(options: &Exhaust) -> bool {
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    println!(
+    highwater_sim::say!(
         "in all: {}, {seconds:.1} s ({:.0} stores opened per minute)",
         told(&total),
         total.opened() as f64 * 120.0 / seconds
@@ -205,7 +206,7 @@ pub fn sample_seeds(options: &Sample) -> seeds::Sums {
                 "seed": seed, "ok": violation.is_none(), "violation": violation, "hash": format!("{:016x}", outcome.hash),
                 "counters": outcome.counters,
             });
-            println!("{line}");
+            highwater_sim::say!("{line}");
         }
     };
     let plan = seeds::Plan { from, seeds, seconds, jobs, twice };
@@ -218,7 +219,7 @@ fn sampled(options: &Sample) -> bool {
     if !json {
         sums.print();
         let seconds = sums.took.as_secs_f64();
-        println!(
+        highwater_sim::say!(
             "{} histories in {seconds:.1} s ({:.1} ms each), {} of them run twice with equal trace hashes",
             sums.seeds,
             seconds * 1000.0 / (sums.seeds + sums.twice).max(1) as f64,
@@ -227,7 +228,7 @@ fn sampled(options: &Sample) -> bool {
     }
     let missed = figures::never_met(|name| sums.met(name));
     if mutant.is_none() && sums.found.is_none() && !missed.is_empty() && !json {
-        println!("never met: {missed:?}");
+        highwater_sim::say!("never met: {missed:?}");
         if sums.seeds >= figures::ENOUGH_SEEDS {
             return false;
         }

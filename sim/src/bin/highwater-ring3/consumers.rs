@@ -67,7 +67,7 @@ pub fn ack_by_hand(stage: &Stage, consumer: u32) {
         match client.post("/v1/api/topics/ack", &body) {
             Reply::Done(answer) => {
                 count(&history.counts.acks);
-                history.see_committed(partition, before, answer["acknowledged_offset"].as_i64(), "an ack's answer");
+                history.see_committed(partition, before, answer["committed_offset"].as_i64(), "an ack's answer");
             }
             // Its claim was over and another consumer has it.
             Reply::Refused(409, _) | Reply::NotNow | Reply::DiskFull | Reply::Lost => {}

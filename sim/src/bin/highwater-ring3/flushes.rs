@@ -27,7 +27,7 @@ pub fn compare(shape: &Shape, rows: u64) -> Result<bool, Failure> {
     let took = started.elapsed();
     let flushes = device_flushes(&shape.folder)?.saturating_sub(before);
     cluster.remove(None)?;
-    println!(
+    highwater_sim::say!(
         "{rows} acknowledged inserts over one connection in {:.2} s ({:.0} per second), {flushes} flushes of the device",
         took.as_secs_f64(),
         rows as f64 / took.as_secs_f64()

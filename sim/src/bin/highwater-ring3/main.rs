@@ -132,9 +132,9 @@ fn run(args: &Args) -> Result<bool, Failure> {
             }
         }
     }
-    println!("\n{figures}, {} s", begun.elapsed().as_secs());
+    highwater_sim::say!("\n{figures}, {} s", begun.elapsed().as_secs());
     if args.json {
-        println!("{}", figures.json());
+        highwater_sim::say!("{}", figures.json());
     }
     Ok(figures.violations.is_empty())
 }
@@ -175,7 +175,7 @@ fn rounds_of(
         let mut rng = Rng::new(args.seed.wrapping_mul(1000).wrapping_add(u64::from(round)));
         let fault = Fault::draw(kind, round, &mut rng);
         let outcome = round::run(cluster, stage, clients, fault)?;
-        println!(
+        highwater_sim::say!(
             "{} {}/{}: first write after {:.2} s, healthy {:.2} s after its end; {} rows, {} messages{}",
             fault.label(),
             round + 1,

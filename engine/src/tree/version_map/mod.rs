@@ -14,118 +14,12 @@
     reason = "positions come from the nodes' own lengths and child numbers, never from input; a wrong one is a defect"
 )]
 
+mod nodes;
+
 use super::arena::{Arena, Spot};
 use crate::ids::{Expiry, Seq};
 
-/// Entries of a leaf.
-const LEAF: usize = 32;
-/// Separators of an inner node.
-const INNER: usize = 32;
-/// No node.
-const NIL: u32 = u32::MAX;
-/// The length that says "deleted".
-const DELETED: u32 = u32::MAX;
-/// Bytes of a key that nodes keep beside the others'.
-const PREFIX: usize = 16;
-/// Bytes that a node's keys begin with alike, at most.
-const SHARED: usize = 63;
-
-/// The first bytes of what a node's keys differ in as a number that orders as they do; short ones are filled up with zeros.
-fn prefix_of(rest: &[u8]) -> u128 {
-    let mut bytes = [0; PREFIX];
-    let len = rest.len().min(PREFIX);
-    bytes[..len].copy_from_slice(&rest[..len]);
-    u128::from_be_bytes(bytes)
-}
-
-/// How many bytes two keys begin with alike.
-fn alike(one: &[u8], other: &[u8]) -> usize {
-    one.iter().zip(other).take_while(|(one, other)| one == other).count()
-}
-
-/// What all keys of a node begin with.
-#[derive(Clone, Copy, Debug)]
-struct Shared {
-    len: u8,
-    bytes: [u8; SHARED],
-}
-
-/// A key as one node sees it.
-enum Seen {
-    /// Below all of its keys.
-    Below,
-    /// Among them: what comes behind the shared bytes.
-    Within(u128),
-    /// Above all of its keys.
-    Above,
-}
-
-impl Shared {
-    const NONE: Self = Self { len: 0, bytes: [0; SHARED] };
-
-    const fn len(&self) -> usize {
-        self.len as usize
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len()]
-    }
-
-    /// What `first` and `last` begin with alike, and with them every key between.
-    fn of(first: &[u8], last: &[u8]) -> Self {
-        let len = alike(first, last).min(SHARED);
-        let mut bytes = [0; SHARED];
-        bytes[..len].copy_from_slice(&first[..len]);
-        Self { len: len as u8, bytes }
-    }
-
-    fn see(&self, key: &[u8]) -> Seen {
-        match key.get(..self.len()) {
-            Some(start) if start == self.bytes() => Seen::Within(prefix_of(&key[self.len()..])),
-            Some(start) if start > self.bytes() => Seen::Above,
-            Some(_) => Seen::Below,
-            // A key that ends within what they share is below them unless it differs before that.
-            None if key > self.bytes() => Seen::Above,
-            None => Seen::Below,
-        }
-    }
-}
-
-/// Where an entry's bytes are: key, expiry if it has one (8 bytes), value, one behind the other.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    spot: Spot,
-    key_len: u32,
-    value_len: u32,
-    /// Sequence shifted left by one; the lowest bit says whether an expiry is kept.
-    seq: u64,
-}
-
-#[derive(Debug)]
-struct Leaf {
-    len: usize,
-    before: u32,
-    next: u32,
-    shared: Shared,
-    prefixes: [u128; LEAF],
-    slots: [Slot; LEAF],
-}
-
-/// A key in an inner node.
-#[derive(Clone, Copy, Debug, Default)]
-struct Separator {
-    spot: Spot,
-    len: u32,
-}
-
-#[derive(Debug)]
-struct Inner {
-    len: usize,
-    shared: Shared,
-    prefixes: [u128; INNER],
-    keys: [(Spot, u32); INNER],
-    children: [u32; INNER + 1],
-}
+use nodes::{DELETED, INNER, Inner, LEAF, Leaf, NIL, PREFIX, Seen, Separator, Slot};
 
 /// A place between entries: before the entry number `at` of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,48 +65,6 @@ impl Default for VersionMap {
             entries: 0,
             changes: 0,
         }
-    }
-}
-
-impl Leaf {
-    fn empty(before: u32, next: u32) -> Box<Self> {
-        Box::new(Self {
-            len: 0,
-            before,
-            next,
-            shared: Shared::NONE,
-            prefixes: [0; LEAF],
-            slots: [Slot::default(); LEAF],
-        })
-    }
-
-    /// Looks anew at what the keys share.
-    fn share(&mut self, arena: &Arena) {
-        let key = |slot: &Slot| arena.get(slot.spot, slot.key_len as usize);
-        let Some(last) = self.len.checked_sub(1) else { return };
-        self.shared = Shared::of(key(&self.slots[0]), key(&self.slots[last]));
-        let skipped = self.shared.len();
-        for (prefix, slot) in self.prefixes.iter_mut().zip(&self.slots).take(self.len) {
-            *prefix = prefix_of(&key(slot)[skipped..]);
-        }
-    }
-
-    /// Puts in an entry whose key is `key`.
-    fn add(&mut self, at: usize, key: &[u8], slot: Slot, arena: &Arena) {
-        let seen = self.shared.see(key);
-        self.insert(at, if let Seen::Within(prefix) = seen { prefix } else { 0 }, slot);
-        // What was there first may have known less than they share: now and then it is worth a look.
-        if !matches!(seen, Seen::Within(_)) || self.len.is_power_of_two() {
-            self.share(arena);
-        }
-    }
-
-    fn insert(&mut self, at: usize, prefix: u128, slot: Slot) {
-        self.prefixes.copy_within(at..self.len, at + 1);
-        self.slots.copy_within(at..self.len, at + 1);
-        self.prefixes[at] = prefix;
-        self.slots[at] = slot;
-        self.len += 1;
     }
 }
 
@@ -512,73 +364,10 @@ impl VersionMap {
     }
 }
 
-impl Inner {
-    fn empty() -> Box<Self> {
-        Box::new(Self {
-            len: 0,
-            shared: Shared::NONE,
-            prefixes: [0; INNER],
-            keys: [(Spot::default(), 0); INNER],
-            children: [NIL; INNER + 1],
-        })
-    }
-
-    /// Looks anew at what the separators share.
-    fn share(&mut self, arena: &Arena) {
-        let key = |(spot, len): (Spot, u32)| arena.get(spot, len as usize);
-        let Some(last) = self.len.checked_sub(1) else { return };
-        self.shared = Shared::of(key(self.keys[0]), key(self.keys[last]));
-        let skipped = self.shared.len();
-        for (prefix, separator) in self.prefixes.iter_mut().zip(&self.keys).take(self.len) {
-            *prefix = prefix_of(&key(*separator)[skipped..]);
-        }
-    }
-
-    /// Adds a separator at `at` with the child to its right.
-    fn add(&mut self, at: usize, separator: Separator, child: u32, arena: &Arena) {
-        let seen = self.shared.see(arena.get(separator.spot, separator.len as usize));
-        self.insert(at, if let Seen::Within(prefix) = seen { prefix } else { 0 }, separator, child);
-        if !matches!(seen, Seen::Within(_)) || self.len.is_power_of_two() {
-            self.share(arena);
-        }
-    }
-
-    fn insert(&mut self, at: usize, prefix: u128, separator: Separator, child: u32) {
-        self.prefixes.copy_within(at..self.len, at + 1);
-        self.keys.copy_within(at..self.len, at + 1);
-        self.children.copy_within(at + 1..=self.len, at + 2);
-        self.prefixes[at] = prefix;
-        self.keys[at] = (separator.spot, separator.len);
-        self.children[at + 1] = child;
-        self.len += 1;
-    }
-
-    /// Splits a full node while inserting; returns the separator that goes up, and the node on the right.
-    fn split(&mut self, at: usize, separator: Separator, child: u32, arena: &Arena) -> (Separator, Box<Self>) {
-        // At the right end the left node stays full but for the separator that goes up.
-        let kept = if at == INNER { INNER - 1 } else { INNER / 2 };
-        let (spot, len) = self.keys[kept];
-        let middle = Separator { spot, len };
-        let mut right = Self::empty();
-        let moved = INNER - kept - 1;
-        right.keys[..moved].copy_from_slice(&self.keys[kept + 1..]);
-        right.children[..=moved].copy_from_slice(&self.children[kept + 1..]);
-        right.len = moved;
-        self.len = kept;
-        if at <= kept {
-            self.insert(at, 0, separator, child);
-        } else {
-            right.insert(at - kept - 1, 0, separator, child);
-        }
-        self.share(arena);
-        right.share(arena);
-        (middle, right)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::nodes::{SHARED, Shared};
     use super::*;
     use std::cmp::Reverse;
     use std::collections::BTreeMap;
