@@ -7,6 +7,7 @@ use highwater_sql::catalog::{AccessLevel, Column, ObjectId, Role, Table, TableKi
 use highwater_sql::eval::{EvalContext, is_true};
 use highwater_sql::expr::{AggregateCall, AggregateFunction, BinaryOp, Expr};
 use highwater_sql::key::{decode_key, encode_key};
+use highwater_sql::memory::Pool;
 use highwater_sql::pipeline::{Pipeline, PipelineLimits};
 use highwater_sql::plan::{Aggregate, Distinct, From, OutputColumn, QueryPlan, TableSpec};
 use highwater_sql::row::{decode_row, encode_row};
@@ -112,10 +113,10 @@ fn benches(c: &mut Criterion) {
     c.bench_function("decode key", |b| b.iter(|| decode_key(&types, black_box(&bytes))));
 
     let plan = grouped();
-    let limits = PipelineLimits { max_rows: 10_000, max_bytes: 64 << 20 };
+    let limits = PipelineLimits { max_rows: 10_000, max_bytes: 64 << 20, pool: Pool::unbounded() };
     c.bench_function("group 1000 rows", |b| {
         b.iter(|| {
-            let mut pipeline = Pipeline::new(&plan, context(), limits)?;
+            let mut pipeline = Pipeline::new(&plan, context(), limits.clone())?;
             for row in &rows {
                 pipeline.push(row)?;
             }

@@ -5,16 +5,19 @@
 //! about a place is therefore a place in characters. Limits that keep every later stage's recursion small are checked here,
 //! on the flat list of tokens, before anything recursive runs.
 
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use crate::diag::{Diag, Span, SqlState};
+use crate::dialect::{self, Highwater};
 use crate::limits;
 
+mod comment;
+mod operator;
+
 /// The dialect that tokens and islands are read with.
-pub(crate) static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+pub(crate) static DIALECT: Highwater = Highwater;
 
 /// Where a token stands.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +84,11 @@ pub(crate) fn char_span(span: TokenSpan) -> Option<Span> {
     Some(Span { start: at(span.start)?, end: at(span.end)? })
 }
 
+/// The text as the tokenizer takes it, as far as its comments are closed.
+pub(crate) fn apart(text: &str) -> std::borrow::Cow<'_, str> {
+    comment::apart(text).unwrap_or(std::borrow::Cow::Borrowed(text))
+}
+
 /// Cuts a text into tokens.
 pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
     if text.len() > limits::MAX_TEXT_BYTES {
@@ -91,7 +99,8 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
         .hint("Send several requests; long values go into parameters."));
     }
     let mut raw = Vec::new();
-    let outcome = Tokenizer::new(&DIALECT, text).tokenize_with_location_into_buf(&mut raw);
+    let spaced = comment::apart(text)?;
+    let outcome = Tokenizer::new(&DIALECT, &spaced).tokenize_with_location_into_buf(&mut raw);
     let mut walk = Walk::new(text);
     let mut lexed = Lexed { text, tokens: Vec::with_capacity(raw.len() / 2 + 1), places: Vec::new(), chars: 0 };
     for TokenWithSpan { token, span } in raw {
@@ -103,7 +112,13 @@ pub(crate) fn lex(text: &str) -> Result<Lexed<'_>, Diag> {
         }
         let place =
             Place { span: Span { start: start.character, end: end.character }, start: start.byte, end: end.byte };
-        if lexed.closes_a_word_of_its_own(&token, place) {
+        if lexed.closes_a_word_of_its_own(&token, place) || lexed.continues_a_string(&token, place) {
+            continue;
+        }
+        if let Token::CustomBinaryOperator(operator) = &token
+            && let Some(parts) = operator::parts(operator)
+        {
+            lexed.push_parts(&parts, place);
             continue;
         }
         lexed.refuse_junk(&token, place)?;
@@ -160,6 +175,40 @@ impl Lexed<'_> {
             place.end = end.end;
             token.span = token_span(place.span);
         }
+        true
+    }
+}
+
+impl Lexed<'_> {
+    /// Operators that stand without a space between them, from `place` on.
+    fn push_parts(&mut self, parts: &[(Token, u32)], place: Place) {
+        let (mut character, mut byte) = (place.span.start, place.start);
+        for (token, length) in parts {
+            let (from, start) = (character, byte);
+            character += length;
+            byte += usize::try_from(*length).unwrap_or_default();
+            let place = Place { span: Span { start: from, end: character }, start, end: byte };
+            self.tokens.push(TokenWithSpan { token: token.clone(), span: token_span(place.span) });
+            self.places.push(place);
+        }
+    }
+
+    /// `'a'` and on another line `'b'` is `'ab'`, as the standard has it.
+    fn continues_a_string(&mut self, token: &Token, end: Place) -> bool {
+        let Token::SingleQuotedString(more) = token else { return false };
+        let (Some(before), Some(place)) = (self.tokens.last_mut(), self.places.last_mut()) else { return false };
+        let between = self.text.get(place.end..end.start).unwrap_or_default();
+        let only_lines = between.contains('\n')
+            && between.lines().all(|line| matches!(line.trim_start().get(..2), None | Some("--")));
+        match &mut before.token {
+            Token::SingleQuotedString(text) if only_lines => text.push_str(more),
+            // What follows would have escapes too.
+            Token::EscapedStringLiteral(text) if only_lines && !more.contains('\\') => text.push_str(more),
+            _ => return false,
+        }
+        place.span.end = end.span.end;
+        place.end = end.end;
+        before.span = token_span(place.span);
         true
     }
 }
@@ -409,7 +458,33 @@ pub(crate) fn parser_failure(lexed: &Lexed<'_>, end: usize, error: ParserError) 
     let expected = sentence
         .strip_prefix("Expected: ")
         .map(|rest| rest.rsplit_once(", found: ").map_or(rest, |(expected, _)| expected).to_owned());
-    syntax_error(lexed, index, end, expected.as_deref().map(Wanted::Expected).unwrap_or(Wanted::Sentence(&sentence)))
+    match expected.as_deref() {
+        Some(dialect::NO_STRING) => stray_string(lexed, index, end),
+        Some(dialect::NO_SUCH_OPERATOR) => strange_operator(lexed, index),
+        Some(expected) => syntax_error(lexed, index, end, Wanted::Expected(expected)),
+        None => syntax_error(lexed, index, end, Wanted::Sentence(&sentence)),
+    }
+}
+
+/// A string literal at the token `index`, where neither a comma nor an operator stands before it.
+pub(crate) fn stray_string(lexed: &Lexed<'_>, index: usize, end: usize) -> Diag {
+    syntax_error(lexed, index, end, Wanted::Sentence("a string literal cannot stand here"))
+        .hint("Is a comma missing? Names stand in double quotes.")
+}
+
+/// An operator of another system at the token `index`.
+fn strange_operator(lexed: &Lexed<'_>, index: usize) -> Diag {
+    let word = lexed.text_of(index, index + 1).to_ascii_uppercase();
+    let instead = match word.as_str() {
+        "DIV" => "Write trunc(a / b), or a / b of two integers.",
+        "REGEXP" | "RLIKE" => "Write text ~ pattern.",
+        "GLOB" => "Write text LIKE pattern.",
+        "XOR" => "Of two BOOLEANs it is a <> b, of two integers a # b.",
+        "MEMBER" => "Write value = ANY (array).",
+        _ => "",
+    };
+    let diag = Diag::not_supported(format_args!("operator {word}")).at(lexed.span_at(index));
+    if instead.is_empty() { diag } else { diag.hint(instead) }
 }
 
 /// What a syntax error says after its place.

@@ -13,6 +13,7 @@ pub mod datetime;
 pub mod decimal;
 pub mod definition;
 pub mod diag;
+mod dialect;
 pub mod embedding;
 pub mod eval;
 pub mod execute;

@@ -208,7 +208,8 @@ pub const KEYWORDS: &[&str] = &[
 #[must_use]
 pub fn fragments(text: &str) -> Vec<Fragment> {
     let mut raw = Vec::new();
-    let outcome = Tokenizer::new(&DIALECT, text).tokenize_with_location_into_buf(&mut raw);
+    let spaced = lexer::apart(text);
+    let outcome = Tokenizer::new(&DIALECT, &spaced).tokenize_with_location_into_buf(&mut raw);
     let mut walk = Walk::new(text);
     let mut fragments = Vec::with_capacity(raw.len());
     let mut reached = 0;

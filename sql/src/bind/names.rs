@@ -40,6 +40,11 @@ impl ObjectName {
 
 /// An identifier of sqlparser, checked and folded.
 pub(super) fn name_of(ident: &ast::Ident) -> Result<Name, Diag> {
+    if ident.quote_style == Some('\'') {
+        let message = format!("syntax error at or near \"'{}'\": a string literal cannot stand here", ident.value);
+        let hint = "Is a comma missing? Names stand in double quotes.";
+        return Err(Diag::new(SqlState::SYNTAX_ERROR, message).hint(hint));
+    }
     let span = char_span(ident.span).unwrap_or(Span { start: 0, end: 0 });
     checked_name(&ident.value, ident.quote_style.is_some(), span)
 }

@@ -10,12 +10,14 @@ use super::input::{Parsed, Tokens, refuse};
 use super::not_supported;
 use super::terminal::{close, end, island, open, text, word};
 use crate::diag::{Diag, SqlState};
+use crate::lexer::stray_string;
 use crate::limits;
 use crate::statement::Stmt;
 
 /// One statement that sqlparser reads whole.
 pub(super) fn plain(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     refuse_streaming(&input)?;
+    refuse_strings_as_names(&input)?;
     let (rest, statement) = island(input, input.end, SqlParser::parse_statement)?;
     let statement = match statement {
         ast::Statement::Query(mut query) => match change_behind_with(&mut query) {
@@ -79,6 +81,47 @@ pub(super) fn refuse_streaming(input: &Tokens<'_>) -> Result<(), nom::Err<super:
         at = at.skip(1);
     }
     Ok(())
+}
+
+/// `AS 'x'` and `FROM table 'x'`, which sqlparser takes for names.
+fn refuse_strings_as_names(input: &Tokens<'_>) -> Result<(), nom::Err<super::input::Stop>> {
+    let mut at = *input;
+    // Whether what is open is a query: the FROM of extract(... FROM ...) stands before an expression.
+    let mut queries = vec![false];
+    while let Some(token) = at.peek(0) {
+        match token {
+            Token::LParen => queries.push(false),
+            Token::RParen => {
+                queries.pop();
+            }
+            Token::Word(_) => {
+                let is_query = ["SELECT", "DELETE", "UPDATE"].iter().any(|known| at.at_words(&[known]));
+                if let Some(top) = queries.last_mut().filter(|_| is_query) {
+                    *top = true;
+                }
+                if let Some(ahead) = string_as_name(&at, queries.last() == Some(&true)) {
+                    return refuse::<()>(stray_string(at.lexed, at.start + ahead, at.end)).map(|_| ());
+                }
+            }
+            _ => {}
+        }
+        at = at.skip(1);
+    }
+    Ok(())
+}
+
+/// How far ahead a string stands where a name should.
+fn string_as_name(at: &Tokens<'_>, in_query: bool) -> Option<usize> {
+    let string = |ahead: usize| matches!(at.peek(ahead), Some(Token::SingleQuotedString(_))).then_some(ahead);
+    if at.at_words(&["AS"]) {
+        return string(1);
+    }
+    let behind_table = in_query && (at.at_words(&["FROM"]) || at.at_words(&["JOIN"]));
+    match (at.peek(1), at.peek(2)) {
+        (Some(Token::Word(_)), Some(Token::Period)) if behind_table => string(4),
+        (Some(Token::Word(_)), _) if behind_table => string(2),
+        _ => None,
+    }
 }
 
 /// `EXECUTE AS [USER] 'u' ( statement )`

@@ -1,0 +1,166 @@
+//! What the tokens and islands of SQL are read with: sqlparser's PostgreSQL, and what it reads otherwise than PostgreSQL does.
+//!
+//! Owns the precedence of prefix operators, ISNULL, which words may be names, and the refusal of other systems' operators.
+//! [`Dialect::dialect`] says PostgreSQL, so that sqlparser's own questions for it are answered yes.
+
+use std::any::TypeId;
+
+use sqlparser::ast::{Expr, UnaryOperator};
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+const POSTGRESQL: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// What an error calls a string literal behind an expression or a name; [`crate::lexer::parser_failure`] explains it.
+pub(crate) const NO_STRING: &str = "no string literal";
+
+/// What an error calls an operator of another system; [`crate::lexer::parser_failure`] explains it.
+pub(crate) const NO_SUCH_OPERATOR: &str = "an operator of this dialect";
+
+/// The dialect of this system.
+#[derive(Debug)]
+pub(crate) struct Highwater;
+
+/// Operators that sqlparser knows from other systems, where PostgreSQL has a name.
+fn of_another_system(keyword: Keyword) -> bool {
+    use Keyword as K;
+    matches!(keyword, K::DIV | K::GLOB | K::MATCH | K::MEMBER | K::REGEXP | K::RLIKE | K::XOR)
+}
+
+/// Whether what stands before this token is an alias rather than an operator.
+fn ends_an_item(next: &Token) -> bool {
+    match next {
+        Token::Word(word) => matches!(word.keyword, Keyword::FROM | Keyword::WHERE),
+        other => matches!(other, Token::Comma | Token::RParen | Token::EOF),
+    }
+}
+
+/// Questions that PostgreSQL's dialect answers.
+macro_rules! as_postgresql {
+    ($($question:ident)*) => {
+        $(fn $question(&self) -> bool {
+            POSTGRESQL.$question()
+        })*
+    };
+}
+
+impl Dialect for Highwater {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        POSTGRESQL.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, character: char) -> bool {
+        POSTGRESQL.is_delimited_identifier_start(character)
+    }
+
+    fn is_identifier_start(&self, character: char) -> bool {
+        POSTGRESQL.is_identifier_start(character)
+    }
+
+    fn is_identifier_part(&self, character: char) -> bool {
+        POSTGRESQL.is_identifier_part(character)
+    }
+
+    fn is_custom_operator_part(&self, character: char) -> bool {
+        POSTGRESQL.is_custom_operator_part(character)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        POSTGRESQL.prec_value(precedence)
+    }
+
+    fn is_table_alias(&self, keyword: &Keyword, parser: &mut Parser) -> bool {
+        POSTGRESQL.is_table_alias(keyword, parser)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        POSTGRESQL.is_reserved_for_identifier(keyword)
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let op = match parser.peek_token_ref().token {
+            Token::Tilde => UnaryOperator::BitwiseNot,
+            Token::AtSign => UnaryOperator::PGAbs,
+            Token::PGSquareRoot => UnaryOperator::PGSquareRoot,
+            Token::PGCubeRoot => UnaryOperator::PGCubeRoot,
+            _ => return None,
+        };
+        parser.advance_token();
+        let operand = parser.parse_subexpr(self.prec_value(Precedence::PgOther));
+        Some(operand.map(|operand| Expr::UnaryOp { op, expr: Box::new(operand) }))
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        match &parser.peek_token_ref().token {
+            Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("isnull") => {
+                Some(Ok(self.prec_value(Precedence::Is)))
+            }
+            Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_) => {
+                Some(parser.expected_ref(NO_STRING, parser.peek_token_ref()))
+            }
+            Token::Word(word)
+                if of_another_system(word.keyword) && ends_an_item(&parser.peek_nth_token_ref(1).token) =>
+            {
+                Some(Ok(self.prec_unknown()))
+            }
+            _ => POSTGRESQL.get_next_precedence(parser),
+        }
+    }
+
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        let Token::Word(word) = &parser.peek_token_ref().token else { return None };
+        match word.keyword {
+            keyword if of_another_system(keyword) => {
+                Some(parser.expected_ref(NO_SUCH_OPERATOR, parser.peek_token_ref()))
+            }
+            _ if word.value.eq_ignore_ascii_case("isnull") => {
+                parser.advance_token();
+                Some(Ok(Expr::IsNull(Box::new(left.clone()))))
+            }
+            _ => None,
+        }
+    }
+
+    as_postgresql! {
+        supports_unicode_string_literal
+        supports_filter_during_aggregation
+        supports_group_by_expr
+        supports_alter_user_as_alter_role
+        allow_extract_custom
+        allow_extract_single_quotes
+        supports_create_index_with_clause
+        supports_explain_with_utility_options
+        supports_listen_notify
+        supports_exclude_constraint
+        supports_factorial_operator
+        supports_bitwise_shift_operators
+        supports_comment_on
+        supports_load_extension
+        supports_named_fn_args_with_colon_operator
+        supports_named_fn_args_with_expr_name
+        supports_empty_projections
+        supports_nested_comments
+        supports_string_escape_constant
+        supports_numeric_literal_underscores
+        supports_array_typedef_with_brackets
+        supports_geometric_types
+        supports_order_by_using_operator
+        supports_set_names
+        supports_alter_column_type_using
+        supports_left_associative_joins_without_parens
+        supports_notnull_operator
+        supports_interval_options
+        supports_insert_table_alias
+        supports_create_table_like_parenthesized
+        supports_select_wildcard_with_alias
+        supports_comma_separated_trim
+        supports_xml_expressions
+        supports_comment_optimizer_hint
+    }
+}
