@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as Group, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Args as Group, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::connection::{Target, Tls};
 use crate::failure::Failure;
@@ -35,7 +36,8 @@ Examples:
   highwater doctor                                   what is wrong, and what to do about it
   source <(highwater completions bash)               completion of these arguments; also zsh, fish, elvish
 
-Password: --password, else HIGHWATER_PASSWORD, else the profile's, else for root the file that the server keeps beside
+Server and user: the arguments, else those of the profile that --profile names, else the environment's, else those of the profile in use.
+Password: --password, else that of the profile that --profile names, else HIGHWATER_PASSWORD, else that of the profile in use, else for root the file that the server keeps beside
   its data, ./highwater-data/root-password (in HIGHWATER_DATA_DIR, if that is set), else it is asked for on a terminal.
 
 Exit codes: 0 all done; 1 a statement failed, and nothing after it was run; 2 wrong usage; 3 no connection;
@@ -110,9 +112,14 @@ pub struct Args {
     pub message_format: Option<String>,
 }
 
-/// Which server, as whom. Each: the argument, else the environment, else the profile, else what is usual.
+/// Which server, as whom. Each: the argument, else of the profile that an argument names, else the environment, else of the profile in
+/// use, else what is usual.
 #[derive(Clone, Debug, Group)]
 pub struct Server {
+    /// What the environment says beside a profile that an argument names.
+    #[arg(skip)]
+    pub(crate) displaced: Profile,
+
     /// Where the server listens [default: http://127.0.0.1:2900]
     #[arg(long, env = "HIGHWATER_URL", global = true)]
     pub url: Option<String>,
@@ -258,6 +265,22 @@ impl Format {
 }
 
 impl Args {
+    /// Those of this program. Ends it when they make no sense, or only ask for the help.
+    #[must_use]
+    pub fn of_program() -> Self {
+        Self::of(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn of(arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut matches = Self::command().try_get_matches_from(arguments)?;
+        let is_profile_given = matches.value_source("profile") == Some(ValueSource::CommandLine);
+        let inherited = ["url", "user", "password", "namespace", "cacert"]
+            .map(|name| is_profile_given && matches.value_source(name) == Some(ValueSource::EnvVariable));
+        let mut args = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Self::command()))?;
+        args.server.displace(inherited);
+        Ok(args)
+    }
+
     pub(crate) fn format(&self) -> Format {
         match (self.json, self.csv) {
             (true, _) => Format::Json,
@@ -268,6 +291,21 @@ impl Args {
 }
 
 impl Server {
+    /// Puts what the environment says behind the profile that an argument names; `inherited` tells of which of the address, the user, the
+    /// password, the namespace and the authorities.
+    fn displace(&mut self, [url, user, password, namespace, cacert]: [bool; 5]) {
+        fn moved<T>(value: &mut Option<T>, is_inherited: bool) -> Option<T> {
+            value.take_if(|_| is_inherited)
+        }
+        self.displaced = Profile {
+            url: moved(&mut self.url, url),
+            user: moved(&mut self.user, user),
+            password: moved(&mut self.password, password),
+            namespace: moved(&mut self.namespace, namespace),
+            cacert: moved(&mut self.cacert, cacert),
+        };
+    }
+
     /// The profile that is named or in use.
     pub(crate) fn chosen_profile(&self) -> Result<Profile, Failure> {
         match profile::path() {
@@ -278,15 +316,12 @@ impl Server {
 
     /// Everything that a connection needs. Asks for the password if there is none and someone to ask.
     pub(crate) fn target(&self, can_ask: bool) -> Result<Target, Failure> {
-        let profile = self.chosen_profile()?;
+        let (profile, displaced) = (self.chosen_profile()?, &self.displaced);
         let base = base_url(self.url.as_deref().or(profile.url.as_deref()).unwrap_or("http://127.0.0.1:2900"))?;
         let user = self.user.clone().or(profile.user.clone()).unwrap_or_else(|| "root".to_owned());
-        // A profile's password is for its own user at its own server: nobody else gets it.
-        let is_profiles = profile.user.as_ref().is_none_or(|known| *known == user)
-            && profile.url.as_deref().is_none_or(|known| known.trim_end_matches('/') == base);
-        let kept = profile.password.filter(|_| is_profiles);
-        let password = password::find(&user, self.password.as_deref().or(kept.as_deref()), &self.data_dir, can_ask)?;
-        let authorities = match self.cacert.as_ref().or(profile.cacert.as_ref()) {
+        let kept = [&profile, displaced].into_iter().find_map(|known| known.password_for(&user, &base));
+        let password = password::find(&user, self.password.as_deref().or(kept), &self.data_dir, can_ask)?;
+        let authorities = match [&self.cacert, &profile.cacert, &displaced.cacert].into_iter().flatten().next() {
             Some(file) => Some(
                 std::fs::read(file)
                     .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?,
@@ -298,7 +333,7 @@ impl Server {
             user,
             password,
             tls: Tls { authorities, is_unverified: self.insecure },
-            namespace: self.namespace.clone().or(profile.namespace),
+            namespace: self.namespace.clone().or(profile.namespace).or(displaced.namespace.clone()),
         })
     }
 }
@@ -321,7 +356,6 @@ pub(crate) fn base_url(url: &str) -> Result<String, Failure> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
-    use clap::CommandFactory as _;
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
         Args::try_parse_from(std::iter::once("highwater").chain(args.iter().copied()))

@@ -15,6 +15,7 @@ use crate::copy;
 use crate::describe::{self, Listing};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::profile::Profile;
 use crate::progress::Progress;
 use crate::render::{self, MessageFormat, failure_text};
 use crate::show::{Look, Shown};
@@ -400,6 +401,7 @@ impl Session {
                     password: None,
                     namespace: None,
                     cacert: None,
+                    displaced: Profile::default(),
                     ..self.server.clone()
                 };
                 let target = server.target(self.is_interactive)?;

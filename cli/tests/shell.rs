@@ -271,6 +271,42 @@ fn profiles_keep_servers_with_their_passwords() {
     assert_eq!(run(&["ctx", "use", "here"], None).code, 2);
 }
 
+#[test]
+fn arguments_beat_a_named_profile_which_beats_the_environment_which_beats_the_profile_in_use() {
+    let (mine, of_environment, other) = (Server::start(plain), Server::start(plain), Server::start(plain));
+    let folder = tempfile::tempdir().unwrap();
+    let profiles = folder.path().join("profiles.toml");
+    let text = format!(
+        "current = \"p1\"\n[profile.p1]\nurl = \"{0}\"\nuser = \"ann\"\npassword = \"secret\"\n[profile.bare]\nurl = \"{0}\"\nuser = \"ann\"\n",
+        mine.url
+    );
+    std::fs::write(&profiles, text).unwrap();
+    std::fs::set_permissions(&profiles, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let environment = [("HIGHWATER_URL", of_environment.url.as_str()), ("HIGHWATER_USER", "eve")];
+    let at = |args: &[&str], environment: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.args(args).args(["-c", "\\conninfo"]).env_clear().env("HIGHWATER_PROFILES", &profiles);
+        let output = command.envs(environment.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let with = |password| [&environment[..], &[("HIGHWATER_PASSWORD", password)]].concat();
+    let is = |user: &str, server: &Server| format!("{user} at {}, namespace default\n", server.url);
+    assert_eq!(
+        at(&["--profile", "p1"], &with("wrong")),
+        is("ann", &mine),
+        "address, user and password are the profile's"
+    );
+    assert_eq!(at(&["--profile", "p1", "-u", "bob", "-p", "secret"], &with("wrong")), is("bob", &mine));
+    let elsewhere = ["--profile", "p1", "--url", &other.url, "-p", "secret"];
+    assert_eq!(at(&elsewhere, &with("wrong")), is("ann", &other));
+    assert_eq!(at(&[], &with("secret")), is("eve", &of_environment));
+    assert_eq!(at(&[], &[&with("secret")[..], &[("HIGHWATER_PROFILE", "p1")]].concat()), is("eve", &of_environment));
+    assert_eq!(at(&[], &[]), is("ann", &mine));
+    assert_eq!(at(&["--profile", "bare"], &[("HIGHWATER_PASSWORD", "secret")]), is("ann", &mine));
+    let said = at(&["--profile", "bare"], &with("secret"));
+    assert!(said.contains("no password for user \"ann\""), "the environment's password is eve's: {said}");
+}
+
 /// Healthy, and a dba.
 fn healthy(path: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
     match (path, body["sql"].as_str()) {
