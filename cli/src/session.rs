@@ -63,6 +63,11 @@ impl Session {
     pub(crate) fn run_of(&mut self, file: Option<&str>, input: &str) -> Result<ControlFlow<()>, Failure> {
         for piece in split(input) {
             let (text, outcome) = match piece {
+                Piece::Statement(text) | Piece::StatementWith(text, _) | Piece::Command(text)
+                    if self.interrupt.is_raised() =>
+                {
+                    (text, Err(Failure::Cancelled))
+                }
                 Piece::Statement(statement) => {
                     (statement, self.run_statement(statement, &Go::Plain).map(ControlFlow::Continue))
                 }

@@ -524,6 +524,53 @@ fn a_member_of_a_group_acks_what_was_printed() {
     assert!(outcome.code == 1 && outcome.err.contains("app.nope: no such topic"), "{}", outcome.err);
 }
 
+/// `SELECT`s are not answered.
+fn silent(path: &str, token: &str, body: &Value, number: usize) -> (u16, Value) {
+    if body["sql"].as_str().unwrap().starts_with("SELECT") {
+        return (0, Value::Null);
+    }
+    plain(path, token, body, number)
+}
+
+/// Runs a script that Ctrl-C cuts off in its statement `SELECT 1`.
+fn cut_off(args: &[&str], input: &str) -> (Outcome, Vec<String>) {
+    let server = Server::start(silent);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command.args(args).env_clear().env("HIGHWATER_URL", &server.url).env("HIGHWATER_PASSWORD", "secret");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    server.wait_for("SELECT 1");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    server.wait_for("closed");
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let code = output.status.code().expect("it ends by itself, not by the signal");
+    (Outcome { code, out: text(&output.stdout), err: text(&output.stderr) }, server.statements())
+}
+
+#[test]
+fn ctrl_c_in_a_script_cancels_the_statement_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.sql");
+    let script = "INSERT x;\n\nSELECT 1;\nINSERT y;\n";
+    std::fs::write(&file, script).unwrap();
+    let note = "error: cancelled; if it was a write, it may have been done all the same\n";
+    let name = file.to_str().unwrap();
+    for (args, input, place) in [
+        (&["--keep-going", "-c", "INSERT x", "-c", "SELECT 1", "-c", "INSERT y"][..], "", String::new()),
+        (&["-f", name], "", format!("{name}:3:\n")),
+        (&[], script, "stdin:3:\n".to_owned()),
+    ] {
+        let (outcome, statements) = cut_off(args, input);
+        assert_eq!((outcome.code, outcome.err), (130, format!("{place}{note}")), "{args:?}");
+        assert_eq!(statements, ["INSERT x", "SELECT 1"], "{args:?}");
+    }
+    let (outcome, _) = cut_off(&["--json", "-c", "SELECT 1"], "");
+    assert_eq!((outcome.code, outcome.err.as_str()), (130, ""));
+    let document: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((&document["status"], &document["error"]["code"]), (&json!("error"), &json!("CANCELLED")));
+}
+
 #[test]
 fn ctrl_c_ends_a_consume_well() {
     let server = Server::start(topic);
