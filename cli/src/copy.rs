@@ -90,7 +90,15 @@ impl Import<'_> {
         let mut records = Records::new(text, copy.format, copy.columns.clone(), &schema).map_err(Failure::Command)?;
         let mut batch: Vec<Record> = Vec::new();
         let mut bytes = 0;
-        while let Some(record) = records.next().transpose().map_err(Failure::Command)? {
+        while let Some(record) = records.next() {
+            let record = match record {
+                Ok(record) => record,
+                Err(message) => {
+                    // What stands before it is written; a row of it that is refused is the first at fault.
+                    self.write(&batch)?;
+                    return Err(Failure::Command(message));
+                }
+            };
             let is_other = batch.first().is_some_and(|first| first.columns != record.columns);
             if is_other || batch.len() >= MOST_ROWS || bytes + record.bytes() > MOST_BYTES {
                 self.write(&batch)?;

@@ -236,6 +236,33 @@ fn files_are_copied_into_tables_up_to_the_row_that_is_refused() {
 }
 
 #[test]
+fn what_stands_before_a_line_that_cannot_be_read_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, rows, message) in [
+        ("a.csv", "id,body\n1,x\n2,\"y\n3,z\n", "('1', 'x')", "line 3: a quote is never closed"),
+        ("b.csv", "id,body\n1,x\n2\n3,z\n", "('1', 'x')", "line 3: 1 fields, but 2 columns"),
+        ("c.tsv", "id\tbody\n1\tx\n2\ty\n3\n", "('1', 'x'), ('2', 'y')", "line 4: 1 fields, but 2 columns"),
+        ("d.jsonl", "{\"id\":1,\"body\":\"x\"}\n{\"id\"", "('1', 'x')", "line 2: no JSON object"),
+    ] {
+        let server = Server::start(superstitious);
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let outcome = highwater(&server.url, &["-c", &format!("\\copy app.t FROM {}", file.display())], "");
+        assert_eq!(outcome.code, 1, "{name}");
+        let written = format!("; {} row(s) before it were written\n", rows.matches('(').count());
+        assert!(outcome.err.starts_with(&format!("error: {message}")), "{}", outcome.err);
+        assert!(outcome.err.ends_with(&written), "{}", outcome.err);
+        let inserts: Vec<String> = server.statements().into_iter().filter(|sql| sql.starts_with("INSERT")).collect();
+        assert_eq!(inserts, [format!("INSERT INTO app.t (\"id\", \"body\") VALUES {rows}")], "{name}");
+    }
+    let server = Server::start(superstitious);
+    let file = folder.path().join("e.csv");
+    std::fs::write(&file, "id\n12\n13\n14\n\"").unwrap();
+    let outcome = highwater(&server.url, &["-c", &format!("\\copy app.t FROM {}", file.display())], "");
+    assert_eq!(outcome.err, "error: line 3: no such luck; 1 row(s) before it were written\n", "the first at fault");
+}
+
+#[test]
 fn profiles_keep_servers_with_their_passwords() {
     let server = Server::start(plain);
     let folder = tempfile::tempdir().unwrap();
