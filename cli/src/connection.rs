@@ -250,6 +250,7 @@ impl Connection {
             answer = self.send(path, request, true)?;
         }
         let status = answer.status().as_u16();
+        let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let mut reader = answer.body_mut().with_config().limit(u64::MAX).reader();
         let mut head = Head { inner: &mut reader, kept: Vec::new() };
         let outcome = stream::read(std::io::BufReader::with_capacity(1 << 16, &mut head), rows);
@@ -258,8 +259,12 @@ impl Connection {
             Ok(envelope) if envelope.status == "success" || envelope.error.is_some() => Ok(envelope),
             Err(Broken::Taker(error)) => Err(Failure::Output(error)),
             Err(Broken::Answer(error)) if error.is_io() || (error.is_eof() && !start.is_empty()) => {
+                let request = id.map_or(String::new(), |id| format!(" (request {id})"));
                 Err(Failure::Connection {
-                    message: format!("the answer of {} broke off: {error}", self.base()),
+                    message: format!(
+                        "the answer of {} broke off: {error}; the statement may have failed there: the server's log has the reason{request}",
+                        self.base()
+                    ),
                     hint: Some("what was printed of this statement is not all of it".to_owned()),
                 })
             }

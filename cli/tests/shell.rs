@@ -409,6 +409,40 @@ fn a_server_that_speaks_another_protocol_is_told_from_one_that_is_away() {
     assert!(outcome.code == 3 && outcome.err.contains(&format!("--url https://{encrypted}")), "{}", outcome.err);
 }
 
+/// The address of a server that lets in, and breaks off in the middle of its answer to a statement, which has this header.
+fn breaking_off(header: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let token = r#"{"access_token":"t"}"#;
+        let answer = r#"{"status":"success","results":[{"schema":[{"name":"n","data_type":"BigInt"}],"rows":[["1"],"#;
+        for (length, header, body) in [(token.len(), "x: y", token), (1000, header, answer)] {
+            // A request that is not read to its end would reset the connection.
+            let (mut request, mut bytes) = (Vec::new(), [0; 4096]);
+            while !request.ends_with(b"}") {
+                let count = stream.read(&mut bytes).unwrap();
+                request.extend_from_slice(&bytes[..count]);
+            }
+            write!(stream, "HTTP/1.1 200 OK\r\n{header}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn an_answer_that_breaks_off_names_the_request_for_the_servers_log() {
+    for (header, request) in [("X-Request-Id: 5f0e", " (request 5f0e)"), ("x: y", "")] {
+        let outcome = highwater(&breaking_off(header), &["--csv", "-c", "SELECT 1"], "");
+        assert_eq!((outcome.code, outcome.out.as_str()), (3, "n\n1\n"));
+        let said = format!("; the statement may have failed there: the server's log has the reason{request}\nhint: ");
+        assert!(outcome.err.contains("broke off") && outcome.err.contains(&said), "{}", outcome.err);
+    }
+    let outcome = highwater(&breaking_off("x: y"), &["--json", "-c", "SELECT 1"], "");
+    let document: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((outcome.code, &document["error"]["code"]), (3, &json!("NO_CONNECTION")));
+}
+
 /// Has a topic and no tables.
 fn with_topic(_: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
     let sql = body["sql"].as_str().unwrap();
