@@ -1,5 +1,6 @@
 //! Arguments. `--help` is the manual: it teaches by examples.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -19,7 +20,8 @@ Examples:
   echo 'SELECT 1' | highwater                        without a terminal the input is a script
   highwater --csv -c 'SELECT * FROM app.t' > t.csv   CSV with a header
   highwater --json -c 'SELECT * FROM app.t'          one JSON document per statement
-  highwater --format markdown -c 'SELECT 1'          also table, box, vertical, tsv, jsonl, insert
+  highwater --format markdown -c 'SELECT 1'          also table, box, vertical, tsv, jsonl, insert; without a
+                                                     terminal rows are tsv unless told
   highwater -v room=7 -c 'SELECT * FROM app.t WHERE room = :room'
                                                      variables: :name, :'name' as a text, :\"name\" as a name
   highwater -c \"\\copy app.t FROM rows.csv\"           rows from a file; TO a file, .csv, .tsv or .jsonl
@@ -67,9 +69,9 @@ pub struct Args {
     #[arg(short = 'v', long = "variable", value_name = "NAME=VALUE", value_parser = parse_variable)]
     pub variable: Vec<(String, String)>,
 
-    /// How rows look
-    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true, global = true, conflicts_with_all = ["json", "csv"])]
-    pub format: Format,
+    /// How rows look [default: table on a terminal, else tsv]
+    #[arg(long, value_name = "FORMAT", global = true, conflicts_with_all = ["json", "csv"])]
+    pub format: Option<Format>,
 
     /// Print one JSON document per statement (or message)
     #[arg(long, global = true, conflicts_with = "csv")]
@@ -281,12 +283,29 @@ impl Args {
         Ok(args)
     }
 
-    pub(crate) fn format(&self) -> Format {
+    /// The format that was asked for.
+    fn wanted_format(&self) -> Option<Format> {
         match (self.json, self.csv) {
-            (true, _) => Format::Json,
-            (false, true) => Format::Csv,
+            (true, _) => Some(Format::Json),
+            (false, true) => Some(Format::Csv),
             (false, false) => self.format,
         }
+    }
+
+    /// How rows look unless somebody asks. A drawn table is for people: where no terminal is, a program reads.
+    fn usual_format(&self) -> Format {
+        let is_terminal = self.output.is_none() && std::io::stdout().is_terminal();
+        if is_terminal { Format::Table } else { Format::Tsv }
+    }
+
+    /// How rows look at first.
+    pub(crate) fn format(&self) -> Format {
+        self.wanted_format().unwrap_or_else(|| self.usual_format())
+    }
+
+    /// The same, if nobody asked for it.
+    pub(crate) fn unasked_format(&self) -> Option<Format> {
+        self.wanted_format().is_none().then(|| self.usual_format())
     }
 }
 
@@ -379,8 +398,8 @@ mod tests {
         let args = parse(&["-c", "SELECT 1", "-c", "\\dt", "-f", "a.sql", "-f", "-", "--json"]).unwrap();
         assert_eq!(args.command, ["SELECT 1", "\\dt"]);
         assert_eq!(args.file, [PathBuf::from("a.sql"), PathBuf::from("-")]);
-        assert_eq!(args.format(), Format::Json);
-        assert_eq!(parse(&["--format", "tsv"]).unwrap().format(), Format::Tsv);
+        assert_eq!(args.wanted_format(), Some(Format::Json));
+        assert_eq!(parse(&["--format", "box"]).unwrap().wanted_format(), Some(Format::Box));
         assert_eq!(parse(&["-c", "-- a comment\nSELECT 1"]).unwrap().command.len(), 1);
     }
 

@@ -62,6 +62,7 @@ fn try_run(args: &Args) -> Result<(), Failure> {
     let canceller = Canceller::default();
     let look = Look {
         format: args.format(),
+        unasked: args.unasked_format(),
         expanded: Expanded::Off,
         style: out.style(),
         is_paged: is_prompt,

@@ -53,7 +53,7 @@ fn with_password(url: &str, args: &[&str], input: &str, password: Option<&str>, 
 #[test]
 fn statements_run_in_order_and_print_tables() {
     let server = Server::start(plain);
-    let outcome = highwater(&server.url, &["-c", "SELECT 1; INSERT x", "-c", "SELECT 2"], "");
+    let outcome = highwater(&server.url, &["--format", "table", "-c", "SELECT 1; INSERT x", "-c", "SELECT 2"], "");
     let table = " n\n───\n 7\n(1 row)\n";
     assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
     assert_eq!(outcome.out, format!("{table}done\n{table}"));
@@ -65,8 +65,8 @@ fn statements_run_in_order_and_print_tables() {
 fn a_failing_statement_is_drawn_and_ends_the_run() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["-c", "INSERT x; fail here; INSERT y", "-c", "INSERT z"], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (1, "done\n"));
-    assert_eq!(outcome.err, "error: it failed (42601)\n  1 | fail here\n      ^^^^\nhint: do not fail\n");
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, ""));
+    assert_eq!(outcome.err, "done\nerror: it failed (42601)\n  1 | fail here\n      ^^^^\nhint: do not fail\n");
     assert_eq!(server.statements(), ["INSERT x", "fail here"]);
 }
 
@@ -74,8 +74,14 @@ fn a_failing_statement_is_drawn_and_ends_the_run() {
 fn a_run_that_keeps_going_tells_in_the_end() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["--keep-going", "-c", "fail 1; \\nope\nINSERT y"], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (1, "done\n"));
-    assert!(outcome.err.contains("it failed") && outcome.err.contains("no command \\nope"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, ""));
+    assert!(
+        outcome.err.ends_with("done\n")
+            && outcome.err.contains("it failed")
+            && outcome.err.contains("no command \\nope"),
+        "{}",
+        outcome.err
+    );
     assert_eq!(server.statements(), ["fail 1", "INSERT y"]);
 }
 
@@ -125,6 +131,28 @@ fn json_errors_of_the_shell_are_documents_too() {
 }
 
 #[test]
+fn without_a_terminal_rows_are_tab_separated_unless_told() {
+    let server = Server::start(plain);
+    let outcome = highwater(&server.url, &["-c", "INSERT x; SELECT 1"], "");
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (0, "n\n7\n", "done\n"));
+    let table = " n\n───\n 7\n(1 row)\n";
+    for args in [&["--format", "table", "-c", "SELECT 1"][..], &["-c", "\\format table\nSELECT 1"]] {
+        let outcome = highwater(&server.url, args, "");
+        assert!(outcome.out.ends_with(table), "{}", outcome.out);
+    }
+    let list = "n │ 7\n";
+    let outcome = highwater(&server.url, &["-c", "SELECT 1 \\gx\nSELECT 2"], "");
+    assert!(outcome.out.contains(list) && outcome.out.ends_with("\nn\n7\n"), "lists are drawn: {}", outcome.out);
+    for args in [&["--csv", "-c", "\\x\nSELECT 1"][..], &["-c", "\\format csv\n\\x\nSELECT 1"]] {
+        let outcome = highwater(&server.url, args, "");
+        assert!(outcome.out.ends_with("n\n7\n"), "but not where a format was asked for: {}", outcome.out);
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert_eq!(highwater(&server.url, &["-o", file.path().to_str().unwrap(), "-c", "SELECT 1"], "").code, 0);
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "n\n7\n");
+}
+
+#[test]
 fn csv_has_rows_only() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["--csv", "-c", "INSERT x; SELECT 1"], "");
@@ -141,12 +169,12 @@ fn files_and_standard_input_are_scripts() {
     assert_eq!(outcome.code, 0, "{}", outcome.err);
     let tables = "SELECT namespace_id, table_name, table_type FROM system.tables ORDER BY namespace_id, table_name";
     assert_eq!(server.statements(), ["INSERT ';'", tables, "INSERT b", "INSERT c"]);
-    assert_eq!(highwater(&server.url, &[], "INSERT e").out, "done\n", "without a terminal the input is a script");
+    assert_eq!(highwater(&server.url, &[], "INSERT e").err, "done\n", "without a terminal the input is a script");
     let failing = folder.path().join("b.sql");
     std::fs::write(&failing, "INSERT a;\n\nfail\n here;").unwrap();
     let outcome = highwater(&server.url, &["-f", failing.to_str().unwrap()], "");
     assert!(
-        outcome.code == 1 && outcome.err.starts_with(&format!("{}:3:\nerror: it failed", failing.display())),
+        outcome.code == 1 && outcome.err.starts_with(&format!("done\n{}:3:\nerror: it failed", failing.display())),
         "{}",
         outcome.err
     );
@@ -176,6 +204,10 @@ fn commands_of_the_prompt_work_as_arguments() {
             && outcome.out.contains("n │ 7\n")
             && outcome.out.contains("time: ")
     );
+    for (args, rows) in [(&[][..], "n\n7\n"), (&["--json"], "}\n")] {
+        let timed = highwater(&server.url, &[args, &["-c", "\\timing\nSELECT 1"]].concat(), "");
+        assert!(timed.out.ends_with(rows) && timed.err.starts_with("time: "), "{}{}", timed.out, timed.err);
+    }
     let missing = highwater(&server.url, &["-c", "\\d missing"], "");
     assert!(missing.code == 1 && missing.err.contains("there is no table missing"), "{}", missing.err);
     assert_eq!(highwater(&server.url, &["-c", "\\nope"], "").code, 1);
@@ -187,14 +219,14 @@ fn variables_formats_and_files_work_together() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let script = format!(
-        "SELECT n \\gset got_\nINSERT :got_n, :'who';\n\\o {}\nSELECT 1;\n\\o\n\\format tsv\nSELECT 2;\nSELECT 3 \\g {}\n\\echo :who\n",
+        "\\format table\nSELECT n \\gset got_\nINSERT :got_n, :'who';\n\\o {}\nSELECT 1;\n\\o\n\\format tsv\nSELECT 2;\nSELECT 3 \\g {}\n\\echo :who\n",
         path("out.txt"),
         path("g.tsv")
     );
     let outcome = highwater(&server.url, &["-v", "who=o'neil", "-f", "-"], &script);
     assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
     assert_eq!(server.statements(), ["SELECT n", "INSERT 7, 'o''neil'", "SELECT 1", "SELECT 2", "SELECT 3"]);
-    assert_eq!(outcome.out, "done\nn\n7\no'neil\n");
+    assert_eq!(outcome.out, "rows as table\ndone\nn\n7\no'neil\n");
     assert_eq!(std::fs::read_to_string(path("out.txt")).unwrap(), " n\n───\n 7\n(1 row)\n");
     assert_eq!(std::fs::read_to_string(path("g.tsv")).unwrap(), "n\n7\n");
     std::fs::write(path("self.sql"), format!("\\i {}", path("self.sql"))).unwrap();
@@ -219,7 +251,7 @@ fn files_are_copied_into_tables_up_to_the_row_that_is_refused() {
     std::fs::write(&file, "id,body\n1,\"a,b\"\n2,\n").unwrap();
     let copy = format!("\\copy app.t FROM {}", file.display());
     let outcome = highwater(&server.url, &["-c", &copy], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "copied 2 row(s)\n"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (0, "", "copied 2 row(s)\n"));
     assert_eq!(server.statements(), ["INSERT INTO app.t (\"id\", \"body\") VALUES ('1', 'a,b'), ('2', NULL)"]);
 
     let rows: String = (1..=20).map(|row| format!("{row},x\n")).collect();
@@ -228,10 +260,10 @@ fn files_are_copied_into_tables_up_to_the_row_that_is_refused() {
     assert_eq!(outcome.code, 1);
     assert_eq!(outcome.err, "error: line 14: no such luck; 12 row(s) before it were written\n");
     let outcome = highwater(&server.url, &["-c", "\\copy t (a) FROM stdin tsv"], "");
-    assert_eq!(outcome.out, "copied 0 row(s)\n", "standard input is the file");
+    assert_eq!(outcome.err, "copied 0 row(s)\n", "standard input is the file");
     let out = folder.path().join("out.jsonl");
     let outcome = highwater(&server.url, &["-c", &format!("\\copy app.t TO {}", out.display())], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "copied 1 row(s)\n"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (0, "", "copied 1 row(s)\n"));
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "{\"n\":\"7\"}\n");
 }
 
@@ -279,7 +311,7 @@ fn profiles_keep_servers_with_their_passwords() {
     assert_eq!(added.code, 0, "{}", added.err);
     let listed = run(&["ctx"], None).out;
     assert_eq!(listed, format!("* here  {} as ann, namespace app, with its password\n", server.url));
-    assert_eq!(run(&["-c", "INSERT x"], None).out, "done\n", "the first one is in use");
+    assert_eq!(run(&["-c", "INSERT x"], None).err, "done\n", "the first one is in use");
     assert_eq!(server.paths("/v1/api/sql")[0]["namespace_id"], "app");
     assert_eq!(server.paths("/v1/api/auth/login")[0]["user"], "ann");
     let other = run(&["--url", "http://127.0.0.1:1", "-c", "x"], None);
@@ -525,7 +557,7 @@ fn expiring(path: &str, token: &str, body: &Value, number: usize) -> (u16, Value
 fn an_expired_token_is_renewed_without_a_word() {
     let server = Server::start(expiring);
     let outcome = highwater(&server.url, &["-c", "INSERT x"], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "done\n"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, "done\n"), "{}", outcome.err);
 }
 
 /// Two partitions with three messages each.
@@ -623,7 +655,7 @@ fn ctrl_c_in_a_script_cancels_the_statement_and_says_so() {
         (&[], script, "stdin:3:\n".to_owned()),
     ] {
         let (outcome, statements) = cut_off(args, input);
-        assert_eq!((outcome.code, outcome.err), (130, format!("{place}{note}")), "{args:?}");
+        assert_eq!((outcome.code, outcome.err), (130, format!("done\n{place}{note}")), "{args:?}");
         assert_eq!(statements, ["INSERT x", "SELECT 1"], "{args:?}");
     }
     let (outcome, _) = cut_off(&["--json", "-c", "SELECT 1"], "");
