@@ -1,8 +1,10 @@
 //! Arguments. `--help` is the manual: it teaches by examples.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use clap::{Args as Group, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Args as Group, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::connection::{Target, Tls};
 use crate::failure::Failure;
@@ -18,7 +20,8 @@ Examples:
   echo 'SELECT 1' | highwater                        without a terminal the input is a script
   highwater --csv -c 'SELECT * FROM app.t' > t.csv   CSV with a header
   highwater --json -c 'SELECT * FROM app.t'          one JSON document per statement
-  highwater --format markdown -c 'SELECT 1'          also table, box, vertical, tsv, jsonl, insert
+  highwater --format markdown -c 'SELECT 1'          also table, box, vertical, tsv, jsonl, insert; without a
+                                                     terminal rows are tsv unless told
   highwater -v room=7 -c 'SELECT * FROM app.t WHERE room = :room'
                                                      variables: :name, :'name' as a text, :\"name\" as a name
   highwater -c \"\\copy app.t FROM rows.csv\"           rows from a file; TO a file, .csv, .tsv or .jsonl
@@ -35,7 +38,8 @@ Examples:
   highwater doctor                                   what is wrong, and what to do about it
   source <(highwater completions bash)               completion of these arguments; also zsh, fish, elvish
 
-Password: --password, else HIGHWATER_PASSWORD, else the profile's, else for root the file that the server keeps beside
+Server and user: the arguments, else those of the profile that --profile names, else the environment's, else those of the profile in use.
+Password: --password, else that of the profile that --profile names, else HIGHWATER_PASSWORD, else that of the profile in use, else for root the file that the server keeps beside
   its data, ./highwater-data/root-password (in HIGHWATER_DATA_DIR, if that is set), else it is asked for on a terminal.
 
 Exit codes: 0 all done; 1 a statement failed, and nothing after it was run; 2 wrong usage; 3 no connection;
@@ -65,9 +69,9 @@ pub struct Args {
     #[arg(short = 'v', long = "variable", value_name = "NAME=VALUE", value_parser = parse_variable)]
     pub variable: Vec<(String, String)>,
 
-    /// How rows look
-    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true, global = true, conflicts_with_all = ["json", "csv"])]
-    pub format: Format,
+    /// How rows look [default: table on a terminal, else tsv]
+    #[arg(long, value_name = "FORMAT", global = true, conflicts_with_all = ["json", "csv"])]
+    pub format: Option<Format>,
 
     /// Print one JSON document per statement (or message)
     #[arg(long, global = true, conflicts_with = "csv")]
@@ -110,9 +114,14 @@ pub struct Args {
     pub message_format: Option<String>,
 }
 
-/// Which server, as whom. Each: the argument, else the environment, else the profile, else what is usual.
+/// Which server, as whom. Each: the argument, else of the profile that an argument names, else the environment, else of the profile in
+/// use, else what is usual.
 #[derive(Clone, Debug, Group)]
 pub struct Server {
+    /// What the environment says beside a profile that an argument names.
+    #[arg(skip)]
+    pub(crate) displaced: Profile,
+
     /// Where the server listens [default: http://127.0.0.1:2900]
     #[arg(long, env = "HIGHWATER_URL", global = true)]
     pub url: Option<String>,
@@ -258,16 +267,64 @@ impl Format {
 }
 
 impl Args {
-    pub(crate) fn format(&self) -> Format {
+    /// Those of this program. Ends it when they make no sense, or only ask for the help.
+    #[must_use]
+    pub fn of_program() -> Self {
+        Self::of(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn of(arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut matches = Self::command().try_get_matches_from(arguments)?;
+        let is_profile_given = matches.value_source("profile") == Some(ValueSource::CommandLine);
+        let inherited = ["url", "user", "password", "namespace", "cacert"]
+            .map(|name| is_profile_given && matches.value_source(name) == Some(ValueSource::EnvVariable));
+        let mut args = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Self::command()))?;
+        args.server.displace(inherited);
+        Ok(args)
+    }
+
+    /// The format that was asked for.
+    fn wanted_format(&self) -> Option<Format> {
         match (self.json, self.csv) {
-            (true, _) => Format::Json,
-            (false, true) => Format::Csv,
+            (true, _) => Some(Format::Json),
+            (false, true) => Some(Format::Csv),
             (false, false) => self.format,
         }
+    }
+
+    /// How rows look unless somebody asks. A drawn table is for people: where no terminal is, a program reads.
+    fn usual_format(&self) -> Format {
+        let is_terminal = self.output.is_none() && std::io::stdout().is_terminal();
+        if is_terminal { Format::Table } else { Format::Tsv }
+    }
+
+    /// How rows look at first.
+    pub(crate) fn format(&self) -> Format {
+        self.wanted_format().unwrap_or_else(|| self.usual_format())
+    }
+
+    /// The same, if nobody asked for it.
+    pub(crate) fn unasked_format(&self) -> Option<Format> {
+        self.wanted_format().is_none().then(|| self.usual_format())
     }
 }
 
 impl Server {
+    /// Puts what the environment says behind the profile that an argument names; `inherited` tells of which of the address, the user, the
+    /// password, the namespace and the authorities.
+    fn displace(&mut self, [url, user, password, namespace, cacert]: [bool; 5]) {
+        fn moved<T>(value: &mut Option<T>, is_inherited: bool) -> Option<T> {
+            value.take_if(|_| is_inherited)
+        }
+        self.displaced = Profile {
+            url: moved(&mut self.url, url),
+            user: moved(&mut self.user, user),
+            password: moved(&mut self.password, password),
+            namespace: moved(&mut self.namespace, namespace),
+            cacert: moved(&mut self.cacert, cacert),
+        };
+    }
+
     /// The profile that is named or in use.
     pub(crate) fn chosen_profile(&self) -> Result<Profile, Failure> {
         match profile::path() {
@@ -278,15 +335,12 @@ impl Server {
 
     /// Everything that a connection needs. Asks for the password if there is none and someone to ask.
     pub(crate) fn target(&self, can_ask: bool) -> Result<Target, Failure> {
-        let profile = self.chosen_profile()?;
+        let (profile, displaced) = (self.chosen_profile()?, &self.displaced);
         let base = base_url(self.url.as_deref().or(profile.url.as_deref()).unwrap_or("http://127.0.0.1:2900"))?;
         let user = self.user.clone().or(profile.user.clone()).unwrap_or_else(|| "root".to_owned());
-        // A profile's password is for its own user at its own server: nobody else gets it.
-        let is_profiles = profile.user.as_ref().is_none_or(|known| *known == user)
-            && profile.url.as_deref().is_none_or(|known| known.trim_end_matches('/') == base);
-        let kept = profile.password.filter(|_| is_profiles);
-        let password = password::find(&user, self.password.as_deref().or(kept.as_deref()), &self.data_dir, can_ask)?;
-        let authorities = match self.cacert.as_ref().or(profile.cacert.as_ref()) {
+        let kept = [&profile, displaced].into_iter().find_map(|known| known.password_for(&user, &base));
+        let password = password::find(&user, self.password.as_deref().or(kept), &self.data_dir, can_ask)?;
+        let authorities = match [&self.cacert, &profile.cacert, &displaced.cacert].into_iter().flatten().next() {
             Some(file) => Some(
                 std::fs::read(file)
                     .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?,
@@ -298,7 +352,7 @@ impl Server {
             user,
             password,
             tls: Tls { authorities, is_unverified: self.insecure },
-            namespace: self.namespace.clone().or(profile.namespace),
+            namespace: self.namespace.clone().or(profile.namespace).or(displaced.namespace.clone()),
         })
     }
 }
@@ -321,7 +375,6 @@ pub(crate) fn base_url(url: &str) -> Result<String, Failure> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
-    use clap::CommandFactory as _;
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
         Args::try_parse_from(std::iter::once("highwater").chain(args.iter().copied()))
@@ -345,8 +398,8 @@ mod tests {
         let args = parse(&["-c", "SELECT 1", "-c", "\\dt", "-f", "a.sql", "-f", "-", "--json"]).unwrap();
         assert_eq!(args.command, ["SELECT 1", "\\dt"]);
         assert_eq!(args.file, [PathBuf::from("a.sql"), PathBuf::from("-")]);
-        assert_eq!(args.format(), Format::Json);
-        assert_eq!(parse(&["--format", "tsv"]).unwrap().format(), Format::Tsv);
+        assert_eq!(args.wanted_format(), Some(Format::Json));
+        assert_eq!(parse(&["--format", "box"]).unwrap().wanted_format(), Some(Format::Box));
         assert_eq!(parse(&["-c", "-- a comment\nSELECT 1"]).unwrap().command.len(), 1);
     }
 

@@ -70,21 +70,36 @@ pub(crate) struct Canceller(Arc<Mutex<Running>>);
 struct Running {
     agent: Option<Agent>,
     is_cancelled: bool,
+    /// It came when no request was running: the next one is not sent.
+    is_early: bool,
 }
 
 impl Canceller {
-    /// Ends the request that is running, if one is: its connection is closed, and the server stops working for it.
+    /// Ends the request that is running: its connection is closed, and the server stops working for it. If none is, the next one.
     pub(crate) fn cancel(&self) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = running.agent.take() {
-            running.is_cancelled = true;
-            agent.shutdown();
+        match running.agent.take() {
+            Some(agent) => {
+                running.is_cancelled = true;
+                agent.shutdown();
+            }
+            None => running.is_early = true,
         }
     }
 
-    fn enter(&self, agent: &Agent) {
+    /// The next request is to be sent after all.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_early = false;
+    }
+
+    /// Whether the request may be sent.
+    fn enter(&self, agent: &Agent) -> bool {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *running = Running { agent: Some(agent.clone()), is_cancelled: false };
+        if running.is_early {
+            return false;
+        }
+        *running = Running { agent: Some(agent.clone()), ..Running::default() };
+        true
     }
 
     /// Whether the request was cancelled.
@@ -203,7 +218,9 @@ impl Connection {
         if let (Some(namespace), Value::Object(fields)) = (&self.target.namespace, &mut request) {
             fields.insert("namespace_id".into(), json!(namespace));
         }
-        self.canceller.enter(&self.agent);
+        if !self.canceller.enter(&self.agent) {
+            return Err(Failure::Cancelled);
+        }
         let outcome = self.sql_once(&request, rows);
         if self.canceller.leave() {
             self.agent = agent(&self.target.tls)?;
@@ -233,6 +250,7 @@ impl Connection {
             answer = self.send(path, request, true)?;
         }
         let status = answer.status().as_u16();
+        let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let mut reader = answer.body_mut().with_config().limit(u64::MAX).reader();
         let mut head = Head { inner: &mut reader, kept: Vec::new() };
         let outcome = stream::read(std::io::BufReader::with_capacity(1 << 16, &mut head), rows);
@@ -241,8 +259,12 @@ impl Connection {
             Ok(envelope) if envelope.status == "success" || envelope.error.is_some() => Ok(envelope),
             Err(Broken::Taker(error)) => Err(Failure::Output(error)),
             Err(Broken::Answer(error)) if error.is_io() || (error.is_eof() && !start.is_empty()) => {
+                let request = id.map_or(String::new(), |id| format!(" (request {id})"));
                 Err(Failure::Connection {
-                    message: format!("the answer of {} broke off: {error}", self.base()),
+                    message: format!(
+                        "the answer of {} broke off: {error}; the statement may have failed there: the server's log has the reason{request}",
+                        self.base()
+                    ),
                     hint: Some("what was printed of this statement is not all of it".to_owned()),
                 })
             }

@@ -38,13 +38,13 @@ fn export(session: &mut Session, copy: &Copy) -> Result<(), Failure> {
     };
     let mut rows = 0;
     session.with_output(out, |session| {
-        session.look = Look { format: copy.format, table, ..session.look.clone() };
+        session.look = Look { format: copy.format, unasked: None, table, ..session.look.clone() };
         rows = session.query(&sql)?;
         Ok(())
     })?;
     match &copy.file {
-        Some(_) if !session.look.format.is_for_programs() => session.say(&format!("copied {rows} row(s)")),
-        Some(_) | None => Ok(()),
+        Some(_) => session.note(&format!("copied {rows} row(s)")),
+        None => Ok(()),
     }
 }
 
@@ -68,7 +68,7 @@ fn import(session: &mut Session, copy: &Copy) -> Result<(), Failure> {
     match outcome {
         Ok(()) => {
             session.is_catalog_stale.store(true, std::sync::atomic::Ordering::Relaxed);
-            session.say(&format!("copied {written} row(s)"))
+            session.note(&format!("copied {written} row(s)"))
         }
         Err(Failure::Command(message)) => {
             Err(Failure::Command(format!("{message}; {written} row(s) before it were written")))
@@ -90,7 +90,15 @@ impl Import<'_> {
         let mut records = Records::new(text, copy.format, copy.columns.clone(), &schema).map_err(Failure::Command)?;
         let mut batch: Vec<Record> = Vec::new();
         let mut bytes = 0;
-        while let Some(record) = records.next().transpose().map_err(Failure::Command)? {
+        while let Some(record) = records.next() {
+            let record = match record {
+                Ok(record) => record,
+                Err(message) => {
+                    // What stands before it is written; a row of it that is refused is the first at fault.
+                    self.write(&batch)?;
+                    return Err(Failure::Command(message));
+                }
+            };
             let is_other = batch.first().is_some_and(|first| first.columns != record.columns);
             if is_other || batch.len() >= MOST_ROWS || bytes + record.bytes() > MOST_BYTES {
                 self.write(&batch)?;

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    ExitCode::from(highwater_cli::run(&highwater_cli::Args::parse()))
+    ExitCode::from(highwater_cli::run(&highwater_cli::Args::of_program()))
 }

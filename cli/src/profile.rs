@@ -29,6 +29,15 @@ pub(crate) struct Profile {
     pub(crate) cacert: Option<PathBuf>,
 }
 
+impl Profile {
+    /// Its password, for its own user at its own server: nobody else gets it.
+    pub(crate) fn password_for(&self, user: &str, base: &str) -> Option<&str> {
+        let is_own = self.user.as_ref().is_none_or(|known| known == user)
+            && self.url.as_deref().is_none_or(|known| known.trim_end_matches('/') == base);
+        self.password.as_deref().filter(|_| is_own)
+    }
+}
+
 /// All profiles, and which one is used unless another is named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -60,18 +60,19 @@ fn try_run(args: &Args) -> Result<(), Failure> {
     let target = args.server.target(can_ask)?;
     let out = args.output.as_deref().map_or_else(|| Ok(Output::standard()), Output::file)?;
     let canceller = Canceller::default();
-    // A script ends at Ctrl-C as programs do, and the connection with it.
-    let takes_over = args.consume || is_prompt;
-    let interrupt = if takes_over { Interrupt::install(canceller.clone())? } else { Interrupt::default() };
     let look = Look {
         format: args.format(),
+        unasked: args.unasked_format(),
         expanded: Expanded::Off,
         style: out.style(),
         is_paged: is_prompt,
         table: "result".to_owned(),
     };
+    let connection = Connection::open(target, canceller.clone())?;
+    // Until here there is nothing to cancel: Ctrl-C ends the program as it ends any.
+    let interrupt = Interrupt::install(canceller.clone())?;
     let mut session = Session {
-        connection: Connection::open(target, canceller.clone())?,
+        connection,
         out,
         look,
         has_timing: false,

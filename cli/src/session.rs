@@ -15,6 +15,7 @@ use crate::copy;
 use crate::describe::{self, Listing};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::profile::Profile;
 use crate::progress::Progress;
 use crate::render::{self, MessageFormat, failure_text};
 use crate::show::{Look, Shown};
@@ -62,6 +63,11 @@ impl Session {
     pub(crate) fn run_of(&mut self, file: Option<&str>, input: &str) -> Result<ControlFlow<()>, Failure> {
         for piece in split(input) {
             let (text, outcome) = match piece {
+                Piece::Statement(text) | Piece::StatementWith(text, _) | Piece::Command(text)
+                    if self.interrupt.is_raised() =>
+                {
+                    (text, Err(Failure::Cancelled))
+                }
                 Piece::Statement(statement) => {
                     (statement, self.run_statement(statement, &Go::Plain).map(ControlFlow::Continue))
                 }
@@ -105,9 +111,10 @@ impl Session {
         match go {
             Go::Plain => self.query(&sql).map(|_| ()),
             Go::Expanded => {
-                let before = std::mem::replace(&mut self.look.expanded, Expanded::On);
+                let before = self.look.clone();
+                self.look.expand(Expanded::On);
                 let outcome = self.query(&sql);
-                self.look.expanded = before;
+                self.look = before;
                 outcome.map(|_| ())
             }
             Go::Into(path) => self.with_output(Output::file(path)?, |session| session.query(&sql).map(|_| ())),
@@ -151,13 +158,10 @@ impl Session {
         if !was_only_read {
             self.is_catalog_stale.store(true, Ordering::Relaxed);
         }
-        if self.has_timing && !self.look.format.is_for_programs() {
+        if self.has_timing {
             let (all, server) = (took.as_secs_f64() * 1000.0, envelope.took);
-            writeln!(
-                self.out,
-                "time: {all:.3} ms (server {server:.3} ms, way and drawing {:.3} ms)",
-                (all - server).max(0.0)
-            )?;
+            let rest = (all - server).max(0.0);
+            self.note(&format!("time: {all:.3} ms (server {server:.3} ms, way and drawing {rest:.3} ms)"))?;
         }
         self.out.flush()?;
         Ok(rows)
@@ -220,7 +224,7 @@ impl Session {
             }
             Command::Expanded(wanted) => {
                 let toggled = if self.look.expanded == Expanded::Off { Expanded::On } else { Expanded::Off };
-                self.look.expanded = wanted.unwrap_or(toggled);
+                self.look.expand(wanted.unwrap_or(toggled));
                 let state = match self.look.expanded {
                     Expanded::On => "on",
                     Expanded::Off => "off",
@@ -234,7 +238,7 @@ impl Session {
             }
             Command::Format(wanted) => {
                 if let Some(format) = wanted {
-                    self.look.format = format;
+                    (self.look.format, self.look.unasked) = (format, None);
                 }
                 let name = format!("{:?}", self.look.format).to_lowercase();
                 if !self.look.format.is_for_programs() || wanted.is_none() {
@@ -306,6 +310,16 @@ impl Session {
     /// A line for people, beside the rows.
     pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.out, "{text}")?)
+    }
+
+    /// A line about what was done. It does not belong among rows that a program reads.
+    pub(crate) fn note(&mut self, text: &str) -> Result<(), Failure> {
+        if self.look.format.is_for_programs() {
+            self.out.flush()?;
+            eprintln!("{text}");
+            return Ok(());
+        }
+        self.say(text)
     }
 
     fn list(&mut self, listing: Listing, pattern: Option<&str>) -> Result<(), Failure> {
@@ -400,6 +414,7 @@ impl Session {
                     password: None,
                     namespace: None,
                     cacert: None,
+                    displaced: Profile::default(),
                     ..self.server.clone()
                 };
                 let target = server.target(self.is_interactive)?;

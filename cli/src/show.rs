@@ -17,12 +17,24 @@ use crate::terminal::{Interrupt, Style, complain};
 #[derive(Clone, Debug)]
 pub(crate) struct Look {
     pub(crate) format: Format,
+    /// The format as long as nobody asked for one.
+    pub(crate) unasked: Option<Format>,
     pub(crate) expanded: Expanded,
     pub(crate) style: Style,
     /// What is longer than the terminal goes through a pager.
     pub(crate) is_paged: bool,
     /// The table that INSERTs name.
     pub(crate) table: String,
+}
+
+impl Look {
+    /// Rows as lists of columns, or not: drawn, unless somebody asked for a format.
+    pub(crate) fn expand(&mut self, expanded: Expanded) {
+        self.expanded = expanded;
+        if let Some(unasked) = self.unasked {
+            self.format = if expanded == Expanded::Off { unasked } else { Format::Table };
+        }
+    }
 }
 
 /// Shows the results of one answer.

@@ -63,12 +63,13 @@ pub(crate) struct Interrupt {
     is_raised: Arc<AtomicBool>,
     /// Another program has the terminal: Ctrl-C is for that one.
     is_shielded: Arc<AtomicBool>,
+    canceller: Canceller,
 }
 
 impl Interrupt {
     /// Takes Ctrl-C over, for the rest of the program.
     pub(crate) fn install(canceller: Canceller) -> std::io::Result<Self> {
-        let interrupt = Self::default();
+        let interrupt = Self { canceller, ..Self::default() };
         let mut signals = Signals::new([SIGINT])?;
         let on_signal = interrupt.clone();
         std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
@@ -79,7 +80,7 @@ impl Interrupt {
                 if on_signal.is_raised.swap(true, Ordering::SeqCst) {
                     std::process::exit(i32::from(exit::CANCELLED));
                 }
-                canceller.cancel();
+                on_signal.canceller.cancel();
             }
         })?;
         Ok(interrupt)
@@ -89,7 +90,9 @@ impl Interrupt {
         self.is_raised.load(Ordering::SeqCst)
     }
 
+    /// Goes on after it.
     pub(crate) fn lower(&self) {
+        self.canceller.forget();
         self.is_raised.store(false, Ordering::SeqCst);
     }
 

@@ -134,7 +134,7 @@ fn the_transcript_of_the_book_is_true(server: &Server) {
     }
     let marked: Vec<String> =
         inputs.iter().enumerate().map(|(number, input)| format!("{input}\n\\echo @@@{number}\n")).collect();
-    let (code, said) = server.root(&["--keep-going", "-c", &marked.concat()], "");
+    let (code, said) = server.root(&["--format", "table", "--keep-going", "-c", &marked.concat()], "");
     assert_eq!(code, 1, "some of its statements fail: {said}");
     let (mut drawn, mut rest) = (String::new(), said.as_str());
     for (number, input) in inputs.iter().enumerate() {

@@ -53,7 +53,7 @@ fn with_password(url: &str, args: &[&str], input: &str, password: Option<&str>, 
 #[test]
 fn statements_run_in_order_and_print_tables() {
     let server = Server::start(plain);
-    let outcome = highwater(&server.url, &["-c", "SELECT 1; INSERT x", "-c", "SELECT 2"], "");
+    let outcome = highwater(&server.url, &["--format", "table", "-c", "SELECT 1; INSERT x", "-c", "SELECT 2"], "");
     let table = " n\n───\n 7\n(1 row)\n";
     assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
     assert_eq!(outcome.out, format!("{table}done\n{table}"));
@@ -65,8 +65,8 @@ fn statements_run_in_order_and_print_tables() {
 fn a_failing_statement_is_drawn_and_ends_the_run() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["-c", "INSERT x; fail here; INSERT y", "-c", "INSERT z"], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (1, "done\n"));
-    assert_eq!(outcome.err, "error: it failed (42601)\n  1 | fail here\n      ^^^^\nhint: do not fail\n");
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, ""));
+    assert_eq!(outcome.err, "done\nerror: it failed (42601)\n  1 | fail here\n      ^^^^\nhint: do not fail\n");
     assert_eq!(server.statements(), ["INSERT x", "fail here"]);
 }
 
@@ -85,8 +85,14 @@ fn a_failure_that_nobody_reads_has_its_exit_code() {
 fn a_run_that_keeps_going_tells_in_the_end() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["--keep-going", "-c", "fail 1; \\nope\nINSERT y"], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (1, "done\n"));
-    assert!(outcome.err.contains("it failed") && outcome.err.contains("no command \\nope"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, ""));
+    assert!(
+        outcome.err.ends_with("done\n")
+            && outcome.err.contains("it failed")
+            && outcome.err.contains("no command \\nope"),
+        "{}",
+        outcome.err
+    );
     assert_eq!(server.statements(), ["fail 1", "INSERT y"]);
 }
 
@@ -136,6 +142,28 @@ fn json_errors_of_the_shell_are_documents_too() {
 }
 
 #[test]
+fn without_a_terminal_rows_are_tab_separated_unless_told() {
+    let server = Server::start(plain);
+    let outcome = highwater(&server.url, &["-c", "INSERT x; SELECT 1"], "");
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (0, "n\n7\n", "done\n"));
+    let table = " n\n───\n 7\n(1 row)\n";
+    for args in [&["--format", "table", "-c", "SELECT 1"][..], &["-c", "\\format table\nSELECT 1"]] {
+        let outcome = highwater(&server.url, args, "");
+        assert!(outcome.out.ends_with(table), "{}", outcome.out);
+    }
+    let list = "n │ 7\n";
+    let outcome = highwater(&server.url, &["-c", "SELECT 1 \\gx\nSELECT 2"], "");
+    assert!(outcome.out.contains(list) && outcome.out.ends_with("\nn\n7\n"), "lists are drawn: {}", outcome.out);
+    for args in [&["--csv", "-c", "\\x\nSELECT 1"][..], &["-c", "\\format csv\n\\x\nSELECT 1"]] {
+        let outcome = highwater(&server.url, args, "");
+        assert!(outcome.out.ends_with("n\n7\n"), "but not where a format was asked for: {}", outcome.out);
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert_eq!(highwater(&server.url, &["-o", file.path().to_str().unwrap(), "-c", "SELECT 1"], "").code, 0);
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "n\n7\n");
+}
+
+#[test]
 fn csv_has_rows_only() {
     let server = Server::start(plain);
     let outcome = highwater(&server.url, &["--csv", "-c", "INSERT x; SELECT 1"], "");
@@ -152,12 +180,12 @@ fn files_and_standard_input_are_scripts() {
     assert_eq!(outcome.code, 0, "{}", outcome.err);
     let tables = "SELECT namespace_id, table_name, table_type FROM system.tables ORDER BY namespace_id, table_name";
     assert_eq!(server.statements(), ["INSERT ';'", tables, "INSERT b", "INSERT c"]);
-    assert_eq!(highwater(&server.url, &[], "INSERT e").out, "done\n", "without a terminal the input is a script");
+    assert_eq!(highwater(&server.url, &[], "INSERT e").err, "done\n", "without a terminal the input is a script");
     let failing = folder.path().join("b.sql");
     std::fs::write(&failing, "INSERT a;\n\nfail\n here;").unwrap();
     let outcome = highwater(&server.url, &["-f", failing.to_str().unwrap()], "");
     assert!(
-        outcome.code == 1 && outcome.err.starts_with(&format!("{}:3:\nerror: it failed", failing.display())),
+        outcome.code == 1 && outcome.err.starts_with(&format!("done\n{}:3:\nerror: it failed", failing.display())),
         "{}",
         outcome.err
     );
@@ -187,6 +215,10 @@ fn commands_of_the_prompt_work_as_arguments() {
             && outcome.out.contains("n │ 7\n")
             && outcome.out.contains("time: ")
     );
+    for (args, rows) in [(&[][..], "n\n7\n"), (&["--json"], "}\n")] {
+        let timed = highwater(&server.url, &[args, &["-c", "\\timing\nSELECT 1"]].concat(), "");
+        assert!(timed.out.ends_with(rows) && timed.err.starts_with("time: "), "{}{}", timed.out, timed.err);
+    }
     let missing = highwater(&server.url, &["-c", "\\d missing"], "");
     assert!(missing.code == 1 && missing.err.contains("there is no table missing"), "{}", missing.err);
     assert_eq!(highwater(&server.url, &["-c", "\\nope"], "").code, 1);
@@ -198,14 +230,14 @@ fn variables_formats_and_files_work_together() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let script = format!(
-        "SELECT n \\gset got_\nINSERT :got_n, :'who';\n\\o {}\nSELECT 1;\n\\o\n\\format tsv\nSELECT 2;\nSELECT 3 \\g {}\n\\echo :who\n",
+        "\\format table\nSELECT n \\gset got_\nINSERT :got_n, :'who';\n\\o {}\nSELECT 1;\n\\o\n\\format tsv\nSELECT 2;\nSELECT 3 \\g {}\n\\echo :who\n",
         path("out.txt"),
         path("g.tsv")
     );
     let outcome = highwater(&server.url, &["-v", "who=o'neil", "-f", "-"], &script);
     assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
     assert_eq!(server.statements(), ["SELECT n", "INSERT 7, 'o''neil'", "SELECT 1", "SELECT 2", "SELECT 3"]);
-    assert_eq!(outcome.out, "done\nn\n7\no'neil\n");
+    assert_eq!(outcome.out, "rows as table\ndone\nn\n7\no'neil\n");
     assert_eq!(std::fs::read_to_string(path("out.txt")).unwrap(), " n\n───\n 7\n(1 row)\n");
     assert_eq!(std::fs::read_to_string(path("g.tsv")).unwrap(), "n\n7\n");
     std::fs::write(path("self.sql"), format!("\\i {}", path("self.sql"))).unwrap();
@@ -230,7 +262,7 @@ fn files_are_copied_into_tables_up_to_the_row_that_is_refused() {
     std::fs::write(&file, "id,body\n1,\"a,b\"\n2,\n").unwrap();
     let copy = format!("\\copy app.t FROM {}", file.display());
     let outcome = highwater(&server.url, &["-c", &copy], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "copied 2 row(s)\n"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (0, "", "copied 2 row(s)\n"));
     assert_eq!(server.statements(), ["INSERT INTO app.t (\"id\", \"body\") VALUES ('1', 'a,b'), ('2', NULL)"]);
 
     let rows: String = (1..=20).map(|row| format!("{row},x\n")).collect();
@@ -239,11 +271,38 @@ fn files_are_copied_into_tables_up_to_the_row_that_is_refused() {
     assert_eq!(outcome.code, 1);
     assert_eq!(outcome.err, "error: line 14: no such luck; 12 row(s) before it were written\n");
     let outcome = highwater(&server.url, &["-c", "\\copy t (a) FROM stdin tsv"], "");
-    assert_eq!(outcome.out, "copied 0 row(s)\n", "standard input is the file");
+    assert_eq!(outcome.err, "copied 0 row(s)\n", "standard input is the file");
     let out = folder.path().join("out.jsonl");
     let outcome = highwater(&server.url, &["-c", &format!("\\copy app.t TO {}", out.display())], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "copied 1 row(s)\n"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (0, "", "copied 1 row(s)\n"));
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "{\"n\":\"7\"}\n");
+}
+
+#[test]
+fn what_stands_before_a_line_that_cannot_be_read_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, rows, message) in [
+        ("a.csv", "id,body\n1,x\n2,\"y\n3,z\n", "('1', 'x')", "line 3: a quote is never closed"),
+        ("b.csv", "id,body\n1,x\n2\n3,z\n", "('1', 'x')", "line 3: 1 fields, but 2 columns"),
+        ("c.tsv", "id\tbody\n1\tx\n2\ty\n3\n", "('1', 'x'), ('2', 'y')", "line 4: 1 fields, but 2 columns"),
+        ("d.jsonl", "{\"id\":1,\"body\":\"x\"}\n{\"id\"", "('1', 'x')", "line 2: no JSON object"),
+    ] {
+        let server = Server::start(superstitious);
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let outcome = highwater(&server.url, &["-c", &format!("\\copy app.t FROM {}", file.display())], "");
+        assert_eq!(outcome.code, 1, "{name}");
+        let written = format!("; {} row(s) before it were written\n", rows.matches('(').count());
+        assert!(outcome.err.starts_with(&format!("error: {message}")), "{}", outcome.err);
+        assert!(outcome.err.ends_with(&written), "{}", outcome.err);
+        let inserts: Vec<String> = server.statements().into_iter().filter(|sql| sql.starts_with("INSERT")).collect();
+        assert_eq!(inserts, [format!("INSERT INTO app.t (\"id\", \"body\") VALUES {rows}")], "{name}");
+    }
+    let server = Server::start(superstitious);
+    let file = folder.path().join("e.csv");
+    std::fs::write(&file, "id\n12\n13\n14\n\"").unwrap();
+    let outcome = highwater(&server.url, &["-c", &format!("\\copy app.t FROM {}", file.display())], "");
+    assert_eq!(outcome.err, "error: line 3: no such luck; 1 row(s) before it were written\n", "the first at fault");
 }
 
 #[test]
@@ -263,7 +322,7 @@ fn profiles_keep_servers_with_their_passwords() {
     assert_eq!(added.code, 0, "{}", added.err);
     let listed = run(&["ctx"], None).out;
     assert_eq!(listed, format!("* here  {} as ann, namespace app, with its password\n", server.url));
-    assert_eq!(run(&["-c", "INSERT x"], None).out, "done\n", "the first one is in use");
+    assert_eq!(run(&["-c", "INSERT x"], None).err, "done\n", "the first one is in use");
     assert_eq!(server.paths("/v1/api/sql")[0]["namespace_id"], "app");
     assert_eq!(server.paths("/v1/api/auth/login")[0]["user"], "ann");
     let other = run(&["--url", "http://127.0.0.1:1", "-c", "x"], None);
@@ -280,6 +339,42 @@ fn profiles_keep_servers_with_their_passwords() {
     }
     assert_eq!(run(&["ctx", "remove", "here"], None).code, 0);
     assert_eq!(run(&["ctx", "use", "here"], None).code, 2);
+}
+
+#[test]
+fn arguments_beat_a_named_profile_which_beats_the_environment_which_beats_the_profile_in_use() {
+    let (mine, of_environment, other) = (Server::start(plain), Server::start(plain), Server::start(plain));
+    let folder = tempfile::tempdir().unwrap();
+    let profiles = folder.path().join("profiles.toml");
+    let text = format!(
+        "current = \"p1\"\n[profile.p1]\nurl = \"{0}\"\nuser = \"ann\"\npassword = \"secret\"\n[profile.bare]\nurl = \"{0}\"\nuser = \"ann\"\n",
+        mine.url
+    );
+    std::fs::write(&profiles, text).unwrap();
+    std::fs::set_permissions(&profiles, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let environment = [("HIGHWATER_URL", of_environment.url.as_str()), ("HIGHWATER_USER", "eve")];
+    let at = |args: &[&str], environment: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.args(args).args(["-c", "\\conninfo"]).env_clear().env("HIGHWATER_PROFILES", &profiles);
+        let output = command.envs(environment.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let with = |password| [&environment[..], &[("HIGHWATER_PASSWORD", password)]].concat();
+    let is = |user: &str, server: &Server| format!("{user} at {}, namespace default\n", server.url);
+    assert_eq!(
+        at(&["--profile", "p1"], &with("wrong")),
+        is("ann", &mine),
+        "address, user and password are the profile's"
+    );
+    assert_eq!(at(&["--profile", "p1", "-u", "bob", "-p", "secret"], &with("wrong")), is("bob", &mine));
+    let elsewhere = ["--profile", "p1", "--url", &other.url, "-p", "secret"];
+    assert_eq!(at(&elsewhere, &with("wrong")), is("ann", &other));
+    assert_eq!(at(&[], &with("secret")), is("eve", &of_environment));
+    assert_eq!(at(&[], &[&with("secret")[..], &[("HIGHWATER_PROFILE", "p1")]].concat()), is("eve", &of_environment));
+    assert_eq!(at(&[], &[]), is("ann", &mine));
+    assert_eq!(at(&["--profile", "bare"], &[("HIGHWATER_PASSWORD", "secret")]), is("ann", &mine));
+    let said = at(&["--profile", "bare"], &with("secret"));
+    assert!(said.contains("no password for user \"ann\""), "the environment's password is eve's: {said}");
 }
 
 /// Healthy, and a dba.
@@ -355,6 +450,40 @@ fn a_server_that_speaks_another_protocol_is_told_from_one_that_is_away() {
     let encrypted = answering(&[21, 3, 3, 0, 2, 2, 10]);
     let outcome = highwater(&format!("http://{encrypted}"), &["-c", "SELECT 1"], "");
     assert!(outcome.code == 3 && outcome.err.contains(&format!("--url https://{encrypted}")), "{}", outcome.err);
+}
+
+/// The address of a server that lets in, and breaks off in the middle of its answer to a statement, which has this header.
+fn breaking_off(header: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let token = r#"{"access_token":"t"}"#;
+        let answer = r#"{"status":"success","results":[{"schema":[{"name":"n","data_type":"BigInt"}],"rows":[["1"],"#;
+        for (length, header, body) in [(token.len(), "x: y", token), (1000, header, answer)] {
+            // A request that is not read to its end would reset the connection.
+            let (mut request, mut bytes) = (Vec::new(), [0; 4096]);
+            while !request.ends_with(b"}") {
+                let count = stream.read(&mut bytes).unwrap();
+                request.extend_from_slice(&bytes[..count]);
+            }
+            write!(stream, "HTTP/1.1 200 OK\r\n{header}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn an_answer_that_breaks_off_names_the_request_for_the_servers_log() {
+    for (header, request) in [("X-Request-Id: 5f0e", " (request 5f0e)"), ("x: y", "")] {
+        let outcome = highwater(&breaking_off(header), &["--csv", "-c", "SELECT 1"], "");
+        assert_eq!((outcome.code, outcome.out.as_str()), (3, "n\n1\n"));
+        let said = format!("; the statement may have failed there: the server's log has the reason{request}\nhint: ");
+        assert!(outcome.err.contains("broke off") && outcome.err.contains(&said), "{}", outcome.err);
+    }
+    let outcome = highwater(&breaking_off("x: y"), &["--json", "-c", "SELECT 1"], "");
+    let document: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((outcome.code, &document["error"]["code"]), (3, &json!("NO_CONNECTION")));
 }
 
 /// Has a topic and no tables.
@@ -439,7 +568,7 @@ fn expiring(path: &str, token: &str, body: &Value, number: usize) -> (u16, Value
 fn an_expired_token_is_renewed_without_a_word() {
     let server = Server::start(expiring);
     let outcome = highwater(&server.url, &["-c", "INSERT x"], "");
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "done\n"), "{}", outcome.err);
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, "done\n"), "{}", outcome.err);
 }
 
 /// Two partitions with three messages each.
@@ -497,6 +626,53 @@ fn a_member_of_a_group_acks_what_was_printed() {
     );
     let outcome = highwater(&server.url, &["--consume", "--topic", "app.nope"], "");
     assert!(outcome.code == 1 && outcome.err.contains("app.nope: no such topic"), "{}", outcome.err);
+}
+
+/// `SELECT`s are not answered.
+fn silent(path: &str, token: &str, body: &Value, number: usize) -> (u16, Value) {
+    if body["sql"].as_str().unwrap().starts_with("SELECT") {
+        return (0, Value::Null);
+    }
+    plain(path, token, body, number)
+}
+
+/// Runs a script that Ctrl-C cuts off in its statement `SELECT 1`.
+fn cut_off(args: &[&str], input: &str) -> (Outcome, Vec<String>) {
+    let server = Server::start(silent);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command.args(args).env_clear().env("HIGHWATER_URL", &server.url).env("HIGHWATER_PASSWORD", "secret");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    server.wait_for("SELECT 1");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    server.wait_for("closed");
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let code = output.status.code().expect("it ends by itself, not by the signal");
+    (Outcome { code, out: text(&output.stdout), err: text(&output.stderr) }, server.statements())
+}
+
+#[test]
+fn ctrl_c_in_a_script_cancels_the_statement_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.sql");
+    let script = "INSERT x;\n\nSELECT 1;\nINSERT y;\n";
+    std::fs::write(&file, script).unwrap();
+    let note = "error: cancelled; if it was a write, it may have been done all the same\n";
+    let name = file.to_str().unwrap();
+    for (args, input, place) in [
+        (&["--keep-going", "-c", "INSERT x", "-c", "SELECT 1", "-c", "INSERT y"][..], "", String::new()),
+        (&["-f", name], "", format!("{name}:3:\n")),
+        (&[], script, "stdin:3:\n".to_owned()),
+    ] {
+        let (outcome, statements) = cut_off(args, input);
+        assert_eq!((outcome.code, outcome.err), (130, format!("done\n{place}{note}")), "{args:?}");
+        assert_eq!(statements, ["INSERT x", "SELECT 1"], "{args:?}");
+    }
+    let (outcome, _) = cut_off(&["--json", "-c", "SELECT 1"], "");
+    assert_eq!((outcome.code, outcome.err.as_str()), (130, ""));
+    let document: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((&document["status"], &document["error"]["code"]), (&json!("error"), &json!("CANCELLED")));
 }
 
 #[test]
