@@ -125,7 +125,9 @@ fn case_and_spacing_of_keywords_mean_nothing() {
     let mut g = Gen::new(20);
     for _ in 0..3000 {
         let Respaced(sql, other) = Respaced::arbitrary(&mut g);
-        if sql.contains("--") || sql.contains("/*") {
+        // A string goes on over the end of a line, and over nothing else.
+        let has_strings_in_a_row = sql.contains("' '") || sql.contains("'\n'");
+        if sql.contains("--") || sql.contains("/*") || has_strings_in_a_row {
             continue;
         }
         match (outcome(sql, &catalog), outcome(&other, &catalog)) {
