@@ -257,7 +257,7 @@ mod tests {
         let set = |parameter, value: &str| SessionStatement::Set(parameter, Some(value.into()));
         for (sql, expected) in [
             ("SET read_consistency = 'session'", set(Parameter::ReadConsistency, "session")),
-            ("SET read_consistency = 'Stale'", set(Parameter::ReadConsistency, "Stale")),
+            ("SET read_consistency = 'Stale'", set(Parameter::ReadConsistency, "stale")),
             ("SET read_consistency TO linearizable", set(Parameter::ReadConsistency, "linearizable")),
             ("SET SESSION application_name = 'mailer'", set(Parameter::ApplicationName, "mailer")),
             ("SET NAMES 'UTF8'", set(Parameter::ClientEncoding, "UTF8")),
