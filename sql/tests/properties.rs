@@ -125,7 +125,7 @@ fn case_and_spacing_of_keywords_mean_nothing() {
     let mut g = Gen::new(20);
     for _ in 0..3000 {
         let Respaced(sql, other) = Respaced::arbitrary(&mut g);
-        if sql.contains("--") || sql.contains("/*") {
+        if sql.contains("--") || sql.contains("/*") || sql.contains("' '") {
             continue;
         }
         match (outcome(sql, &catalog), outcome(&other, &catalog)) {

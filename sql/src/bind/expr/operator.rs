@@ -126,6 +126,8 @@ impl Binder<'_, '_> {
             _ => BinaryOp::Concat,
         };
         let mut bound = Vec::with_capacity(operands.len());
+        let guards = usize::from(op != BinaryOp::Concat);
+        self.guarded += guards;
         while let Some(operand) = operands.pop() {
             let operand = self.open(operand)?;
             bound.push(match op {
@@ -138,6 +140,7 @@ impl Binder<'_, '_> {
                 _ => operand,
             });
         }
+        self.guarded -= guards;
         // A chain with an array in it is no chain of one operation: `a || 1 || 2` appends twice.
         if op == BinaryOp::Concat && bound.iter().any(|one| one.data_type.is_some_and(|one| one.element().is_some())) {
             let mut rest = bound.into_iter();
@@ -181,8 +184,10 @@ impl Binder<'_, '_> {
         let left = self.coerced(left, left_type, Coercion::Assignment, refusal)?;
         let right = self.coerced(right, right_type, Coercion::Assignment, refusal)?;
         let depth = left.depth.max(right.depth);
+        let pattern = right.span;
         let expr = Expr::Binary { op, left: Box::new(left.expr), right: Box::new(right.expr), data_type };
-        made(unassigned(expr), Some(data_type), depth, span)
+        let made = made(unassigned(expr), Some(data_type), depth, span)?;
+        self.valued(made, pattern)
     }
 
     #[inline(never)]
