@@ -245,9 +245,17 @@ impl Reader<'_> {
 
     /// Separator, time of day, offset, end: microseconds since midnight, and the offset.
     fn time(&mut self) -> Result<(i64, i64), TimestampError> {
+        // A day may have an offset without a time of day.
+        if matches!(self.peek(), Some(b'Z' | b'z' | b'+')) {
+            let offset = self.offset()?;
+            return if self.rest.is_empty() { Ok((0, offset)) } else { Err(TimestampError::Malformed) };
+        }
         if !self.take(b'T') {
             self.expect(b' ')?;
             self.spaces();
+        }
+        if matches!(self.peek(), Some(b'Z' | b'z' | b'+')) {
+            return self.time();
         }
         self.clock()
     }

@@ -9,7 +9,7 @@ use sqlparser::ast::{Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 const POSTGRESQL: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -34,6 +34,95 @@ fn ends_an_item(next: &Token) -> bool {
     match next {
         Token::Word(word) => matches!(word.keyword, Keyword::FROM | Keyword::WHERE),
         other => matches!(other, Token::Comma | Token::RParen | Token::EOF),
+    }
+}
+
+/// Words that begin a clause in other systems only stay names where no such clause can follow.
+pub(crate) fn names_are_no_keywords(tokens: &mut [TokenWithSpan]) {
+    use Keyword as K;
+    let mut behind: Option<Token> = None;
+    for token in tokens.iter_mut().rev() {
+        if let Token::Word(word) = &mut token.token {
+            let follows = match &behind {
+                Some(Token::Word(next)) => !ends_a_name(next.keyword),
+                Some(Token::LParen | Token::Number(..)) => true,
+                _ => false,
+            };
+            let begins = match word.keyword {
+                K::TOP | K::SETTINGS | K::FORMAT | K::PIVOT | K::UNPIVOT | K::PARTITION | K::QUALIFY => follows,
+                K::GLOBAL => {
+                    follows
+                        || matches!(&behind, Some(Token::Word(next)) if matches!(next.keyword, K::JOIN | K::LEFT | K::RIGHT | K::INNER | K::FULL | K::CROSS))
+                }
+                _ => true,
+            };
+            if !begins {
+                word.keyword = K::NoKeyword;
+            }
+        }
+        behind = Some(token.token.clone());
+    }
+}
+
+/// Words that stand behind a name.
+fn ends_a_name(keyword: Keyword) -> bool {
+    use Keyword as K;
+    matches!(
+        keyword,
+        K::FROM
+            | K::AS
+            | K::WHERE
+            | K::GROUP
+            | K::ORDER
+            | K::HAVING
+            | K::LIMIT
+            | K::OFFSET
+            | K::UNION
+            | K::EXCEPT
+            | K::INTERSECT
+            | K::JOIN
+            | K::LEFT
+            | K::RIGHT
+            | K::INNER
+            | K::FULL
+            | K::CROSS
+            | K::NATURAL
+            | K::ON
+            | K::USING
+            | K::AND
+            | K::OR
+            | K::IS
+            | K::IN
+            | K::NOT
+            | K::LIKE
+            | K::BETWEEN
+            | K::ASC
+            | K::DESC
+            | K::THEN
+            | K::ELSE
+            | K::END
+            | K::WHEN
+            | K::SET
+            | K::WINDOW
+            | K::FETCH
+            | K::RETURNING
+    )
+}
+
+/// Whether INTERVAL stands for a column here.
+fn interval_is_a_name(next: &Token) -> bool {
+    match next {
+        Token::Word(word) => ends_a_name(word.keyword),
+        other => !matches!(
+            other,
+            Token::SingleQuotedString(_)
+                | Token::EscapedStringLiteral(_)
+                | Token::DollarQuotedString(_)
+                | Token::Number(..)
+                | Token::Placeholder(_)
+                | Token::LParen
+                | Token::Period
+        ),
     }
 }
 
@@ -80,15 +169,27 @@ impl Dialect for Highwater {
     }
 
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
-        POSTGRESQL.is_reserved_for_identifier(keyword)
+        match keyword {
+            Keyword::CASE => true,
+            // Names of columns too, where nothing stands behind them that makes them more.
+            Keyword::EXISTS | Keyword::TRIM => false,
+            _ => POSTGRESQL.is_reserved_for_identifier(keyword),
+        }
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        let op = match parser.peek_token_ref().token {
+        let op = match &parser.peek_token_ref().token {
             Token::Tilde => UnaryOperator::BitwiseNot,
             Token::AtSign => UnaryOperator::PGAbs,
             Token::PGSquareRoot => UnaryOperator::PGSquareRoot,
             Token::PGCubeRoot => UnaryOperator::PGCubeRoot,
+            Token::Word(word)
+                if word.keyword == Keyword::INTERVAL
+                    && word.quote_style.is_none()
+                    && interval_is_a_name(&parser.peek_nth_token_ref(1).token) =>
+            {
+                return Some(parser.parse_identifier().map(Expr::Identifier));
+            }
             _ => return None,
         };
         parser.advance_token();

@@ -461,6 +461,10 @@ pub(crate) fn parser_failure(lexed: &Lexed<'_>, end: usize, error: ParserError) 
     match expected.as_deref() {
         Some(dialect::NO_STRING) => stray_string(lexed, index, end),
         Some(dialect::NO_SUCH_OPERATOR) => strange_operator(lexed, index),
+        // What sqlparser says of SIMILAR without TO.
+        Some("IN or BETWEEN after NOT") => Diag::not_supported("SIMILAR without TO")
+            .hint("Write text SIMILAR TO pattern, or substring(text FROM pattern).")
+            .at(lexed.span_at(index)),
         Some(expected) => syntax_error(lexed, index, end, Wanted::Expected(expected)),
         None => syntax_error(lexed, index, end, Wanted::Sentence(&sentence)),
     }

@@ -40,6 +40,13 @@ pub(super) fn create(
             }
             key
         }
+        // It is there already: nothing is made of the query.
+        None if create.table.if_not_exists
+            && context.catalog.table(namespace, &create.table.name.name.value).is_some() =>
+        {
+            let comparable = |(column, at): (&Column, u32)| column.data_type.is_comparable().then_some(at);
+            columns.iter().zip(0_u32..).find_map(comparable).into_iter().collect()
+        }
         None => key_of(&query).ok_or_else(|| {
             Diag::new(
                 SqlState::INVALID_TABLE_DEFINITION,

@@ -6,6 +6,7 @@
 
 mod array;
 mod case;
+mod constant;
 mod operator;
 mod predicate;
 pub(super) mod row_key;
@@ -19,8 +20,10 @@ use super::params::Params;
 use super::scope::Scope;
 use super::types;
 use crate::cast::{self, Coercion};
+use crate::datetime::{HOUR, MINUTE};
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::{AggregateCall, Expr};
+use crate::interval::Interval;
 use crate::lexer::char_span;
 use crate::limits;
 use crate::statement::{Name, ObjectName};
@@ -117,6 +120,8 @@ pub(super) struct Binder<'a, 'b> {
     pub(super) inside_aggregate: bool,
     pub(super) inside_window: bool,
     pub(super) nesting: usize,
+    /// How many constructs around the expression may leave it out.
+    pub(super) guarded: usize,
 }
 
 impl<'a, 'b> Binder<'a, 'b> {
@@ -126,7 +131,16 @@ impl<'a, 'b> Binder<'a, 'b> {
         clause: Clause,
         aggregates: &'b mut Vec<AggregateCall>,
     ) -> Self {
-        Self { scope, params, clause, aggregates, inside_aggregate: false, inside_window: false, nesting: 0 }
+        Self {
+            scope,
+            params,
+            clause,
+            aggregates,
+            inside_aggregate: false,
+            inside_window: false,
+            nesting: 0,
+            guarded: 0,
+        }
     }
 
     /// How an error calls the place of the expression.
@@ -371,15 +385,38 @@ impl<'a, 'b> Binder<'a, 'b> {
 
     #[inline(never)]
     fn cast(&mut self, operand: &ast::Expr, written: &ast::DataType) -> Result<Typed, Diag> {
-        let open = match array::is_empty(operand) {
-            true => array::empty(),
-            false => self.open(operand)?,
+        if let Some(elements) = array::elements(operand) {
+            return self.cast_elements(elements, operand, written);
+        }
+        let open = self.open(operand)?;
+        self.cast_to(open, written)
+    }
+
+    /// `ARRAY[...]::type`
+    #[inline(never)]
+    fn cast_elements(
+        &mut self,
+        elements: &[ast::Expr],
+        operand: &ast::Expr,
+        written: &ast::DataType,
+    ) -> Result<Typed, Diag> {
+        let wanted = types::named(written, Span { start: 0, end: 0 }).ok().map(|wanted| wanted.data_type);
+        let open = match wanted.filter(|wanted| wanted.element().is_some()) {
+            _ if elements.is_empty() => array::empty(),
+            Some(wanted) => self.array_of(elements, wanted)?,
+            None => self.open(operand)?,
         };
+        self.cast_to(open, written)
+    }
+
+    #[inline(never)]
+    fn cast_to(&mut self, open: Typed, written: &ast::DataType) -> Result<Typed, Diag> {
         let span = open.span;
         let wanted = types::named(written, span.unwrap_or(Span { start: 0, end: 0 }))?;
         let to = wanted.data_type;
         let cast = self
             .coerced(open, to, Coercion::Explicit, |from| format!("a value of type {from} cannot be cast to {to}"))?;
+        let cast = self.valued(cast, None)?;
         match wanted.max_chars {
             None => Ok(cast),
             Some(_) if to.element().is_some() => {
@@ -419,6 +456,7 @@ impl<'a, 'b> Binder<'a, 'b> {
             None => diag,
         };
         let interval = cast::parse_interval(&text, unit.as_deref()).map_err(place)?;
+        let interval = unit.map_or(interval, |unit| whole_units(interval, &unit));
         let literal = Expr::Literal(Value::Interval(interval), DataType::Interval);
         Ok(Typed::leaf(literal, Some(DataType::Interval), span))
     }
@@ -470,6 +508,19 @@ pub(super) fn made(expr: Expr, data_type: Option<DataType>, below: u32, span: Op
         });
     }
     Ok(Typed { expr, data_type, depth, span })
+}
+
+/// `INTERVAL '1.5' HOUR` has whole hours: what is smaller than the field is left out.
+fn whole_units(interval: Interval, unit: &str) -> Interval {
+    let micros = |size: i64| Interval { micros: interval.micros - interval.micros % size, ..interval };
+    match unit {
+        "year" => Interval { months: interval.months - interval.months % 12, days: 0, micros: 0 },
+        "month" => Interval { days: 0, micros: 0, ..interval },
+        "day" => Interval { micros: 0, ..interval },
+        "hour" => micros(HOUR),
+        "minute" => micros(MINUTE),
+        _ => interval,
+    }
 }
 
 fn too_deep() -> Diag {

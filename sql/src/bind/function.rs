@@ -9,6 +9,7 @@ use crate::cast::Coercion;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::{AggregateCall, AggregateFunction, Expr, Function, SortDirection};
+use crate::lexer::char_span;
 use crate::value::{DataType, Value};
 
 fn at(diag: Diag, span: Option<Span>) -> Diag {
@@ -86,10 +87,36 @@ pub(super) fn call(binder: &mut Binder<'_, '_>, function: &ast::Function) -> Res
         return with_names(binder, name, given, names, span);
     }
     let mut args = Vec::new();
+    let guards = usize::from(name == "coalesce");
+    binder.guarded += guards;
     for argument in given {
-        args.push(binder.open(plain(argument, span)?)?);
+        let argument = plain(argument, span).map_err(|diag| unknown_before(diag, name, span))?;
+        args.push(binder.open(argument)?);
+    }
+    binder.guarded -= guards;
+    if name == "date" && args.len() == 1 {
+        return as_date(binder, args);
     }
     resolved(binder, name, args, span)
+}
+
+/// That there is no such function says more than what is wrong with its arguments.
+fn unknown_before(diag: Diag, name: &str, span: Option<Span>) -> Diag {
+    match eval::resolve_function(name, &[]) {
+        Err(unknown @ eval::FunctionError::Unknown { .. }) => at(unknown.into(), span),
+        _ => diag,
+    }
+}
+
+/// `date(x)`: PostgreSQL's casts may be called by the name of the type, and this one is.
+#[inline(never)]
+fn as_date(binder: &mut Binder<'_, '_>, mut args: Vec<Typed>) -> Result<Typed, Diag> {
+    match args.pop() {
+        Some(arg) => binder.coerced(arg, DataType::Date, Coercion::Explicit, |from| {
+            format!("a value of type {from} cannot be cast to DATE")
+        }),
+        None => resolved(binder, "date", args, None),
+    }
 }
 
 /// `name => expr`
@@ -158,6 +185,8 @@ pub(super) fn resolved(
 ) -> Result<Typed, Diag> {
     let types: Vec<Option<DataType>> = args.iter().map(|arg| arg.data_type).collect();
     let (function, wanted, data_type) = eval::resolve_function(name, &types).map_err(|error| at(error.into(), span))?;
+    let word = args.get(usize::from(!matches!(name, "date_trunc" | "date_part" | "extract" | "timezone")));
+    let word = word.and_then(|arg| arg.span);
     let mut depth = 0;
     let mut exprs = Vec::with_capacity(args.len() + 1);
     if let Some(field) = eval::implied_argument(name) {
@@ -179,7 +208,7 @@ pub(super) fn resolved(
             let expr = Expr::Cast { expr: Box::new(expr), to: *first, assignment: false };
             made(expr, Some(*first), depth + 1, span)
         }
-        _ => made(expr, Some(data_type), depth, span),
+        _ => binder.valued(made(expr, Some(data_type), depth, span)?, word),
     }
 }
 
@@ -388,8 +417,11 @@ pub(super) fn special(binder: &mut Binder<'_, '_>, expr: &ast::Expr) -> Result<T
         ast::Expr::Extract { field, expr: operand, .. } => {
             let name = field_name(field).ok_or_else(|| refused(&format!("EXTRACT({field} ...)"), expr))?;
             let operand = binder.open(operand)?;
-            let field =
-                Typed::leaf(Expr::Literal(Value::Text(name), DataType::Text), Some(DataType::Text), operand.span);
+            let place = match field {
+                DateTimeField::Custom(ident) => char_span(ident.span),
+                _ => operand.span,
+            };
+            let field = Typed::leaf(Expr::Literal(Value::Text(name), DataType::Text), Some(DataType::Text), place);
             let span = operand.span;
             return resolved(binder, "extract", vec![field, operand], span);
         }

@@ -1,9 +1,10 @@
 //! The dialect's types by their SQL names.
 
-use sqlparser::ast::{self, ArrayElemTypeDef, CharacterLength, ExactNumberInfo, TimezoneInfo};
+use sqlparser::ast::{self, ArrayElemTypeDef, CharacterLength, ExactNumberInfo, Spanned, TimezoneInfo};
 
 use crate::diag::{Diag, Span, SqlState};
 use crate::embedding;
+use crate::lexer::char_span;
 use crate::suggest;
 use crate::value::{DataType, MAX_DECIMAL_DIGITS};
 
@@ -87,7 +88,12 @@ pub(super) fn named(written: &ast::DataType, span: Span) -> Result<Named, Diag> 
     }
 }
 
+#[inline(never)]
 fn unknown(written: &ast::DataType, span: Span) -> Diag {
+    let span = match written {
+        ast::DataType::Custom(name, _) => char_span(name.span()).unwrap_or(span),
+        _ => span,
+    };
     let word = written.to_string().to_uppercase();
     let diag = Diag::not_supported(format_args!("type {word}")).at(span);
     let hint = match written {

@@ -39,6 +39,8 @@ pub enum FunctionError {
         call: String,
         /// The calls that do exist.
         known: Vec<String>,
+        /// How many arguments there are instead, when it is their number that is wrong.
+        count: Option<String>,
     },
     /// An operator that does not exist for these types.
     #[error("operator does not exist: {call}")]
@@ -60,7 +62,11 @@ impl From<FunctionError> for Diag {
                 diag
             }
             FunctionError::NotSupported { .. } => Self::new(SqlState::NOT_SUPPORTED, message),
-            FunctionError::NoMatch { known, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
+            FunctionError::NoMatch { known, count: Some(count), .. } => {
+                Self::new(SqlState::UNDEFINED_FUNCTION, message)
+                    .hint(format!("it takes {count}: there is {}", known.join(", ")))
+            }
+            FunctionError::NoMatch { known, count: None, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message)
                 .hint(format!("there is {}; add a CAST", known.join(", "))),
             FunctionError::NoOperator { hint, .. } => Self::new(SqlState::UNDEFINED_FUNCTION, message).hint(hint),
         }
@@ -82,6 +88,8 @@ enum Param {
     Common,
     /// As `Common`, of a type that has an order.
     CommonOrdered,
+    /// As `Common`, of a type that has equality.
+    CommonEqual,
     /// An array whose elements take the type in which the common arguments and they meet.
     Array,
 }
@@ -131,7 +139,7 @@ pub(crate) fn sample_arguments(name: &str, common: DataType) -> Vec<Vec<DataType
         Param::Is(data_type) => *data_type,
         Param::Integer => DataType::BigInt,
         Param::Decimal => DataType::DECIMAL,
-        Param::Any | Param::Common | Param::CommonOrdered => common,
+        Param::Any | Param::Common | Param::CommonOrdered | Param::CommonEqual => common,
         Param::Array => common.array().unwrap_or(DataType::Array(crate::value::Element::Int)),
     };
     let signatures = FUNCTIONS.iter().filter(|(known, _, _)| *known == name).flat_map(|(_, _, signatures)| *signatures);
@@ -188,11 +196,58 @@ pub fn resolve_function(
         None => Err(FunctionError::NoMatch {
             call: call(name, args),
             known: signatures.iter().map(|signature| signature.describe(name)).collect(),
+            count: count(signatures, args.len()),
         }),
     }
 }
 
+/// How many arguments the signatures take; `None` when this number is among them.
+fn count(signatures: &[Signature], given: usize) -> Option<String> {
+    let takes = |number: usize| {
+        signatures.iter().any(|signature| {
+            let most = signature.required.len() + signature.optional.len();
+            number >= signature.required.len() && (number <= most || signature.variadic.is_some())
+        })
+    };
+    if takes(given) {
+        return None;
+    }
+    let numbers: Vec<String> = (0..=8).filter(|number| takes(*number)).map(|number| number.to_string()).collect();
+    Some(match numbers.as_slice() {
+        [] => "more arguments".to_owned(),
+        [none] if none == "0" => "no arguments".to_owned(),
+        [one] if one == "1" => "1 argument".to_owned(),
+        [first, .., last] if takes(usize::MAX) && last == "8" => format!("{first} or more arguments"),
+        [most @ .., last] if !most.is_empty() => format!("{} or {last} arguments", most.join(", ")),
+        [some, ..] => format!("{some} arguments"),
+    })
+}
+
+/// What a function of another system is called here.
+fn of_another_system(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "nvl" | "ifnull" | "isnull" => "coalesce",
+        "len" | "char_count" => "length",
+        "ucase" => "upper",
+        "lcase" => "lower",
+        "substr_index" | "substring_index" => "split_part",
+        "instr" | "locate" | "charindex" => "strpos",
+        "group_concat" | "listagg" => "string_agg",
+        "getdate" | "sysdate" => "now",
+        "newid" => "gen_random_uuid",
+        "rand" => "random",
+        "ceil_div" | "pow" => "power",
+        "datepart" => "date_part",
+        "datetrunc" => "date_trunc",
+        _ => return None,
+    })
+}
+
 fn missing(name: &str) -> FunctionError {
+    let exists = |known: &&str| function_names().chain(aggregate_names()).any(|name| name == *known);
+    if let Some(known) = of_another_system(name).filter(exists) {
+        return FunctionError::Unknown { name: name.to_owned(), suggestions: vec![known.to_owned()] };
+    }
     if NOT_YET.contains(&name) {
         return FunctionError::NotSupported { name: name.to_owned() };
     }
@@ -268,7 +323,7 @@ fn common_of(params: &[Param], args: &[Option<DataType>]) -> Option<DataType> {
     let mut types = marked(if integers {
         |param| *param == Param::Integer
     } else {
-        |param| matches!(param, Param::Common | Param::CommonOrdered)
+        |param| matches!(param, Param::Common | Param::CommonOrdered | Param::CommonEqual)
     });
     for array in marked(|param| *param == Param::Array) {
         types.push(array.element()?);
@@ -297,6 +352,7 @@ impl Param {
             Self::Any => Some(arg.unwrap_or(DataType::Text)),
             Self::Common => Some(common),
             Self::CommonOrdered => Some(common).filter(DataType::is_comparable),
+            Self::CommonEqual => Some(common).filter(DataType::has_equality),
             Self::Array => common.array(),
         }
     }
@@ -307,7 +363,7 @@ impl Param {
             Self::Integer => "BIGINT".to_owned(),
             Self::Decimal => "DECIMAL".to_owned(),
             Self::Any => "any".to_owned(),
-            Self::Common | Self::CommonOrdered => "T".to_owned(),
+            Self::Common | Self::CommonOrdered | Self::CommonEqual => "T".to_owned(),
             Self::Array => "T[]".to_owned(),
         }
     }

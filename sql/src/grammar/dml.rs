@@ -18,6 +18,7 @@ use crate::statement::Stmt;
 pub(super) fn plain(input: Tokens<'_>) -> Parsed<'_, Stmt> {
     refuse_streaming(&input)?;
     refuse_strings_as_names(&input)?;
+    refuse_clauses(&input)?;
     let (rest, statement) = island(input, input.end, SqlParser::parse_statement)?;
     let statement = match statement {
         ast::Statement::Query(mut query) => match change_behind_with(&mut query) {
@@ -105,6 +106,53 @@ fn refuse_strings_as_names(input: &Tokens<'_>) -> Result<(), nom::Err<super::inp
             }
             _ => {}
         }
+        at = at.skip(1);
+    }
+    Ok(())
+}
+
+/// Clauses that sqlparser reads and this dialect has not, where they stand.
+fn refuse_clauses(input: &Tokens<'_>) -> Result<(), nom::Err<super::input::Stop>> {
+    let changes = input.at_words(&["UPDATE"]) || input.at_words(&["DELETE"]);
+    let (mut at, mut depth) = (*input, 0_usize);
+    let mut before: Option<&Token> = None;
+    while let Some(token) = at.peek(0) {
+        depth = match token {
+            Token::LParen => depth + 1,
+            Token::RParen => depth.saturating_sub(1),
+            _ => depth,
+        };
+        let is_name = match before {
+            Some(Token::Period) => true,
+            Some(Token::Word(word)) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case("as"),
+            _ => false,
+        };
+        let words = |known: &[&str]| !is_name && at.at_words(known);
+        let locks = [&["FOR", "UPDATE"][..], &["FOR", "SHARE"], &["FOR", "NO", "KEY"], &["FOR", "KEY", "SHARE"]];
+        let found = if locks.iter().any(|lock| words(lock)) {
+            let hint = "Transactions are SERIALIZABLE: one whose reads another has changed fails, to be tried again.";
+            Some(("FOR UPDATE or FOR SHARE", 2, hint))
+        } else if words(&["GROUP", "BY", "ALL"]) {
+            Some(("GROUP BY ALL", 3, "Name the columns."))
+        } else if words(&["ON", "DUPLICATE", "KEY"]) {
+            Some(("ON DUPLICATE KEY", 3, "Write ON CONFLICT (key) DO UPDATE SET ..."))
+        } else if words(&["QUALIFY"]) && at.peek(2) == Some(&Token::LParen) {
+            Some(("QUALIFY", 1, "Select the window function in FROM, and put the condition into WHERE."))
+        } else if words(&["INTO"])
+            && !matches!(before, Some(Token::Word(word)) if word.value.eq_ignore_ascii_case("insert"))
+        {
+            Some(("SELECT INTO", 1, "Write CREATE TABLE ... AS SELECT, or INSERT INTO ... SELECT."))
+        } else if changes && depth == 0 && words(&["LIMIT"]) {
+            let what = if input.at_words(&["UPDATE"]) { "LIMIT in UPDATE" } else { "LIMIT in DELETE" };
+            Some((what, 1, "Choose the rows in WHERE: key IN (SELECT key ... LIMIT n)."))
+        } else {
+            None
+        };
+        if let Some((what, width, hint)) = found {
+            let span = at.lexed.span_of(at.start, at.start + width);
+            return refuse::<()>(Diag::not_supported(what).hint(hint).at(span)).map(|_| ());
+        }
+        before = Some(token);
         at = at.skip(1);
     }
     Ok(())

@@ -11,6 +11,7 @@ mod alter;
 mod cluster;
 mod dml;
 mod index;
+mod misspelt;
 mod namespace;
 mod session;
 mod show;
@@ -106,8 +107,8 @@ pub(crate) fn statement(lexed: &Lexed<'_>, start: usize, end: usize) -> Result<S
         Err(nom::Err::Error(stop) | nom::Err::Failure(stop)) => {
             let whole = lexed.span_of(start, end);
             Err(match stop.0 {
-                Some(diag) => diag.at(whole),
-                None => unexpected(lexed, end, &furthest.borrow()),
+                Some(diag) => misspelt::explained(lexed, start, end, diag.at(whole)),
+                None => misspelt::explained(lexed, start, end, unexpected(lexed, end, &furthest.borrow())),
             })
         }
         Err(nom::Err::Incomplete(_)) => Err(unexpected(lexed, end, &furthest.borrow())),

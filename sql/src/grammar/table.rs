@@ -198,7 +198,7 @@ fn column_constraint(input: Tokens<'_>, end: usize) -> Parsed<'_, ColumnConstrai
             let diag = match word {
                 "REFERENCES" => unenforced(what, behind_name.here()),
                 "GENERATED" | "AUTO_INCREMENT" | "AUTOINCREMENT" | "IDENTITY" => Diag::not_supported(what)
-                    .hint("DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
+                    .hint("Type SERIAL or BIGSERIAL numbers the rows; DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
                     .at(behind_name.here()),
                 _ => Diag::not_supported(what).at(behind_name.here()),
             };

@@ -206,7 +206,8 @@ pub(crate) fn island<'a, T>(
     read: impl FnOnce(&mut SqlParser<'static>) -> Result<T, ParserError>,
 ) -> Parsed<'a, T> {
     let end = end.min(input.end);
-    let tokens = input.lexed.tokens.get(input.start..end).unwrap_or_default().to_vec();
+    let mut tokens = input.lexed.tokens.get(input.start..end).unwrap_or_default().to_vec();
+    crate::dialect::names_are_no_keywords(&mut tokens);
     let mut parser =
         SqlParser::new(&DIALECT).with_recursion_limit(limits::PARSER_RECURSION).with_tokens_with_locations(tokens);
     match read(&mut parser) {

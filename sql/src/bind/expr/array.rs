@@ -28,12 +28,12 @@ fn columns(body: &SetExpr) -> Option<usize> {
     }
 }
 
-/// `ARRAY[]`, whose type only a cast around it can tell.
-pub(super) fn is_empty(expr: &ast::Expr) -> bool {
+/// What stands in `ARRAY[...]`, when no arrays do: a cast around it tells the type of each.
+pub(super) fn elements(expr: &ast::Expr) -> Option<&[ast::Expr]> {
     match expr {
-        ast::Expr::Array(array) => array.elem.is_empty(),
-        ast::Expr::Nested(inner) => is_empty(inner),
-        _ => false,
+        ast::Expr::Array(array) if !array.elem.iter().any(|element| elements(element).is_some()) => Some(&array.elem),
+        ast::Expr::Nested(inner) => elements(inner),
+        _ => None,
     }
 }
 
@@ -61,6 +61,23 @@ impl Binder<'_, '_> {
         };
         let depth = elements.iter().map(|element| element.depth).max().unwrap_or(0);
         let args = elements.into_iter().map(|element| element.expr).collect();
+        made(Expr::Function { function: Function::ArrayOf, args, data_type }, Some(data_type), depth, span)
+    }
+
+    /// `ARRAY[a, b, ...]::type[]`: each element is cast.
+    #[inline(never)]
+    pub(super) fn array_of(&mut self, elements: &[ast::Expr], data_type: DataType) -> Result<Typed, Diag> {
+        let wanted = data_type.element().ok_or_else(too_deep)?;
+        let (mut args, mut depth, mut span) = (Vec::with_capacity(elements.len()), 0, None);
+        for element in elements {
+            let open = self.open(element)?;
+            let cast = self.coerced(open, wanted, Coercion::Explicit, |from| {
+                format!("a value of type {from} cannot be cast to {wanted}")
+            })?;
+            depth = depth.max(cast.depth);
+            span = join(span, cast.span);
+            args.push(cast.expr);
+        }
         made(Expr::Function { function: Function::ArrayOf, args, data_type }, Some(data_type), depth, span)
     }
 

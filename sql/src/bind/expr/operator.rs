@@ -128,6 +128,8 @@ impl Binder<'_, '_> {
             _ => BinaryOp::Concat,
         };
         let mut bound = Vec::with_capacity(operands.len());
+        let guards = usize::from(op != BinaryOp::Concat);
+        self.guarded += guards;
         while let Some(operand) = operands.pop() {
             let operand = self.open(operand)?;
             bound.push(match op {
@@ -140,6 +142,7 @@ impl Binder<'_, '_> {
                 _ => operand,
             });
         }
+        self.guarded -= guards;
         if op == BinaryOp::Concat {
             return self.concatenated(bound);
         }
@@ -203,8 +206,10 @@ impl Binder<'_, '_> {
         let left = self.coerced(left, left_type, Coercion::Assignment, refusal)?;
         let right = self.coerced(right, right_type, Coercion::Assignment, refusal)?;
         let depth = left.depth.max(right.depth);
+        let pattern = right.span;
         let expr = Expr::Binary { op, left: Box::new(left.expr), right: Box::new(right.expr), data_type };
-        made(unassigned(expr), Some(data_type), depth, span)
+        let made = made(unassigned(expr), Some(data_type), depth, span)?;
+        self.valued(made, pattern)
     }
 
     #[inline(never)]

@@ -4,7 +4,7 @@ use sqlparser::ast;
 
 use super::super::literal;
 use super::{Binder, Typed, join, made, refused, too_deep};
-use crate::cast::Coercion;
+use crate::cast::{self, Coercion};
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::{BinaryOp, Expr, Function, UnaryOp};
@@ -54,12 +54,18 @@ impl Binder<'_, '_> {
 
     #[inline(never)]
     pub(super) fn in_list(&mut self, operand: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed, Diag> {
-        let mut operand = self.open(operand)?;
-        let mut items = list.iter().map(|item| self.open(item)).collect::<Result<Vec<Typed>, Diag>>()?;
+        let operand = self.open(operand)?;
+        let items = list.iter().map(|item| self.open(item)).collect::<Result<Vec<Typed>, Diag>>()?;
+        self.in_items(operand, items, negated)
+    }
+
+    #[inline(never)]
+    fn in_items(&mut self, mut operand: Typed, mut items: Vec<Typed>, negated: bool) -> Result<Typed, Diag> {
         if operand.data_type.is_none() {
             let wanted = items.iter().find_map(|item| item.data_type).unwrap_or(DataType::Text);
             operand = self.given(operand, wanted)?;
         }
+        (operand, items) = self.in_reals(operand, items)?;
         let mut depth = operand.depth;
         let mut candidates = Vec::with_capacity(items.len());
         for item in items.drain(..) {
@@ -74,6 +80,22 @@ impl Binder<'_, '_> {
         }
         let expr = Expr::InList { expr: Box::new(operand.expr), list: candidates, negated };
         made(expr, Some(DataType::Boolean), depth, operand.span)
+    }
+
+    /// PostgreSQL makes an array of several items without columns: where that is one of REALs, numbers become REALs before they
+    /// are compared.
+    #[inline(never)]
+    fn in_reals(&mut self, operand: Typed, items: Vec<Typed>) -> Result<(Typed, Vec<Typed>), Diag> {
+        let constant = |item: &Typed| eval::is_constant(&item.expr);
+        let of_array = items.iter().filter(|item| constant(item));
+        let types: Vec<DataType> = of_array.clone().chain([&operand]).filter_map(|item| item.data_type).collect();
+        if of_array.count() < 2 || cast::common_type(&types) != Some(DataType::Float) {
+            return Ok((operand, items));
+        }
+        let mut real = |item: Typed| self.coerced(item, DataType::Float, Coercion::Implicit, |_| String::new());
+        let operand = real(operand)?;
+        let items = items.into_iter().map(|item| if constant(&item) { real(item) } else { Ok(item) });
+        Ok((operand, items.collect::<Result<_, Diag>>()?))
     }
 
     #[inline(never)]

@@ -109,6 +109,9 @@ impl<'a> Reader<'a, '_> {
                 .hint("Put it last in FROM, behind a comma or CROSS JOIN LATERAL."));
         }
         for join in &item.joins {
+            if join.global {
+                return Err(refuse_at("GLOBAL JOIN", join.relation.span()).hint("Write JOIN."));
+            }
             let (kind, constraint) = match &join.join_operator {
                 JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (Kind::Inner, constraint),
                 JoinOperator::CrossJoin(constraint @ JoinConstraint::None) => (Kind::Inner, constraint),
@@ -180,7 +183,8 @@ impl<'a> Reader<'a, '_> {
             TableFactor::Derived { sample: Some(_), .. } => return Err(refuse_at("TABLESAMPLE", place())),
             TableFactor::Derived { subquery, alias, .. } => {
                 let env = deeper(self.env, super::start_of(subquery))?;
-                let output = super::query_of(subquery, &env, self.outer, self.params)?;
+                let output = super::query_of(subquery, &env, self.outer, self.params)
+                    .map_err(|diag| lateral_is_missing(diag, &self.relations))?;
                 let columns = super::visible(&output.plan.projection);
                 let name = alias.as_ref().map(|alias| name_of(&alias.name)).transpose()?;
                 let plan = std::sync::Arc::new(output.plan);
@@ -213,7 +217,9 @@ impl<'a> Reader<'a, '_> {
             let plan = std::sync::Arc::clone(&cte.plan);
             let source = match (&cte.working, cte.id) {
                 (Some((id, named)), _) => {
-                    named.set(true);
+                    if named.replace(true) {
+                        return Err(recursion_twice(&cte.name, name.span()));
+                    }
                     Source::Working { id: *id, name: cte.name.clone() }
                 }
                 (None, Some(id)) => Source::Shared { id, name: cte.name.clone(), plan },
@@ -505,4 +511,22 @@ pub(super) fn each_condition(joined: &Joined, see: &mut dyn FnMut(&Expr)) {
             on.iter().for_each(see);
         }
     }
+}
+
+/// A subquery of FROM that names what stands on its left.
+fn lateral_is_missing(diag: Diag, relations: &[Relation<'_>]) -> Diag {
+    let named = |relation: &Relation<'_>| {
+        let name = relation.qualifier.as_deref().unwrap_or_default();
+        diag.message == format!("\"{name}\" is not a table of this statement")
+    };
+    if diag.sqlstate == SqlState::UNDEFINED_TABLE && diag.hint.is_none() && relations.iter().any(named) {
+        return diag.hint("Write LATERAL before a subquery that looks at what stands on its left.");
+    }
+    diag
+}
+
+/// A recursive query that reads itself twice: its rounds would have to remember all that came before.
+fn recursion_twice(name: &str, span: Span) -> Diag {
+    let diag = format!("the recursive query \"{name}\" names itself more than once");
+    Diag::new(SqlState::INVALID_RECURSION, diag).hint("Its second part reads it in one place, in FROM.").at(span)
 }

@@ -77,9 +77,16 @@ pub(super) fn bind<'a>(
         tree::conjuncts(&eval::fold(bound), &mut conditions);
     }
     let items = items::select_list(select, &scope, params, &mut calls)?;
+    if !calls.is_empty() && scope.relations.iter().any(|relation| matches!(relation.source, Source::Working { .. })) {
+        let diag = Diag::new(SqlState::INVALID_RECURSION, "an aggregate cannot stand in the recursive part of a query");
+        return Err(placed(diag.hint("Aggregate in the query that reads this one."), char_span(select.span())));
+    }
     let items::Keys { keys, sets } = items::group_by(&select.group_by, &items, &scope, params)?;
     let having = match &select.having {
-        Some(condition) => Some(Binder::new(&scope, params, Clause::Having, &mut calls).condition(condition)?),
+        Some(condition) => {
+            let bound = Binder::new(&scope, params, Clause::Having, &mut calls).condition(condition);
+            Some(bound.map_err(|diag| names_an_output(diag, &items))?)
+        }
         None => None,
     };
     let mut order = match query {
@@ -645,4 +652,15 @@ fn output(item: Item, scope: &Scope<'_>, aggregate: Option<&Aggregate>) -> Outpu
         None => (false, counted || literal, false),
     };
     OutputColumn { name: item.name, expr, data_type, primary_key, not_null, unique }
+}
+
+/// HAVING with the name of an output column.
+fn names_an_output(diag: Diag, items: &[Item]) -> Diag {
+    let named = |item: &Item| diag.message == format!("column \"{}\" does not exist", item.name);
+    if diag.sqlstate != SqlState::UNDEFINED_COLUMN || !items.iter().any(named) {
+        return diag;
+    }
+    let mut diag = diag.hint("Names of the result are not known in HAVING: repeat the expression.");
+    diag.suggestions.clear();
+    diag
 }

@@ -249,7 +249,10 @@ impl Writer<'_> {
                 }
                 Token::Point => {
                     out.push_str(std::mem::take(&mut lead));
-                    out.push('.');
+                    // Without a place behind it PostgreSQL writes no point.
+                    if self.picture.places > 0 {
+                        out.push('.');
+                    }
                     (after_point, started) = (true, true);
                 }
                 Token::Group if started => out.push(','),

@@ -10,12 +10,36 @@ use crate::decimal;
 use crate::diag::{Diag, SqlState};
 use crate::eval::operators::as_decimal;
 use crate::interval::Interval;
+use crate::suggest;
 use crate::value::{DataType, Micros, Value};
+
+const UNITS: &[&str] = &[
+    "microseconds",
+    "milliseconds",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "year",
+    "decade",
+    "century",
+    "millennium",
+    "dow",
+    "isodow",
+    "doy",
+    "isoyear",
+    "julian",
+    "epoch",
+];
 
 /// A unit that no value has, or this kind of value has not.
 fn unknown(field: &str, value: &Value) -> Diag {
     let name = value.data_type().map_or_else(String::new, |data_type| data_type.to_string());
-    Diag::new(SqlState::INVALID_PARAMETER, format!("unit \"{field}\" not recognized for type {name}")).hint(
+    let diag = Diag::new(SqlState::INVALID_PARAMETER, format!("unit \"{field}\" not recognized for type {name}"));
+    suggest::with_nearest(diag, field, UNITS.iter().copied().filter(|known| *known != field)).hint(
         "units are microseconds, milliseconds, second, minute, hour, day, week, month, quarter, year, decade, century, \
          millennium; extract also knows dow, isodow, doy, isoyear, julian and epoch",
     )
@@ -25,10 +49,19 @@ fn unknown(field: &str, value: &Value) -> Diag {
 fn unit(field: &str) -> String {
     let lower = field.trim_ascii().to_ascii_lowercase();
     match lower.as_str() {
-        "centuries" => "century".to_owned(),
-        "millennia" | "millenniums" => "millennium".to_owned(),
-        "us" | "microsecond" | "usec" => "microseconds".to_owned(),
-        "ms" | "millisecond" | "msec" => "milliseconds".to_owned(),
+        "centuries" | "cent" | "c" => "century".to_owned(),
+        "millennia" | "millenniums" | "mil" | "mils" => "millennium".to_owned(),
+        "decs" | "dec" => "decade".to_owned(),
+        "y" | "yr" | "yrs" => "year".to_owned(),
+        "qtr" => "quarter".to_owned(),
+        "mon" | "mons" => "month".to_owned(),
+        "w" => "week".to_owned(),
+        "d" => "day".to_owned(),
+        "h" | "hr" | "hrs" => "hour".to_owned(),
+        "m" | "min" | "mins" => "minute".to_owned(),
+        "s" | "sec" | "secs" => "second".to_owned(),
+        "us" | "microsecond" | "usec" | "usecs" | "microsecon" => "microseconds".to_owned(),
+        "ms" | "millisecond" | "msec" | "msecs" | "millisecon" => "milliseconds".to_owned(),
         "seconds" | "minutes" | "hours" | "days" | "weeks" | "months" | "quarters" | "years" | "decades" => {
             lower.trim_end_matches('s').to_owned()
         }

@@ -13,7 +13,13 @@ pub fn resolve_aggregate(
     name: &str,
     args: &[Option<DataType>],
 ) -> Result<(AggregateFunction, Vec<DataType>, DataType), FunctionError> {
-    let refused = |known: &str| FunctionError::NoMatch { call: call(name, args), known: vec![known.to_owned()] };
+    let number = if matches!(name, "string_agg" | "json_object_agg" | "jsonb_object_agg") { 2 } else { 1 };
+    let count = || match number {
+        1 => (args.len() != 1).then(|| "1 argument".to_owned()),
+        _ => (args.len() != number).then(|| format!("{number} arguments")),
+    };
+    let refused =
+        |known: &str| FunctionError::NoMatch { call: call(name, args), known: vec![known.to_owned()], count: count() };
     let one = || match args {
         [arg] => Some(*arg),
         _ => None,
@@ -30,6 +36,7 @@ pub fn resolve_aggregate(
             let refused = || FunctionError::NoMatch {
                 call: call(name, args),
                 known: ["BIGINT", "DECIMAL", "DOUBLE", "INTERVAL"].map(|known| format!("{name}({known})")).to_vec(),
+                count: count(),
             };
             let arg = one().ok_or_else(refused)?.unwrap_or(DataType::Double);
             let sum = function == AggregateFunction::Sum;
@@ -90,7 +97,7 @@ pub fn resolve_aggregate(
         },
         "min" | "max" => {
             let function = if name == "min" { AggregateFunction::Min } else { AggregateFunction::Max };
-            let arg = one().ok_or_else(|| refused("min(T)"))?.unwrap_or(DataType::Text);
+            let arg = one().ok_or_else(|| refused(&format!("{name}(T)")))?.unwrap_or(DataType::Text);
             if !arg.is_comparable() {
                 return Err(refused(&format!("{name}(T) of every type but JSON and EMBEDDING")));
             }

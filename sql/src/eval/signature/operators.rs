@@ -134,6 +134,8 @@ fn hint(op: BinaryOp, left: Option<DataType>, right: Option<DataType>) -> &'stat
                 "JSON has no order: take a member out with ->> and cast it"
             } else if is(|side| matches!(side, DataType::Embedding(_))) {
                 "EMBEDDINGs have no order: compare a distance, such as cosine_distance(a, b) < 0.2"
+            } else if is(|side| matches!(side, DataType::Array(Element::Json))) {
+                "arrays of JSON are not compared: compare documents that are arrays, as to_jsonb makes them"
             } else if is(|side| matches!(side, DataType::Array(_))) {
                 "an element is compared with an array's elements by = ANY (array)"
             } else {

@@ -246,7 +246,7 @@ pub(super) const FUNCTIONS: &[(&str, Function, &[Signature])] = &[
     ("mod", Function::Mod, MODULO),
     ("month", Function::DatePart, TIME_FIELD),
     ("now", Function::Now, NOW),
-    ("nullif", Function::NullIf, &[fixed(&[Param::CommonOrdered, Param::CommonOrdered], Output::Common)]),
+    ("nullif", Function::NullIf, &[fixed(&[Param::CommonEqual, Param::CommonEqual], Output::Common)]),
     ("num_nonnulls", Function::NumNonNulls, &[variadic(&[], Param::Any, TO_INT)]),
     ("num_nulls", Function::NumNulls, &[variadic(&[], Param::Any, TO_INT)]),
     ("octet_length", Function::OctetLength, LENGTH),

@@ -363,6 +363,8 @@ fn written_year(text: &str, width: usize, exact: bool) -> Option<(i64, &str)> {
         width
     } else if width == 4 {
         6
+    } else if width == 3 {
+        4
     } else {
         width
     };
