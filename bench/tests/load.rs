@@ -137,6 +137,7 @@ fn load_is_verified(url: &str) {
     let facts = &consumed["verified"]["facts"];
     assert!(done(&consumed, "deliver") > 0, "{consumed:#}");
     assert!(facts["messages"].as_u64() >= facts["acknowledged"].as_u64(), "{consumed:#}");
+    what_an_older_run_left_behind_does_not_count(url);
 
     for workload in ["put", "update --request-ids --threads 2", "update --rate 100"] {
         assert!(done(&document(url, workload), workload.split(' ').next().unwrap()) > 0, "{workload}");
@@ -149,6 +150,21 @@ fn load_is_verified(url: &str) {
 
     assert_eq!(load(url, PASSWORD, "--cleanup").0, 0);
     assert_eq!(load(url, PASSWORD, "select").0, 1, "the tables are gone");
+}
+
+fn what_an_older_run_left_behind_does_not_count(url: &str) {
+    let consume = "consume --group g --producers 2";
+    document(url, consume);
+    let backlog = done(&document(url, "insert"), "insert");
+    let few = document(url, &format!("{consume} --rate 40"));
+    assert!(done(&few, "deliver") <= 2 * 40 && backlog > 2 * 40, "{backlog} were there before: {few:#}");
+    let new = document(url, "consume --verify --producers 2 --rate 40");
+    assert_eq!(
+        new["verified"]["facts"]["messages"], new["verified"]["facts"]["acknowledged"],
+        "a new group starts here"
+    );
+    let all = document(url, "consume --producers 0");
+    assert!(done(&all, "deliver") > 0 && all["operations"]["deliver"]["milliseconds"].is_null(), "{all:#}");
 }
 
 /// The same over HTTP/2.

@@ -19,6 +19,10 @@ const CLOCK_MILLIS: i64 = 500;
 /// Slower answers to `SELECT 1` are worth a word.
 const SLOW: Duration = Duration::from_millis(50);
 const PROBES: usize = 5;
+/// With less room for its data a server will soon refuse writes.
+const LITTLE_ROOM: u64 = 1 << 30;
+/// The oldest kernel that has what the server needs.
+const OLDEST_KERNEL: (u32, u32) = (5, 8);
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +133,10 @@ fn examine(server: &Server, can_ask: bool) -> Vec<Finding> {
         }
     };
     findings.push(way(&target));
+    if is_here(&target) {
+        findings.push(of_machine(&server.data_dir));
+        findings.extend(of_disk(&server.data_dir));
+    }
     let connection = match Connection::open(target, Canceller::default()) {
         Ok(connection) => connection,
         Err(failure) => {
@@ -194,11 +202,64 @@ fn given_openly(server: &Server) -> Option<Finding> {
     })
 }
 
+/// Without the port; an IPv6 address in its brackets.
+fn host(target: &Target) -> &str {
+    let authority = target.base.split("://").nth(1).unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        Some(_) | None => authority,
+    }
+}
+
+/// Whether the server is one of this machine.
+fn is_here(target: &Target) -> bool {
+    let host = host(target);
+    host == "localhost" || host.starts_with("127.") || host == "[::1]"
+}
+
+fn of_machine(data_dir: &Path) -> Finding {
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    machine(&read("/proc/sys/kernel/osrelease"), &read("/proc/sys/kernel/io_uring_disabled"), data_dir)
+}
+
+/// What this machine says of itself. The server's own check, which tries everything, is not in this program.
+fn machine(kernel: &str, uring_disabled: &str, data_dir: &Path) -> Finding {
+    let check = format!(
+        "highwaterd --check-config --http-addr 127.0.0.1:0 --data-dir {}, as the server's user, checks io_uring, memory lock and other limits, \
+         and the data folder's file system",
+        data_dir.display()
+    );
+    let mut numbers = kernel.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = numbers.next().zip(numbers.next());
+    let what = format!("Linux {kernel}");
+    if version.is_none_or(|version| version < OLDEST_KERNEL) {
+        let (major, minor) = OLDEST_KERNEL;
+        return doubtful("machine", what, format!("highwaterd needs Linux {major}.{minor} or newer; {check}"));
+    }
+    if !matches!(uring_disabled, "" | "0") {
+        let what = format!("{what}, and io_uring is switched off (kernel.io_uring_disabled = {uring_disabled})");
+        return doubtful("machine", what, format!("sysctl -w kernel.io_uring_disabled=0; {check}"));
+    }
+    Finding { advice: Some(check), ..good("machine", what) }
+}
+
+/// Room for the server's data; nothing when its folder is not where this program looks.
+fn of_disk(data_dir: &Path) -> Option<Finding> {
+    let found = rustix::fs::statvfs(data_dir).ok()?;
+    Some(disk(data_dir, found.f_bavail.saturating_mul(found.f_frsize)))
+}
+
+fn disk(data_dir: &Path, free: u64) -> Finding {
+    let what = format!("{:.1} GiB are free for {}", free as f64 / (1_u64 << 30) as f64, data_dir.display());
+    if free < LITTLE_ROOM {
+        doubtful("disk", what, "make room: a server whose disk is full refuses writes")
+    } else {
+        good("disk", what)
+    }
+}
+
 /// Whether someone on the way can listen in.
 fn way(target: &Target) -> Finding {
-    let host = target.base.split("://").nth(1).unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let is_here = host == "localhost" || host.starts_with("127.") || host == "[::1]";
     if target.base.starts_with("https://") {
         return if target.tls.is_unverified {
             doubtful(
@@ -210,12 +271,12 @@ fn way(target: &Target) -> Finding {
             good("TLS", "encrypted, and the server's certificate is verified")
         };
     }
-    if is_here {
+    if is_here(target) {
         good("TLS", "not encrypted, which on one machine is fine")
     } else {
         bad(
             "TLS",
-            format!("password and data travel to {host} unencrypted"),
+            format!("password and data travel to {} unencrypted", host(target)),
             "use https://, or a tunnel to the server's machine",
         )
     }
@@ -361,6 +422,30 @@ mod tests {
         }
         assert_eq!(way(&target("http://db:2900", false)).outcome, Outcome::Bad);
         assert_eq!(way(&target("https://db:2900", true)).outcome, Outcome::Doubtful);
+    }
+
+    #[test]
+    fn the_machine_is_looked_at_where_the_server_is_on_it() {
+        let folder = Path::new("/var/data");
+        let fine = machine("6.1.0-13-amd64", "0", folder);
+        assert_eq!((fine.outcome, fine.what.as_str()), (Outcome::Good, "Linux 6.1.0-13-amd64"));
+        assert!(
+            fine.advice.unwrap().starts_with("highwaterd --check-config --http-addr 127.0.0.1:0 --data-dir /var/data")
+        );
+        assert_eq!(machine("5.8.0", "", folder).outcome, Outcome::Good);
+        for (kernel, disabled, word) in [("5.4.0-1", "", "5.8"), ("4.19", "", "5.8"), ("6.8.0", "2", "sysctl")] {
+            let finding = machine(kernel, disabled, folder);
+            assert!(finding.outcome == Outcome::Doubtful && finding.advice.unwrap().contains(word), "{kernel}");
+        }
+        assert_eq!(disk(folder, 5 << 30), good("disk", "5.0 GiB are free for /var/data"));
+        assert_eq!(disk(folder, (1 << 30) - 1).outcome, Outcome::Doubtful);
+        assert_eq!(of_disk(Path::new("/nonexistent")), None);
+        assert!(of_disk(Path::new("/")).is_some());
+        for (base, here) in
+            [("http://127.0.0.1:1", true), ("http://[::1]", true), ("https://localhost", true), ("http://db:1", false)]
+        {
+            assert_eq!(is_here(&target(base, false)), here, "{base}");
+        }
     }
 
     #[test]

@@ -398,6 +398,8 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     for line in [
         "ok       login",
         "ok       version",
+        "ok       machine     Linux ",
+        "highwaterd --check-config",
         "warning  cluster     degraded",
         "warning  clock",
         "NTP",
@@ -405,6 +407,9 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     ] {
         assert!(outcome.out.contains(line), "{line}: {}", outcome.out);
     }
+    let folder = tempfile::tempdir().unwrap();
+    let data = with_password(&server.url, &["doctor"], "", Some("secret"), folder.path()).out;
+    assert!(data.contains(&format!("free for {}", folder.path().display())), "{data}");
     let outcome = highwater("http://127.0.0.1:1", &["doctor", "--format", "json"], "");
     assert_eq!(outcome.code, 5);
     let last: Value = serde_json::from_str(outcome.out.lines().last().unwrap()).unwrap();

@@ -349,6 +349,7 @@ impl Client<'_> {
             },
             Attempt::Reply { body, .. } => Err(Failure::Login {
                 message: format!("login of {user:?} at {url} was refused: {}", error_of(&body).1),
+                hint: "the password is taken from --password, HIGHWATER_PASSWORD or, for root, --data-dir",
             }),
             Attempt::Lost { message, .. } => {
                 Err(Failure::Connection { message: format!("no answer to the login at {url}: {message}"), hint: None })

@@ -26,8 +26,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) name: String,
-    pub(crate) partitions: u32,
+    /// Where the group starts in each partition, unless it has been there before.
+    pub(crate) starts: Vec<u64>,
     pub(crate) members: u32,
+    /// Nobody inserts in this run: what is there is consumed, whoever inserted it.
+    pub(crate) takes_all: bool,
     /// Messages asked for at a time.
     pub(crate) batch: u32,
     /// What was done; filled only when it is to be verified.
@@ -59,14 +62,21 @@ struct Batch {
     messages: Vec<Message>,
 }
 
-/// Partitions of a topic: they are numbered from 0 without gaps, and the first one that is refused is one past the last.
-pub(crate) fn partitions(stage: &Stage, client: &mut Client<'_>) -> Result<u32, Failure> {
-    for partition in 0.. {
-        let body =
-            json!({"topic_id": stage.schema.topic(), "partition_id": partition, "start": "Earliest", "limit": 1});
+/// The end of every partition of the topic, or its beginning. Partitions are numbered from 0 without gaps, and the first one that is
+/// refused is one past the last.
+pub(crate) fn starts(stage: &Stage, client: &mut Client<'_>, at_end: bool) -> Result<Vec<u64>, Failure> {
+    let mut starts = Vec::new();
+    loop {
+        let body = json!({
+            "topic_id": stage.schema.topic(), "partition_id": starts.len(), "start": if at_end { "Latest" } else { "Earliest" }, "limit": 1,
+            "timeout_seconds": 0,
+        });
         match client.send("/v1/api/topics/consume", &body, &stage.stop, |_| {}) {
-            Outcome::Answered(_) => {}
-            Outcome::Refused { .. } if partition > 0 => return Ok(partition),
+            Outcome::Answered(answer) => {
+                let next = answer.get("next_offset").and_then(Value::as_u64).unwrap_or_default();
+                starts.push(if at_end { next } else { 0 });
+            }
+            Outcome::Refused { .. } if !starts.is_empty() => return Ok(starts),
             Outcome::Refused { message, .. } | Outcome::Unknown { message, .. } => {
                 return Err(Failure::Refused {
                     message: format!("topic {} cannot be consumed: {message}", stage.schema.topic()),
@@ -75,7 +85,6 @@ pub(crate) fn partitions(stage: &Stage, client: &mut Client<'_>) -> Result<u32, 
             }
         }
     }
-    Ok(0)
 }
 
 /// Partitions of member `number`: shared out when there are more of them than members, else one each.
@@ -89,7 +98,7 @@ fn own(number: u32, members: u32, partitions: u32) -> Vec<u32> {
 /// Consumes until the group is over.
 pub(crate) fn consume(stage: &Stage, mut client: Client<'_>, recorder: &Recorder, group: &Group, number: u32) {
     let mut member = Member { stage, recorder, group, consumer: format!("{}-{number}", stage.run) };
-    let own = own(number, group.members, group.partitions);
+    let own = own(number, group.members, group.starts.len() as u32);
     let can_wait = own.len() == 1 && stage.nodes.patience() > Duration::from_secs(2 * LONG_POLL_SECONDS);
     let mut wait = 0;
     while !group.is_over.load(Ordering::Relaxed) {
@@ -118,8 +127,9 @@ impl Member<'_> {
         let started = stage.now();
         let is_measured = stage.is_measured(started) && started < stage.bounds().1;
         let asked = stage.ticket();
+        let start = group.starts.get(partition as usize).copied().unwrap_or_default();
         let body = json!({
-            "topic_id": stage.schema.topic(), "group_id": group.name, "consumer_id": self.consumer, "start": "Earliest",
+            "topic_id": stage.schema.topic(), "group_id": group.name, "consumer_id": self.consumer, "start": {"Offset": start},
             "partition_id": partition, "limit": group.batch, "timeout_seconds": wait,
         });
         let on_retry = |code: &str| recorder.count(Kind::Consume, Event::Retry(code), is_measured);
@@ -132,11 +142,12 @@ impl Member<'_> {
         };
         let batch = Batch::deserialize(&answer).unwrap_or(Batch { messages: Vec::new() });
         let Some(last) = batch.messages.last().map(|message| message.offset) else { return 0 };
+        let mut counted = 0_usize;
         for message in &batch.messages {
-            self.deliver(message, partition, asked);
+            counted += usize::from(self.deliver(message, partition, asked));
         }
         self.ack(client, partition, last, is_measured);
-        if wait == 0 {
+        if wait == 0 && counted > 0 {
             recorder.count(
                 Kind::Consume,
                 Event::Done { nanos: stage.now().saturating_sub(started), service: None },
@@ -146,8 +157,8 @@ impl Member<'_> {
         batch.messages.len()
     }
 
-    /// Counts a message and writes it down.
-    fn deliver(&self, message: &Message, partition: u32, asked: u64) {
+    /// Counts a message, if it is of this run, and writes it down; `false` for one that another run left behind.
+    fn deliver(&self, message: &Message, partition: u32, asked: u64) -> bool {
         let Self { stage, recorder, group, .. } = *self;
         let now = stage.now();
         let payload =
@@ -157,6 +168,7 @@ impl Member<'_> {
             let user = stage.schema.user_number(message.user.as_deref().unwrap_or_default());
             Some(Place { user: user.unwrap_or(u32::MAX), id: payload.id.parse().ok()? })
         });
+        let is_counted = ours.is_some() || group.takes_all;
         let sent_at = ours.and_then(|payload| payload.sent_at.parse().ok()).map(|unix| stage.since_start(unix));
         match sent_at {
             Some(at) => recorder.count(
@@ -164,6 +176,7 @@ impl Member<'_> {
                 Event::Done { nanos: now.saturating_sub(at), service: None },
                 stage.is_measured(at),
             ),
+            None if !is_counted => {}
             None => {
                 let is_measured = stage.is_measured(now) && now < stage.bounds().1;
                 recorder.count(Kind::Deliver, Event::Counted, is_measured);
@@ -172,6 +185,7 @@ impl Member<'_> {
         if stage.has_ledger {
             lock(&group.consumption).deliver(Delivery { partition, offset: message.offset, change, asked });
         }
+        is_counted
     }
 
     fn ack(&self, client: &mut Client<'_>, partition: u32, upto: u64, is_measured: bool) {

@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     Connection { message: String, hint: Option<String> },
     /// Login refused.
     #[error("{message}")]
-    Login { message: String },
+    Login { message: String, hint: &'static str },
     /// The server refused what the run needs.
     #[error("{message}")]
     Refused { message: String, hint: Option<String> },
@@ -54,9 +54,7 @@ impl Failure {
     pub(crate) fn text(&self) -> String {
         let hint = match self {
             Self::Usage { hint, .. } | Self::Connection { hint, .. } | Self::Refused { hint, .. } => hint.as_deref(),
-            Self::Login { .. } => {
-                Some("the password is taken from --password, HIGHWATER_PASSWORD or, for root, --data-dir")
-            }
+            Self::Login { hint, .. } => Some(*hint),
             Self::Output(_) => None,
         };
         let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();

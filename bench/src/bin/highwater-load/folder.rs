@@ -20,7 +20,9 @@ pub(crate) fn write(folder: &Path, document: &Value, total: &Sheet) -> Result<()
     std::fs::write(folder.join("run.json"), format!("{document:#}\n"))?;
     std::fs::write(folder.join("intervals.csv"), intervals(&document))?;
     for (kind, tally) in &total.0 {
-        std::fs::write(folder.join(format!("{}.hgrm", kind.name())), percentiles(&tally.latency))?;
+        if !tally.latency.is_empty() {
+            std::fs::write(folder.join(format!("{}.hgrm", kind.name())), percentiles(&tally.latency))?;
+        }
         if !tally.service.is_empty() {
             std::fs::write(folder.join(format!("{}.service.hgrm", kind.name())), percentiles(&tally.service))?;
         }
@@ -144,6 +146,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut sheet = Sheet::default();
         sheet.count(Kind::Select, Event::Done { nanos: 5_000_000, service: Some(1_000_000) });
+        sheet.count(Kind::Deliver, Event::Counted);
         let document = json!({"run": "r", "operations": {"select": {"done": 1}}, "seconds": [
             {"at": 1.0, "warmup": false, "waiting": 2, "operations": {"select": {"done": 1, "per_second": 1.0,
                 "milliseconds": {"p50": 5.0, "p99": 5.0, "max": 5.0}, "errors": {"A": 1, "B": 2}}}}]});
@@ -151,6 +154,7 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(read("intervals.csv").lines().nth(1), Some("1.0,false,select,1,1.0,5.0,5.0,5.0,3,2"));
         assert!(read("select.hgrm").contains("5.0") && read("select.service.hgrm").contains("1.0"));
+        assert!(!folder.path().join("deliver.hgrm").exists(), "it has no latencies");
         let run: Value = serde_json::from_str(&read("run.json")).unwrap();
         assert!(run["machine"]["kernel"].is_string() && run["run"] == "r", "{run}");
         assert!(read("report.html").contains("</html>"));

@@ -98,10 +98,15 @@ fn operations(document: &Value) -> String {
     let mut rows = String::new();
     for (kind, tally) in document.get("operations").and_then(Value::as_object).into_iter().flatten() {
         for (label, which) in [("", "milliseconds"), (" (service)", "service_milliseconds")] {
-            let Some(millis) = tally.get(which).filter(|millis| !millis.is_null()) else { continue };
+            let millis = tally.get(which).filter(|millis| !millis.is_null());
+            if millis.is_none() && !label.is_empty() {
+                continue;
+            }
             let cell = |value: Option<&Value>| format!("<td>{}</td>", escaped(&value.map_or(String::new(), shown)));
             let counts: String = names.iter().map(|name| cell(tally.get(*name).filter(|_| label.is_empty()))).collect();
-            let millis: String = quantiles.iter().map(|name| cell(millis.get(*name))).collect();
+            let none = json!("-");
+            let quantile = |name: &str| millis.map_or(Some(&none), |millis| millis.get(name));
+            let millis: String = quantiles.iter().map(|name| cell(quantile(name))).collect();
             let errors = tally.get("errors").filter(|_| label.is_empty()).map_or(String::new(), Value::to_string);
             rows.push_str(&format!(
                 "<tr><td>{}{label}</td>{counts}{millis}<td>{}</td></tr>\n",
@@ -254,6 +259,14 @@ mod tests {
                 {"rate": 400.0, "milliseconds": 90.0, "p50": 3.0}, {"rate": 200.0, "milliseconds": 5.0, "p50": 1.0}]},
             "verified": {"violations": 0}, "machine": {"kernel": "6.1"},
         })
+    }
+
+    #[test]
+    fn what_has_no_latency_has_its_count_and_dashes() {
+        let none =
+            json!({"done": 7, "per_second": 0.5, "milliseconds": null, "service_milliseconds": null, "errors": {}});
+        let page = page(&json!({"operations": {"deliver": none}}), &json!({}));
+        assert!(page.contains(&format!("<td>deliver</td><td>7</td><td>0.5</td>{}", "<td>-</td>".repeat(5))), "{page}");
     }
 
     /// Reads the page as XML would be read: every element that is opened is closed in order. Gives the elements' names and attributes.

@@ -19,7 +19,8 @@ pub(crate) enum Kind {
     Select,
     /// A request for messages that returned some at once, with its ack.
     Consume,
-    /// A message: from the intended start of the insert to its arrival at a consumer; another run's has no latency.
+    /// A message: from the intended start of the insert to its arrival at a consumer. Another run's counts only where this run inserts
+    /// none, and has no latency.
     Deliver,
 }
 
@@ -65,11 +66,6 @@ impl Tally {
     /// Latency at a quantile (0 to 1), in milliseconds.
     pub(crate) fn millis(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1e3
-    }
-
-    /// Service time at a quantile, in milliseconds.
-    pub(crate) fn service_millis(&self, quantile: f64) -> f64 {
-        self.service.value_at_quantile(quantile) as f64 / 1e3
     }
 
     fn record(&mut self, micros: u64) {

@@ -140,7 +140,10 @@ impl Postgres {
     fn refused(&self, error: &io::Error) -> Failure {
         let message = format!("PostgreSQL at {} does not let us in: {error}", self.authority);
         match error.kind() {
-            ErrorKind::PermissionDenied => Failure::Login { message },
+            ErrorKind::PermissionDenied => Failure::Login {
+                message,
+                hint: "user and password stand in the URL: --postgres postgres://user:password@host:port/database",
+            },
             _ => Failure::Connection { message, hint: None },
         }
     }
@@ -456,6 +459,26 @@ mod tests {
             stream.read_exact(&mut body).unwrap();
             count -= usize::from(head[0] == tag);
         }
+    }
+
+    #[test]
+    fn a_refused_login_says_that_the_password_stands_in_the_url() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            stream.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize - 4]).unwrap();
+            let error = message(b'E', b"SFATAL\0C28P01\0Mpassword authentication failed\0\0");
+            stream.write_all(&error).unwrap();
+        });
+        let of = Postgres::parse(&format!("postgres://ann:wrong@{address}/db"), "load").unwrap();
+        let failure = of.check().unwrap_err();
+        server.join().unwrap();
+        let text = failure.text();
+        assert!(failure.code() == 4 && text.contains("password authentication failed"), "{text}");
+        assert!(text.contains("stand in the URL") && !text.contains("HIGHWATER_PASSWORD"), "{text}");
     }
 
     #[test]

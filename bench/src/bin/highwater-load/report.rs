@@ -1,5 +1,6 @@
 //! How figures look: a line per second, the final table, one JSON document. Milliseconds and operations per second.
 
+use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::measure::{Kind, Sheet, Tally};
@@ -31,9 +32,9 @@ pub(crate) fn second_lines(at: f64, seconds: f64, sheet: &Sheet, is_warmup: bool
         lines.push_str(&format!(
             "{prefix} {name:<7} {:>8.0}/s  p50 {:>8}  p99 {:>8}  max {:>8} ms  errors {}  retries {}",
             tally.done as f64 / seconds.max(1e-3),
-            millis(tally.millis(0.5)),
-            millis(tally.millis(0.99)),
-            millis(tally.latency.max() as f64 / 1e3),
+            quantile(&tally.latency, 0.5),
+            quantile(&tally.latency, 0.99),
+            quantile(&tally.latency, 1.0),
             codes(&tally.errors),
             codes(&tally.retries),
         ));
@@ -72,11 +73,11 @@ pub(crate) fn table(facts: &Facts, sheet: &Sheet) -> String {
             kind.name(),
             tally.done,
             tally.done as f64 / facts.seconds.max(1e-3),
-            millis(tally.millis(0.5)),
-            millis(tally.millis(0.9)),
-            millis(tally.millis(0.99)),
-            millis(tally.millis(0.999)),
-            millis(tally.latency.max() as f64 / 1e3),
+            quantile(&tally.latency, 0.5),
+            quantile(&tally.latency, 0.9),
+            quantile(&tally.latency, 0.99),
+            quantile(&tally.latency, 0.999),
+            quantile(&tally.latency, 1.0),
             codes(&tally.errors),
             codes(&tally.retries),
         ));
@@ -87,11 +88,11 @@ pub(crate) fn table(facts: &Facts, sheet: &Sheet) -> String {
                 "  service",
                 "",
                 "",
-                millis(tally.service_millis(0.5)),
-                millis(tally.service_millis(0.9)),
-                millis(tally.service_millis(0.99)),
-                millis(tally.service_millis(0.999)),
-                millis(tally.service.max() as f64 / 1e3),
+                quantile(&tally.service, 0.5),
+                quantile(&tally.service, 0.9),
+                quantile(&tally.service, 0.99),
+                quantile(&tally.service, 0.999),
+                quantile(&tally.service, 1.0),
             ));
         }
     }
@@ -123,21 +124,31 @@ pub(crate) fn second_json(at: f64, seconds: f64, sheet: &Sheet, is_warmup: bool,
 }
 
 fn tally_json(tally: &Tally, seconds: f64) -> Value {
-    let service = json!({
-        "p50": tally.service_millis(0.5), "p90": tally.service_millis(0.9), "p99": tally.service_millis(0.99),
-        "p99_9": tally.service_millis(0.999), "max": tally.service.max() as f64 / 1e3, "mean": tally.service.mean() / 1e3,
-    });
     json!({
-        "service_milliseconds": if tally.service.is_empty() { Value::Null } else { service },
+        "service_milliseconds": quantiles_json(&tally.service),
         "done": tally.done,
         "per_second": tally.done as f64 / seconds.max(1e-3),
-        "milliseconds": {
-            "p50": tally.millis(0.5), "p90": tally.millis(0.9), "p99": tally.millis(0.99), "p99_9": tally.millis(0.999),
-            "max": tally.latency.max() as f64 / 1e3, "mean": tally.latency.mean() / 1e3,
-        },
+        "milliseconds": quantiles_json(&tally.latency),
         "errors": tally.errors,
         "retries": tally.retries,
     })
+}
+
+/// Of a histogram of microseconds; null where nothing was measured.
+fn quantiles_json(histogram: &Histogram<u64>) -> Value {
+    if histogram.is_empty() {
+        return Value::Null;
+    }
+    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    json!({
+        "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99_9": at(0.999), "max": histogram.max() as f64 / 1e3,
+        "mean": histogram.mean() / 1e3,
+    })
+}
+
+/// Milliseconds at a quantile of a histogram of microseconds; `-` where nothing was measured.
+fn quantile(histogram: &Histogram<u64>, quantile: f64) -> String {
+    if histogram.is_empty() { "-".to_owned() } else { millis(histogram.value_at_quantile(quantile) as f64 / 1e3) }
 }
 
 /// Three digits that matter.
@@ -191,6 +202,20 @@ mod tests {
     #[test]
     fn a_second_in_which_nothing_was_answered_is_shown_too() {
         assert!(second_lines(3.0, 1.0, &Sheet::default(), false, Some(9)).contains("nothing        0/s"));
+    }
+
+    #[test]
+    fn what_has_no_latency_shows_none() {
+        let mut sheet = Sheet::default();
+        sheet.count(Kind::Deliver, Event::Counted);
+        assert!(
+            second_lines(3.0, 1.0, &sheet, false, None).contains("1/s  p50        -  p99        -  max        - ms")
+        );
+        assert!(second_lines(3.0, 1.0, &Sheet::default(), false, None).contains("p50        -"));
+        assert!(table(&facts(), &sheet).contains("deliver           1        0.1         -         -         -"));
+        let document = document(&facts(), &sheet, &[], None);
+        let deliver = &document["operations"]["deliver"];
+        assert_eq!((deliver["done"].as_u64(), &deliver["milliseconds"]), (Some(1), &Value::Null), "{deliver:#}");
     }
 
     #[test]

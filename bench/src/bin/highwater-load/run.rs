@@ -12,7 +12,7 @@ use signal_hook::consts::SIGINT;
 use crate::args::{Args, Workload};
 use crate::arrivals::Arrivals;
 use crate::client::{Login, Nodes};
-use crate::consumers::{Group, consume, partitions};
+use crate::consumers::{Group, consume, starts};
 use crate::failure::{Failure, exit};
 use crate::folder;
 use crate::lane::Lane;
@@ -201,8 +201,9 @@ fn load(args: &Args, workload: Workload, stage: &Stage) -> Result<OfRun, Failure
         Workload::Insert | Workload::Put | Workload::Update | Workload::Select | Workload::Mixed => None,
         Workload::Consume => Some(Group {
             name: args.group.clone().unwrap_or_else(|| format!("load-{}", stage.run)),
-            partitions: partitions(stage, &mut stage.nodes.client(0))?,
+            starts: starts(stage, &mut stage.nodes.client(0), args.producers > 0)?,
             members: args.connections,
+            takes_all: args.producers == 0,
             batch: args.batch,
             consumption: Mutex::default(),
             is_over: AtomicBool::new(false),
