@@ -16,7 +16,7 @@ use highwater_runtime::{Env, Listener, Rt};
 use highwater_state::placement::Layout;
 
 use crate::audit::AuditLog;
-use crate::auth::{ROOT, Verifier};
+use crate::auth::{NodeAttempts, ROOT, Verifier};
 use crate::cluster::{ClusterError, ClusterSetup, Forming, Links};
 use crate::config::{AutoCount, Config, Origin, SetupAccess};
 use crate::http::Service;
@@ -93,6 +93,7 @@ pub struct CorePart {
     drained: Receiver<()>,
     everyone: Vec<Sender<()>>,
     certificates: Option<Receiver<ServerTls>>,
+    attempts: NodeAttempts,
 }
 
 impl CorePart {
@@ -188,6 +189,7 @@ pub fn parts(
     let (stops, stopped): (Vec<_>, Vec<_>) = (0..cores).map(|_| queue::bounded(1)).unzip();
     let (everyone, drained): (Vec<_>, Vec<_>) = (0..cores).map(|_| queue::bounded(usize::from(cores))).unzip();
     let ends = node::mesh(cores).into_iter().zip(stopped).zip(drained).zip(Forming::parts(cores));
+    let attempts = NodeAttempts::new(config);
     let parts = ends.map(|(((ports, stop), drained), forming)| CorePart {
         config: Arc::clone(config),
         http_addr,
@@ -198,6 +200,7 @@ pub fn parts(
         drained,
         everyone: everyone.clone(),
         certificates: None,
+        attempts: attempts.clone(),
     });
     (parts.collect(), Stopper(stops))
 }
@@ -240,12 +243,13 @@ fn pipeline_limits(config: &Config) -> highwater_sql::pipeline::PipelineLimits {
 /// # Errors
 /// [`CoreError`] when it cannot start; the other cores of the node must then be stopped too.
 pub async fn run_core(env: Rt, part: CorePart, serving: impl FnOnce(Serving)) -> Result<(), CoreError> {
-    let CorePart { config, http_addr, setup, forming, ports, stop: asked, drained, everyone, certificates } = part;
+    let CorePart { config, http_addr, setup, forming, ports, stop: asked, drained, everyone, certificates, attempts } =
+        part;
     let listen_error = |reason| CoreError::Listen { addr: http_addr, reason };
     let listener = env.listen(http_addr).await.map_err(listen_error)?;
     let http_addr = listener.local_addr().map_err(listen_error)?;
     let stop = Stop::default();
-    let service = Service::new(env.clone(), Arc::clone(&config), stop.clone());
+    let service = Service::new(env.clone(), Arc::clone(&config), attempts, stop.clone());
     if let Some(certificates) = certificates {
         if let Some(first) = certificates.recv().await {
             service.protect(first);

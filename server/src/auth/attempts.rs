@@ -1,6 +1,6 @@
 //! Failed logins: who is locked out, and which addresses try too often.
 //!
-//! Counted per core and in memory: a restart forgets, an attacker gets the limit once per core. Bounded: when the table is
+//! Counted per node and in memory: a restart forgets, an attacker gets the limit once per node. Bounded: when the table is
 //! full, the entry that was touched longest ago goes. Unknown users are counted like known ones, so that a lock tells
 //! nothing about who exists.
 
@@ -58,7 +58,7 @@ impl Failures {
     }
 }
 
-/// The failed logins of one core.
+/// The failed logins of a node.
 #[derive(Debug)]
 pub struct Attempts {
     limits: Limits,

@@ -1,8 +1,8 @@
 //! Password checks: bounded, off the shard cores, and alike in text and time for unknown users and wrong passwords.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use highwater_runtime::Env;
 use highwater_runtime::gate::Gate;
@@ -43,36 +43,48 @@ pub enum LoginError {
     Damaged,
 }
 
+/// The failed logins of a node: its cores share them, as an attacker's connections come to any of them.
+#[derive(Clone, Debug)]
+pub struct NodeAttempts(Arc<Mutex<Attempts>>);
+
+impl NodeAttempts {
+    /// None yet, with the limits of the configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self(Arc::new(Mutex::new(Attempts::new(Limits {
+            account_failures: config.auth_lockout_failures,
+            address_failures: config.auth_address_failures,
+            window_micros: config.auth_lockout_window.micros(),
+            lock_micros: config.auth_lockout_duration.micros(),
+        }))))
+    }
+
+    /// Held for a look or a change of one entry only.
+    fn lock(&self) -> MutexGuard<'_, Attempts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The password checks of one core. Clones share counters and bounds.
 #[derive(Clone, Debug)]
 pub struct Logins {
-    attempts: Rc<RefCell<Attempts>>,
+    attempts: NodeAttempts,
     gate: Gate,
     /// What unknown users are checked against: same work, never right.
     decoy: Rc<Verifier>,
 }
 
 impl Logins {
-    /// With the limits of the configuration; `salt` is random.
+    /// With the bounds of the configuration; `salt` is random.
     #[must_use]
-    pub fn new(config: &Config, salt: [u8; SALT_BYTES]) -> Self {
-        let limits = Limits {
-            account_failures: config.auth_lockout_failures,
-            address_failures: config.auth_address_failures,
-            window_micros: config.auth_lockout_window.micros(),
-            lock_micros: config.auth_lockout_duration.micros(),
-        };
+    pub fn new(config: &Config, attempts: NodeAttempts, salt: [u8; SALT_BYTES]) -> Self {
         let decoy = Verifier {
             iterations: config.auth_scram_iterations,
             salt: salt.to_vec(),
             stored_key: [0; 32],
             server_key: [0; 32],
         };
-        Self {
-            attempts: Rc::new(RefCell::new(Attempts::new(limits))),
-            gate: Gate::new(config.auth_max_derivations, config.auth_max_waiting),
-            decoy: Rc::new(decoy),
-        }
+        Self { attempts, gate: Gate::new(config.auth_max_derivations, config.auth_max_waiting), decoy: Rc::new(decoy) }
     }
 
     /// Checks the password of the account `name`; `user` is what the catalog has under that name.
@@ -97,7 +109,7 @@ impl Logins {
         self.permitted(env, name, address)?;
         let right = env.blocking(move || verifier.accepts(&password)).await;
         drop(pass);
-        let mut attempts = self.attempts.borrow_mut();
+        let mut attempts = self.attempts.lock();
         if right {
             attempts.succeeded(name);
             return Ok(());
@@ -107,7 +119,7 @@ impl Logins {
     }
 
     fn permitted<E: Env>(&self, env: &E, name: &str, address: IpAddr) -> Result<(), LoginError> {
-        self.attempts.borrow_mut().check(env.now(), name, address).map_err(|refusal| match refusal {
+        self.attempts.lock().check(env.now(), name, address).map_err(|refusal| match refusal {
             Refusal::Locked { seconds } => LoginError::Locked { seconds },
             Refusal::TooMany { seconds } => LoginError::TooMany { seconds },
         })

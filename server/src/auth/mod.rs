@@ -17,7 +17,7 @@ use highwater_sql::diag::{Diag, SqlState};
 
 pub use ended::EndedLogins;
 pub use known::KnownTokens;
-pub use login::{LoginError, Logins, ROOT};
+pub use login::{LoginError, Logins, NodeAttempts, ROOT};
 pub use scram::{MalformedVerifier, SALT_BYTES, Verifier};
 pub use token::{Claims, ISSUER, LEEWAY_SECONDS, TokenError, TokenType, role_word, sign, verify};
 

@@ -31,7 +31,7 @@ use highwater_runtime::{Env, Monotonic, Rt};
 use highwater_sql::memory::Pool;
 use highwater_state::placement::META;
 
-use crate::auth::{self, EndedLogins, KnownTokens, Logins, TokenType};
+use crate::auth::{self, EndedLogins, KnownTokens, Logins, NodeAttempts, TokenType};
 use crate::cluster::Links;
 use crate::config::Config;
 use crate::metrics::Traffic;
@@ -75,8 +75,8 @@ struct Inner {
 impl Service {
     /// A front end that answers "not ready" until it is given a node.
     #[must_use]
-    pub fn new(env: Rt, config: Arc<Config>, stop: Stop) -> Self {
-        let logins = Logins::new(&config, auth::random_salt(&env));
+    pub fn new(env: Rt, config: Arc<Config>, attempts: NodeAttempts, stop: Stop) -> Self {
+        let logins = Logins::new(&config, attempts, auth::random_salt(&env));
         let tokens = RefCell::new(KnownTokens::new(env.random()));
         let requests = Gate::new(config.http_max_requests, 0);
         let (node, links, waits, traffic) = (RefCell::default(), RefCell::default(), RefCell::default(), Rc::default());

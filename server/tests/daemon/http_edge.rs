@@ -83,7 +83,8 @@ fn bearer_failures_are_told_apart_in_the_sql_envelope() {
 #[test]
 fn five_wrong_passwords_lock_the_account_and_unknown_users_look_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &["--set", "auth.lockout_failures=5"]);
+    // Connections come to both cores, which count together.
+    let server = Server::start(folder.path(), &["--set", "auth.lockout_failures=5", "--cores", "2"]);
     let token = server.login("root", PASSWORD);
     for user in ["root", "nobody"] {
         for _ in 0..5 {
