@@ -6,6 +6,7 @@
 //!
 //! Fields and variants are only appended.
 
+use crate::node::TraceId;
 use highwater_sql::value::Micros;
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +154,12 @@ impl Event {
     #[must_use]
     pub fn of_login(self, login: &str) -> Self {
         Self { login: Some(cut(login)), ..self }
+    }
+
+    /// The request that it was part of.
+    #[must_use]
+    pub fn of_request(self, request: TraceId) -> Self {
+        Self { request: Some(request.to_string()), ..self }
     }
 
     /// Whom or what it was about.

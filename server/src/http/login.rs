@@ -13,11 +13,11 @@ use highwater_sql::catalog::{Catalog, Role, User};
 use super::Service;
 use crate::audit::{Event, EventKind, Outcome};
 use crate::auth::{self, Lifetimes, LoginError, ROOT, TokenType};
-use crate::node::Node;
+use crate::node::{Node, TraceId};
 
 impl Service {
     /// A password for tokens.
-    pub(super) async fn login(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
+    pub(super) async fn login(&self, node: &Node, request: &Request, trace: TraceId) -> Result<Response, ApiError> {
         let asked = match LoginRequest::decode(&request.body) {
             Ok(asked) => asked,
             Err(error) => return Ok(error.response()),
@@ -33,19 +33,18 @@ impl Service {
         match (checked, user) {
             (Ok(()), Some(user)) => {
                 let id = format!("{:032x}", auth::random_id(self.env()));
-                node.record(
-                    Event::of(EventKind::Login, Outcome::Done, &user.name).from(request.peer.ip()).of_login(&id),
-                );
+                let event = Event::of(EventKind::Login, Outcome::Done, &user.name).from(request.peer.ip());
+                node.record(event.of_login(&id).of_request(trace));
                 Ok(self.tokens(node, &user, &id))
             }
             (Ok(()), None) => Ok(refused(LoginError::Wrong)),
             (Err(error), _) => {
-                if matches!(error, LoginError::Wrong | LoginError::Damaged) {
-                    let event = Event::of(EventKind::Login, Outcome::Refused, &asked.user).from(request.peer.ip());
-                    node.record(event.because(&error.to_string()));
-                }
+                // Of one that was not even looked at for lack of time there is nothing to say.
                 if !matches!(error, LoginError::Overloaded) {
-                    tracing::warn!(user = asked.user, peer = %request.peer.ip(), %error, "login refused");
+                    let event = Event::of(EventKind::Login, Outcome::Refused, &asked.user).from(request.peer.ip());
+                    node.record(event.because(reason(&error)).of_request(trace));
+                    let peer = request.peer.ip();
+                    tracing::warn!(request_id = %trace, user = asked.user, %peer, %error, "login refused");
                 }
                 Ok(refused(error))
             }
@@ -53,7 +52,7 @@ impl Service {
     }
 
     /// A refresh token for tokens of the same login.
-    pub(super) async fn refresh(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
+    pub(super) async fn refresh(&self, node: &Node, request: &Request, trace: TraceId) -> Result<Response, ApiError> {
         let Some(token) = request.bearer().or_else(|| cookie(request, "kalamdb_refresh")) else {
             return Ok(unauthorized(
                 "send the refresh token as 'Authorization: Bearer <token>' or in the cookie kalamdb_refresh",
@@ -62,7 +61,7 @@ impl Service {
         match self.holder(node, token, TokenType::Refresh).await {
             Ok((claims, user)) => {
                 let event = Event::of(EventKind::Refresh, Outcome::Done, &user.name).from(request.peer.ip());
-                node.record(event.of_login(&claims.jti));
+                node.record(event.of_login(&claims.jti).of_request(trace));
                 Ok(self.tokens(node, &user, &claims.jti))
             }
             Err(error) if error.status() == 401 => Ok(unauthorized(&error.message)),
@@ -87,7 +86,7 @@ impl Service {
     }
 
     /// Ends the login that the request's token belongs to, and takes its cookies away. Without a token there is nothing to end.
-    pub(super) async fn logout(&self, node: &Node, request: &Request) -> Result<Response, ApiError> {
+    pub(super) async fn logout(&self, node: &Node, request: &Request, trace: TraceId) -> Result<Response, ApiError> {
         let tokens = [request.bearer(), cookie(request, "kalamdb_refresh"), cookie(request, "kalamdb_auth")];
         let now = self.env().wall();
         for token in tokens.into_iter().flatten() {
@@ -105,7 +104,7 @@ impl Service {
             self.ended_logins().borrow_mut().note(login, self.env().now(), true);
             node.end_sessions(&claims.jti).await;
             let event = Event::of(EventKind::Logout, Outcome::Done, &claims.sub).from(request.peer.ip());
-            node.record(event.of_login(&claims.jti));
+            node.record(event.of_login(&claims.jti).of_request(trace));
         }
         let response = Response::json(200, &LogoutAnswer { message: "logged out".into() });
         Ok(cleared_cookies().into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie)))
@@ -186,6 +185,18 @@ pub(super) fn shown(user: &User) -> LoggedInUser {
         email: user.email.clone(),
         created_at: rfc3339(user.created_at),
         updated_at: rfc3339(user.updated_at),
+    }
+}
+
+/// Why a login was refused, in words that do not change from one second to the next: equal events are counted.
+fn reason(error: &LoginError) -> &'static str {
+    match error {
+        LoginError::Wrong => "wrong user or password",
+        LoginError::Locked { .. } => "the account is locked after too many failed logins",
+        LoginError::TooMany { .. } => "too many failed logins from this address",
+        LoginError::Damaged => "the stored password of this user is damaged",
+        LoginError::SetupRequired => "root has no password yet",
+        LoginError::Overloaded => "too many logins are being checked",
     }
 }
 

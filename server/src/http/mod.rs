@@ -303,10 +303,10 @@ impl Service {
             Route::ClusterHealth => self.cluster_health().await,
             Route::OpenApi => Ok(open_api()),
             Route::Metrics => self.metrics(&node, request).await,
-            Route::Login => self.login(&node, request).await,
-            Route::Refresh => self.refresh(&node, request).await,
+            Route::Login => self.login(&node, request, trace).await,
+            Route::Refresh => self.refresh(&node, request, trace).await,
             Route::Me => self.me(&node, request).await,
-            Route::Logout => self.logout(&node, request).await,
+            Route::Logout => self.logout(&node, request, trace).await,
             Route::AuthStatus => Ok(self.auth_status(&node, request)),
             Route::Setup => self.setup(&node, request, trace).await,
             Route::Sql => {

@@ -59,7 +59,12 @@ impl Service {
         };
         match node.set_up(setup, trace).await {
             Ok(message) => {
-                node.record(Event::of(EventKind::Setup, Outcome::Done, &user).from(request.peer.ip()).about(&user));
+                node.record(
+                    Event::of(EventKind::Setup, Outcome::Done, &user)
+                        .from(request.peer.ip())
+                        .about(&user)
+                        .of_request(trace),
+                );
                 tracing::info!(user, peer = %request.peer.ip(), "the server was set up");
                 let made = node.newest_catalog().await?.users.get(&user).map(|user| shown(user));
                 Ok(Response::json(200, &SetupAnswer { user: made, message }))

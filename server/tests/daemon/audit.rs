@@ -50,6 +50,7 @@ fn logins_definitions_users_and_refusals_are_kept_and_passwords_are_not() {
     let check = |server: &Server| {
         let root = server.login("root", PASSWORD);
         let of = |condition: &str| events(server, &root, condition);
+        assert_eq!(of("request_id IS NULL"), json!([]), "every event has the request that it was part of");
         assert_eq!(
             of("event = 'login' AND outcome = 'refused'"),
             json!([["login", "refused", "root", null, "1"], ["login", "refused", "nobody", null, "1"]])

@@ -98,6 +98,8 @@ fn five_wrong_passwords_lock_the_account_and_unknown_users_look_the_same() {
         assert_eq!((answer.status, answer.code()), (403, "account_locked"), "{user}");
         assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 800);
     }
+    let locked = server.sql(&token, "SELECT user_id FROM system.audit_log WHERE error LIKE '%is locked%' ORDER BY 1");
+    assert_eq!(locked.json["results"][0]["rows"], json!([["nobody"], ["root"]]), "{locked:?}");
     // Who is logged in stays so.
     assert_eq!(server.get("/v1/api/auth/me", &[("authorization", &format!("Bearer {token}"))]).status, 200);
 }

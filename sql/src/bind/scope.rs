@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::BindContext;
 use super::expr::row_key::ROW_KEY;
-use crate::catalog::Table;
+use crate::catalog::{Index, IndexState, Table};
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::Expr;
 use crate::plan::{Once, QueryPlan, Subquery, SystemTable, WindowCall};
@@ -84,6 +84,15 @@ impl Relation<'_> {
             Some(namespace) => self.namespace.as_ref() == Some(&namespace.value),
         };
         namespace && self.qualifier.as_ref() == Some(&name.name.value)
+    }
+
+    /// Whether a unique index is of the column at this position alone.
+    fn has_unique_index_of(&self, position: u32) -> bool {
+        let Source::Table(table) = &self.source else { return false };
+        let at = position.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        let Some(column) = at.and_then(|at| table.columns.get(at)) else { return false };
+        let is_it = |index: &Index| matches!(index.columns.as_slice(), [one] if one.column == column.id);
+        table.indexes.iter().any(|index| index.unique && index.state == IndexState::Public && is_it(index))
     }
 
     /// The columns of this name: a subquery may give one name to several.
@@ -264,7 +273,9 @@ impl<'a> Scope<'a> {
     /// Whether the column at this position is unique by itself and never NULL because of a join.
     pub(super) fn is_unique(&self, position: u32) -> bool {
         match (self.relations.as_slice(), self.at(position)) {
-            ([_], Some((relation, column))) => relation.single_key && column.primary_key,
+            ([_], Some((relation, column))) => {
+                relation.single_key && column.primary_key || relation.has_unique_index_of(position)
+            }
             _ => false,
         }
     }
