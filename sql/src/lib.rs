@@ -24,6 +24,7 @@ pub mod json;
 pub mod key;
 mod lexer;
 pub mod limits;
+pub mod order;
 pub mod outline;
 pub mod parse;
 pub mod pipeline;

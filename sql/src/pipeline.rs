@@ -142,13 +142,20 @@ impl Pipeline {
         })
     }
 
+    /// The same, of rows that come as ORDER BY asks ([`crate::order::of`]): nothing is sorted, and LIMIT ends the scan.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.collector.in_order();
+        self
+    }
+
     /// Bytes of memory that are held, more or less: of the rows that it will give, of groups and what is to be ordered.
     #[must_use]
     pub const fn held_bytes(&self) -> usize {
         self.budget.bytes
     }
 
-    /// Whether the result is complete without any (more) row: LIMIT 0, or a LIMIT without ORDER BY that is reached.
+    /// Whether the result is complete without any (more) row: LIMIT 0, or a LIMIT that is reached with nothing to sort.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.aggregate.is_none() && self.collector.is_full()
