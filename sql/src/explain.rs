@@ -199,7 +199,7 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
                 .with("access", self::access(table, access))
                 .with("shards", (setting.shards)(table, access));
             let step = match read_in {
-                Some(reading) => step.with("order", in_order_of(table, access, reading)),
+                Some(reading) => step.with("order", in_order_of(plan, table, access, reading)),
                 None => step,
             };
             (step, names)
@@ -249,7 +249,7 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
             step = on_top(Step::new(title), step, |steps| steps.distinct);
         }
     }
-    if !plan.order_by.is_empty() && read_in.is_none() {
+    if !plan.order_by.is_empty() && (read_in.is_none() || plan.aggregate.is_some()) {
         let top =
             if plan.limit.is_some() && !matches!(plan.distinct, Distinct::On(_)) { "Top of a sort" } else { "Sort" };
         let title = format!("{top} by {}", sort_keys(&plan.order_by, &names));
@@ -289,7 +289,8 @@ fn sort_keys(keys: &[SortKey], names: &[String]) -> String {
 }
 
 /// In which order rows are read that need no sort.
-fn in_order_of(table: &Table, access: &TableAccess, reading: Reading) -> String {
+fn in_order_of(plan: &QueryPlan, table: &Table, access: &TableAccess, reading: Reading) -> String {
+    let spares = if plan.aggregate.is_some() { "the first value decides" } else { "nothing to sort" };
     let path = match access {
         TableAccess::Full | TableAccess::Bounds(_) => "the key".to_owned(),
         TableAccess::Index { index, .. } => {
@@ -297,8 +298,8 @@ fn in_order_of(table: &Table, access: &TableAccess, reading: Reading) -> String 
         }
     };
     match reading {
-        Reading::Forward => format!("as {path} has it, nothing to sort"),
-        Reading::Backward => format!("as {path} has it, backwards, nothing to sort"),
+        Reading::Forward => format!("as {path} has it, {spares}"),
+        Reading::Backward => format!("as {path} has it, backwards, {spares}"),
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{ObjectId, Table, TableKind};
 use crate::eval;
-use crate::expr::Expr;
-use crate::plan::{Distinct, From, KeyBounds, QueryPlan, SortKey, TableAccess};
+use crate::expr::{AggregateCall, AggregateFunction, Expr};
+use crate::plan::{Aggregate, Distinct, From, KeyBounds, QueryPlan, SortKey, TableAccess};
 
 /// The direction in which rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub enum Reading {
     Backward,
 }
 
-/// How the table of a SELECT is to be read so that all its rows come as ORDER BY asks; `None` where they must be sorted, or nothing is asked.
+/// How the table of a SELECT is to be read so that all its rows come as ORDER BY asks, or the first one gives its `min` or `max`; `None` where
+/// all must be seen, or nothing is asked.
 #[must_use]
 pub fn of(plan: &QueryPlan) -> Option<Reading> {
     let From::Table { table, access } = &plan.from else { return None };
@@ -31,8 +32,28 @@ pub fn of(plan: &QueryPlan) -> Option<Reading> {
 #[must_use]
 pub fn of_each_place(plan: &QueryPlan) -> Option<Reading> {
     let From::Table { table, access } = &plan.from else { return None };
-    let is_plain = plan.aggregate.is_none() && !matches!(plan.distinct, Distinct::On(_)) && !plan.order_by.is_empty();
+    if let Some(Aggregate { keys, calls, sets }) = &plan.aggregate {
+        let is_one_group = keys.is_empty() && sets.is_empty();
+        return is_one_group.then(|| extreme(calls)).flatten().and_then(|wanted| reading(table, access, &[wanted]));
+    }
+    let is_plain = !matches!(plan.distinct, Distinct::On(_)) && !plan.order_by.is_empty();
     is_plain.then(|| reading(table, access, &plan.order_by)).flatten()
+}
+
+/// The order in which the first row that is no NULL gives all these aggregates: `min` or `max` of one and the same column. NULLs are not to be
+/// passed over on the way to it.
+pub(crate) fn extreme(calls: &[AggregateCall]) -> Option<SortKey> {
+    let first = calls.first()?;
+    let descending = match first.function {
+        AggregateFunction::Min => false,
+        AggregateFunction::Max => true,
+        _ => return None,
+    };
+    let [expr @ Expr::Column(..)] = first.args.as_slice() else { return None };
+    let is_same = |call: &AggregateCall| {
+        call.function == first.function && call.args == first.args && !call.filtered && call.order.is_empty()
+    };
+    calls.iter().all(is_same).then(|| SortKey { expr: expr.clone(), descending, nulls_first: false })
 }
 
 /// How this part of a table is to be read so that its rows, all of one group, come in this order.

@@ -108,6 +108,8 @@ pub struct Pipeline {
     filter: Option<Expr>,
     aggregate: Option<(Aggregate, BTreeMap<GroupKey, Vec<Accumulator>>)>,
     having: Option<Expr>,
+    /// Of aggregates that one row decides: whether it came.
+    is_extreme: Option<bool>,
     collector: Collector,
     budget: Budget,
     steps: Steps,
@@ -136,16 +138,22 @@ impl Pipeline {
             filter: plan.filter.clone(),
             aggregate,
             having: plan.having.clone(),
+            is_extreme: None,
             collector: Collector::new(plan, limit, offset),
             budget: Budget { limits, rows: 0, bytes: 0 },
             steps: Steps::default(),
         })
     }
 
-    /// The same, of rows that come as ORDER BY asks ([`crate::order::of`]): nothing is sorted, and LIMIT ends the scan.
+    /// The same, of rows that come in the plan's order ([`crate::order::of`]): nothing is sorted and LIMIT ends the scan, or the first value that
+    /// is no NULL does.
     #[must_use]
     pub fn in_order(mut self) -> Self {
-        self.collector.in_order();
+        if self.aggregate.is_some() {
+            self.is_extreme = Some(false);
+        } else {
+            self.collector.in_order();
+        }
         self
     }
 
@@ -158,7 +166,7 @@ impl Pipeline {
     /// Whether the result is complete without any (more) row: LIMIT 0, or a LIMIT that is reached with nothing to sort.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.aggregate.is_none() && self.collector.is_full()
+        self.is_extreme == Some(true) || (self.aggregate.is_none() && self.collector.is_full())
     }
 
     /// Takes one source row.
@@ -169,7 +177,7 @@ impl Pipeline {
         if self.is_done() {
             return Ok(Flow::Done);
         }
-        let Self { context, filter, aggregate, collector, budget, steps, .. } = self;
+        let Self { context, filter, aggregate, is_extreme, collector, budget, steps, .. } = self;
         steps.read += 1;
         context.with(|context| {
             if let Some(filter) = filter
@@ -179,7 +187,14 @@ impl Pipeline {
             }
             steps.kept += 1;
             match aggregate {
-                Some((aggregate, groups)) => accumulate(aggregate, groups, row, context, budget),
+                Some((aggregate, groups)) => {
+                    accumulate(aggregate, groups, row, context, budget)?;
+                    if let (Some(came), Some([arg])) = (is_extreme, aggregate.calls.first().map(|call| &call.args[..]))
+                    {
+                        *came = !evaluate(arg, row, context)?.is_null();
+                    }
+                    Ok(())
+                }
                 None => collector.take(row, context, budget),
             }
         })?;

@@ -541,6 +541,19 @@ fn what_comes_in_its_order_is_read_up_to_the_limit() {
         // Rows of groups, and the first of each value.
         ("SELECT id, count(*) FROM big GROUP BY id ORDER BY id LIMIT 1", 300, "0 | 1"),
         ("SELECT DISTINCT ON (a) a, b FROM pairs ORDER BY a, b LIMIT 1", 100, "0 | 0"),
+        // The first or last value.
+        ("SELECT max(id), max(id) + 1 FROM big", 1, "299 | 300"),
+        ("SELECT min(id) FROM big WHERE id > 7 AND n > 3 HAVING min(id) > 0 ORDER BY 1 LIMIT 1", 4, "11"),
+        ("SELECT max(b) FROM pairs WHERE a = 3", 1, "9"),
+        ("SELECT max(b) FROM pairs WHERE a = 77", 0, "NULL"),
+        ("SELECT min(n) FROM big", 1, "0"),
+        ("SELECT max(room) FROM big", 1, "9"),
+        ("SELECT max(n) FROM big WHERE room = 4 AND n < 5", 1, "4"),
+        ("SELECT max(n) FROM big", 300, "6"),
+        ("SELECT min(id), max(id) FROM big", 300, "0 | 299"),
+        ("SELECT min(id) FILTER (WHERE n = 3) FROM big", 300, "3"),
+        ("SELECT min(a) FROM parts", 100, "0"),
+        ("SELECT room, max(id) FROM big GROUP BY room ORDER BY room LIMIT 1", 300, "0 | 29"),
         // Partitions each have an order of their own.
         ("SELECT a, b FROM parts ORDER BY a, b LIMIT 1", 100, "0 | 0"),
         ("SELECT a, b FROM parts WHERE a = 4 ORDER BY b DESC LIMIT 1", 1, "4 | 9"),
@@ -643,7 +656,13 @@ quickcheck! {
         let whole = database.run(&format!("SELECT x, y FROM t WHERE {condition}"));
         let taken = database.run(&format!("SELECT x, y FROM t WHERE {condition} ORDER BY {order} {cut}"));
         let distinct: std::collections::BTreeSet<&str> = taken.lines().collect();
-        found == sorted
+        let extreme = |database: &mut Database, call: &str| database.run(&format!("SELECT {call} FROM t WHERE {condition}"));
+        let extremes = ["x", "y", "a", "b"].into_iter().flat_map(|column| {
+            [format!("min({column}"), format!("max({column}")]
+        });
+        extremes.into_iter().all(|call| {
+            extreme(&mut database, &format!("{call})")) == extreme(&mut database, &format!("{call} + 0)"))
+        }) && found == sorted
             && distinct.len() == taken.lines().count()
             && distinct.iter().all(|line| whole.lines().any(|known| known == *line))
     }

@@ -212,6 +212,12 @@ fn a_page_of_rows_in_the_order_of_a_key_or_index_reads_the_rows_of_the_page() {
             "2 rows of 4 read, ",
             json!([[598, 299], [596, 298]]),
         ),
+        (
+            "SELECT max(id) FROM app.notes WHERE id < 500",
+            "as the key has it, backwards, the first value decides",
+            "1 rows of 1 read, ",
+            json!([[499]]),
+        ),
     ] {
         assert_eq!(rows(&server, &anna, sql), answer, "{sql}");
         let plan = rows(&server, &anna, &format!("EXPLAIN ANALYZE {sql}")).to_string();

@@ -531,11 +531,15 @@ impl Steps {
     fn simple(self, scope: &Scope<'_>) -> Laid {
         let filter = tree::all_of(self.conditions);
         let order_by: Vec<SortKey> = self.order.into_iter().map(|(key, _)| key).collect();
-        let takes_first = self.is_cut && !self.is_grouped && !order_by.is_empty();
+        let wanted = match self.is_grouped {
+            true if self.keys.is_empty() && self.sets.is_empty() => order::extreme(&self.calls).into_iter().collect(),
+            false if self.is_cut => order_by.clone(),
+            true | false => Vec::new(),
+        };
         let from = match scope.source() {
             Source::Table(table) => {
                 let serves =
-                    |access: &TableAccess| takes_first && order::in_one_place(table, access, &order_by).is_some();
+                    |access: &TableAccess| !wanted.is_empty() && order::in_one_place(table, access, &wanted).is_some();
                 let access = bounds::access_for(table, filter.as_ref(), &serves);
                 From::Table { table: Arc::clone(table), access }
             }
