@@ -8,6 +8,7 @@ use crate::catalog::Table;
 use crate::eval;
 use crate::execute::{Counted, Statistics};
 use crate::expr::Expr;
+use crate::order::{self, Reading};
 use crate::pipeline::Steps;
 use crate::plan::{
     ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
@@ -188,6 +189,7 @@ impl Ran {
 
 /// A SELECT: its last step on top.
 fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
+    let read_in = order::of(plan);
     let (mut step, names) = match &plan.from {
         From::Nothing => (Step::new("One row"), Vec::new()),
         From::Table { table, access } => {
@@ -196,6 +198,10 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
             let step = Step::new(format!("Read {}.{}", table.namespace, table.name))
                 .with("access", self::access(table, access))
                 .with("shards", (setting.shards)(table, access));
+            let step = match read_in {
+                Some(reading) => step.with("order", in_order_of(plan, table, access, reading)),
+                None => step,
+            };
             (step, names)
         }
         From::System(table) => {
@@ -243,7 +249,7 @@ fn query(plan: &QueryPlan, setting: &Setting<'_>) -> Step {
             step = on_top(Step::new(title), step, |steps| steps.distinct);
         }
     }
-    if !plan.order_by.is_empty() {
+    if !plan.order_by.is_empty() && (read_in.is_none() || plan.aggregate.is_some()) {
         let top =
             if plan.limit.is_some() && !matches!(plan.distinct, Distinct::On(_)) { "Top of a sort" } else { "Sort" };
         let title = format!("{top} by {}", sort_keys(&plan.order_by, &names));
@@ -280,6 +286,21 @@ fn sort_keys(keys: &[SortKey], names: &[String]) -> String {
         format!("{}{direction}{nulls}", shown(&key.expr, names))
     };
     keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+/// In which order rows are read that need no sort.
+fn in_order_of(plan: &QueryPlan, table: &Table, access: &TableAccess, reading: Reading) -> String {
+    let spares = if plan.aggregate.is_some() { "the first value decides" } else { "nothing to sort" };
+    let path = match access {
+        TableAccess::Full | TableAccess::Bounds(_) => "the key".to_owned(),
+        TableAccess::Index { index, .. } => {
+            table.index(*index).map_or_else(|| "?".into(), |index| format!("index {}", index.name))
+        }
+    };
+    match reading {
+        Reading::Forward => format!("as {path} has it, {spares}"),
+        Reading::Backward => format!("as {path} has it, backwards, {spares}"),
+    }
 }
 
 /// Which part of a table's keys is read.

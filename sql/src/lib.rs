@@ -26,6 +26,7 @@ pub mod key;
 mod lexer;
 pub mod limits;
 pub mod memory;
+pub mod order;
 pub mod outline;
 pub mod parse;
 pub mod pipeline;

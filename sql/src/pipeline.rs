@@ -116,6 +116,8 @@ pub struct Pipeline {
     filter: Option<Expr>,
     aggregate: Option<(Aggregate, BTreeMap<GroupKey, Vec<Accumulator>>)>,
     having: Option<Expr>,
+    /// Of aggregates that one row decides: whether it came.
+    is_extreme: Option<bool>,
     collector: Collector,
     budget: Budget,
     steps: Steps,
@@ -144,10 +146,23 @@ impl Pipeline {
             filter: plan.filter.clone(),
             aggregate,
             having: plan.having.clone(),
+            is_extreme: None,
             collector: Collector::new(plan, limit, offset),
             budget: Budget { share: limits.pool.share(), limits, rows: 0, bytes: 0 },
             steps: Steps::default(),
         })
+    }
+
+    /// The same, of rows that come in the plan's order ([`crate::order::of`]): nothing is sorted and LIMIT ends the scan, or the first value that
+    /// is no NULL does.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        if self.aggregate.is_some() {
+            self.is_extreme = Some(false);
+        } else {
+            self.collector.in_order();
+        }
+        self
     }
 
     /// Bytes of memory that are held, more or less: of the rows that it will give, of groups and what is to be ordered.
@@ -156,10 +171,10 @@ impl Pipeline {
         self.budget.bytes
     }
 
-    /// Whether the result is complete without any (more) row: LIMIT 0, or a LIMIT without ORDER BY that is reached.
+    /// Whether the result is complete without any (more) row: LIMIT 0, or a LIMIT that is reached with nothing to sort.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.aggregate.is_none() && self.collector.is_full()
+        self.is_extreme == Some(true) || (self.aggregate.is_none() && self.collector.is_full())
     }
 
     /// Takes one source row.
@@ -170,7 +185,7 @@ impl Pipeline {
         if self.is_done() {
             return Ok(Flow::Done);
         }
-        let Self { context, filter, aggregate, collector, budget, steps, .. } = self;
+        let Self { context, filter, aggregate, is_extreme, collector, budget, steps, .. } = self;
         steps.read += 1;
         context.with(|context| {
             if let Some(filter) = filter
@@ -180,7 +195,14 @@ impl Pipeline {
             }
             steps.kept += 1;
             match aggregate {
-                Some((aggregate, groups)) => accumulate(aggregate, groups, row, context, budget),
+                Some((aggregate, groups)) => {
+                    accumulate(aggregate, groups, row, context, budget)?;
+                    if let (Some(came), Some([arg])) = (is_extreme, aggregate.calls.first().map(|call| &call.args[..]))
+                    {
+                        *came = !evaluate(arg, row, context)?.is_null();
+                    }
+                    Ok(())
+                }
                 None => collector.take(row, context, budget),
             }
         })?;

@@ -17,8 +17,10 @@ use highwater_sql::catalog::{
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate, is_true};
 use highwater_sql::execute::{Executor, Source, Surroundings};
+use highwater_sql::expr::Expr;
 use highwater_sql::key::{KeyRange, encode_index, encode_key, resolve_access, resolve_index};
 use highwater_sql::memory::Pool;
+use highwater_sql::order::{self, Reading};
 use highwater_sql::parse::parse;
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::{ChangedRows, Ddl, From, Plan, QueryPlan, TableAccess, TableSpec, WriteKind, WritePlan};
@@ -144,6 +146,7 @@ impl Database {
                 found.push((entry, (key.clone(), row, seq)));
             }
         }
+        // Entries of the same values are in the order of the rows' keys.
         found.sort_by(|(left, _), (right, _)| left.cmp(right));
         Ok(found.into_iter().map(|(_, row)| row).collect())
     }
@@ -157,7 +160,16 @@ impl Database {
     async fn table_rows(&self, plan: &QueryPlan, params: &[Value]) -> Result<(Vec<Row>, Steps), Diag> {
         let mut pipeline = Pipeline::new(plan, EvalContext::new(NOW, "alice", Role::Dba, params, 7), LIMITS)?;
         let From::Table { table, access } = &plan.from else { panic!("this test has no system tables") };
-        for (_, mut row, seq) in self.scan_with(table, access, params)? {
+        let mut rows = self.scan_with(table, access, params)?;
+        match order::of(plan) {
+            None => {}
+            Some(Reading::Forward) => pipeline = pipeline.in_order(),
+            Some(Reading::Backward) => {
+                pipeline = pipeline.in_order();
+                rows.reverse();
+            }
+        }
+        for (_, mut row, seq) in rows {
             row.push(Value::BigInt(i64::try_from(seq).unwrap()));
             if pipeline.is_done() {
                 break;
@@ -466,6 +478,195 @@ fn lookups_and_prefixes_visit_only_what_they_name() {
     }
     database.run("SELECT a FROM t LIMIT 3");
     assert_eq!(database.visited.get(), 3);
+}
+
+#[test]
+fn what_comes_in_its_order_is_read_up_to_the_limit() {
+    let mut database = Database::new();
+    database.run("CREATE TABLE big (id INT PRIMARY KEY, room INT NOT NULL, code TEXT UNIQUE, n INT)");
+    database.run("CREATE INDEX ON big (room)");
+    database.run("CREATE INDEX ON big (n)");
+    database.run("CREATE INDEX ON big (room, n)");
+    database.run("CREATE TABLE pairs (a INT, b INT, n INT, PRIMARY KEY (a, b))");
+    database.run("CREATE INDEX ON pairs (a, n)");
+    database.run("CREATE TABLE parts (a INT, b INT, PRIMARY KEY (a, b)) PARTITION BY (a) WITH (type = 'shared')");
+    let number = |id: i32| if id % 10 == 0 { "NULL".to_owned() } else { (id % 7).to_string() };
+    let rows: Vec<String> = (0..300).map(|id| format!("({id}, {}, 'c{id}', {})", id / 30, number(id))).collect();
+    database.run(&format!("INSERT INTO big VALUES {}", rows.join(", ")));
+    let rows: Vec<String> = (0..100).map(|id| format!("({}, {}, {})", id / 10, id % 10, 9 - id % 10)).collect();
+    database.run(&format!("INSERT INTO pairs VALUES {}", rows.join(", ")));
+    let rows: Vec<String> = (0..100).map(|id| format!("({}, {})", id / 10, id % 10)).collect();
+    database.run(&format!("INSERT INTO parts VALUES {}", rows.join(", ")));
+    for (sql, visited, first) in [
+        // The key, forward and backwards.
+        ("SELECT id FROM big WHERE id > 200 ORDER BY id LIMIT 3", 3, "201"),
+        ("SELECT id FROM big WHERE id < 200 ORDER BY id DESC LIMIT 3", 3, "199"),
+        ("SELECT id FROM big ORDER BY id LIMIT 2 OFFSET 5", 7, "5"),
+        ("SELECT id FROM big WHERE id % 4 = 3 ORDER BY id DESC LIMIT 2", 5, "299"),
+        ("SELECT id FROM big WHERE id IN (9, 4, 7) ORDER BY id LIMIT 2", 2, "4"),
+        ("SELECT id FROM big ORDER BY id, n + 1, code DESC LIMIT 1", 1, "0"),
+        ("SELECT DISTINCT id FROM big ORDER BY id LIMIT 3", 3, "0"),
+        ("SELECT id FROM big ORDER BY id LIMIT 0", 0, ""),
+        ("SELECT id FROM big ORDER BY id NULLS FIRST LIMIT 1", 1, "0"),
+        ("SELECT a, b FROM pairs WHERE a = 3 ORDER BY b DESC LIMIT 1", 1, "3 | 9"),
+        ("SELECT a, b FROM pairs WHERE a = 3 ORDER BY a DESC, b LIMIT 1", 1, "3 | 0"),
+        ("SELECT a, b FROM pairs WHERE (a, b) > (3, 8) ORDER BY a, b LIMIT 2", 2, "3 | 9"),
+        ("SELECT a, b FROM pairs WHERE (a, b) < (3, 1) ORDER BY a DESC, b DESC LIMIT 2", 2, "3 | 0"),
+        ("SELECT a, b FROM pairs WHERE a IN (5, 3) ORDER BY a, b LIMIT 2", 2, "3 | 0"),
+        ("SELECT a, b FROM pairs WHERE (a, b, n) >= (3, 8, 1) AND a < 6 ORDER BY a, b LIMIT 2", 2, "3 | 8"),
+        ("SELECT room, n FROM big WHERE (room, n, id) > (3, 5, 111) ORDER BY room, n, id LIMIT 2", 4, "3 | 5"),
+        // A direction of its own for each column, or a column left out.
+        ("SELECT a, b FROM pairs ORDER BY a, b DESC LIMIT 1", 100, "0 | 9"),
+        ("SELECT a, b FROM pairs ORDER BY b LIMIT 1", 100, "0 | 0"),
+        ("SELECT a, b FROM pairs WHERE a IN (3, 5) ORDER BY b LIMIT 1", 20, "3 | 0"),
+        ("SELECT a, b FROM pairs ORDER BY a + 0 LIMIT 1", 100, "0 | 0"),
+        // Indexes, with NULLs behind.
+        ("SELECT id FROM big WHERE room = 4 ORDER BY id LIMIT 3", 3, "120"),
+        ("SELECT n, id FROM big WHERE room = 4 ORDER BY n LIMIT 3", 3, "0 | 126"),
+        ("SELECT n, id FROM big WHERE room = 4 ORDER BY n, id LIMIT 3", 3, "0 | 126"),
+        ("SELECT n, id FROM big WHERE room = 4 ORDER BY n DESC, id DESC LIMIT 3", 3, "NULL | 140"),
+        ("SELECT n, id FROM big WHERE room = 4 ORDER BY n DESC NULLS LAST LIMIT 3", 30, "6 | 125"),
+        ("SELECT n, id FROM big WHERE room = 4 AND n < 9 ORDER BY n DESC NULLS LAST LIMIT 1", 1, "6 | 146"),
+        ("SELECT id FROM big ORDER BY code LIMIT 2", 2, "0"),
+        ("SELECT room, id FROM big ORDER BY room DESC, n DESC LIMIT 1", 1, "9 | 290"),
+        ("SELECT room, id FROM big ORDER BY room DESC LIMIT 1", 1, "9 | 299"),
+        ("SELECT n, id FROM big WHERE n > 2 ORDER BY n, id LIMIT 1", 1, "3 | 3"),
+        ("SELECT n, id FROM big ORDER BY n LIMIT 1", 1, "0 | 7"),
+        ("SELECT n, id FROM big ORDER BY n NULLS FIRST LIMIT 1", 300, "NULL | 0"),
+        // As much is known of the key, but it gives another order.
+        ("SELECT a, b, n FROM pairs WHERE a = 3 ORDER BY n LIMIT 1", 1, "3 | 9 | 0"),
+        ("SELECT a, b, n FROM pairs WHERE a = 3 AND b < 9 ORDER BY n LIMIT 1", 9, "3 | 8 | 1"),
+        // An index is not read for its order alone where conditions may pass over most of it.
+        ("SELECT n, id FROM big WHERE code <> 'c7' ORDER BY n LIMIT 1", 300, "0 | 14"),
+        ("SELECT n FROM big ORDER BY n", 300, "0"),
+        // Rows of groups, and the first of each value.
+        ("SELECT id, count(*) FROM big GROUP BY id ORDER BY id LIMIT 1", 300, "0 | 1"),
+        ("SELECT DISTINCT ON (a) a, b FROM pairs ORDER BY a, b LIMIT 1", 100, "0 | 0"),
+        // The first or last value.
+        ("SELECT max(id), max(id) + 1 FROM big", 1, "299 | 300"),
+        ("SELECT min(id) FROM big WHERE id > 7 AND n > 3 HAVING min(id) > 0 ORDER BY 1 LIMIT 1", 4, "11"),
+        ("SELECT max(b) FROM pairs WHERE a = 3", 1, "9"),
+        ("SELECT max(b) FROM pairs WHERE a = 77", 0, "NULL"),
+        ("SELECT min(n) FROM big", 1, "0"),
+        ("SELECT max(room) FROM big", 1, "9"),
+        ("SELECT max(n) FROM big WHERE room = 4 AND n < 5", 1, "4"),
+        ("SELECT max(n) FROM big", 300, "6"),
+        ("SELECT min(id), max(id) FROM big", 300, "0 | 299"),
+        ("SELECT min(id) FILTER (WHERE n = 3) FROM big", 300, "3"),
+        ("SELECT min(a) FROM parts", 100, "0"),
+        ("SELECT room, max(id) FROM big GROUP BY room ORDER BY room LIMIT 1", 300, "0 | 29"),
+        // Partitions each have an order of their own.
+        ("SELECT a, b FROM parts ORDER BY a, b LIMIT 1", 100, "0 | 0"),
+        ("SELECT a, b FROM parts WHERE a = 4 ORDER BY b DESC LIMIT 1", 1, "4 | 9"),
+        ("SELECT a, b FROM parts WHERE a IN (4, 5) ORDER BY a, b LIMIT 1", 20, "4 | 0"),
+        // Per row of another relation, and inside of others.
+        ("SELECT (SELECT b FROM pairs WHERE a = id ORDER BY b DESC LIMIT 1) FROM big WHERE id IN (1, 2)", 2 + 2, "9"),
+        (
+            "SELECT p.n FROM big CROSS JOIN LATERAL (SELECT n FROM pairs WHERE a = id ORDER BY n LIMIT 1) p WHERE id < 3",
+            3 + 3,
+            "0",
+        ),
+        ("SELECT id FROM (SELECT id FROM big ORDER BY id DESC LIMIT 4) x ORDER BY id LIMIT 1", 4, "296"),
+    ] {
+        let answer = database.run(sql);
+        assert_eq!(answer.lines().next().unwrap_or_default(), first, "{sql}");
+        assert_eq!(database.visited.get(), visited, "{sql}");
+    }
+}
+
+/// A query in an order, over `t (x, y, a, b)` with the key (x, y).
+#[derive(Clone, Debug)]
+struct InOrder {
+    indexes: Vec<&'static str>,
+    condition: String,
+    /// Columns with directions, and as they are selected.
+    order: String,
+    columns: String,
+    cut: String,
+}
+
+impl Arbitrary for InOrder {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let pick = |g: &mut Gen, from: &[&'static str]| *g.choose(from).unwrap();
+        let all = ["a", "b", "a, b", "b, a", "b, x", "x, a", "UNIQUE a, x, y", "UNIQUE b, y, x"];
+        let indexes = all.into_iter().filter(|_| u8::arbitrary(g).is_multiple_of(4)).collect();
+        let number = |g: &mut Gen| u8::arbitrary(g) % 4;
+        let conditions: Vec<String> = (0..u8::arbitrary(g) % 3)
+            .map(|_| {
+                let column = pick(g, &["x", "y", "a", "b"]);
+                match u8::arbitrary(g) % 6 {
+                    0 | 1 => format!("{column} = {}", number(g)),
+                    2 => format!("{column} IN ({}, {})", number(g), number(g)),
+                    3 => format!("{column} {} {}", pick(g, &["<", "<=", ">", ">="]), number(g)),
+                    4 => format!("({column}, y) {} ({}, {})", pick(g, &["<", ">"]), number(g), number(g)),
+                    _ => format!("{column} = ANY (ARRAY[{}, {}])", number(g), number(g)),
+                }
+            })
+            .collect();
+        let condition = if conditions.is_empty() { "true".into() } else { conditions.join(" AND ") };
+        let columns: Vec<&str> = (0..=u8::arbitrary(g) % 3).map(|_| pick(g, &["x", "y", "a", "b"])).collect();
+        let both = pick(g, &["", " DESC"]);
+        let order: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let direction = if u8::arbitrary(g).is_multiple_of(6) { pick(g, &["", " DESC"]) } else { both };
+                let nulls =
+                    if u8::arbitrary(g).is_multiple_of(4) { pick(g, &[" NULLS FIRST", " NULLS LAST"]) } else { "" };
+                format!("{column}{direction}{nulls}")
+            })
+            .collect();
+        let cut = match u8::arbitrary(g) % 4 {
+            0 => String::new(),
+            1 => format!("LIMIT {} OFFSET {}", number(g), number(g)),
+            _ => format!("LIMIT {}", u8::arbitrary(g) % 8),
+        };
+        Self { indexes, condition, order: order.join(", "), columns: columns.join(", "), cut }
+    }
+}
+
+quickcheck! {
+    fn rows_that_come_in_order_are_those_that_are_sorted(query: InOrder, rows: Vec<(Option<u8>, u8)>) -> bool {
+        let mut database = Database::new();
+        database.run("CREATE TABLE t (x INT, y INT, a INT, b INT NOT NULL, PRIMARY KEY (x, y))");
+        for index in &query.indexes {
+            let (unique, columns) = index.strip_prefix("UNIQUE ").map_or(("", *index), |columns| ("UNIQUE", columns));
+            assert_eq!(database.run(&format!("CREATE {unique} INDEX ON t ({columns})")), "created");
+        }
+        for (at, (a, b)) in rows.iter().enumerate() {
+            let a = a.map_or_else(|| "NULL".to_owned(), |a| (a % 4).to_string());
+            database.run(&format!("INSERT INTO t VALUES ({}, {}, {a}, {})", at * 7 % 5, at, b % 4));
+        }
+        let InOrder { condition, order, columns, cut, .. } = &query;
+        let plan_of = |database: &Database, sql: &str| {
+            let context = BindContext { catalog: &database.catalog, namespace: "app", user: "alice", role: Role::Dba };
+            let Plan::Query(plan) = bind(&parse(sql).unwrap()[0], &context).unwrap().plan else { panic!("no query") };
+            plan
+        };
+        let found = plan_of(&database, &format!("SELECT {columns} FROM t WHERE {condition} ORDER BY {order} {cut}"));
+        let mut sorted = QueryPlan::clone(&found);
+        let From::Table { access, .. } = &mut sorted.from else { panic!("no table") };
+        *access = TableAccess::Full;
+        // An expression that is no column is sorted by.
+        for key in &mut sorted.order_by {
+            let data_type = DataType::Int;
+            key.expr = Expr::Cast { expr: Box::new(key.expr.clone()), to: data_type, assignment: false };
+        }
+        assert_eq!(order::of(&sorted), None);
+        let (found, sorted) = (database.query(&found).unwrap(), database.query(&Arc::new(sorted)).unwrap());
+        // Of rows that ORDER BY does not tell apart any may be taken, each once.
+        let whole = database.run(&format!("SELECT x, y FROM t WHERE {condition}"));
+        let taken = database.run(&format!("SELECT x, y FROM t WHERE {condition} ORDER BY {order} {cut}"));
+        let distinct: std::collections::BTreeSet<&str> = taken.lines().collect();
+        let extreme = |database: &mut Database, call: &str| database.run(&format!("SELECT {call} FROM t WHERE {condition}"));
+        let extremes = ["x", "y", "a", "b"].into_iter().flat_map(|column| {
+            [format!("min({column}"), format!("max({column}")]
+        });
+        extremes.into_iter().all(|call| {
+            extreme(&mut database, &format!("{call})")) == extreme(&mut database, &format!("{call} + 0)"))
+        }) && found == sorted
+            && distinct.len() == taken.lines().count()
+            && distinct.iter().all(|line| whole.lines().any(|known| known == *line))
+    }
 }
 
 #[test]

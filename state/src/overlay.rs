@@ -1,12 +1,13 @@
 //! Writes that are not in the store yet, over the store: what an entry, or an open transaction, sees.
 //!
 //! Invariants: what was written after a range was erased is in `writes`, what was written before it is not; a merged scan gives every
-//! visible key once, in key order.
+//! visible key once, in key order or backwards.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use highwater_engine::Direction;
 use highwater_runtime::Env;
 
 use crate::error::StateError;
@@ -42,17 +43,21 @@ impl Overlay {
         self.erased.push(span);
     }
 
-    /// The first own key behind `after` (or at the start) in the range.
-    fn next(&self, span: &KeySpan, after: Option<&[u8]>) -> Option<(&[u8], Option<&Bytes>)> {
-        let from = after.map_or(Bound::Included(span.start.as_slice()), Bound::Excluded);
-        let mut rest = self.writes.range::<[u8], _>((from, Bound::Excluded(span.end.as_slice())));
-        rest.next().map(|(key, value)| (key.as_slice(), value.as_ref()))
+    /// The first own key of the range in this direction, behind `after` if there is one.
+    fn next(&self, span: &KeySpan, direction: Direction, after: Option<&[u8]>) -> Option<(&[u8], Option<&Bytes>)> {
+        let (start, end) = (Bound::Included(span.start.as_slice()), Bound::Excluded(span.end.as_slice()));
+        let own = match direction {
+            Direction::Forward => self.writes.range::<[u8], _>((after.map_or(start, Bound::Excluded), end)).next(),
+            Direction::Reverse => self.writes.range::<[u8], _>((start, after.map_or(end, Bound::Excluded))).next_back(),
+        };
+        own.map(|(key, value)| (key.as_slice(), value.as_ref()))
     }
 }
 
 /// The pairs of a range, an overlay's over the store's.
 pub(crate) struct MergedScan<E: Env> {
     span: KeySpan,
+    direction: Direction,
     stored: WatchedScan<E>,
     /// The store's next pair; the outer `None`: not read yet.
     below: Option<Option<(Bytes, Bytes)>>,
@@ -62,9 +67,14 @@ pub(crate) struct MergedScan<E: Env> {
 
 impl<E: Env> MergedScan<E> {
     /// Opens the range, which must not be empty; what the store is asked is recorded.
-    pub async fn open(reader: &Reader<E>, span: &KeySpan, recorder: Option<&Recorder>) -> Result<Self, StateError> {
-        let stored = WatchedScan::open(reader, span, recorder).await?;
-        Ok(Self { span: span.clone(), stored, below: None, passed: None })
+    pub async fn open(
+        reader: &Reader<E>,
+        span: &KeySpan,
+        direction: Direction,
+        recorder: Option<&Recorder>,
+    ) -> Result<Self, StateError> {
+        let stored = WatchedScan::open(reader, span, direction, recorder).await?;
+        Ok(Self { span: span.clone(), direction, stored, below: None, passed: None })
     }
 
     /// The next pair. The overlay must be the one of the calls before.
@@ -74,13 +84,17 @@ impl<E: Env> MergedScan<E> {
                 Some(below) => below,
                 None => self.stored.next().await?,
             };
-            let own = overlay.next(&self.span, self.passed.as_deref());
+            let own = overlay.next(&self.span, self.direction, self.passed.as_deref());
+            let is_before = |key: &[u8], other: &[u8]| match self.direction {
+                Direction::Forward => key < other,
+                Direction::Reverse => key > other,
+            };
             match (below, own) {
                 (None, None) => {
                     self.below = Some(None);
                     return Ok(None);
                 }
-                (Some((key, value)), own) if own.is_none_or(|(own, _)| key.as_ref() < own) => {
+                (Some((key, value)), own) if own.is_none_or(|(own, _)| is_before(&key, own)) => {
                     if !overlay.is_erased(&key) {
                         return Ok(Some((key, value)));
                     }

@@ -30,8 +30,13 @@ impl<E: Env> Reader<E> {
     }
 
     pub async fn scan(&self, span: &KeySpan) -> Result<Scan<E>, StateError> {
+        self.scan_in(span, Direction::Forward).await
+    }
+
+    /// The pairs of a range in this direction.
+    pub async fn scan_in(&self, span: &KeySpan, direction: Direction) -> Result<Scan<E>, StateError> {
         let range = KeyRange::new(span.start.clone(), span.end.clone());
-        Ok(Scan(self.store.scan(range, Direction::Forward, &self.snapshot)))
+        Ok(Scan(self.store.scan(range, direction, &self.snapshot)))
     }
 
     /// Whether the planted bug is switched on for this process; never without the `mutants` feature.
@@ -40,7 +45,7 @@ impl<E: Env> Reader<E> {
     }
 }
 
-/// Pairs of a range in key order.
+/// Pairs of a range in key order, or from its end.
 pub(crate) struct Scan<E: Env>(Cursor<E>);
 
 impl<E: Env> Scan<E> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use highwater_engine::{LogIndex, WriteBatch};
+use highwater_engine::{Direction, LogIndex, WriteBatch};
 use highwater_runtime::Env;
 use highwater_sql::catalog::ObjectId;
 use highwater_sql::diag::{Diag, SqlState};
@@ -214,7 +214,7 @@ impl<'a, E: Env> Txn<'a, E> {
         if span.is_empty() {
             return Ok(found);
         }
-        let mut pairs = MergedScan::open(self.reader, span, self.recorder.as_ref()).await?;
+        let mut pairs = MergedScan::open(self.reader, span, Direction::Forward, self.recorder.as_ref()).await?;
         while found.len() < limit {
             let Some((key, value)) = pairs.next(&self.overlay).await? else { break };
             self.used.read.add(&key, &value);

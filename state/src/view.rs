@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_engine::{LogIndex, Snapshot};
+use highwater_engine::{Direction, LogIndex, Snapshot};
 use highwater_runtime::Env;
 use highwater_sql::catalog::{Catalog, Table};
 use highwater_sql::diag::{Diag, SqlState};
@@ -222,6 +222,7 @@ pub struct RowCursor<E: Env> {
     /// What is left to read; true: one key only.
     spans: VecDeque<(KeySpan, bool)>,
     open: Option<MergedScan<E>>,
+    direction: Direction,
     /// Writes of an open transaction.
     overlay: Rc<Overlay>,
     /// Who notes what an open transaction reads.
@@ -234,7 +235,14 @@ impl<E: Env> RowCursor<E> {
     fn new(view: GroupView<E>, table: Arc<Table>, user: Option<&str>, ranges: &[KeyRange]) -> Self {
         let spans =
             ranges.iter().map(|range| (rows::span(view.keys(), &table, user, range), range.is_point())).collect();
-        Self { view, table, spans, open: None, overlay: Rc::default(), recorder: None, by_index: None }
+        let direction = Direction::Forward;
+        Self { view, table, spans, open: None, direction, overlay: Rc::default(), recorder: None, by_index: None }
+    }
+
+    /// The same rows, the last one first. None may have been read yet.
+    #[must_use]
+    pub fn backwards(self) -> Self {
+        Self { direction: Direction::Reverse, ..self }
     }
 
     /// The next row with its `_seq`; `None` after the last.
@@ -286,9 +294,14 @@ impl<E: Env> RowCursor<E> {
                 }
                 self.open = None;
             }
-            let Some((span, is_point)) = self.spans.pop_front() else { return Ok(None) };
+            let next = match self.direction {
+                Direction::Forward => self.spans.pop_front(),
+                Direction::Reverse => self.spans.pop_back(),
+            };
+            let Some((span, is_point)) = next else { return Ok(None) };
             if !is_point {
-                self.open = Some(MergedScan::open(self.view.reader(), &span, self.recorder.as_ref()).await?);
+                let (reader, recorder) = (self.view.reader(), self.recorder.as_ref());
+                self.open = Some(MergedScan::open(reader, &span, self.direction, recorder).await?);
             } else if let Some(value) = self.get(&span.start).await? {
                 return Ok(Some(value));
             }

@@ -13,6 +13,7 @@ use highwater_sql::execute::{Executor, Source, Surroundings};
 use highwater_sql::explain::{self, Setting};
 use highwater_sql::expr::Expr;
 use highwater_sql::memory::Share;
+use highwater_sql::order;
 use highwater_sql::pipeline::{Flow, Pipeline, Steps};
 use highwater_sql::plan::{Distinct, Explained, From, OutputColumn, Plan, QueryPlan, TableAccess};
 use highwater_sql::value::{Row, Value};
@@ -316,9 +317,11 @@ pub(super) fn schema_of(columns: &[OutputColumn]) -> Vec<ResultColumn> {
     columns.iter().map(shown).collect()
 }
 
-/// How many filtered rows of a group are enough, when neither order nor aggregates nor DISTINCT need all.
+/// How many filtered rows of a group are enough, when neither aggregates nor DISTINCT nor an order that the group's rows do not come in
+/// need all.
 fn enough(run: &Run, plan: &QueryPlan, params: &Params) -> Result<Option<u64>, Diag> {
-    if plan.aggregate.is_some() || !plan.order_by.is_empty() || plan.distinct != Distinct::No {
+    let is_in_order = plan.order_by.is_empty() || order::of_each_place(plan) == Some(order::Reading::Forward);
+    if plan.aggregate.is_some() || !is_in_order || plan.distinct != Distinct::No {
         return Ok(None);
     }
     let context = EvalContext::new(run.now, &run.user, run.role, params, 0);

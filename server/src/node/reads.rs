@@ -13,6 +13,7 @@ use highwater_runtime::{Env, Monotonic};
 use highwater_sql::catalog::{Catalog, ObjectId, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext};
+use highwater_sql::order::{self, Reading};
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::From;
 use highwater_sql::value::{Row, Value};
@@ -277,10 +278,19 @@ pub(super) async fn rows(
     let mut cursor = open(user, &context).await.map_err(ReadRefusal::Failed)?;
     let limits = node.settings().pipeline.clone();
     let mut sink = match read.part {
-        ReadPart::Whole => Sink::Whole(Box::new(
-            Pipeline::new(plan, EvalContext::new(read.now, &read.user, read.role, &read.params, read.seed), limits)
-                .map_err(ReadRefusal::Failed)?,
-        )),
+        ReadPart::Whole => {
+            let own = EvalContext::new(read.now, &read.user, read.role, &read.params, read.seed);
+            let mut pipeline = Pipeline::new(plan, own, limits).map_err(ReadRefusal::Failed)?;
+            match order::of(plan) {
+                None => {}
+                Some(Reading::Forward) => pipeline = pipeline.in_order(),
+                Some(Reading::Backward) => {
+                    pipeline = pipeline.in_order();
+                    cursor = cursor.backwards();
+                }
+            }
+            Sink::Whole(Box::new(pipeline))
+        }
         ReadPart::Filtered { enough } => Sink::Filtered { rows: Vec::new(), bytes: 0, read: 0, enough, limits },
     };
     let oldest = oldest_visible(table, view.log_time().max(read.now));

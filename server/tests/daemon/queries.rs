@@ -179,6 +179,77 @@ fn explain_says_what_is_read_and_analyze_what_it_took() {
 }
 
 #[test]
+fn a_page_of_rows_in_the_order_of_a_key_or_index_reads_the_rows_of_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, root, anna, bert) = prepared(folder.path());
+    rows(&server, &root, "CREATE INDEX notes_by_room ON app.notes (room)");
+    for of in [&anna, &bert] {
+        let more: Vec<String> = (10..900).map(|id| format!("({id}, {}, 'more')", id / 2)).collect();
+        rows(&server, of, &format!("INSERT INTO app.notes VALUES {}", more.join(", ")));
+    }
+    for (sql, order, read, answer) in [
+        (
+            "SELECT id FROM app.notes WHERE id > 500 ORDER BY id LIMIT 3",
+            "as the key has it, nothing to sort",
+            "3 rows of 3 read, ",
+            json!([[501], [502], [503]]),
+        ),
+        (
+            "SELECT id FROM app.notes WHERE id < 500 ORDER BY id DESC LIMIT 2 OFFSET 1",
+            "as the key has it, backwards, nothing to sort",
+            "3 rows of 3 read, ",
+            json!([[498], [497]]),
+        ),
+        (
+            "SELECT id, room FROM app.notes WHERE room > 300 ORDER BY room, id LIMIT 3",
+            "as index notes_by_room has it, nothing to sort",
+            "3 rows of 3 read, ",
+            json!([[602, 301], [603, 301], [604, 302]]),
+        ),
+        (
+            "SELECT id, room FROM app.notes WHERE id % 2 = 0 AND room < 300 ORDER BY room DESC, id DESC LIMIT 2",
+            "as index notes_by_room has it, backwards, nothing to sort",
+            "2 rows of 4 read, ",
+            json!([[598, 299], [596, 298]]),
+        ),
+        (
+            "SELECT max(id) FROM app.notes WHERE id < 500",
+            "as the key has it, backwards, the first value decides",
+            "1 rows of 1 read, ",
+            json!([[499]]),
+        ),
+    ] {
+        assert_eq!(rows(&server, &anna, sql), answer, "{sql}");
+        let plan = rows(&server, &anna, &format!("EXPLAIN ANALYZE {sql}")).to_string();
+        assert!(plan.contains(order) && plan.contains(read) && !plan.contains("Sort"), "{sql}: {plan}");
+    }
+    // Each shard of a partitioned table sends its first rows.
+    let spread = "SELECT part, n FROM app.spread ORDER BY part, n LIMIT 1";
+    assert_eq!(rows(&server, &anna, spread), json!([[0, 1]]));
+    let plan = rows(&server, &anna, &format!("EXPLAIN ANALYZE {spread}")).to_string();
+    assert!(plan.contains("Top of a sort"), "{plan}");
+    // In a transaction its own rows are among them, and those that it removed are not.
+    let within = "BEGIN; INSERT INTO app.notes VALUES (2000, 301, 'own'), (2001, 5, 'own'); \
+                  DELETE FROM app.notes WHERE id IN (603, 899); \
+                  SELECT id FROM app.notes WHERE id > 897 ORDER BY id LIMIT 2; \
+                  SELECT id FROM app.notes ORDER BY id DESC LIMIT 3; \
+                  SELECT id FROM app.notes WHERE room > 300 ORDER BY room, id LIMIT 3; \
+                  SELECT id FROM app.notes WHERE room < 302 ORDER BY room DESC, id DESC LIMIT 3; \
+                  EXPLAIN ANALYZE SELECT id FROM app.notes WHERE id > 1 ORDER BY id DESC LIMIT 3; ROLLBACK";
+    let answer = server.sql(&anna, within);
+    let results = answer.json["results"].as_array().unwrap();
+    let pages: Vec<&Value> = results.iter().map(|result| &result["rows"]).filter(|rows| rows.is_array()).collect();
+    let wanted = [
+        json!([[898], [2000]]),
+        json!([[2001], [2000], [898]]),
+        json!([[602], [2000], [604]]),
+        json!([[2000], [602], [601]]),
+    ];
+    assert_eq!(pages.iter().take(4).copied().collect::<Vec<_>>(), wanted.iter().collect::<Vec<_>>(), "{answer:?}");
+    assert!(pages[4].to_string().contains("3 rows of 3 read, "), "{answer:?}");
+}
+
+#[test]
 fn joins_and_in_read_a_table_by_the_values_that_are_looked_up_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let (server, root, anna, bert) = prepared(folder.path());

@@ -3,11 +3,14 @@
 //! Looks at the conjuncts that compare a key column with something constant: equality and IN on leading key columns, then a
 //! range on the next. The condition itself stays the judge of every row; bounds only leave out keys that it cannot accept.
 
+use std::cmp::Reverse;
+
 use crate::cast::{self, Equal};
-use crate::catalog::{Column, IndexState, Table};
+use crate::catalog::{Column, IndexState, ObjectId, Table};
 use crate::eval;
 use crate::expr::{BinaryOp, Expr, Function};
 use crate::limits;
+use crate::order;
 use crate::plan::{KeyBounds, TableAccess};
 use crate::value::{DataType, Value};
 
@@ -23,32 +26,61 @@ struct Known {
 /// Which keys or index entries a condition over the table's row can touch: the index of which most is known, unless as much is
 /// known of the key.
 pub(super) fn access(table: &Table, filter: Option<&Expr>) -> TableAccess {
-    let Some(filter) = filter else { return TableAccess::Full };
-    if let Expr::Literal(Value::Boolean(false) | Value::Null, _) = filter {
+    access_for(table, filter, &|_| false)
+}
+
+/// The same for who takes the first rows in some order that not every access `serves`. Of two that as much is known of, it is the one that
+/// does; of the key and an index only if the conditions look at nothing else than the index's columns: few entries stand for
+/// rows in vain then.
+pub(super) fn access_for(table: &Table, filter: Option<&Expr>, serves: &dyn Fn(&TableAccess) -> bool) -> TableAccess {
+    if let Some(Expr::Literal(Value::Boolean(false) | Value::Null, _)) = filter {
         return TableAccess::Bounds(Vec::new());
     }
     let mut conjuncts = Vec::new();
-    split(filter, &mut conjuncts);
+    filter.into_iter().for_each(|filter| split(filter, &mut conjuncts));
     let key = Found::best(&table.primary_key, true, table, &conjuncts);
     // The place of a partitioned table's rows follows from bounds of the key.
     let is_placed = table.partition_columns > 0 && key.equal >= table.partition_columns;
     let may_use_index = !key.is_whole && !is_placed;
-    let best =
+    let by_index =
         table.indexes.iter().filter(|index| may_use_index && index.state == IndexState::Public).filter_map(|index| {
-            let positions: Option<Vec<u32>> = index
-                .columns
-                .iter()
-                .map(|part| table.position(part.column).and_then(|position| u32::try_from(position).ok()))
-                .collect();
-            let found = Found::best(&positions?, index.unique, table, &conjuncts);
-            Some((found.known(index.unique), std::cmp::Reverse(index.id), found))
+            let positions = order::index_positions(table, index.id)?;
+            let found = Found::best(&positions, index.unique, table, &conjuncts);
+            let known = found.known(index.unique);
+            let access = TableAccess::Index { index: index.id, bounds: found.bounds };
+            Some(ByIndex { known, serves: serves(&access), id: Reverse(index.id), positions, access })
         });
-    match best.max_by_key(|(known, id, _)| (*known, *id)) {
-        Some((known, std::cmp::Reverse(index), found)) if known > key.known(true) => {
-            TableAccess::Index { index, bounds: found.bounds }
+    let best = by_index.max_by_key(|found| (found.known, found.serves, found.id));
+    let known = key.known(true);
+    let by_key = if key.is_nothing() { TableAccess::Full } else { TableAccess::Bounds(key.bounds) };
+    match best {
+        Some(index) if index.known > known => index.access,
+        Some(index) if index.known == known && index.serves && !serves(&by_key) && index.is_all_of(&conjuncts) => {
+            index.access
         }
-        _ if key.is_nothing() => TableAccess::Full,
-        _ => TableAccess::Bounds(key.bounds),
+        Some(_) | None => by_key,
+    }
+}
+
+/// An index by which rows can be read.
+struct ByIndex {
+    known: (bool, u32, bool),
+    serves: bool,
+    id: Reverse<ObjectId>,
+    positions: Vec<u32>,
+    access: TableAccess,
+}
+
+impl ByIndex {
+    /// Whether the conditions look at nothing else than its columns.
+    fn is_all_of(&self, conjuncts: &[&Expr]) -> bool {
+        let mut is_all = true;
+        for conjunct in conjuncts {
+            conjunct.visit(&mut |part| {
+                is_all &= !matches!(part, Expr::Column(position, _) if !self.positions.contains(position));
+            });
+        }
+        is_all
     }
 }
 
@@ -72,7 +104,7 @@ impl Found {
                 break;
             }
             let mut branches = Vec::new();
-            if !matches!(conjunct, Expr::Binary { op: BinaryOp::Or, .. }) || !split_or(conjunct, &mut branches) {
+            if !is_or(conjunct) || !split_or(conjunct, &mut branches) {
                 continue;
             }
             let others: Vec<&Expr> =
@@ -83,7 +115,34 @@ impl Found {
                 best = found;
             }
         }
-        best
+        best.told_apart(positions, table, conjuncts)
+    }
+
+    /// A range whose first value has conditions of its own: `(a, b) > (1, 2)` is `a >= 1 AND (a > 1 OR a = 1 AND b > 2)`, of which
+    /// `a >= 1` alone would begin before the row that it is about.
+    fn told_apart(mut self, positions: &[u32], table: &Table, conjuncts: &[&Expr]) -> Self {
+        let [whole] = self.bounds.as_slice() else { return self };
+        if !self.is_ranged {
+            return self;
+        }
+        for (at, conjunct) in conjuncts.iter().enumerate() {
+            let mut ways = Vec::new();
+            if !is_or(conjunct) || !split_ways(conjunct, &mut ways) {
+                continue;
+            }
+            let others = conjuncts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, expr)| *expr);
+            let mut bounds = Vec::new();
+            for mut way in ways {
+                way.extend(others.clone());
+                bounds.extend(Self::of(positions, table, &way).bounds);
+            }
+            let is_narrower = bounds.iter().all(|bound| bound != whole && is_within(bound, whole));
+            if is_narrower && bounds.len() <= limits::MAX_KEY_BOUNDS {
+                self.bounds = bounds;
+                break;
+            }
+        }
+        self
     }
 
     /// What is known whichever of the branches holds; `None` when one of them says nothing.
@@ -161,6 +220,45 @@ fn split<'e>(expr: &'e Expr, conjuncts: &mut Vec<&'e Expr>) {
         }
         other => conjuncts.push(other),
     }
+}
+
+/// Whether a bound has no key outside of the other one, as far as their expressions tell.
+fn is_within(bound: &KeyBounds, whole: &KeyBounds) -> bool {
+    let Some(behind) = bound.equal.strip_prefix(whole.equal.as_slice()) else { return false };
+    let value = |side: &Option<(Expr, bool)>| side.as_ref().map(|(value, _)| value.clone());
+    let (lower, upper) = (value(&whole.lower), value(&whole.upper));
+    match behind.first() {
+        Some(equal) => lower.as_ref() == Some(equal) || upper.as_ref() == Some(equal),
+        None => value(&bound.lower) == lower && value(&bound.upper) == upper,
+    }
+}
+
+const fn is_or(expr: &Expr) -> bool {
+    matches!(expr, Expr::Binary { op: BinaryOp::Or, .. })
+}
+
+/// The ways in which an OR can hold, those of an OR inside of each told apart, as far as there may be that many.
+fn split_ways<'e>(expr: &'e Expr, ways: &mut Vec<Vec<&'e Expr>>) -> bool {
+    let mut branches = Vec::new();
+    if !split_or(expr, &mut branches) {
+        return false;
+    }
+    for branch in branches {
+        let mut parts = Vec::new();
+        split(branch, &mut parts);
+        let mut inner = vec![Vec::new()];
+        if let Some(at) = parts.iter().position(|part| is_or(part)) {
+            inner.clear();
+            if !split_ways(parts.remove(at), &mut inner) {
+                return false;
+            }
+        }
+        ways.extend(inner.into_iter().map(|way| parts.iter().copied().chain(way).collect()));
+        if ways.len() > limits::MAX_KEY_BOUNDS {
+            return false;
+        }
+    }
+    true
 }
 
 /// The branches of an OR, as far as there may be that many.

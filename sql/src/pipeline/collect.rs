@@ -18,15 +18,16 @@ use crate::value::{Row, SortValue, Value, sort_compare};
 #[derive(Debug)]
 pub(super) struct Collector {
     projection: Vec<Expr>,
+    /// What is to be sorted by.
     order_by: Arc<Vec<SortKey>>,
     distinct: Distinct,
     /// With [`Distinct::Rows`]: what is in the result, or was beaten by what is.
     seen: BTreeSet<Vec<SortValue>>,
     limit: Option<usize>,
     offset: usize,
-    /// Rows left out so far because of OFFSET (without ORDER BY).
+    /// Rows left out so far because of OFFSET (with nothing to sort).
     skipped: usize,
-    /// Without ORDER BY: the result so far.
+    /// With nothing to sort: the result so far.
     rows: Vec<Row>,
     /// With ORDER BY and LIMIT: the best rows so far, the worst on top.
     heap: BinaryHeap<Ranked>,
@@ -112,6 +113,11 @@ impl Collector {
             arrivals: 0,
             distinct_rows: 0,
         }
+    }
+
+    /// Rows come as ORDER BY asks.
+    pub(super) fn in_order(&mut self) {
+        self.order_by = Arc::default();
     }
 
     /// No further row can be part of the result.

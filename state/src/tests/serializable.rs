@@ -54,6 +54,20 @@ impl Cluster {
         rows
     }
 
+    /// The ids of the last rows that the transaction reads, at most so many.
+    async fn read_last(&self, open: &mut Open, access: &TableAccess, most: usize) -> Vec<String> {
+        let table = self.table(open.table);
+        let user = (table.kind != TableKind::Shared).then_some(open.who);
+        let context = EvalContext::new(self.now, open.who, Role::User, &[], 0);
+        let mut cursor = open.workspace.rows_of(&table, user, access, &context).await.unwrap().backwards();
+        let mut ids = Vec::new();
+        while ids.len() < most {
+            let Some((row, _)) = cursor.next().await.unwrap() else { break };
+            ids.push(row[0].to_string());
+        }
+        ids
+    }
+
     async fn commit_as(&mut self, open: &Open, head: RequestHead) -> Outcome {
         self.seed += 1;
         match open.workspace.commit(head, self.seed) {
@@ -154,6 +168,88 @@ fn a_row_that_appeared_in_a_range_that_was_read_is_a_conflict_and_one_beside_it_
         cluster.write(ANN, "mine", insert(&[(10, "in")])).await;
         conflict(cluster.commit(&two).await);
     });
+}
+
+#[test]
+fn what_was_read_backwards_is_the_part_from_the_last_row_on() {
+    with_tables(async |mut cluster| {
+        cluster.write(ANN, "mine", insert(&[(10, "a"), (20, "b"), (30, "c"), (40, "d")])).await;
+        for (row, is_seen) in [(19, false), (21, true), (99, true), (39, true)] {
+            let mut open = cluster.begin(ANN, "mine");
+            cluster.within(&mut open, insert(&[(50, "own")])).await;
+            cluster.within(&mut open, delete(ids(30, 30))).await;
+            assert_eq!(cluster.read_last(&mut open, &TableAccess::Full, 3).await, ["50", "40", "20"]);
+            cluster.write(ANN, "mine", insert(&[(row, "other")])).await;
+            match (cluster.commit(&open).await, is_seen) {
+                (outcome, true) => drop(conflict(outcome)),
+                (outcome, false) => {
+                    assert!(committed(&outcome), "{row}: {outcome:?}");
+                    cluster.write(ANN, "mine", insert(&[(30, "c")])).await;
+                    cluster.write(ANN, "mine", delete(ids(50, 50))).await;
+                }
+            }
+            cluster.write(ANN, "mine", delete(ids(row, row))).await;
+        }
+        // All of it, and nothing.
+        for (range, found) in [(ids(15, 25), vec!["20"]), (ids(60, 70), vec![])] {
+            for (row, is_seen) in [(14, false), (if found.is_empty() { 65 } else { 16 }, true)] {
+                let mut open = cluster.begin(ANN, "mine");
+                assert_eq!(cluster.read_last(&mut open, &range, 9).await, found);
+                cluster.within(&mut open, insert(&[(80, "own")])).await;
+                cluster.write(ANN, "mine", insert(&[(row, "other")])).await;
+                assert_eq!(committed(&cluster.commit(&open).await), !is_seen);
+                cluster.write(ANN, "mine", delete(ids(row, row))).await;
+                cluster.write(ANN, "mine", delete(ids(80, 80))).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn rows_backwards_are_the_rows_in_the_other_order() {
+    fn hold(stored: Vec<u8>, own: Vec<u8>, gone: Vec<u8>, erased: bool) -> bool {
+        let holds = std::rc::Rc::new(std::cell::Cell::new(false));
+        let told = std::rc::Rc::clone(&holds);
+        with_tables(async move |mut cluster| {
+            cluster.change("mine", cluster.index_ddl("mine", "by_body", &[3], false)).await.unwrap();
+            let index = cluster.table("mine").indexes[0].id;
+            let body = |id: i64| ["a", "b", "c"][usize::try_from(id % 3).unwrap()];
+            let id = |id: &u8| i64::from(id % 16);
+            for one in stored.iter().map(id) {
+                cluster.write(ANN, "mine", insert(&[(one, body(one))])).await;
+            }
+            let mut open = cluster.begin(ANN, "mine");
+            if erased {
+                cluster.within(&mut open, WriteKind::Truncate).await;
+            }
+            for one in gone.iter().map(id) {
+                cluster.within(&mut open, delete(ids(one, one))).await;
+            }
+            for one in own.iter().map(id) {
+                let steps = open.workspace.steps();
+                if matches!(cluster.within(&mut open, insert(&[(one, body(one))])).await, Outcome::Refused(_)) {
+                    open.workspace.rewind(steps).await.unwrap();
+                }
+            }
+            let texts = ["a", "c"].map(|text| literal(Value::Text(text.into())));
+            let bounds = texts.map(|text| KeyBounds { equal: vec![text], lower: None, upper: None }).to_vec();
+            let points = [3, 9, 4].map(|id| literal(Value::BigInt(id)));
+            let points = points.map(|id| KeyBounds { equal: vec![id], lower: None, upper: None }).to_vec();
+            let mut all = true;
+            for access in
+                [TableAccess::Full, ids(4, 11), TableAccess::Bounds(points), TableAccess::Index { index, bounds }]
+            {
+                let ids = cluster.read(&mut open, &access).await;
+                let ids: Vec<String> = ids.iter().filter_map(|row| row.split(':').next()).map(str::to_owned).collect();
+                let mut backwards = cluster.read_last(&mut open, &access, usize::MAX).await;
+                backwards.reverse();
+                all &= ids == backwards;
+            }
+            told.set(all);
+        });
+        holds.get()
+    }
+    QuickCheck::new().tests(60).quickcheck(hold as fn(Vec<u8>, Vec<u8>, Vec<u8>, bool) -> bool);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use highwater_engine::Direction;
 use highwater_runtime::Env;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
@@ -150,7 +151,8 @@ impl Recorder {
     }
 }
 
-/// A scan of the store. When it is dropped, what it has read is recorded: the whole range, or the part up to the last pair.
+/// A scan of the store. When it is dropped, what it has read is recorded: the whole range, or the part up to the last pair, backwards the
+/// part from it on.
 pub(crate) struct WatchedScan<E: Env> {
     scan: Scan<E>,
     watch: Option<Watch>,
@@ -163,19 +165,41 @@ struct Watch {
     tally: Tally,
     bytes: usize,
     last: Option<Bytes>,
+    /// Backwards: pairs to be counted in the order of keys, as long as a commit could look at them again.
+    backwards: Option<Vec<(Bytes, Bytes)>>,
+}
+
+impl Watch {
+    fn see(&mut self, key: &Bytes, value: &Bytes) {
+        self.bytes += key.len() + value.len();
+        self.last = Some(key.clone());
+        match &mut self.backwards {
+            None => self.tally.add(key, value),
+            Some(pairs) if pairs.len() <= MAX_ROWS_PER_COMMAND && self.bytes <= MAX_BYTES_PER_COMMAND => {
+                pairs.push((key.clone(), value.clone()));
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 impl<E: Env> WatchedScan<E> {
     /// Opens a range, which must not be empty.
-    pub async fn open(reader: &Reader<E>, span: &KeySpan, recorder: Option<&Recorder>) -> Result<Self, StateError> {
+    pub async fn open(
+        reader: &Reader<E>,
+        span: &KeySpan,
+        direction: Direction,
+        recorder: Option<&Recorder>,
+    ) -> Result<Self, StateError> {
         let watch = recorder.map(|recorder| Watch {
             recorder: recorder.clone(),
             span: span.clone(),
             tally: Tally::default(),
             bytes: 0,
             last: None,
+            backwards: (direction == Direction::Reverse).then(Vec::new),
         });
-        Ok(Self { scan: reader.scan(span).await?, watch, is_done: false })
+        Ok(Self { scan: reader.scan_in(span, direction).await?, watch, is_done: false })
     }
 
     /// Whether the end was reached.
@@ -187,11 +211,7 @@ impl<E: Env> WatchedScan<E> {
         let pair = self.scan.next().await?;
         match (&pair, &mut self.watch) {
             (None, _) => self.is_done = true,
-            (Some((key, value)), Some(watch)) => {
-                watch.tally.add(key, value);
-                watch.bytes += key.len() + value.len();
-                watch.last = Some(key.clone());
-            }
+            (Some((key, value)), Some(watch)) => watch.see(key, value),
             (Some(_), None) => {}
         }
         Ok(pair)
@@ -200,13 +220,19 @@ impl<E: Env> WatchedScan<E> {
 
 impl<E: Env> Drop for WatchedScan<E> {
     fn drop(&mut self) {
-        let Some(Watch { recorder, span, tally, bytes, last }) = self.watch.take() else { return };
-        let end = match last {
-            _ if self.is_done => span.end,
+        let Some(Watch { recorder, span, mut tally, bytes, last, backwards }) = self.watch.take() else { return };
+        let is_backwards = backwards.is_some();
+        // Where not all pairs were kept, those that were are more than a commit looks at: the recorder is over by their number or bytes.
+        for (key, value) in backwards.into_iter().flatten().rev() {
+            tally.add(&key, &value);
+        }
+        let (start, end) = match last {
+            _ if self.is_done => (span.start, span.end),
+            Some(last) if is_backwards => (last.to_vec(), span.end),
             // Just behind the last pair.
-            Some(last) => [last.as_ref(), &[0]].concat(),
+            Some(last) => (span.start, [last.as_ref(), &[0]].concat()),
             None => return,
         };
-        recorder.range(&span.start, &end, tally.pairs(), bytes);
+        recorder.range(&start, &end, tally.pairs(), bytes);
     }
 }

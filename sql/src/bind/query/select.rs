@@ -21,9 +21,10 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::expr::{AggregateCall, AggregateFunction, BinaryOp, Expr};
 use crate::lexer::char_span;
+use crate::order;
 use crate::plan::{
-    Aggregate, FIRST_SLOT, Frame, FrameBound, From, Meaning, OutputColumn, QueryPlan, Relation, SortKey, Subquery,
-    TableAccess, WindowCall, WindowFunction,
+    Aggregate, Distinct, FIRST_SLOT, Frame, FrameBound, From, Meaning, OutputColumn, QueryPlan, Relation, SortKey,
+    Subquery, TableAccess, WindowCall, WindowFunction,
 };
 use crate::value::DataType;
 
@@ -122,6 +123,7 @@ pub(super) fn bind<'a>(
         above: Vec::new(),
         subqueries,
         is_grouped,
+        is_cut: limit.is_some() && !matches!(distinct, Distinct::On(_)),
     };
     if is_grouped {
         steps.group(&scope)?;
@@ -180,6 +182,7 @@ pub(in crate::bind) fn rows_to_change(
         above: Vec::new(),
         subqueries: scope.asked.subqueries.take(),
         is_grouped: false,
+        is_cut: false,
     };
     let before = scope.asked.once.take();
     let named: Vec<Arc<QueryPlan>> = steps.subqueries.iter().map(|subquery| Arc::clone(&subquery.plan)).collect();
@@ -218,6 +221,8 @@ struct Steps {
     above: Vec<Option<Subquery>>,
     subqueries: Vec<Subquery>,
     is_grouped: bool,
+    /// LIMIT takes the first rows of an order.
+    is_cut: bool,
 }
 
 /// A SELECT as one block.
@@ -532,9 +537,18 @@ impl Steps {
 
     fn simple(self, scope: &Scope<'_>) -> Laid {
         let filter = tree::all_of(self.conditions);
+        let order_by: Vec<SortKey> = self.order.into_iter().map(|(key, _)| key).collect();
+        let wanted = match self.is_grouped {
+            true if self.keys.is_empty() && self.sets.is_empty() => order::extreme(&self.calls).into_iter().collect(),
+            false if self.is_cut => order_by.clone(),
+            true | false => Vec::new(),
+        };
         let from = match scope.source() {
             Source::Table(table) => {
-                From::Table { table: Arc::clone(table), access: bounds::access(table, filter.as_ref()) }
+                let serves =
+                    |access: &TableAccess| !wanted.is_empty() && order::in_one_place(table, access, &wanted).is_some();
+                let access = bounds::access_for(table, filter.as_ref(), &serves);
+                From::Table { table: Arc::clone(table), access }
             }
             Source::System(table) => From::System(*table),
             Source::Nothing | Source::Draft | Source::Query(_) | Source::Shared { .. } | Source::Working { .. } => {
@@ -546,14 +560,7 @@ impl Steps {
             calls: self.calls,
             sets: self.sets,
         });
-        Laid {
-            from,
-            filter,
-            aggregate,
-            having: self.having.map(|(having, _)| having),
-            items: self.items,
-            order_by: self.order.into_iter().map(|(key, _)| key).collect(),
-        }
+        Laid { from, filter, aggregate, having: self.having.map(|(having, _)| having), items: self.items, order_by }
     }
 
     /// The rows of FROM for which the conditions hold.
