@@ -1,6 +1,6 @@
 //! What a front end asks of the node and what it gets back, whatever the protocol.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use highwater_runtime::Monotonic;
 use highwater_sql::bind::ParamValue;
@@ -76,7 +76,7 @@ pub enum StatementResult {
         /// Whose rows they are.
         as_user: String,
         /// Their memory, until they are sent; none for few.
-        held: Option<Rc<Share>>,
+        held: Option<Arc<Share>>,
     },
     /// Rows of a query that are read while they are answered.
     Stream {

@@ -2,7 +2,6 @@
 //! dialect's executor, over several of these at once.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use highwater_runtime::Env;
@@ -83,7 +82,7 @@ impl Node {
     }
 
     /// The memory of a result until its client has taken it.
-    fn held_to_be_sent(&self, rows: &[Row]) -> Result<Option<Rc<Share>>, Diag> {
+    fn held_to_be_sent(&self, rows: &[Row]) -> Result<Option<Arc<Share>>, Diag> {
         let size = |row: &Row| size_of::<Row>() + row.iter().map(Value::size).sum::<usize>();
         let bytes: usize = rows.iter().map(size).sum();
         if bytes <= SMALL_RESULT_BYTES {
@@ -91,7 +90,7 @@ impl Node {
         }
         let pool = &self.settings().pipeline.pool;
         let mut share = pool.share();
-        if share.grow(bytes) { Ok(Some(Rc::new(share))) } else { Err(pool.refusal()) }
+        if share.grow(bytes) { Ok(Some(Arc::new(share))) } else { Err(pool.refusal()) }
     }
 
     /// The rows of EXPLAIN; with ANALYZE the query runs first.

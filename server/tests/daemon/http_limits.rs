@@ -268,17 +268,24 @@ fn an_answer_of_any_size_streams_however_large_its_rows_become() {
     assert_eq!(held.status, 400, "what has to be held is bounded");
 }
 
-/// Bytes of an answer, read from the socket slowly at first and then to its end; `look` is called while most of it waits.
-fn slowly(server: &Server, token: &str, sql: &str, look: impl FnOnce()) -> String {
+/// A connection on which a statement was sent, and nothing of its answer was read.
+fn asked(server: &Server, token: &str, session: Option<&str>, sql: &str) -> TcpStream {
+    let session = session.map_or_else(String::new, |session| format!("x-highwater-session: {session}\r\n"));
     let body = json!({ "sql": sql }).to_string();
     let mut socket = TcpStream::connect(server.address()).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let head = format!(
         "POST /v1/api/sql HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+         {session}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     socket.write_all(head.as_bytes()).unwrap();
+    socket
+}
+
+/// Bytes of an answer, read from the socket slowly at first and then to its end; `look` is called while most of it waits.
+fn slowly(server: &Server, token: &str, sql: &str, look: impl FnOnce()) -> String {
+    let mut socket = asked(server, token, None, sql);
     let mut answer = vec![0; 4096];
     socket.read_exact(&mut answer).unwrap();
     look();
@@ -341,32 +348,31 @@ fn what_all_queries_hold_for_slow_readers_has_a_bound() {
     let server = Server::start(folder.path(), &["--set", "sql.max_memory=48MiB", "--cores", "2"]);
     let root = server.login("root", PASSWORD);
     let sql = "SELECT n, repeat('x', 1000) FROM generate_series(1, 16000) n ORDER BY n DESC";
-    let body = json!({ "sql": sql }).to_string();
-    let ask = || {
-        let mut socket = TcpStream::connect(server.address()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let head = format!(
-            "POST /v1/api/sql HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {root}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        socket.write_all(head.as_bytes()).unwrap();
+    let ask = |session: Option<&str>| {
+        let mut socket = asked(&server, &root, session, sql);
         let mut answer = [0; 12];
         socket.read_exact(&mut answer).unwrap();
         (String::from_utf8(answer.to_vec()).unwrap(), socket)
     };
     // Each holds sixteen megabytes that nobody takes, more than sockets do.
-    let asked: Vec<(String, TcpStream)> = (0..8).map(|_| ask()).collect();
-    let with = |status: &str| asked.iter().filter(|(line, _)| line == &format!("HTTP/1.1 {status}")).count();
-    assert!((1..=3).contains(&with("200")) && with("200") + with("503") == 8, "{asked:?}");
+    let are_bounded = |readers: &[(String, TcpStream)]| {
+        let with = |status: &str| readers.iter().filter(|(line, _)| line == &format!("HTTP/1.1 {status}")).count();
+        assert!((1..=3).contains(&with("200")) && with("200") + with("503") == 8, "{readers:?}");
+    };
+    let readers: Vec<(String, TcpStream)> = (0..8).map(|_| ask(None)).collect();
+    are_bounded(&readers);
     let refused = server.sql(&root, sql);
     let details = refused.json["error"]["details"].as_str().unwrap().to_owned();
     assert!(refused.status == 503 && details.contains("53200"), "{refused:?}");
     assert_eq!(server.sql(&root, "SELECT 1").status, 200, "what is small goes on");
-    drop(asked);
+    drop(readers);
     let late = Instant::now() + Duration::from_secs(60);
-    while ask().0 != "HTTP/1.1 200" {
+    while ask(None).0 != "HTTP/1.1 200" {
         assert!(Instant::now() < late, "what was held is not given back");
         std::thread::sleep(Duration::from_millis(20));
     }
+    // What transactions read is held alike.
+    let begin = || server.sql(&root, "BEGIN").json["session_id"].as_str().unwrap().to_owned();
+    let readers: Vec<(String, TcpStream)> = (0..8).map(|_| ask(Some(&begin()))).collect();
+    are_bounded(&readers);
 }

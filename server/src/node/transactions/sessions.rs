@@ -6,9 +6,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use highwater_runtime::{Env, Monotonic};
 use highwater_sql::diag::{Diag, SqlState};
+use highwater_sql::memory::Share;
 use highwater_sql::session::SessionStatement;
 use highwater_sql::value::{Micros, Row, Value};
 
@@ -38,19 +40,21 @@ pub(crate) struct SentAnswer {
 
 #[derive(Clone)]
 enum SentResult {
-    Rows { schema: Vec<ResultColumn>, rows: Vec<Row>, as_user: String },
+    Rows { schema: Vec<ResultColumn>, rows: Vec<Row>, as_user: String, held: Option<Arc<Share>> },
     Message { message: String, row_count: u64, as_user: String },
 }
 
 impl From<Answer> for SentAnswer {
     fn from(answer: Answer) -> Self {
         let results = answer.results.into_iter().map(|result| match result {
-            StatementResult::Rows { schema, rows, as_user, held: _ } => SentResult::Rows { schema, rows, as_user },
+            StatementResult::Rows { schema, rows, as_user, held } => SentResult::Rows { schema, rows, as_user, held },
             StatementResult::Message { message, row_count, as_user } => {
                 SentResult::Message { message, row_count, as_user }
             }
             // Requests of sessions take no streams.
-            StatementResult::Stream { schema, first, as_user, .. } => SentResult::Rows { schema, rows: first, as_user },
+            StatementResult::Stream { schema, first, as_user, .. } => {
+                SentResult::Rows { schema, rows: first, as_user, held: None }
+            }
         });
         Self { results: results.collect(), token: answer.token, session: answer.session }
     }
@@ -59,7 +63,7 @@ impl From<Answer> for SentAnswer {
 impl From<SentAnswer> for Answer {
     fn from(sent: SentAnswer) -> Self {
         let results = sent.results.into_iter().map(|result| match result {
-            SentResult::Rows { schema, rows, as_user } => StatementResult::Rows { schema, rows, as_user, held: None },
+            SentResult::Rows { schema, rows, as_user, held } => StatementResult::Rows { schema, rows, as_user, held },
             SentResult::Message { message, row_count, as_user } => {
                 StatementResult::Message { message, row_count, as_user }
             }
