@@ -59,6 +59,9 @@ struct Args {
     /// Folder of initdb and pg_ctl.
     #[arg(long, default_value = "/usr/lib/postgresql/15/bin")]
     postgres: PathBuf,
+    /// Rows that are shown of each answer.
+    #[arg(long, default_value_t = 8)]
+    rows: usize,
     /// Show every statement with both answers.
     #[arg(long)]
     trace: bool,
@@ -138,8 +141,8 @@ fn run_in(args: &Args, folder: &std::path::Path) -> Result<Tally, Failure> {
             println!(
                 "{number} {verdict:?}\n  {};\n  Highwater:  {}\n  PostgreSQL: {}",
                 statement.sql,
-                tell(&mine),
-                tell_theirs(&other)
+                tell(&mine, args.rows),
+                tell_theirs(&other, args.rows)
             );
         }
         if number % 1000 == 999 {
@@ -210,17 +213,17 @@ impl Tally {
     }
 }
 
-fn tell(answer: &Ours) -> String {
+fn tell(answer: &Ours, shown: usize) -> String {
     match answer {
-        Ours::Rows(_, rows) => format!("{} rows: {:?}", rows.len(), rows.iter().take(8).collect::<Vec<_>>()),
+        Ours::Rows(_, rows) => format!("{} rows: {:?}", rows.len(), rows.iter().take(shown).collect::<Vec<_>>()),
         Ours::Changed(count) => format!("{count} changed"),
         Ours::Error(state, message) => format!("{state} {message}"),
     }
 }
 
-fn tell_theirs(answer: &Theirs) -> String {
+fn tell_theirs(answer: &Theirs, shown: usize) -> String {
     match answer {
-        Theirs::Rows(rows, count) => format!("{count} rows: {:?}", rows.iter().take(8).collect::<Vec<_>>()),
+        Theirs::Rows(rows, count) => format!("{count} rows: {:?}", rows.iter().take(shown).collect::<Vec<_>>()),
         Theirs::Error(state) => state.clone(),
     }
 }
