@@ -43,6 +43,7 @@ pub const TABLES: &[(&str, SystemTable)] = &[
     ("indexes", SystemTable::Indexes),
     ("jobs", SystemTable::Jobs),
     ("namespaces", SystemTable::Namespaces),
+    ("server_logs", SystemTable::ServerLogs),
     ("sessions", SystemTable::Sessions),
     ("settings", SystemTable::Settings),
     ("stats", SystemTable::Stats),
@@ -54,7 +55,7 @@ pub const TABLES: &[(&str, SystemTable)] = &[
 ];
 
 /// System tables of the dialect that this release does not have: refused by name rather than unknown.
-pub const PLANNED: &[&str] = &["live", "server_logs", "view_errors", "view_progress", "views"];
+pub const PLANNED: &[&str] = &["live", "view_errors", "view_progress", "views"];
 
 const USERS: &[SystemColumn] = &[
     key("user_id", DataType::Text),
@@ -179,6 +180,17 @@ const AUDIT_LOG: &[SystemColumn] = &[
     given("count", DataType::BigInt),
 ];
 
+const SERVER_LOGS: &[SystemColumn] = &[
+    given("timestamp", DataType::Timestamp),
+    given("level", DataType::Text),
+    maybe("thread", DataType::Text),
+    given("target", DataType::Text),
+    maybe("line", DataType::Int),
+    given("message", DataType::Text),
+    maybe("request_id", DataType::Text),
+    given("node_id", DataType::BigInt),
+];
+
 const CLUSTER: &[SystemColumn] = &[
     given("cluster_id", DataType::Text),
     key("node_id", DataType::BigInt),
@@ -246,6 +258,7 @@ pub const fn columns(table: SystemTable) -> &'static [SystemColumn] {
         SystemTable::Jobs => JOBS,
         SystemTable::Settings => SETTINGS,
         SystemTable::AuditLog => AUDIT_LOG,
+        SystemTable::ServerLogs => SERVER_LOGS,
         SystemTable::Sessions => SESSIONS,
         SystemTable::Transactions => TRANSACTIONS,
         SystemTable::Cluster => CLUSTER,

@@ -17,6 +17,7 @@ use super::figures::stats_row;
 use super::mesh::Question;
 use super::{Node, ask_port};
 use crate::cluster::overview::{self, Seen};
+use crate::logging::kept::{self, LogLine};
 use highwater_state::placement::META;
 
 impl Node {
@@ -58,6 +59,10 @@ impl Node {
                 .map(|setting| setting.iter().map(|part| Value::Text(part.clone())).collect())
                 .collect(),
             SystemTable::AuditLog => self.audit_rows().await?,
+            SystemTable::ServerLogs => {
+                let node = self.links().me().0;
+                kept::kept().into_iter().map(|line| log_row(line, node)).collect()
+            }
             SystemTable::Sessions => self.session_rows().await?,
             SystemTable::Transactions => self.transaction_rows().await?,
             SystemTable::Cluster => overview::rows(&self.cluster_overview(String::new()).await?),
@@ -108,6 +113,19 @@ fn big(value: Option<u64>) -> Value {
 
 fn int(value: usize) -> Value {
     Value::Int(i32::try_from(value).unwrap_or(i32::MAX))
+}
+
+fn log_row(line: LogLine, node: u64) -> Row {
+    vec![
+        Value::Timestamp(line.at),
+        text(line.level),
+        optional(line.thread),
+        text(line.target),
+        line.line.and_then(|line| i32::try_from(line).ok()).map_or(Value::Null, Value::Int),
+        text(line.message),
+        optional(line.request_id),
+        big(Some(node)),
+    ]
 }
 
 fn role_name(role: Role) -> &'static str {

@@ -55,7 +55,7 @@ const ON_TABLES: [(&str, &str, &str); 23] = [
 ];
 
 /// Other statements.
-const OTHERS: [(&str, &str, &str); 52] = [
+const OTHERS: [(&str, &str, &str); 53] = [
     ("SELECT without a table", "", "SELECT 1"),
     ("SHOW NAMESPACES", "", "SHOW NAMESPACES"),
     ("SHOW TABLES", "", "SHOW TABLES"),
@@ -75,6 +75,7 @@ const OTHERS: [(&str, &str, &str); 52] = [
     ("SELECT FROM system.cluster", "", "SELECT * FROM system.cluster"),
     ("SELECT FROM system.cluster_groups", "", "SELECT * FROM system.cluster_groups"),
     ("SELECT FROM system.audit_log", "", "SELECT * FROM system.audit_log"),
+    ("SELECT FROM system.server_logs", "", "SELECT * FROM system.server_logs"),
     ("SELECT FROM system.sessions", "", "SELECT * FROM system.sessions"),
     ("SELECT FROM system.transactions", "", "SELECT * FROM system.transactions"),
     ("BEGIN, SAVEPOINT, ROLLBACK, COMMIT", "", "BEGIN; SAVEPOINT s; ROLLBACK TO s; COMMIT"),

@@ -301,3 +301,20 @@ fn users_share_the_plan_of_a_text_and_nothing_else() {
         assert_eq!(refused(&ask(&root, &acting("nobody"))).2, "42704");
     }
 }
+
+#[test]
+fn the_servers_log_can_be_asked_and_has_the_requests_that_its_lines_are_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    let refused = server.try_login("nobody", "a wrong guess");
+    let id = refused.header("x-request-id").unwrap().to_owned();
+    let found = |condition: &str| {
+        let sql = format!("SELECT level, request_id, node_id FROM system.server_logs WHERE {condition}");
+        server.sql(&root, &sql).json["results"][0]["rows"].clone()
+    };
+    assert_eq!(found("message LIKE 'ready%'"), json!([["INFO", null, "1"]]));
+    assert_eq!(found("message LIKE 'login refused%user=nobody%'"), json!([["WARN", id, "1"]]));
+    assert_eq!(found("message LIKE '%a wrong guess%'"), json!([]), "no password is in the log");
+    assert_eq!(found("timestamp > NOW() OR target NOT LIKE 'highwater%'"), json!([]));
+}

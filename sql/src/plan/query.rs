@@ -173,6 +173,8 @@ pub struct SortKey {
 pub enum SystemTable {
     Users,
     AuditLog,
+    /// The newest log lines of the node.
+    ServerLogs,
     /// Open sessions of the node.
     Sessions,
     /// Open transactions of the node.

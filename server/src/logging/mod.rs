@@ -1,8 +1,12 @@
-//! Log lines on standard error: for people on a terminal, JSON otherwise.
+//! Log lines on standard error: for people on a terminal, JSON otherwise. The newest are kept for `system.server_logs`.
+
+pub(crate) mod kept;
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{Config, LogFormat, SettingValue as _};
 
@@ -17,10 +21,10 @@ pub fn start(config: &Config) {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
     // A line that cannot be written would be complained of on standard error, which panics when that is what is closed.
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = if is_json { lines.json().flatten_event(true).boxed() } else { lines.compact().boxed() };
     // An error means that a subscriber is there already.
-    let _ = if is_json { lines.json().flatten_event(true).try_init() } else { lines.compact().try_init() };
+    let _ = tracing_subscriber::registry().with(filter).with(kept::Keeping).with(lines).try_init();
 }
 
 fn ours(level: &str) -> String {
