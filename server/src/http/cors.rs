@@ -10,9 +10,9 @@ use crate::config::Origins;
 /// Methods that the API knows.
 const METHODS: &str = "GET, POST";
 /// Headers that requests carry.
-const REQUEST_HEADERS: &str = "authorization, content-type, x-highwater-token, x-highwater-session";
+const REQUEST_HEADERS: &str = "authorization, content-type, x-highwater-token, x-highwater-session, x-highwater-timing";
 /// Headers of answers that pages may read.
-const EXPOSED: &str = "x-request-id, retry-after";
+const EXPOSED: &str = "x-request-id, retry-after, server-timing";
 /// How long a browser may remember the answer to its question, in seconds.
 const MAX_AGE: &str = "600";
 

@@ -1,5 +1,7 @@
 //! POST /v1/api/sql.
 
+use std::sync::Arc;
+
 use highwater_net::api::{ApiError, ErrorCode, Param, SqlRequest};
 use highwater_net::http::{Request, Response};
 use highwater_runtime::Env;
@@ -9,6 +11,9 @@ use highwater_sql::diag::{Diag, SqlState};
 
 use super::{Service, answer, request_id};
 use crate::node::{ErrorKind, ExecuteError, ExecuteRequest, Identity, Node, TraceId};
+
+/// Whoever sends it is told how long the parts of the request took.
+pub(super) const TIMING: &str = "x-highwater-timing";
 
 impl Service {
     /// Runs the statements of a request, which has its place among those at work until its answer is made.
@@ -34,11 +39,18 @@ impl Service {
             streams: true,
             trace,
             session: session(request)?,
+            timed: request.headers.contains_key(TIMING).then(Arc::default),
         };
+        let timed = execute.timed.clone();
         // Boxed: what statements may lead to is deep, and connections have it within theirs.
         let answer = Box::pin(node.execute(execute)).await.map_err(|error| api_error(&error))?;
         let service = self.clone();
-        Ok(answer::response(answer, move || service.took(started), trace, pass))
+        let whole = self.env().now().micros_since(started);
+        let response = answer::response(answer, move || service.took(started), trace, pass);
+        Ok(match timed {
+            Some(phases) => response.header("server-timing", phases.header(whole)),
+            None => response,
+        })
     }
 }
 

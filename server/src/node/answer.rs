@@ -11,6 +11,7 @@ use highwater_sql::value::{DataType, Micros, Row};
 use highwater_state::outcome::Message;
 
 use super::forward::TraceId;
+use super::phases::Phases;
 use super::streaming::RowStream;
 
 /// Who is asking, as the front end authenticated it.
@@ -49,6 +50,8 @@ pub struct ExecuteRequest {
     pub trace: TraceId,
     /// The session that it is part of.
     pub session: Option<String>,
+    /// Where it is noted how long its parts take.
+    pub timed: Option<Arc<Phases>>,
 }
 
 /// The answer to a whole text.

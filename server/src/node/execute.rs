@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, Identity, StatementResult};
 use super::forward::{Errand, Unapplied};
+use super::phases::{Phase, Timed};
 use super::plans::{Asked, Planned};
 use super::token::ReadToken;
 use super::transactions::{Around, Consistency, Conversation};
@@ -95,6 +96,8 @@ pub(super) struct Run {
     pub(super) seed: u128,
     /// The transaction that it is part of, and how new its reads must be.
     pub(super) around: Around,
+    /// Where it is noted how long its parts take.
+    pub(super) timed: Timed,
 }
 
 impl Run {
@@ -186,7 +189,10 @@ impl Node {
 
     /// The statements of a request's text.
     pub(super) fn parsed(&self, request: &ExecuteRequest) -> Result<Vec<Statement>, Box<ExecuteError>> {
-        let statements = parse::parse(&request.sql).map_err(|diag| {
+        let began = self.begins(&request.timed);
+        let parsed = parse::parse(&request.sql);
+        self.ends(&request.timed, Phase::Parse, began);
+        let statements = parsed.map_err(|diag| {
             self.count(|traffic| traffic.failed(diag.sqlstate));
             let statement = diag.span.and_then(|span| outline::statement_at(&request.sql, span.start));
             Box::new(ExecuteError { diag, statement, kind: ErrorKind::Parse, session: None })
@@ -256,7 +262,10 @@ impl Node {
         let errand = Errand { deadline, trace: request.trace };
         let (mut pauses, mut is_counted) = (Pauses::default(), false);
         loop {
-            let run = match self.plan(request, statement, ordinal, start, errand, around).await {
+            let began = self.begins(&request.timed);
+            let planned = self.plan(request, statement, ordinal, start, errand, around).await;
+            self.ends(&request.timed, Phase::Plan, began);
+            let run = match planned {
                 Ok(run) => run,
                 Err(why) if statement.is_some_and(|statement| may_be_answered(request, statement, &why)) => {
                     let head = head_of(request, ordinal);
@@ -366,6 +375,7 @@ impl Node {
             streams: request.streams,
             seed: u128::from(self.env().random()) << 64 | u128::from(self.env().random()),
             around: around.clone(),
+            timed: request.timed.clone(),
         })
     }
 

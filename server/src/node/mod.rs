@@ -31,6 +31,7 @@ mod membership;
 #[cfg(test)]
 mod membership_tests;
 mod mesh;
+mod phases;
 mod plans;
 mod portions;
 mod query;
@@ -73,6 +74,7 @@ pub use forward::{ForwardedAnswer, ForwardedProposal, TraceId, Unreadable};
 pub(crate) use liveness::{Sign, Watch};
 pub(crate) use logins::FirstSetup;
 pub use mesh::{Ports, mesh};
+pub use phases::Phases;
 pub(crate) use reads::SEAT;
 pub use shape::ShapeError;
 pub(crate) use shape::{Shape, read_or_make as read_or_make_shape};

@@ -15,6 +15,7 @@ use super::Node;
 use super::answer::StatementResult;
 use super::execute::{Failure, Run};
 use super::forward::Motion;
+use super::phases::Phase;
 use super::query::schema_of;
 use super::token::ReadToken;
 
@@ -77,7 +78,10 @@ impl Node {
             None => {
                 let catalog = Some(run.catalog.clone());
                 let motion = Motion::of_client(run.errand, group, Command::Write(command), catalog);
-                let applied = self.propose(motion).await?;
+                let began = self.begins(&run.timed);
+                let applied = self.propose(motion).await;
+                self.ends(&run.timed, Phase::Queue, began);
+                let applied = applied?;
                 (applied.outcome, applied.index)
             }
         };

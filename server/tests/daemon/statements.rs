@@ -303,6 +303,49 @@ fn users_share_the_plan_of_a_text_and_nothing_else() {
 }
 
 #[test]
+fn who_asks_is_told_where_the_time_of_a_request_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app; CREATE TABLE app.t (id BIGINT PRIMARY KEY, n INT)");
+    let ask = |headers: &[(&str, &str)], sql: &str| {
+        let authorization = format!("Bearer {root}");
+        let headers = [&[("authorization", authorization.as_str())], headers].concat();
+        let answer = server.post("/v1/api/sql", &headers, json!({ "sql": sql }).to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer
+    };
+    assert_eq!(ask(&[], "SELECT 1").header("server-timing"), None);
+    let timed = |session: Option<&str>, sql: &str| {
+        let mut headers = vec![("x-highwater-timing", "1")];
+        headers.extend(session.map(|session| ("x-highwater-session", session)));
+        let answer = ask(&headers, sql);
+        let parts = answer.header("server-timing").unwrap().split(", ").map(|part| {
+            let (name, millis) = part.split_once(";dur=").unwrap();
+            (name.to_owned(), millis.parse::<f64>().unwrap())
+        });
+        let parts: Vec<(String, f64)> = parts.collect();
+        assert_eq!(parts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["parse", "plan", "queue", "exec"]);
+        let sum: f64 = parts.iter().map(|(_, millis)| millis).sum();
+        assert!(sum <= answer.json["took"].as_f64().unwrap() + 0.002, "{answer:?}");
+        (parts.into_iter().map(|(_, millis)| millis).collect::<Vec<_>>(), answer)
+    };
+    let (written, _) = timed(None, "INSERT INTO app.t VALUES (1, 1)");
+    assert!(written[2] > 0.0, "a change waits for its log: {written:?}");
+    let (read, _) =
+        timed(None, "SELECT sum(a.n * b.n) FROM generate_series(1, 300) a(n), generate_series(1, 300) b(n)");
+    assert!(read[2] == 0.0 && read[3] > read[0], "{read:?}");
+    let long = format!("SELECT {}", vec!["1 + 1"; 500].join(", "));
+    let (parsed, _) = timed(None, &long);
+    assert!(parsed[0] > 0.0 && parsed[1] > 0.0, "{parsed:?}");
+    // On the core of its session too.
+    let (_, begun) = timed(None, "BEGIN");
+    let session = begun.json["session_id"].as_str().unwrap();
+    assert_eq!(timed(Some(session), "INSERT INTO app.t VALUES (2, 2)").0[2], 0.0, "nothing is in the log yet");
+    assert!(timed(Some(session), "COMMIT").0[2] > 0.0);
+}
+
+#[test]
 fn the_servers_log_can_be_asked_and_has_the_requests_that_its_lines_are_of() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);

@@ -17,6 +17,7 @@ use crate::node::Node;
 use crate::node::answer::{Answer, ErrorKind, ExecuteError, ExecuteRequest, ResultColumn, StatementResult};
 use crate::node::execute::{Dml, Sums, head_of};
 use crate::node::forward::Errand;
+use crate::node::phases::Phase;
 use crate::node::token::ReadToken;
 
 /// How often a transaction of one text is run before its conflict is the answer.
@@ -229,7 +230,10 @@ impl Node {
                     return Ok(Step::Result(StatementResult::Message { message, row_count: 0, as_user }, None));
                 }
                 let head = head_of(request, u16::try_from(at).unwrap_or(u16::MAX));
-                match open.commit(head, errand, token).await {
+                let began = self.begins(&request.timed);
+                let ended = open.commit(head, errand, token).await;
+                self.ends(&request.timed, Phase::Queue, began);
+                match ended {
                     Ok(Ended::Committed) => {}
                     Ok(Ended::Earlier) if conversation.is_session => {}
                     Ok(Ended::Earlier) => return Ok(Step::Again(super::lost("another try of it was committed"))),
