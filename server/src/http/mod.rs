@@ -26,7 +26,7 @@ use highwater_net::api::{
     API_VERSION, ApiError, ErrorCode, HealthAnswer, ReadyAnswer, SqlLimits, error_response, refusal_response,
 };
 use highwater_net::http::{Intake, Limits, Method, Refusal, Request, Response, ServerTls};
-use highwater_runtime::gate::Gate;
+use highwater_runtime::gate::{Gate, Pass};
 use highwater_runtime::{Env, Monotonic, Rt};
 use highwater_sql::memory::Pool;
 use highwater_state::placement::META;
@@ -39,7 +39,7 @@ use crate::node::{Identity, Node, TraceId};
 use crate::release::{VERSION, build_date};
 use crate::stop::Stop;
 use rates::Rates;
-use routes::{Route, Unrouted};
+use routes::{Auth, Monitor, Route, Topic, Unrouted};
 
 /// Largest body of a request that logs in, in bytes.
 const LOGIN_BODY_BYTES: usize = 64 << 10;
@@ -190,24 +190,15 @@ impl Service {
     /// read.
     fn wanted_body(&self, request: &Request) -> usize {
         match routes::route(&request.method, &request.path) {
-            Ok(Route::Login | Route::Refresh | Route::Logout | Route::Setup) => LOGIN_BODY_BYTES,
-            Ok(Route::Sql | Route::Consume | Route::Ack) => {
+            Ok(Route::Auth(Auth::Login | Auth::Refresh | Auth::Logout | Auth::Setup)) => LOGIN_BODY_BYTES,
+            Ok(Route::Sql | Route::Topic(Topic::Consume | Topic::Ack)) => {
                 let is_known = self.node().zip(request.bearer()).is_some_and(|(node, token)| {
                     let mut tokens = self.known_tokens().borrow_mut();
                     tokens.verify(token, &node.token_key(), self.env().wall(), TokenType::Access).is_ok()
                 });
                 if is_known { self.config().http_max_body.as_usize() } else { 0 }
             }
-            Ok(
-                Route::Health
-                | Route::Ready
-                | Route::ClusterHealth
-                | Route::OpenApi
-                | Route::Metrics
-                | Route::Me
-                | Route::AuthStatus,
-            )
-            | Err(_) => 0,
+            Ok(Route::Auth(Auth::Me | Auth::Status) | Route::Monitor(_)) | Err(_) => 0,
         }
     }
 
@@ -268,64 +259,78 @@ impl Service {
                 return Ok(error_response(&request.path, &error, 0.0).header("allow", allowed));
             }
         };
+        // Boxed all but statements: a connection keeps the room of what its requests wait for as long as it lasts, and thousands may be idle.
         match route {
-            Route::Health => return Ok(self.health().await),
-            Route::Ready => return Ok(self.ready().await),
-            Route::ClusterHealth => return self.cluster_health().await,
-            Route::OpenApi => return Ok(open_api()),
-            Route::Metrics
-            | Route::Login
-            | Route::Refresh
-            | Route::Me
-            | Route::Logout
-            | Route::AuthStatus
-            | Route::Setup
-            | Route::Sql
-            | Route::Consume
-            | Route::Ack => {}
-        }
-        if route != Route::Metrics && !self.0.by_address.borrow_mut().take(&request.peer.ip(), self.env().now()) {
-            return Err(too_many_requests("of this address (http.rate_per_address)"));
-        }
-        let node = self.node().ok_or_else(|| ApiError::new(ErrorCode::ClusterUnavailable, self.why_not_ready()))?;
-        // Read under overload too, when it matters most.
-        if route == Route::Metrics {
-            return self.metrics(&node, request).await;
-        }
-        let Some(pass) = self.0.requests.try_enter() else {
-            let message =
-                format!("this core works on {} requests already; try again in a second", self.0.requests.taken());
-            return Err(ApiError::new(ErrorCode::RateLimitExceeded, message));
-        };
-        match route {
-            Route::Health => Ok(self.health().await),
-            Route::Ready => Ok(self.ready().await),
-            Route::ClusterHealth => self.cluster_health().await,
-            Route::OpenApi => Ok(open_api()),
-            Route::Metrics => self.metrics(&node, request).await,
-            Route::Login => self.login(&node, request, trace).await,
-            Route::Refresh => self.refresh(&node, request, trace).await,
-            Route::Me => self.me(&node, request).await,
-            Route::Logout => self.logout(&node, request, trace).await,
-            Route::AuthStatus => Ok(self.auth_status(&node, request)),
-            Route::Setup => self.setup(&node, request, trace).await,
+            Route::Monitor(what) => Box::pin(self.monitored(what, request)).await,
             Route::Sql => {
+                let (node, pass) = self.enter(request)?;
                 let identity = self.admitted(&node, request).await?;
                 self.sql(&node, identity, request, trace, pass).await
             }
-            Route::Consume => {
-                let identity = self.admitted(&node, request).await?;
-                let answer = self.consume(&node, identity, request, trace).await;
-                // It may have waited for longer than the login lasted.
-                self.identity(&node, request).await?;
-                Ok(answer.unwrap_or_else(|error| topics::response(&error)))
+            Route::Auth(what) => {
+                let (node, _pass) = self.enter(request)?;
+                Box::pin(self.authenticate(&node, what, request, trace)).await
             }
-            Route::Ack => {
-                let identity = self.admitted(&node, request).await?;
-                let answer = self.ack(&node, identity, request, trace).await;
-                Ok(answer.unwrap_or_else(|error| topics::response(&error)))
+            Route::Topic(what) => {
+                let (node, _pass) = self.enter(request)?;
+                Box::pin(self.topic(&node, what, request, trace)).await
             }
         }
+    }
+
+    /// A place among the requests at work.
+    fn enter(&self, request: &Request) -> Result<(Node, Pass), ApiError> {
+        if !self.0.by_address.borrow_mut().take(&request.peer.ip(), self.env().now()) {
+            return Err(too_many_requests("of this address (http.rate_per_address)"));
+        }
+        let node = self.working_node()?;
+        let pass = self.0.requests.try_enter().ok_or_else(|| {
+            let message =
+                format!("this core works on {} requests already; try again in a second", self.0.requests.taken());
+            ApiError::new(ErrorCode::RateLimitExceeded, message)
+        })?;
+        Ok((node, pass))
+    }
+
+    async fn monitored(&self, what: Monitor, request: &Request) -> Result<Response, ApiError> {
+        match what {
+            Monitor::Health => Ok(self.health().await),
+            Monitor::Ready => Ok(self.ready().await),
+            Monitor::ClusterHealth => self.cluster_health().await,
+            Monitor::Metrics => self.metrics(&self.working_node()?, request).await,
+            Monitor::OpenApi => Ok(Response::new(200, "application/json", OPENAPI)),
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        node: &Node,
+        what: Auth,
+        request: &Request,
+        trace: TraceId,
+    ) -> Result<Response, ApiError> {
+        match what {
+            Auth::Login => self.login(node, request, trace).await,
+            Auth::Refresh => self.refresh(node, request, trace).await,
+            Auth::Logout => self.logout(node, request, trace).await,
+            Auth::Me => self.me(node, request).await,
+            Auth::Status => Ok(self.auth_status(node, request)),
+            Auth::Setup => self.setup(node, request, trace).await,
+        }
+    }
+
+    async fn topic(&self, node: &Node, what: Topic, request: &Request, trace: TraceId) -> Result<Response, ApiError> {
+        let identity = self.admitted(node, request).await?;
+        let answer = match what {
+            Topic::Consume => {
+                let answer = self.consume(node, identity, request, trace).await;
+                // It may have waited for longer than the login lasted.
+                self.identity(node, request).await?;
+                answer
+            }
+            Topic::Ack => self.ack(node, identity, request, trace).await,
+        };
+        Ok(answer.unwrap_or_else(|error| topics::response(&error)))
     }
 
     /// Who asks, if there is room for another request of this user.
@@ -340,6 +345,10 @@ impl Service {
     /// The node, once it takes work.
     fn node(&self) -> Option<Node> {
         self.0.node.borrow().clone().filter(|node| node.is_ready() && !self.0.stop.is_requested())
+    }
+
+    fn working_node(&self) -> Result<Node, ApiError> {
+        self.node().ok_or_else(|| ApiError::new(ErrorCode::ClusterUnavailable, self.why_not_ready()))
     }
 
     fn why_not_ready(&self) -> String {
@@ -386,10 +395,6 @@ impl Service {
     }
 }
 
-fn open_api() -> Response {
-    Response::new(200, "application/json", OPENAPI)
-}
-
 fn too_many_requests(whose: &str) -> ApiError {
     ApiError::new(ErrorCode::RateLimitExceeded, format!("too many requests {whose}; try again in a second"))
 }
@@ -403,4 +408,18 @@ fn no_such_path(path: &str, meant: Option<&str>) -> ApiError {
         }
     };
     ApiError::new(ErrorCode::NotFound, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_keeps_little_room_for_its_requests() {
+        fn size<F>(_: impl FnOnce(&'static Service, Request) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(Service::handle);
+        assert!(bytes <= 4 << 10, "{bytes} bytes: box what waits for more than statements do");
+    }
 }

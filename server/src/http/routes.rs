@@ -5,6 +5,19 @@ use super::Method;
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
+    /// How the server is.
+    Monitor(Monitor),
+    /// Statements.
+    Sql,
+    /// Logins.
+    Auth(Auth),
+    /// Topics.
+    Topic(Topic),
+}
+
+/// What is read under overload too, when it matters most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Monitor {
     /// Is the process well?
     Health,
     /// Does it take work?
@@ -15,6 +28,11 @@ pub(super) enum Route {
     Metrics,
     /// What all paths take and answer.
     OpenApi,
+}
+
+/// Who somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Auth {
     /// Password for tokens.
     Login,
     /// Refresh token for tokens.
@@ -24,11 +42,14 @@ pub(super) enum Route {
     /// Who am I?
     Me,
     /// Is there a root password?
-    AuthStatus,
+    Status,
     /// The first passwords.
     Setup,
-    /// Statements.
-    Sql,
+}
+
+/// What is done with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topic {
     /// Messages.
     Consume,
     /// Acknowledgements.
@@ -45,21 +66,21 @@ pub(super) enum Unrouted {
 }
 
 const ROUTES: [(&str, &str, Route); 15] = [
-    ("/health", "GET", Route::Health),
-    ("/v1/api/healthcheck", "GET", Route::Health),
-    ("/ready", "GET", Route::Ready),
-    ("/v1/api/cluster/health", "GET", Route::ClusterHealth),
-    ("/metrics", "GET", Route::Metrics),
-    ("/v1/api/openapi.json", "GET", Route::OpenApi),
-    ("/v1/api/auth/login", "POST", Route::Login),
-    ("/v1/api/auth/refresh", "POST", Route::Refresh),
-    ("/v1/api/auth/logout", "POST", Route::Logout),
-    ("/v1/api/auth/me", "GET", Route::Me),
-    ("/v1/api/auth/status", "GET", Route::AuthStatus),
-    ("/v1/api/auth/setup", "POST", Route::Setup),
+    ("/health", "GET", Route::Monitor(Monitor::Health)),
+    ("/v1/api/healthcheck", "GET", Route::Monitor(Monitor::Health)),
+    ("/ready", "GET", Route::Monitor(Monitor::Ready)),
+    ("/v1/api/cluster/health", "GET", Route::Monitor(Monitor::ClusterHealth)),
+    ("/metrics", "GET", Route::Monitor(Monitor::Metrics)),
+    ("/v1/api/openapi.json", "GET", Route::Monitor(Monitor::OpenApi)),
+    ("/v1/api/auth/login", "POST", Route::Auth(Auth::Login)),
+    ("/v1/api/auth/refresh", "POST", Route::Auth(Auth::Refresh)),
+    ("/v1/api/auth/logout", "POST", Route::Auth(Auth::Logout)),
+    ("/v1/api/auth/me", "GET", Route::Auth(Auth::Me)),
+    ("/v1/api/auth/status", "GET", Route::Auth(Auth::Status)),
+    ("/v1/api/auth/setup", "POST", Route::Auth(Auth::Setup)),
     ("/v1/api/sql", "POST", Route::Sql),
-    ("/v1/api/topics/consume", "POST", Route::Consume),
-    ("/v1/api/topics/ack", "POST", Route::Ack),
+    ("/v1/api/topics/consume", "POST", Route::Topic(Topic::Consume)),
+    ("/v1/api/topics/ack", "POST", Route::Topic(Topic::Ack)),
 ];
 
 /// A path that differs by more than so many characters was not meant.
@@ -95,7 +116,7 @@ mod tests {
     fn a_path_takes_its_own_method_only() {
         assert_eq!(route(&Method::POST, "/v1/api/sql"), Ok(Route::Sql));
         assert_eq!(route(&Method::GET, "/v1/api/sql"), Err(Unrouted::Method("POST")));
-        assert_eq!(route(&Method::HEAD, "/health"), Ok(Route::Health));
+        assert_eq!(route(&Method::HEAD, "/health"), Ok(Route::Monitor(Monitor::Health)));
         assert_eq!(route(&Method::HEAD, "/v1/api/sql"), Err(Unrouted::Method("POST")));
         assert_eq!(route(&Method::DELETE, "/health"), Err(Unrouted::Method("GET")));
     }
