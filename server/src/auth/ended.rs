@@ -9,8 +9,8 @@ use highwater_runtime::Monotonic;
 
 /// How long it counts that a login was not ended, in microseconds.
 const FRESH_MICROS: u64 = 5_000_000;
-/// Logins that one core remembers.
-const KEPT: usize = 16_384;
+/// Logins of a generation; one core remembers two of them.
+const KEPT: usize = 8_192;
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -18,27 +18,28 @@ struct Seen {
     ended: bool,
 }
 
-/// The logins that one core has looked up.
+/// The logins that one core has looked up, in two generations: when the younger is full the older one is forgotten whole, so that no note
+/// looks through all of them.
 #[derive(Debug, Default)]
-pub struct EndedLogins(BTreeMap<u128, Seen>);
+pub struct EndedLogins {
+    young: BTreeMap<u128, Seen>,
+    old: BTreeMap<u128, Seen>,
+}
 
 impl EndedLogins {
     /// Whether the login was ended; `None` when it must be looked up (again).
     #[must_use]
     pub fn known(&self, login: u128, now: Monotonic) -> Option<bool> {
-        let seen = self.0.get(&login)?;
+        let seen = self.young.get(&login).or_else(|| self.old.get(&login))?;
         (seen.ended || now.micros_since(seen.at) < FRESH_MICROS).then_some(seen.ended)
     }
 
     /// It was looked up.
     pub fn note(&mut self, login: u128, now: Monotonic, ended: bool) {
-        if self.0.len() >= KEPT && !self.0.contains_key(&login) {
-            self.0.retain(|_, seen| now.micros_since(seen.at) < FRESH_MICROS);
-            if self.0.len() >= KEPT {
-                self.0.pop_first();
-            }
+        if self.young.len() >= KEPT && !self.young.contains_key(&login) {
+            self.old = std::mem::take(&mut self.young);
         }
-        self.0.insert(login, Seen { at: now, ended });
+        self.young.insert(login, Seen { at: now, ended });
     }
 }
 
@@ -58,11 +59,16 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded() {
+    fn the_newest_are_remembered_and_no_more_than_two_generations() {
         let mut logins = EndedLogins::default();
-        for login in 0..KEPT as u128 + 10 {
-            logins.note(login, Monotonic(5), false);
+        for login in 0..5 * KEPT as u128 {
+            logins.note(login, Monotonic(5), login % 2 == 0);
+            let kept = (login + 1).saturating_sub(KEPT as u128)..=login;
+            for at in [*kept.start(), login] {
+                assert_eq!(logins.known(at, Monotonic(6)), Some(at % 2 == 0));
+            }
+            assert!(logins.young.len() + logins.old.len() <= 2 * KEPT);
         }
-        assert_eq!(logins.0.len(), KEPT);
+        assert_eq!(logins.known(0, Monotonic(6)), None);
     }
 }

@@ -3,7 +3,7 @@
 //! Runs beside the write of the log. An answer is given after the state that it describes is published, so a read that starts after
 //! it sees it. What is read back from the log (after a restart) is taken a page at a time, so that no group keeps others waiting.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use highwater_engine::{self as engine, GroupId};
@@ -15,6 +15,7 @@ use highwater_state::command::Envelope;
 use highwater_state::group::GroupState;
 use highwater_state::placement::META;
 
+use super::appends::Partition;
 use super::entries;
 use super::host::StoreHost;
 use super::mesh::Applied;
@@ -45,6 +46,8 @@ struct Effects {
     bytes: u64,
     /// The outbox has grown.
     outbox: bool,
+    /// Partitions that have grown.
+    appended: BTreeSet<Partition>,
 }
 
 /// Applies committed entries of several groups: of each all that is in memory, or one page of what is read from the log.
@@ -120,6 +123,7 @@ impl Run {
             self.state.apply(index, &entry.data).await?
         };
         effects.outbox |= applied.outbox;
+        effects.appended.extend(applied.appended);
         effects.answers.extend(self.replica.settle(entry.index, entry.term, applied.outcome));
         Ok(())
     }
@@ -140,6 +144,7 @@ impl Run {
             slot.fill(Ok(applied));
         }
         host.published.notify();
+        host.appends.appended(&effects.appended);
         if effects.outbox {
             host.outbox.notify();
         }

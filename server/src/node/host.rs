@@ -15,6 +15,7 @@ use highwater_sql::value::Micros;
 use highwater_state::group::GroupState;
 use highwater_state::view::GroupView;
 
+use super::appends::Appends;
 use super::hibernation::SleepFigures;
 use super::intake::CAUSES;
 use super::liveness::Liveness;
@@ -73,6 +74,8 @@ pub(crate) struct StoreHost {
     views: RefCell<BTreeMap<u32, GroupView<Rt>>>,
     /// A view was published.
     pub(crate) published: Signal,
+    /// Who waits for messages of partitions.
+    pub(crate) appends: Appends,
     /// The newest catalog of any group here: groups that have the same one share its memory.
     newest_catalog: RefCell<Arc<Catalog>>,
     /// Groups of which this node has only a seat: whatever their replicas hold is of earlier, and no time passes for them.
@@ -138,6 +141,7 @@ impl StoreHost {
             work: Signal::default(),
             views: RefCell::default(),
             published: Signal::default(),
+            appends: Appends::default(),
             newest_catalog: RefCell::default(),
             seats: RefCell::default(),
             replicas: RefCell::default(),
@@ -411,6 +415,7 @@ impl StoreHost {
         self.retention.borrow_mut().replaced(group);
         self.dirty_sources.borrow_mut().insert(group);
         self.published.notify();
+        self.appends.replaced();
         self.outbox.notify();
         self.definitions.notify();
     }

@@ -4,6 +4,7 @@
 //! and the core that hosts the group gets the command or the read through its queue: one hop at most.
 
 mod answer;
+mod appends;
 mod apply;
 mod audited;
 mod balance;

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use highwater_raft as raft;
-use highwater_runtime::queue::ReplySlot;
 use highwater_runtime::{Env, Monotonic};
-use highwater_sql::catalog::{Catalog, ObjectId, Table, TableKind};
+use highwater_sql::catalog::{Catalog, Table, TableKind};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{self, EvalContext};
 use highwater_sql::order::{self, Reading};
@@ -27,6 +26,7 @@ use highwater_state::view::{GroupView, RowCursor};
 
 use serde_json::json;
 
+use super::appends;
 use super::homes;
 use super::host::StoreHost;
 use super::membership;
@@ -84,7 +84,9 @@ async fn answer(node: &Node, question: Question) {
             reply.fill(owed(node, &sources, &destinations, deadline).await);
         }
         Question::AwaitOwed { owed, deadline, reply } => reply.fill(await_owed(node, &owed, deadline).await),
-        Question::AwaitAppend { partitions, deadline, reply } => await_append(node, &partitions, deadline, reply).await,
+        Question::AwaitAppend { partitions, deadline, reply } => {
+            appends::await_append(node, &partitions, deadline, reply).await
+        }
         Question::GroupStatus(reply) => reply.fill(group_status(node)),
         Question::Audit(reply) => reply.fill(node.audit_events().await),
         Question::Workspace(call, reply) => reply.fill(transactions::answer(node, *call).await),
@@ -131,7 +133,7 @@ async fn login_is_ended(node: &Node, login: u128, deadline: Option<Monotonic>) -
 }
 
 /// The published view of a group of this core.
-fn published(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
+pub(super) fn published(node: &Node, group: u32) -> Result<(Rc<StoreHost>, GroupView<highwater_runtime::Rt>), Diag> {
     node.host_of(group)
         .and_then(|host| host.view(group).map(|view| (host, view)))
         .ok_or_else(|| Diag::new(SqlState::INTERNAL, format!("group {group} is not on this core")))
@@ -451,46 +453,6 @@ pub(super) async fn await_owed(node: &Node, owed: &[Owed], deadline: Monotonic) 
         }
     }
     true
-}
-
-/// Waits until a partition of this core has messages at or after its offset, or until the deadline.
-pub(super) async fn await_append(
-    node: &Node,
-    partitions: &[(u32, ObjectId, u32, u64)],
-    deadline: Monotonic,
-    reply: ReplySlot<()>,
-) {
-    loop {
-        let hosts = node.hosts();
-        let seen: Vec<u64> = hosts.iter().map(|host| host.published.seen()).collect();
-        let mut grown = false;
-        for (group, topic, partition, next) in partitions {
-            if let Ok((_, view)) = published(node, *group)
-                && let Ok(log) = view.partition_bounds(*topic, *partition).await
-            {
-                grown |= log.to > *next;
-            }
-        }
-        if grown || node.env().now() >= deadline || node.is_closing() {
-            reply.fill(());
-            return;
-        }
-        let changed = async {
-            // Any host of this core may hold the partition: wait for the first that publishes.
-            let mut waits: Vec<_> =
-                hosts.iter().zip(&seen).map(|(host, seen)| Box::pin(host.published.changed_since(*seen))).collect();
-            std::future::poll_fn(|context| {
-                for wait in &mut waits {
-                    if std::future::Future::poll(wait.as_mut(), context).is_ready() {
-                        return Poll::Ready(());
-                    }
-                }
-                Poll::Pending
-            })
-            .await;
-        };
-        futures_lite::future::or(changed, node.env().sleep_until(deadline)).await;
-    }
 }
 
 fn group_status(node: &Node) -> Vec<Row> {

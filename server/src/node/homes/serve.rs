@@ -10,7 +10,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use super::super::forward::{Errand, TraceId, UNREADABLE};
 use super::super::mesh::{MessagesRead, Owed, Question, ReadRefusal, StandingRead};
 use super::super::streaming::{self, Scanned};
-use super::super::{Node, reads, transactions};
+use super::super::{Node, appends, reads, transactions};
 use super::payload::{Answered, Asked, Frame, PART_BYTES};
 
 /// How long a group's barrier is waited for, in microseconds.
@@ -87,7 +87,7 @@ pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, dead
         }
         Asked::Grown { topic, partition, next } => {
             let (slot, answer) = queue::reply();
-            reads::await_append(node, &[(group, topic, partition, next)], deadline, slot).await;
+            appends::await_append(node, &[(group, topic, partition, next)], deadline, slot).await;
             let _ = answer.await;
             Ok(Answered::Grown)
         }
