@@ -70,7 +70,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefaced<S> {
             *to = *from;
         }
         this.given += count;
-        Poll::Ready(Ok(count))
+        // With what came behind them: hyper doubles its buffer when the first read is a short one, and keeps it so. A failure comes again.
+        let behind = match target.get_mut(count..) {
+            Some(room) if !room.is_empty() => Pin::new(&mut this.stream).poll_read(context, room),
+            _ => Poll::Pending,
+        };
+        Poll::Ready(Ok(match behind {
+            Poll::Ready(Ok(more)) => count + more,
+            Poll::Ready(Err(_)) | Poll::Pending => count,
+        }))
     }
 }
 
@@ -93,5 +101,77 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(context, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use std::collections::VecDeque;
+    use std::future::poll_fn;
+
+    use futures_lite::AsyncReadExt as _;
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    /// Gives its pieces one by one; `None` is a read that waits, and behind the last comes the failure or the end.
+    struct Pieces(VecDeque<Option<Vec<u8>>>, Option<io::ErrorKind>);
+
+    impl AsyncRead for Pieces {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, target: &mut [u8]) -> Poll<io::Result<usize>> {
+            match self.0.pop_front() {
+                Some(Some(mut piece)) => {
+                    let count = piece.len().min(target.len());
+                    target[..count].copy_from_slice(&piece[..count]);
+                    let rest = piece.split_off(count);
+                    if !rest.is_empty() {
+                        self.0.push_front(Some(rest));
+                    }
+                    Poll::Ready(Ok(count))
+                }
+                Some(None) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                None => Poll::Ready(self.1.map_or(Ok(0), |kind| Err(kind.into()))),
+            }
+        }
+    }
+
+    /// What the stream speaks, and what its reads give after that.
+    fn read(pieces: &[Option<&str>], end: Option<io::ErrorKind>) -> (Protocol, Vec<Result<String, io::ErrorKind>>) {
+        let pieces = pieces.iter().map(|piece| piece.map(|text| text.as_bytes().to_vec())).collect();
+        let mut stream = Prefaced::new(Pieces(pieces, end));
+        block_on(async {
+            let protocol = poll_fn(|context| stream.poll_protocol(context, || {})).await.unwrap();
+            let mut reads = Vec::new();
+            loop {
+                let mut target = [0; 100];
+                match stream.read(&mut target).await {
+                    Ok(0) => return (protocol, reads),
+                    Ok(count) => reads.push(Ok(String::from_utf8(target[..count].to_vec()).unwrap())),
+                    Err(error) => {
+                        reads.push(Err(error.kind()));
+                        return (protocol, reads);
+                    }
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn what_was_looked_at_is_read_again_with_what_came_behind_it() {
+        let request = "GET /health HTTP/1.1\r\nhost: somewhere\r\n\r\n";
+        let whole = (Protocol::Http1, vec![Ok(request.to_owned())]);
+        assert_eq!(read(&[Some(request)], None), whole);
+        assert_eq!(read(&[Some("P"), None, Some("RI"), Some("M"), None, Some("x")], None), {
+            (Protocol::Http1, vec![Ok("PRIM".to_owned()), Ok("x".to_owned())])
+        });
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        assert_eq!(read(&[Some(preface), Some("frames")], None).1, [Ok(format!("{preface}frames"))]);
+        assert_eq!(read(&[Some("PRI"), None], None), (Protocol::Http1, vec![Ok("PRI".to_owned())]));
+        let broken = Some(io::ErrorKind::ConnectionReset);
+        assert_eq!(read(&[Some("GET")], broken).1, [Ok("GET".to_owned()), Err(io::ErrorKind::ConnectionReset)]);
     }
 }

@@ -101,12 +101,13 @@ impl Service {
         let (service, stop) = (self.clone(), stop.cloned());
         self.env().clone().spawn("http", async move {
             let tls = service.0.tls.borrow().clone();
+            // Boxed each, so that a connection without TLS has no room for it.
             match tls {
-                None => service.serve(stream, peer, stop, pass).await,
+                None => Box::pin(service.serve(stream, peer, stop, pass)).await,
                 Some(tls) => {
                     let micros = service.config().http_head_timeout.micros();
-                    match tls.accept(service.env(), stream, micros).await {
-                        Ok(stream) => service.serve(stream, peer, stop, pass).await,
+                    match Box::pin(tls.accept(service.env(), stream, micros)).await {
+                        Ok(stream) => Box::pin(service.serve(stream, peer, stop, pass)).await,
                         Err(error) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
                     }
                 }
