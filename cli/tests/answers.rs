@@ -139,7 +139,7 @@ fn each_file_takes_a_stream() {
         path("c")
     );
     let outcome = highwater(&server.url, &[], &script);
-    assert!(outcome.code == 1 && outcome.err.contains("stdin:6:") && outcome.out.is_empty(), "{}", outcome.err);
+    assert!(outcome.code == 1 && outcome.err.contains("stdin:7:") && outcome.out.is_empty(), "{}", outcome.err);
     for name in ["a", "b.arrows", "c"] {
         let batches = batches(&std::fs::read(path(name)).unwrap());
         assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().values(), &[7], "{name}");

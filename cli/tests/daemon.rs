@@ -207,7 +207,7 @@ fn every_type_passes_through_arrow(server: &Server, file: &str) {
     // Arrow knows no 24:00.
     let columns = "id, b, s, n, r, d, dec, dec::DECIMAL AS own, t, bytes, j, day, TIME '23:59:59.000001' AS tod, at, instant, span, u, e,
         ns, texts, days, ats, parts";
-    let sql = format!("SELECT {columns} FROM app.types ORDER BY id");
+    let sql = format!("SELECT {} FROM app.types ORDER BY id", columns.replace('\n', ""));
     let (code, said) = server.root(&["-c", &format!("\\copy ({sql}) TO {file}")], "");
     assert_eq!((code, said.as_str()), (0, "copied 3 row(s)\n"));
     let reader = StreamReader::try_new(std::fs::File::open(file).unwrap(), None).unwrap();

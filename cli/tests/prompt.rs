@@ -17,6 +17,7 @@ mod terminal;
 
 use std::path::Path;
 
+use reedline::{History as _, SearchDirection, SearchQuery, SqliteBackedHistory};
 use serde_json::{Value, json};
 
 use server::{Server, plain, texts};
@@ -155,10 +156,10 @@ fn history_outlives_the_shell_and_is_its_owners_only() {
 }
 
 #[test]
-fn what_begins_with_a_blank_is_not_kept_and_other_prompts_do_not_interfere() {
+fn prompts_that_are_open_together_do_not_interfere() {
     let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
     let (first, second) = (prompt(&server, home.path()), prompt(&server, home.path()));
-    for (terminal, statement) in [(&first, "SELECT 1;\r"), (&second, "SELECT 2;\r"), (&first, " SELECT 3;\r")] {
+    for (terminal, statement) in [(&first, "SELECT 1;\r"), (&second, "SELECT 2;\r"), (&first, "SELECT 3;\r")] {
         terminal.send(statement);
         terminal.wait_for_text("(1 row)");
         terminal.wait_for_last_line(PROMPT);
@@ -166,7 +167,7 @@ fn what_begins_with_a_blank_is_not_kept_and_other_prompts_do_not_interfere() {
     server.wait_for("SELECT 3");
     first.wait_for("two results", |screen| screen.matches("(1 row)").count() == 2);
     first.wait_for_last_line(PROMPT);
-    first.send("\x1b[A\x1b[A");
+    first.send("\x1b[A\x1b[A\x1b[A");
     first.wait_for_last_line("root=> SELECT 1;");
     first.send("\x03");
     first.wait_for("a new prompt", |screen| screen.ends_with(PROMPT) || screen.trim_end().ends_with(PROMPT));
@@ -174,11 +175,26 @@ fn what_begins_with_a_blank_is_not_kept_and_other_prompts_do_not_interfere() {
     first.wait_for_text("nothing found for");
     let later = prompt(&server, home.path());
     later.send("\x12SELECT 2");
-    later.wait_for_last_line("(search \"SELECT 2\") SELECT 2;");
-    let database = std::fs::read(home.path().join(".highwater_history.db")).unwrap();
-    let log = std::fs::read(home.path().join(".highwater_history.db-wal")).unwrap();
-    let kept = String::from_utf8_lossy(&[database, log].concat()).into_owned();
-    assert!(kept.contains("SELECT 2;") && !kept.contains("SELECT 3;"));
+    later.wait_for_last_line("root=> (search \"SELECT 2\") SELECT 2;");
+}
+
+#[test]
+fn the_history_knows_when_a_line_was_run_and_how_it_ended() {
+    let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
+    let terminal = prompt(&server, home.path());
+    for (line, answer) in [("SELECT 1,\r2;\r", "(1 row)"), ("\r SELECT 2;\r", "(1 row)"), ("SELECT bdy;\r", "error: ")]
+    {
+        terminal.send(line);
+        terminal.wait_for_text(answer);
+        terminal.wait_for_last_line(PROMPT);
+    }
+    terminal.send("\x04");
+    assert_eq!(terminal.end(), 0);
+    let history = SqliteBackedHistory::with_file(home.path().join(".highwater_history.db"), None, None).unwrap();
+    let kept = history.search(SearchQuery::everything(SearchDirection::Forward, None)).unwrap();
+    let told: Vec<_> = kept.iter().map(|item| (item.command_line.as_str(), item.exit_status)).collect();
+    assert_eq!(told, [("SELECT 1,\n2;", Some(0)), ("SELECT bdy;", Some(1))]);
+    assert!(kept.iter().all(|item| item.start_timestamp.is_some() && item.duration.is_some()), "{kept:?}");
 }
 
 #[test]

@@ -306,7 +306,7 @@ mod tests {
             (json!({"Embedding": 2}), json!([1])),
             (json!({"Array": "SmallInt"}), json!([40_000])),
         ] {
-            let error = written(&[data_type.clone()], vec![vec![cell]]).unwrap_err();
+            let error = written(std::slice::from_ref(&data_type), vec![vec![cell]]).unwrap_err();
             assert!(
                 error.starts_with("column \"c\": ") && error.ends_with("; cast it to TEXT"),
                 "{data_type}: {error}"

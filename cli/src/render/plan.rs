@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::terminal::Style;
 
+use super::cell::on_one_line;
+
 /// What a step is called, and those below it.
 const STEP: &str = "step";
 const BELOW: &str = "below";
@@ -35,11 +37,12 @@ impl Drawing {
     /// `mark` goes before the step, `indent` before what belongs to it.
     fn step(&self, step: &Map<String, Value>, mark: &str, indent: &str, out: &mut String) -> Option<()> {
         let below: Vec<&Map<String, Value>> = below(step).collect();
-        let edge = self.style.paint(DIM, mark);
-        out.push_str(&format!("{edge}{}\n", self.style.paint(BOLD, step.get(STEP)?.as_str()?)));
+        let edge = if mark.is_empty() { String::new() } else { self.style.paint(DIM, mark) };
+        let title = on_one_line(step.get(STEP)?.as_str()?);
+        out.push_str(&format!("{edge}{}\n", self.style.paint(BOLD, &title)));
         let stem = self.style.paint(DIM, &format!("{indent}{}", if below.is_empty() { "    " } else { "│   " }));
         for (name, value) in step.iter().filter(|(name, _)| ![STEP, BELOW].contains(&name.as_str())) {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value.as_str().map_or_else(|| value.to_string(), on_one_line);
             let value = if name == RAN { self.ran(step, &text) } else { text };
             out.push_str(&format!("{stem}{} {value}\n", self.style.paint(DIM, &format!("{name}:"))));
         }

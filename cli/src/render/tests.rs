@@ -173,7 +173,7 @@ fn plans() {
     let ran = json!({"step": "Union all", "ran": "5 rows, 285 bytes, 130 us", "below": [
         {"step": "Join by hash", "key": "m.room = p.sku", "ran": "2 rows, 114 bytes, 106 us in 2 runs", "below": [
             {"step": "Top of a sort by n desc", "ran": "2 rows", "below": [
-                {"step": "Read app.m", "access": "all keys", "filter": "(id > 1)", "ran": "2 rows of 2 read, 25 us"}]},
+                {"step": "Read app.m", "access": "all keys", "filter": "(body = 'a\nb')", "ran": "2 rows of 2 read, 25 us"}]},
             {"step": "Read app.p", "ran": "never"}]},
         {"step": "Read app.m", "access": "all keys", "ran": "3 rows, 171 bytes, 4 us"}]});
     let unasked = json!({"step": "Delete from app.m", "access": "lookup of keys (id = 7)"});
