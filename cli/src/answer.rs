@@ -114,6 +114,18 @@ impl Column {
         Some(Self { data_type, ..self.clone() })
     }
 
+    /// Digits of a DECIMAL in all, and those behind the point.
+    pub(crate) fn digits(&self) -> Option<(u8, i8)> {
+        let decimal = self.data_type.get("Decimal")?;
+        let of = |name: &str| decimal.get(name)?.as_u64();
+        Some((of("precision")?.try_into().ok()?, of("scale")?.try_into().ok()?))
+    }
+
+    /// Numbers of an EMBEDDING.
+    pub(crate) fn dimensions(&self) -> Option<i32> {
+        self.data_type.get("Embedding")?.as_i64()?.try_into().ok()
+    }
+
     /// As the server writes it.
     pub(crate) fn to_json(&self) -> Value {
         serde_json::json!({"name": self.name, "data_type": self.data_type})

@@ -22,9 +22,11 @@ Examples:
   highwater --json -c 'SELECT * FROM app.t'          one JSON document per statement
   highwater --format markdown -c 'SELECT 1'          also table, box, vertical, tsv, jsonl, insert; without a
                                                      terminal rows are tsv unless told
+  highwater --format arrow -c 'SELECT * FROM app.t' > t.arrows
+                                                     an Arrow stream of one result
   highwater -v room=7 -c 'SELECT * FROM app.t WHERE room = :room'
                                                      variables: :name, :'name' as a text, :\"name\" as a name
-  highwater -c \"\\copy app.t FROM rows.csv\"           rows from a file; TO a file, .csv, .tsv or .jsonl
+  highwater -c \"\\copy app.t FROM rows.csv\"           rows from a file; TO a file, .csv, .tsv, .jsonl, .arrows
   highwater -c \"\\as alice SELECT * FROM app.notes\"   as another user (EXECUTE AS)
   highwater --consume --topic app.events --from earliest
                                                      print messages until Ctrl-C
@@ -241,6 +243,7 @@ pub enum Format {
     /// A table in a frame, with the columns' types
     Box,
     /// One list of columns per row
+    #[value(alias = "expanded")]
     Vertical,
     /// A table for Markdown
     Markdown,
@@ -252,6 +255,8 @@ pub enum Format {
     Json,
     /// One document per row
     Jsonl,
+    /// An Arrow IPC stream
+    Arrow,
     /// INSERT statements
     Insert,
 }
@@ -261,7 +266,7 @@ impl Format {
     pub(crate) fn is_for_programs(self) -> bool {
         match self {
             Self::Table | Self::Box | Self::Vertical | Self::Markdown => false,
-            Self::Csv | Self::Tsv | Self::Json | Self::Jsonl | Self::Insert => true,
+            Self::Csv | Self::Tsv | Self::Json | Self::Jsonl | Self::Arrow | Self::Insert => true,
         }
     }
 }

@@ -149,7 +149,7 @@ Running
   \\i FILE                        run a file
   \\p                             show the last statement
   \\as USER STATEMENT             run a statement as another user (EXECUTE AS)
-  \\explain [analyze] STATEMENT   how a statement is run; \\profile STATEMENT is \\explain analyze
+  \\explain [analyze] STATEMENT   how a statement is run, as a tree; \\profile STATEMENT is \\explain analyze
   \\consume TOPIC [GROUP] [FROM] [FORMAT]
                                  print messages until Ctrl-C; FROM is earliest, latest or an offset; FORMAT as in
                                  '%o %k %p\\n': %t topic, %P partition, %o offset, %k key, %p payload, %u user,
@@ -166,8 +166,8 @@ What there is (PATTERN: app.*, *log?)
 
 How it looks
   \\x [on|off|auto]               rows as lists of columns
-  \\format [NAME]                 table, box, vertical, markdown, csv, tsv, json, jsonl, insert
-  \\timing [on|off]               how long statements take
+  \\format [NAME]                 table, box, vertical, markdown, csv, tsv, json, jsonl, arrow, insert
+  \\timing [on|off]               how long statements take, and where
   \\pager [on|off]                long results through $PAGER
   \\o [FILE]                      write results to a file; back to the terminal without one
 
@@ -413,6 +413,7 @@ fn copy(argument: &str) -> Result<Copy, String> {
             "jsonl" | "ndjson" => Format::Jsonl,
             "sql" if !is_import => Format::Insert,
             "md" if !is_import => Format::Markdown,
+            "arrow" | "arrows" if !is_import => Format::Arrow,
             _ => Format::Csv,
         }
     } else {

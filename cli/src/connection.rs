@@ -12,6 +12,7 @@ use crate::answer::{ConsumeAnswer, OtherError, StatementResult};
 use crate::args::Start;
 use crate::failure::Failure;
 use crate::stream::{self, Broken, Collected, Envelope, Rows};
+use crate::timing::{self, Phase};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,6 +120,8 @@ pub(crate) struct Connection {
     /// The session of an open transaction.
     transaction: Option<String>,
     canceller: Canceller,
+    /// Whether statements ask for the phases of their time.
+    pub(crate) asks_phases: bool,
 }
 
 /// What a topic request was refused with.
@@ -143,7 +146,15 @@ impl Connection {
     /// Logs in.
     pub(crate) fn open(target: Target, canceller: Canceller) -> Result<Self, Failure> {
         let agent = agent(&target.tls)?;
-        let mut connection = Self { agent, target, token: String::new(), session: None, transaction: None, canceller };
+        let mut connection = Self {
+            agent,
+            target,
+            token: String::new(),
+            session: None,
+            transaction: None,
+            canceller,
+            asks_phases: false,
+        };
         connection.log_in()?;
         Ok(connection)
     }
@@ -157,6 +168,7 @@ impl Connection {
             session: None,
             transaction: None,
             canceller: Canceller::default(),
+            asks_phases: false,
         })
     }
 
@@ -251,13 +263,17 @@ impl Connection {
         }
         let status = answer.status().as_u16();
         let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let told = answer.headers().get_all(timing::TOLD).iter().filter_map(|header| header.to_str().ok());
+        let phases: Vec<Phase> = told.flat_map(timing::phases).collect();
         let mut reader = answer.body_mut().with_config().limit(u64::MAX).reader();
         let mut head = Head { inner: &mut reader, kept: Vec::new() };
         let outcome = stream::read(std::io::BufReader::with_capacity(1 << 16, &mut head), rows);
         let start = String::from_utf8_lossy(&head.kept).into_owned();
         match outcome {
-            Ok(envelope) if envelope.status == "success" || envelope.error.is_some() => Ok(envelope),
-            Err(Broken::Taker(error)) => Err(Failure::Output(error)),
+            Ok(envelope) if envelope.status == "success" || envelope.error.is_some() => {
+                Ok(Envelope { phases, ..envelope })
+            }
+            Err(Broken::Taker(error)) => Err(error.into()),
             Err(Broken::Answer(error)) if error.is_io() || (error.is_eof() && !start.is_empty()) => {
                 let request = id.map_or(String::new(), |id| format!(" (request {id})"));
                 Err(Failure::Connection {
@@ -353,6 +369,10 @@ impl Connection {
             sent = sent.header("authorization", format!("Bearer {}", self.token));
             if let Some(session) = &self.session {
                 sent = sent.header("x-highwater-token", session);
+            }
+            if self.asks_phases {
+                let (name, value) = timing::ASK;
+                sent = sent.header(name, value);
             }
             if let Some(transaction) = &self.transaction {
                 sent = sent.header("x-highwater-session", transaction);

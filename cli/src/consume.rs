@@ -44,6 +44,11 @@ pub(crate) fn follow(
     sink: &mut Sink<'_>,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    if sink.format == Format::Arrow && what.message.is_none() {
+        return Err(Failure::Command(
+            "messages have no form in Arrow: take jsonl, json, csv or a format of your own".to_owned(),
+        ));
+    }
     if sink.format == Format::Csv && what.message.is_none() {
         sink.out.write_all(message_csv(None).as_bytes())?;
     }

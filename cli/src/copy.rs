@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::session::Session;
 use crate::show::Look;
 
-use self::records::{Record, Records};
+use self::records::{Record, Records, readable};
 
 mod records;
 
@@ -49,20 +49,21 @@ fn export(session: &mut Session, copy: &Copy) -> Result<(), Failure> {
 }
 
 fn import(session: &mut Session, copy: &Copy) -> Result<(), Failure> {
-    let text = match &copy.file {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| Failure::Command(format!("cannot read {}: {error}", path.display())))?,
+    let bytes = match &copy.file {
+        Some(path) => {
+            std::fs::read(path).map_err(|error| Failure::Command(format!("cannot read {}: {error}", path.display())))?
+        }
         None => {
-            let mut text = String::new();
+            let mut bytes = Vec::new();
             std::io::stdin()
-                .read_to_string(&mut text)
+                .read_to_end(&mut bytes)
                 .map_err(|error| Failure::Command(format!("cannot read standard input: {error}")))?;
-            text
+            bytes
         }
     };
     let progress = Progress::begin(true);
     let mut import = Import { session, table: &copy.what, written: 0, progress: &progress };
-    let outcome = import.all(&text, copy);
+    let outcome = import.all(&bytes, copy);
     let written = import.written;
     drop(progress);
     match outcome {
@@ -85,10 +86,13 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    fn all(&mut self, text: &str, copy: &Copy) -> Result<(), Failure> {
+    fn all(&mut self, bytes: &[u8], copy: &Copy) -> Result<(), Failure> {
         let schema = if copy.format == Format::Jsonl { self.schema()? } else { Vec::new() };
-        let mut records = Records::new(text, copy.format, copy.columns.clone(), &schema).map_err(Failure::Command)?;
+        let (text, broken) = readable(bytes);
+        let mut records =
+            Records::new(text, copy.format, copy.columns.clone(), &schema, broken).map_err(Failure::Command)?;
         let mut batch: Vec<Record> = Vec::new();
+        let whole = bytes.len() as u64;
         let mut bytes = 0;
         while let Some(record) = records.next() {
             let record = match record {
@@ -102,7 +106,7 @@ impl Import<'_> {
             let is_other = batch.first().is_some_and(|first| first.columns != record.columns);
             if is_other || batch.len() >= MOST_ROWS || bytes + record.bytes() > MOST_BYTES {
                 self.write(&batch)?;
-                self.progress.bytes(records.done(), text.len() as u64);
+                self.progress.bytes(records.done(), whole);
                 batch.clear();
                 bytes = 0;
             }

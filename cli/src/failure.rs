@@ -71,7 +71,27 @@ pub enum Failure {
     Shown(u8),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
-    Output(#[from] std::io::Error),
+    Output(#[source] std::io::Error),
+}
+
+/// Why rows are not written where they would go, although it could be: what follows can be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unwritable(pub(crate) String);
+
+impl From<Unwritable> for std::io::Error {
+    fn from(error: Unwritable) -> Self {
+        Self::new(std::io::ErrorKind::InvalidData, error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        match error.downcast::<Unwritable>() {
+            Ok(Unwritable(message)) => Self::Command(message),
+            Err(error) => Self::Output(error),
+        }
+    }
 }
 
 impl Failure {

@@ -32,6 +32,7 @@ mod show;
 mod statements;
 mod stream;
 mod terminal;
+mod timing;
 mod variables;
 
 pub use args::Args;

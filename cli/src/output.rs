@@ -1,20 +1,29 @@
 //! Where results go: standard output, a file (`\o`), or a pager when they are longer than the terminal.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Unwritable};
 use crate::terminal::{Interrupt, Style};
+
+/// Standard output is one, however often it is opened.
+static STANDARD_HAS_STREAM: AtomicBool = AtomicBool::new(false);
 
 /// Where results go.
 #[derive(Debug)]
 pub(crate) enum Output {
     /// Standard output.
     Standard(io::Stdout),
-    /// A file; what is written is there after `flush`.
-    File(BufWriter<File>),
+    /// A file.
+    File {
+        /// What is written is there after `flush`.
+        file: BufWriter<File>,
+        /// An Arrow stream was begun in it.
+        has_stream: bool,
+    },
 }
 
 impl Output {
@@ -26,7 +35,7 @@ impl Output {
     pub(crate) fn file(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path)
             .map_err(|error| Failure::Command(format!("cannot write {}: {error}", path.display())))?;
-        Ok(Self::File(BufWriter::new(file)))
+        Ok(Self::File { file: BufWriter::new(file), has_stream: false })
     }
 
     pub(crate) fn is_standard(&self) -> bool {
@@ -37,8 +46,31 @@ impl Output {
     pub(crate) fn style(&self) -> Style {
         match self {
             Self::Standard(_) => Style::of_stdout(),
-            Self::File(_) => Style::default(),
+            Self::File { .. } => Style::default(),
         }
+    }
+
+    /// An Arrow stream is to begin: a reader stops at its end, and would not see a second one.
+    pub(crate) fn begin_stream(&mut self) -> Result<(), Unwritable> {
+        let had_stream = match self {
+            Self::Standard(out) if out.is_terminal() => {
+                return Err(Unwritable(
+                    "rows as Arrow are bytes for a program, not for a terminal: send them to a file with \\g FILE, \\o FILE \
+                     or --output FILE, or redirect the output; the statement was run"
+                        .to_owned(),
+                ));
+            }
+            Self::Standard(_) => STANDARD_HAS_STREAM.swap(true, Ordering::Relaxed),
+            Self::File { has_stream, .. } => std::mem::replace(has_stream, true),
+        };
+        if had_stream {
+            return Err(Unwritable(
+                "an Arrow stream holds one result, and there is one in the output: give each its own file with \\g FILE or \\o FILE; \
+                 the statement was run"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -46,14 +78,14 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Standard(out) => out.write(bytes),
-            Self::File(file) => file.write(bytes),
+            Self::File { file, .. } => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Standard(out) => out.flush(),
-            Self::File(file) => file.flush(),
+            Self::File { file, .. } => file.flush(),
         }
     }
 }

@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use reedline::{
-    DefaultHinter, EditCommand, Emacs, FileBackedHistory, IdeMenu, InputMode, KeyCode, KeyModifiers, MenuBuilder as _,
-    Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent, ReedlineMenu,
-    Signal, ValidationResult, Validator, default_emacs_keybindings,
+    DefaultHinter, EditCommand, Emacs, IdeMenu, InputMode, KeyCode, KeyModifiers, MenuBuilder as _, Prompt,
+    PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent, ReedlineMenu, Signal,
+    ValidationResult, Validator, default_emacs_keybindings,
 };
 
-use crate::failure::Failure;
+use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::statements::is_complete;
 
@@ -23,9 +22,8 @@ mod catalog;
 mod complete;
 mod completer;
 mod highlight;
+mod history;
 
-/// Lines of history that are kept.
-const HISTORY_LINES: usize = 5_000;
 const MENU: &str = "completion";
 
 /// Reads and runs until `\q` or Ctrl-D. Failures are shown and the prompt goes on.
@@ -51,7 +49,16 @@ pub(crate) fn run(session: &mut Session) -> Result<(), Failure> {
         match editor.read_line(&prompt) {
             Ok(Signal::Success(input)) => {
                 session.interrupt.lower();
-                match session.run(&input) {
+                let began = Instant::now();
+                if !input.is_empty() {
+                    history::begun(&mut editor);
+                }
+                let outcome = session.run(&input);
+                if !input.is_empty() {
+                    let code = outcome.as_ref().map_or_else(Failure::code, |_| exit::OK);
+                    history::ended(&mut editor, began.elapsed(), code);
+                }
+                match outcome {
                     Ok(flow) if flow.is_break() => return Ok(()),
                     Ok(_) => {}
                     Err(failure) if failure.is_survivable() => session.show_failure(&failure)?,
@@ -97,21 +104,7 @@ fn editor(known: Arc<Mutex<Known>>, has_colour: bool) -> Reedline {
         let style = nu_ansi_term::Style::new().dimmed();
         editor = editor.with_hinter(Box::new(DefaultHinter::default().with_style(style)));
     }
-    if let Some(history) = history() {
-        editor = editor.with_history(Box::new(history)).with_history_exclusion_prefix(Some(" ".to_owned()));
-    }
-    editor
-}
-
-/// `HIGHWATER_HISTORY`, else `~/.highwater_history`, readable by its owner only: statements may hold passwords. None without a
-/// home.
-fn history() -> Option<FileBackedHistory> {
-    let path = match std::env::var_os("HIGHWATER_HISTORY") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(std::env::var_os("HOME")?).join(".highwater_history"),
-    };
-    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).ok()?;
-    FileBackedHistory::with_file(HISTORY_LINES, path).ok()
+    history::kept_by(editor)
 }
 
 /// Enter ends the input once its last statement has its `;`.

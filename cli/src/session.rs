@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::Value;
+
+use crate::answer::StatementResult;
 use crate::args::{Format, Server};
 use crate::command::{self, Command, Expanded, Go};
 use crate::connection::{Canceller, Connection, Target};
@@ -20,9 +23,10 @@ use crate::progress::Progress;
 use crate::render::{self, MessageFormat, failure_text};
 use crate::show::{Look, Shown};
 use crate::statements::{Piece, offset_in, split};
+use crate::stream::{Collected, Envelope};
 use crate::terminal::{Interrupt, Style, complain};
 use crate::variables::{Variables, substitute};
-use crate::{help, password};
+use crate::{help, password, timing};
 
 /// Files that may include one another, at most so deep.
 const DEEPEST_INCLUDE: usize = 16;
@@ -146,30 +150,49 @@ impl Session {
         let progress =
             Progress::begin(self.is_interactive || !self.out.is_standard() || self.look.format.is_for_programs());
         let mut shown = Shown::new(&mut self.out, &self.look, &progress, &self.interrupt);
+        self.connection.asks_phases = self.has_timing;
         let outcome = self.connection.sql(sql, &mut shown);
         let (rows, was_only_read) = (shown.row_count, shown.was_only_read);
         drop(progress);
+        self.settle(sql, outcome?, began)?;
+        if !was_only_read {
+            self.is_catalog_stale.store(true, Ordering::Relaxed);
+        }
+        Ok(rows)
+    }
+
+    /// Runs a statement whose result is shown in another way, or not at all.
+    fn collect(&mut self, sql: &str) -> Result<StatementResult, Failure> {
+        let began = Instant::now();
+        self.fixes.clear();
+        let progress = Progress::begin(self.is_interactive);
+        let mut rows = Collected::default();
+        self.connection.asks_phases = self.has_timing;
+        let outcome = self.connection.sql(sql, &mut rows);
+        drop(progress);
+        self.settle(sql, outcome?, began)?;
+        Ok(rows.results.pop().unwrap_or_default())
+    }
+
+    /// What an answer says beside its results, which are shown or kept.
+    fn settle(&mut self, sql: &str, envelope: Envelope, began: Instant) -> Result<(), Failure> {
         let took = began.elapsed();
-        let envelope = outcome?;
         if let Some(error) = envelope.error {
             self.fixes = error.fixes(sql);
             return Err(Failure::Statement { statement: sql.to_owned(), error: Box::new(error) });
         }
-        if !was_only_read {
-            self.is_catalog_stale.store(true, Ordering::Relaxed);
+        if let Some(moment) = &envelope.as_of {
+            self.note(&format!("as of {moment}; later changes may be missing"))?;
         }
         if self.has_timing {
-            let (all, server) = (took.as_secs_f64() * 1000.0, envelope.took);
-            let rest = (all - server).max(0.0);
-            self.note(&format!("time: {all:.3} ms (server {server:.3} ms, way and drawing {rest:.3} ms)"))?;
+            self.note(&timing::sentence(took, envelope.took, &envelope.phases))?;
         }
-        self.out.flush()?;
-        Ok(rows)
+        Ok(self.out.flush()?)
     }
 
     /// Keeps the one row of a statement in variables.
     fn keep_row(&mut self, sql: &str, prefix: &str) -> Result<(), Failure> {
-        let result = self.connection.query(sql)?;
+        let result = self.collect(sql)?;
         let rows = result.rows.unwrap_or_default();
         let [row] = rows.as_slice() else {
             return Err(Failure::Command(format!("\\gset takes one row, not {}", rows.len())));
@@ -276,10 +299,7 @@ impl Session {
                 self.say(&text)?;
             }
             Command::Copy(what) => copy::run(self, &what)?,
-            Command::Explain { analyze, statement } => {
-                let how = if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" };
-                self.run_statement(&format!("{how} {statement}"), &Go::Plain)?;
-            }
+            Command::Explain { analyze, statement } => self.explain(analyze, &statement)?,
             Command::Use(namespace) => self.use_namespace(&namespace)?,
             Command::Connect(profile) => self.connect(profile)?,
             Command::ConnectionInfo => {
@@ -309,6 +329,11 @@ impl Session {
 
     /// A line for people, beside the rows.
     pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
+        if self.look.format == Format::Arrow {
+            // No line can stand in a stream.
+            eprintln!("{text}");
+            return Ok(());
+        }
         Ok(writeln!(self.out, "{text}")?)
     }
 
@@ -320,6 +345,35 @@ impl Session {
             return Ok(());
         }
         self.say(text)
+    }
+
+    /// Draws how a statement is run; where rows are not drawn, they are EXPLAIN's.
+    fn explain(&mut self, analyze: bool, statement: &str) -> Result<(), Failure> {
+        let (plain, drawn) = if analyze {
+            ("EXPLAIN ANALYZE", "EXPLAIN (ANALYZE, FORMAT JSON)")
+        } else {
+            ("EXPLAIN", "EXPLAIN (FORMAT JSON)")
+        };
+        let explained = format!("{plain} {statement}");
+        if self.look.format.is_for_programs() {
+            return self.run_statement(&explained, &Go::Plain);
+        }
+        self.last = Some(explained);
+        let sql = substitute(&format!("{drawn} {statement}"), &self.variables);
+        let result = self.collect(&sql);
+        for fix in &mut self.fixes {
+            *fix = fix.replacen(drawn, plain, 1);
+        }
+        let result = result?;
+        let cell = result.rows.iter().flatten().flatten().next().and_then(Value::as_str);
+        let document: Option<Value> = cell.and_then(|text| serde_json::from_str(text).ok());
+        match document.and_then(|document| render::plan(&document, self.look.style)) {
+            Some(text) => {
+                let progress = Progress::default();
+                Ok(Shown::new(&mut self.out, &self.look, &progress, &self.interrupt).text(&text)?)
+            }
+            None => self.show(&result),
+        }
     }
 
     fn list(&mut self, listing: Listing, pattern: Option<&str>) -> Result<(), Failure> {
@@ -334,7 +388,7 @@ impl Session {
     }
 
     /// Shows a result that was made here.
-    fn show(&mut self, result: &crate::answer::StatementResult) -> Result<(), Failure> {
+    fn show(&mut self, result: &StatementResult) -> Result<(), Failure> {
         let progress = Progress::default();
         Ok(Shown::new(&mut self.out, &self.look, &progress, &self.interrupt).result(result)?)
     }

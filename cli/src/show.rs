@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 use crate::answer::{Column, StatementResult};
 use crate::args::Format;
 use crate::command::Expanded;
+use crate::failure::Unwritable;
 use crate::output::{Output, page};
 use crate::progress::Progress;
-use crate::render::{self, Lines};
+use crate::render::{self, ArrowStream, Lines};
 use crate::stream::{Ending, Rows};
 use crate::terminal::{Interrupt, Style, complain};
 
@@ -44,6 +45,8 @@ pub(crate) struct Shown<'a> {
     progress: &'a Progress,
     interrupt: &'a Interrupt,
     lines: Lines,
+    /// The result that is being written as Arrow.
+    arrow: Option<ArrowStream>,
     /// Of formats that are drawn as a whole.
     collected: StatementResult,
     document: Map<String, Value>,
@@ -61,6 +64,7 @@ impl<'a> Shown<'a> {
             progress,
             interrupt,
             lines: Lines::new(look.format, &look.table),
+            arrow: None,
             collected: StatementResult::default(),
             document: Map::new(),
             row_count: 0,
@@ -82,16 +86,25 @@ impl<'a> Shown<'a> {
     fn is_by_line(&self) -> bool {
         match self.look.format {
             Format::Csv | Format::Tsv | Format::Jsonl | Format::Insert | Format::Markdown => true,
-            Format::Table | Format::Box | Format::Vertical | Format::Json => false,
+            Format::Table | Format::Box | Format::Vertical | Format::Json | Format::Arrow => false,
         }
     }
 
     /// Writes; a progress line would stand in its way on the terminal.
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        if self.out.is_standard() && self.look.style.width.is_some() && !text.is_empty() {
+    fn write(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        let bytes = text.as_ref();
+        if self.out.is_standard() && self.look.style.width.is_some() && !bytes.is_empty() {
             self.progress.hide();
         }
-        self.out.write_all(text.as_bytes())
+        self.out.write_all(bytes)
+    }
+
+    /// Lets the stream take something, and writes what it made of it.
+    fn stream(&mut self, take: impl FnOnce(&mut ArrowStream) -> Result<(), Unwritable>) -> io::Result<()> {
+        let Some(arrow) = &mut self.arrow else { return Ok(()) };
+        take(arrow)?;
+        let bytes = arrow.take();
+        self.write(bytes)
     }
 
     fn draw(&mut self) -> io::Result<()> {
@@ -102,18 +115,32 @@ impl<'a> Shown<'a> {
             (Format::Box, _) => render::boxed(result, style),
             _ => render::table(result, style),
         };
-        let style = self.look.style;
-        let text = drawn(style);
-        let is_long = style.height.is_some_and(|height| text.lines().count() >= height);
-        if self.look.is_paged && is_long && self.out.is_standard() {
-            self.progress.hide();
-            self.out.flush()?;
-            // A pager scrolls sideways: nothing is cut for it.
-            if page(&drawn(Style { width: None, ..style }), self.interrupt) {
-                return Ok(());
-            }
+        let text = drawn(self.look.style);
+        // A pager scrolls sideways: nothing is cut for it.
+        let whole = self.is_for_pager(&text).then(|| drawn(Style { width: None, ..self.look.style }));
+        if let Some(whole) = whole
+            && self.paged(&whole)?
+        {
+            return Ok(());
         }
-        self.write(&text)
+        self.write(text)
+    }
+
+    /// A text that was drawn elsewhere.
+    pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.is_for_pager(text) && self.paged(text)? { Ok(()) } else { self.write(text) }
+    }
+
+    fn is_for_pager(&self, text: &str) -> bool {
+        let is_long = self.look.style.height.is_some_and(|height| text.lines().count() >= height);
+        self.look.is_paged && is_long && self.out.is_standard()
+    }
+
+    /// Shows a text in a pager; `false` when there is none.
+    fn paged(&mut self, text: &str) -> io::Result<bool> {
+        self.progress.hide();
+        self.out.flush()?;
+        Ok(page(text, self.interrupt))
     }
 }
 
@@ -127,9 +154,13 @@ impl Rows for Shown<'_> {
                 self.document.insert("schema".into(), schema.into());
             }
         }
+        if self.look.format == Format::Arrow && !columns.is_empty() {
+            self.out.begin_stream()?;
+            self.arrow = Some(ArrowStream::begin(columns)?);
+        }
         if self.is_by_line() && !columns.is_empty() {
             let header = self.lines.header(columns);
-            self.write(&header)?;
+            self.write(header)?;
         }
         Ok(())
     }
@@ -138,7 +169,10 @@ impl Rows for Shown<'_> {
         self.progress.row();
         if self.is_by_line() {
             let line = self.lines.row(row);
-            return self.write(&line);
+            return self.write(line);
+        }
+        if self.look.format == Format::Arrow {
+            return self.stream(|arrow| arrow.row(row));
         }
         self.collected.rows.get_or_insert_default().push(row);
         Ok(())
@@ -154,10 +188,13 @@ impl Rows for Shown<'_> {
             }
             self.document.extend(ending.fields);
             let text = format!("{}\n", Value::Object(std::mem::take(&mut self.document)));
-            return self.write(&text);
+            return self.write(text);
         }
         if ending.is_query {
-            return if self.is_by_line() {
+            let written = self.stream(ArrowStream::end);
+            self.arrow = None;
+            written?;
+            return if self.is_by_line() || self.look.format == Format::Arrow {
                 Ok(())
             } else {
                 self.collected.rows.get_or_insert_default();
@@ -171,7 +208,7 @@ impl Rows for Shown<'_> {
                 complain(&format!("{message}\n"));
                 Ok(())
             }
-            Some(message) => self.write(&format!("{message}\n")),
+            Some(message) => self.write(format!("{message}\n")),
             None => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::{Map, Value};
 
 use crate::answer::{Column, ErrorBody, StatementResult};
+use crate::timing::Phase;
 
 /// Takes the results of an answer, in order. An error ends the reading.
 pub(crate) trait Rows {
@@ -35,7 +36,11 @@ pub(crate) struct Envelope {
     pub(crate) status: String,
     /// Milliseconds in the server.
     pub(crate) took: f64,
+    /// The phases of that time, if they were asked for.
+    pub(crate) phases: Vec<Phase>,
     pub(crate) token: Option<String>,
+    /// How old the rows may be, where that was allowed.
+    pub(crate) as_of: Option<String>,
     /// The session of an open transaction.
     pub(crate) session: Option<String>,
     pub(crate) error: Option<ErrorBody>,
@@ -120,6 +125,7 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
                 "status" => envelope.status = map.next_value()?,
                 "took" => envelope.took = map.next_value()?,
                 "token" => envelope.token = map.next_value()?,
+                "as_of" => envelope.as_of = map.next_value()?,
                 "session_id" => envelope.session = map.next_value()?,
                 "error" => envelope.error = map.next_value()?,
                 _ => {

@@ -17,6 +17,13 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
+    TimestampMicrosecondType,
+};
+use arrow_array::{Array as _, RecordBatch};
+use arrow_ipc::reader::StreamReader;
 use terminal::Terminal;
 
 /// Environment variable that makes this program the daemon.
@@ -189,10 +196,56 @@ fn every_type_passes_through_json_lines(server: &Server, file: &str) {
     assert_eq!(server.root(&["-c", made], "").0, 0);
     let all = || server.root(&["--json", "-c", "SELECT * FROM app.types ORDER BY id"], "").1;
     let before = all();
+    every_type_passes_through_arrow(server, &format!("{file}.arrows"));
     let copies = format!("\\copy app.types TO {file}\nDELETE FROM app.types;\n\\copy app.types FROM {file}");
     let (code, said) = server.root(&["-c", &copies], "");
     assert!(code == 0 && said.ends_with("copied 3 row(s)\n"), "{said}");
     assert_eq!(all(), before);
+}
+
+fn every_type_passes_through_arrow(server: &Server, file: &str) {
+    // Arrow knows no 24:00.
+    let columns = "id, b, s, n, r, d, dec, dec::DECIMAL AS own, t, bytes, j, day, TIME '23:59:59.000001' AS tod, at, instant, span, u, e,
+        ns, texts, days, ats, parts";
+    let sql = format!("SELECT {} FROM app.types ORDER BY id", columns.replace('\n', ""));
+    let (code, said) = server.root(&["-c", &format!("\\copy ({sql}) TO {file}")], "");
+    assert_eq!((code, said.as_str()), (0, "copied 3 row(s)\n"));
+    let reader = StreamReader::try_new(std::fs::File::open(file).unwrap(), None).unwrap();
+    let types =
+        reader.schema().fields().iter().map(|field| field.data_type().to_string()).collect::<Vec<_>>().join("; ");
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().unwrap();
+    assert_eq!(
+        types,
+        "Int32; Boolean; Int16; Int64; Float32; Float64; Decimal128(10, 2); Utf8; Utf8; Binary; Utf8; Date32; Time64(µs); \
+         Timestamp(µs); Timestamp(µs, \"UTC\"); Interval(MonthDayNano); Utf8; FixedSizeList(2 x Float32); List(Int64); List(Utf8); \
+         List(Date32); List(Timestamp(µs)); List(Binary)"
+    );
+    let [batch] = batches.as_slice() else { panic!("{} batches", batches.len()) };
+    let is_null = |column: &str, row: usize| batch.column_by_name(column).unwrap().is_null(row);
+    assert_eq!(batch.num_rows(), 3);
+    for column in ["b", "n", "own", "t", "bytes", "at", "instant", "span", "u", "e", "ns", "parts"] {
+        assert_eq!([0, 1, 2].map(|row| is_null(column, row)), [false, true, true], "{column}");
+    }
+    let column = |name: &str| batch.column_by_name(name).unwrap();
+    assert_eq!(column("n").as_primitive::<Int64Type>().value(0), 9_007_199_254_740_993);
+    assert!(column("r").as_primitive::<Float32Type>().value(1).is_nan());
+    assert_eq!(column("d").as_primitive::<Float64Type>().values(), &[1e300, f64::NEG_INFINITY, 0.0]);
+    assert_eq!(column("dec").as_primitive::<Decimal128Type>().value_as_string(0), "9.95");
+    assert_eq!(column("t").as_string::<i32>().value(0), "é \"x\"");
+    assert_eq!(column("bytes").as_binary::<i32>().value(0), [0, 255]);
+    assert_eq!(column("j").as_string::<i32>().value(0), "{\"a\":[1.50]}");
+    assert_eq!(column("day").as_primitive::<Date32Type>().value(0), 20_455);
+    assert_eq!(column("tod").as_primitive::<Time64MicrosecondType>().value(0), 86_399_000_001);
+    assert_eq!(column("at").as_primitive::<TimestampMicrosecondType>().value(0), 1_767_323_045_000_006);
+    let span = column("span").as_primitive::<IntervalMonthDayNanoType>().value(0);
+    assert_eq!((span.months, span.days, span.nanoseconds), (1, -2, 11_040_000_000_000));
+    assert_eq!(column("u").as_string::<i32>().value(0), "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
+    assert_eq!(column("e").as_fixed_size_list().value(0).as_primitive::<Float32Type>().values(), &[0.1, 0.2]);
+    let texts = column("texts").as_list::<i32>().value(0);
+    assert_eq!(texts.as_string::<i32>().iter().collect::<Vec<_>>(), [Some("a,b"), None, Some("NULL"), Some("q\"\\")]);
+    assert_eq!(column("parts").as_list::<i32>().value(0).as_binary::<i32>().value(0), [0, 255]);
+    let (code, said) = server.root(&["-c", &format!("\\copy app.types TO {file}")], "");
+    assert!(code == 1 && said.contains("column \"tod\": 86400000000 does not fit"), "{said}");
 }
 
 fn the_doctor_finds_nothing(server: &Server) {

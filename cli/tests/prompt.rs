@@ -17,6 +17,7 @@ mod terminal;
 
 use std::path::Path;
 
+use reedline::{History as _, SearchDirection, SearchQuery, SqliteBackedHistory};
 use serde_json::{Value, json};
 
 use server::{Server, plain, texts};
@@ -144,12 +145,94 @@ fn history_outlives_the_shell_and_is_its_owners_only() {
     terminal.send("\x04");
     assert_eq!(terminal.end(), 0);
     assert_eq!(server.statements(), ["SELECT 41", "SELECT 42"]);
-    let mode = std::fs::metadata(home.path().join(".highwater_history")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    for file in std::fs::read_dir(home.path()).unwrap().map(Result::unwrap) {
+        assert!(file.file_name().to_str().unwrap().starts_with(".highwater_history.db"), "{file:?}");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
 
     let terminal = prompt(&server, home.path());
     terminal.send("\x1b[A\x1b[A");
     terminal.wait_for_last_line("root=> SELECT 41;");
+}
+
+#[test]
+fn prompts_that_are_open_together_do_not_interfere() {
+    let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
+    let (first, second) = (prompt(&server, home.path()), prompt(&server, home.path()));
+    for (terminal, statement) in [(&first, "SELECT 1;\r"), (&second, "SELECT 2;\r"), (&first, "SELECT 3;\r")] {
+        terminal.send(statement);
+        terminal.wait_for_text("(1 row)");
+        terminal.wait_for_last_line(PROMPT);
+    }
+    server.wait_for("SELECT 3");
+    first.wait_for("two results", |screen| screen.matches("(1 row)").count() == 2);
+    first.wait_for_last_line(PROMPT);
+    first.send("\x1b[A\x1b[A\x1b[A");
+    first.wait_for_last_line("root=> SELECT 1;");
+    first.send("\x03");
+    first.wait_for("a new prompt", |screen| screen.ends_with(PROMPT) || screen.trim_end().ends_with(PROMPT));
+    first.send("\x12SELECT 2");
+    first.wait_for_text("nothing found for");
+    let later = prompt(&server, home.path());
+    later.send("\x12SELECT 2");
+    later.wait_for_last_line("root=> (search \"SELECT 2\") SELECT 2;");
+}
+
+#[test]
+fn the_history_knows_when_a_line_was_run_and_how_it_ended() {
+    let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
+    let terminal = prompt(&server, home.path());
+    for (line, answer) in [("SELECT 1,\r2;\r", "(1 row)"), ("\r SELECT 2;\r", "(1 row)"), ("SELECT bdy;\r", "error: ")]
+    {
+        terminal.send(line);
+        terminal.wait_for_text(answer);
+        terminal.wait_for_last_line(PROMPT);
+    }
+    terminal.send("\x04");
+    assert_eq!(terminal.end(), 0);
+    let history = SqliteBackedHistory::with_file(home.path().join(".highwater_history.db"), None, None).unwrap();
+    let kept = history.search(SearchQuery::everything(SearchDirection::Forward, None)).unwrap();
+    let told: Vec<_> = kept.iter().map(|item| (item.command_line.as_str(), item.exit_status)).collect();
+    assert_eq!(told, [("SELECT 1,\n2;", Some(0)), ("SELECT bdy;", Some(1))]);
+    assert!(kept.iter().all(|item| item.start_timestamp.is_some() && item.duration.is_some()), "{kept:?}");
+}
+
+#[test]
+fn a_history_that_cannot_be_kept_is_told_and_none_is_wanted_of_what_is_no_file() {
+    let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
+    let text = home.path().join("lines");
+    std::fs::write(&text, "SELECT 1;\n").unwrap();
+    for (path, is_told) in [(text.to_str().unwrap(), true), ("/dev/null", false), ("", false)] {
+        let terminal = Terminal::start(
+            &[],
+            &[
+                ("HIGHWATER_URL", &server.url),
+                ("HIGHWATER_PASSWORD", "secret"),
+                ("HIGHWATER_HISTORY", path),
+                ("NO_COLOR", "1"),
+            ],
+        );
+        let screen = terminal.wait_for_last_line(PROMPT);
+        assert_eq!(screen.contains("no history is kept in"), is_told, "{screen}");
+        terminal.send("SELECT 1;\r");
+        terminal.wait_for_text("(1 row)");
+    }
+    assert_eq!(std::fs::read_to_string(&text).unwrap(), "SELECT 1;\n");
+}
+
+#[test]
+fn rows_as_arrow_are_not_for_a_terminal() {
+    let (server, home) = (Server::start(talkative), tempfile::tempdir().unwrap());
+    let terminal = prompt(&server, home.path());
+    terminal.send("\\format arrow\r");
+    terminal.send("SELECT 1;\r");
+    terminal.wait_for_text("rows as Arrow are bytes for a program, not for a terminal");
+    terminal.wait_for_last_line(PROMPT);
+    let file = home.path().join("a.arrows");
+    terminal.send(&format!("SELECT 2 \\g {}\r", file.display()));
+    server.wait_for("SELECT 2");
+    terminal.wait_for("a third prompt", |screen| screen.matches(PROMPT).count() == 4);
+    assert!(std::fs::read(file).unwrap().ends_with(&[255, 255, 255, 255, 0, 0, 0, 0]));
 }
 
 #[test]

@@ -9,6 +9,8 @@
     reason = "a test of a client program: it starts the program and listens on a socket"
 )]
 
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/server.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod server;
@@ -19,36 +21,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use server::{Server, plain, refuse, texts};
-
-struct Outcome {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn highwater(url: &str, args: &[&str], input: &str) -> Outcome {
-    with_password(url, args, input, Some("secret"), Path::new("/nonexistent"))
-}
-
-fn with_password(url: &str, args: &[&str], input: &str, password: Option<&str>, data_dir: &Path) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
-    command
-        .args(args)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HIGHWATER_URL", url)
-        .env("HIGHWATER_DATA_DIR", data_dir);
-    if let Some(password) = password {
-        command.env("HIGHWATER_PASSWORD", password);
-    }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The program may end without reading its input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    Outcome { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
-}
+use program::{Outcome, highwater, run as run_with, with_password};
+use server::{Server, plain, refuse, success, texts};
 
 #[test]
 fn statements_run_in_order_and_print_tables() {
@@ -213,11 +187,11 @@ fn commands_of_the_prompt_work_as_arguments() {
         outcome.out.contains("timing is on")
             && outcome.out.contains("─[ 1 ]─")
             && outcome.out.contains("n │ 7\n")
-            && outcome.out.contains("time: ")
+            && outcome.out.contains("\nTime: ")
     );
     for (args, rows) in [(&[][..], "n\n7\n"), (&["--json"], "}\n")] {
         let timed = highwater(&server.url, &[args, &["-c", "\\timing\nSELECT 1"]].concat(), "");
-        assert!(timed.out.ends_with(rows) && timed.err.starts_with("time: "), "{}{}", timed.out, timed.err);
+        assert!(timed.out.ends_with(rows) && timed.err.starts_with("Time: "), "{}{}", timed.out, timed.err);
     }
     let missing = highwater(&server.url, &["-c", "\\d missing"], "");
     assert!(missing.code == 1 && missing.err.contains("there is no table missing"), "{}", missing.err);
@@ -298,6 +272,18 @@ fn what_stands_before_a_line_that_cannot_be_read_is_written() {
         let inserts: Vec<String> = server.statements().into_iter().filter(|sql| sql.starts_with("INSERT")).collect();
         assert_eq!(inserts, [format!("INSERT INTO app.t (\"id\", \"body\") VALUES {rows}")], "{name}");
     }
+    for (args, input) in [("FROM stdin", &b"id\n1\n2\n\xe9\n3\n"[..]), ("(id) FROM stdin tsv", b"1\n2\n\"\n\xe9")] {
+        let server = Server::start(superstitious);
+        let copy = format!("\\copy app.t {args}");
+        let output = run_with(&server.url, &["-c", &copy], input, Some("secret"), folder.path());
+        let written = Outcome::of(&output).err;
+        let rows = if input.len() > 10 { 2 } else { 3 };
+        assert_eq!(
+            written,
+            format!("error: line 4: the byte 0xe9 is not UTF-8; {rows} row(s) before it were written\n")
+        );
+        assert_eq!(server.statements().len(), 1);
+    }
     let server = Server::start(superstitious);
     let file = folder.path().join("e.csv");
     std::fs::write(&file, "id\n12\n13\n14\n\"").unwrap();
@@ -314,9 +300,7 @@ fn profiles_keep_servers_with_their_passwords() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
         command.args(args).env_clear().env("HIGHWATER_PROFILES", &profiles).stdin(Stdio::null());
         command.envs(password.map(|password| ("HIGHWATER_PASSWORD", password)));
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Outcome { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
+        Outcome::of(&command.output().unwrap())
     };
     let added = run(&["ctx", "add", "here", "--url", &server.url, "--user", "ann", "-n", "app"], Some("secret"));
     assert_eq!(added.code, 0, "{}", added.err);
@@ -383,7 +367,7 @@ fn healthy(path: &str, _: &str, body: &Value, _: usize) -> (u16, Value) {
         ("/health", _) => (200, json!({"status": "healthy", "version": env!("CARGO_PKG_VERSION")})),
         ("/ready", _) => (200, json!({"status": "ready"})),
         ("/v1/api/cluster/health", _) => (200, json!({"status": "degraded", "reason": "one is gone", "nodes": []})),
-        (_, Some("SELECT NOW(), CURRENT_ROLE")) => server::success(
+        (_, Some("SELECT NOW(), CURRENT_ROLE")) => success(
             json!({"schema": [{"name": "now", "data_type": "Timestamp"}, {"name": "role", "data_type": "Text"}], "rows": [[0, "dba"]], "row_count": 1}),
         ),
         _ => texts(&["x"], &[]),

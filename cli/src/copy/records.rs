@@ -43,6 +43,18 @@ pub(super) struct Records<'a> {
     columns: Vec<String>,
     /// The table's columns, as far as they are known.
     schema: &'a [Column],
+    /// Why what follows the text cannot be read.
+    broken: Option<String>,
+}
+
+/// The lines of a file up to the first that is not UTF-8, and what is wrong with that one.
+pub(super) fn readable(bytes: &[u8]) -> (&str, Option<String>) {
+    let mut chunks = bytes.utf8_chunks();
+    let Some(chunk) = chunks.next() else { return ("", None) };
+    let Some(byte) = chunk.invalid().first() else { return (chunk.valid(), None) };
+    let lines = chunk.valid().rfind('\n').and_then(|end| chunk.valid().get(..=end)).unwrap_or_default();
+    let line = lines.matches('\n').count() + 1;
+    (lines, Some(format!("line {line}: the byte 0x{byte:02x} is not UTF-8")))
 }
 
 impl<'a> Records<'a> {
@@ -52,9 +64,10 @@ impl<'a> Records<'a> {
         format: Format,
         columns: Option<Vec<String>>,
         schema: &'a [Column],
+        broken: Option<String>,
     ) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut records = Self { text, at: 0, line: 1, format, columns: Vec::new(), schema };
+        let mut records = Self { text, at: 0, line: 1, format, columns: Vec::new(), schema, broken };
         match (format, columns) {
             (_, Some(columns)) => records.columns = columns,
             (Format::Jsonl, None) => {}
@@ -75,30 +88,35 @@ impl<'a> Records<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
+    /// What is said where the text ends before the file does.
+    fn end(&mut self) -> Result<(), String> {
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
     /// The next line without its end; `None` at the end.
-    fn take_line(&mut self) -> Option<&'a str> {
+    fn take_line(&mut self) -> Result<Option<&'a str>, String> {
         let rest = self.rest();
         if rest.is_empty() {
-            return None;
+            return self.end().map(|()| None);
         }
         let end = rest.find('\n').map_or(rest.len(), |end| end + 1);
         self.at += end;
         self.line += 1;
-        rest.get(..end).map(|line| line.trim_end_matches('\n').trim_end_matches('\r'))
+        Ok(rest.get(..end).map(|line| line.trim_end_matches('\n').trim_end_matches('\r')))
     }
 
     /// The fields of the next line.
     fn fields(&mut self) -> Result<Option<Vec<Option<String>>>, String> {
         match self.format {
             Format::Csv => self.csv(),
-            _ => Ok(self.take_line().map(|line| line.split('\t').map(tab_field).collect())),
+            _ => Ok(self.take_line()?.map(|line| line.split('\t').map(tab_field).collect())),
         }
     }
 
     fn csv(&mut self) -> Result<Option<Vec<Option<String>>>, String> {
         let rest = self.rest();
         if rest.is_empty() {
-            return Ok(None);
+            return self.end().map(|()| None);
         }
         let first_line = self.line;
         let mut fields = Vec::new();
@@ -120,7 +138,10 @@ impl<'a> Records<'a> {
                                 self.line += usize::from(inner == '\n');
                                 field.push(inner);
                             }
-                            None => return Err(format!("line {first_line}: a quote is never closed")),
+                            None => {
+                                self.end()?;
+                                return Err(format!("line {first_line}: a quote is never closed"));
+                            }
                         }
                     }
                 }
@@ -145,7 +166,7 @@ impl<'a> Records<'a> {
     fn json(&mut self) -> Result<Option<Record>, String> {
         loop {
             let line = self.line;
-            let Some(text) = self.take_line() else { return Ok(None) };
+            let Some(text) = self.take_line()? else { return Ok(None) };
             if text.trim().is_empty() {
                 continue;
             }
@@ -213,7 +234,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, format: Format) -> Result<Vec<Record>, String> {
-        Records::new(text, format, None, &[])?.collect()
+        Records::new(text, format, None, &[], None)?.collect()
     }
 
     #[test]
@@ -239,7 +260,7 @@ mod tests {
         assert_eq!(records[0].values(), "('9007199254740993', NULL)");
         assert_eq!((records[1].line, records[1].values().as_str()), (3, "('{\"a\":[1]}', 'true')"));
         assert_eq!(records[1].columns, ["\"it's\"", "\"c\""]);
-        let named = Records::new("{\"b\":1}", Format::Jsonl, Some(vec!["a".into(), "B".into()]), &[]).unwrap();
+        let named = Records::new("{\"b\":1}", Format::Jsonl, Some(vec!["a".into(), "B".into()]), &[], None).unwrap();
         assert_eq!(named.collect::<Result<Vec<_>, _>>().unwrap()[0].cells, [None, Some("1".to_owned())]);
     }
 
@@ -253,7 +274,7 @@ mod tests {
         let text = r#"{"day":20455,"n":20455,"b":[0,255],"days":[20455,null],"j":[0,255]}
 {"day":"2026-01-02","n":"20455","b":"\\x00ff","days":"{}","j":{"day":20455}}"#;
         let records: Vec<Record> =
-            Records::new(text, Format::Jsonl, None, &schema).unwrap().collect::<Result<_, _>>().unwrap();
+            Records::new(text, Format::Jsonl, None, &schema, None).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(
             records[0].values(),
             "('2026-01-02', '20455', '\\x00ff', '{2026-01-02,NULL}', '[0,255]')",
@@ -268,5 +289,23 @@ mod tests {
         assert_eq!(read("a\n\"x", Format::Csv).unwrap_err(), "line 2: a quote is never closed");
         assert!(read("[1]", Format::Jsonl).unwrap_err().starts_with("line 1: no JSON object"));
         assert!(read("", Format::Csv).unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn a_line_that_is_no_utf8_ends_the_text_before_it() {
+        assert_eq!(readable("é\nü".as_bytes()), ("é\nü", None));
+        assert_eq!(readable(b""), ("", None));
+        let (lines, broken) = readable(b"a\n\xc3\xa9\nx\xe9y\nz\n");
+        assert_eq!((lines, broken.as_deref()), ("a\né\n", Some("line 3: the byte 0xe9 is not UTF-8")));
+        let (lines, broken) = readable(b"a\xff\n1\n");
+        assert_eq!(
+            Records::new(lines, Format::Csv, None, &[], broken).err().unwrap(),
+            "line 1: the byte 0xff is not UTF-8"
+        );
+        let (lines, broken) = readable(b"a\n1\n\"2\n\xff\"\n3\n");
+        let mut records = Records::new(lines, Format::Csv, None, &[], broken).unwrap();
+        assert_eq!(records.next().unwrap().unwrap().cells, [Some("1".to_owned())]);
+        assert_eq!(records.next(), Some(Err("line 4: the byte 0xff is not UTF-8".to_owned())), "within a quoted text");
+        assert_eq!(Records::new("a\n", Format::Csv, None, &[], None).unwrap().next(), None);
     }
 }

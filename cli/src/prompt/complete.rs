@@ -142,7 +142,7 @@ fn in_command(catalog: &Catalog, place: &Place<'_>, command: &str, start: usize)
         "use" | "dn" if is_first => of(plain(&catalog.namespaces, "namespace")),
         "dset" if is_first => of(plain(&catalog.settings, "setting")),
         "format" => {
-            let names = ["box", "csv", "insert", "json", "jsonl", "markdown", "table", "tsv", "vertical"];
+            let names = ["arrow", "box", "csv", "insert", "json", "jsonl", "markdown", "table", "tsv", "vertical"];
             of(names.map(|name| (name.to_owned(), String::new())).to_vec())
         }
         "timing" | "pager" => of(plain(&["on".into(), "off".into()], "")),

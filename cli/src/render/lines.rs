@@ -41,7 +41,9 @@ impl Lines {
                 self.insert = format!("INSERT INTO {} ({}) VALUES ", self.table, names.join(", "));
                 String::new()
             }
-            Format::Jsonl | Format::Json | Format::Table | Format::Box | Format::Vertical => String::new(),
+            Format::Jsonl | Format::Json | Format::Arrow | Format::Table | Format::Box | Format::Vertical => {
+                String::new()
+            }
         }
     }
 
@@ -66,7 +68,7 @@ impl Lines {
                 let cells = cells().map(|(value, column)| sql_literal(value, column));
                 format!("{}({});\n", self.insert, cells.collect::<Vec<_>>().join(", "))
             }
-            Format::Jsonl | Format::Json | Format::Table | Format::Box | Format::Vertical => {
+            Format::Jsonl | Format::Json | Format::Arrow | Format::Table | Format::Box | Format::Vertical => {
                 let mut document = Map::new();
                 for (at, value) in row.into_iter().enumerate() {
                     let mut name =

@@ -1,16 +1,20 @@
-//! How results, errors and messages look. Values in, text out.
+//! How results, errors and messages look. Values in, text (or bytes) out.
 
+mod arrow;
 mod cell;
 mod csv;
 mod error;
 mod lines;
 mod message;
+mod plan;
 mod table;
 
+pub(crate) use arrow::ArrowStream;
 pub(crate) use csv::csv_line;
 pub(crate) use error::failure_text;
 pub(crate) use lines::Lines;
 pub(crate) use message::{MessageFormat, message_csv, message_json, message_line};
+pub(crate) use plan::plan;
 pub(crate) use table::{boxed, expanded, is_too_wide, table, table_body};
 
 /// A cell as text; `None` for NULL.

@@ -169,6 +169,29 @@ fn error(details: serde_json::Value) -> Box<ErrorBody> {
 }
 
 #[test]
+fn plans() {
+    let ran = json!({"step": "Union all", "ran": "5 rows, 285 bytes, 130 us", "below": [
+        {"step": "Join by hash", "key": "m.room = p.sku", "ran": "2 rows, 114 bytes, 106 us in 2 runs", "below": [
+            {"step": "Top of a sort by n desc", "ran": "2 rows", "below": [
+                {"step": "Read app.m", "access": "all keys", "filter": "(body = 'a\nb')", "ran": "2 rows of 2 read, 25 us"}]},
+            {"step": "Read app.p", "ran": "never"}]},
+        {"step": "Read app.m", "access": "all keys", "ran": "3 rows, 171 bytes, 4 us"}]});
+    let unasked = json!({"step": "Delete from app.m", "access": "lookup of keys (id = 7)"});
+    let drawn = |document: &serde_json::Value, style| plan(document, style).unwrap();
+    golden(
+        "plans",
+        &[
+            ("what is to be run", drawn(&unasked, PLAIN)),
+            ("what was run", drawn(&ran, PLAIN)),
+            ("in colour", drawn(&ran, Style { has_colour: true, ..PLAIN })),
+        ],
+    );
+    for other in [json!("text"), json!({"plan": 1}), json!({"step": "a", "below": [{}]})] {
+        assert_eq!(plan(&other, PLAIN), None, "{other}");
+    }
+}
+
+#[test]
 fn errors() {
     let drawn = |statement: &str, details: serde_json::Value| {
         failure_text(&Failure::Statement { statement: statement.to_owned(), error: error(details) }, PLAIN)

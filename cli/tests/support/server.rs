@@ -61,7 +61,7 @@ fn serve(stream: TcpStream, seen: &Seen, answers: Answers, events: &Sender<Strin
             return;
         }
         let path = line.split(' ').nth(1).unwrap().to_owned();
-        let (mut length, mut token) = (0, String::new());
+        let (mut length, mut token, mut is_timed) = (0, String::new(), false);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).unwrap();
@@ -69,6 +69,7 @@ fn serve(stream: TcpStream, seen: &Seen, answers: Answers, events: &Sender<Strin
             match name.to_lowercase().as_str() {
                 "content-length" => length = value.parse().unwrap(),
                 "authorization" => token = value.to_owned(),
+                "x-highwater-timing" => is_timed = value == "1",
                 _ => {}
             }
         }
@@ -96,9 +97,15 @@ fn serve(stream: TcpStream, seen: &Seen, answers: Answers, events: &Sender<Strin
             return;
         }
         let answer = answer.to_string();
+        let phases = match body["sql"].as_str() {
+            Some("SELECT phases") if is_timed => {
+                "server-timing: parse;dur=0.012, plan;dur=0.034, queue;dur=0.1, exec;dur=0.25\r\n"
+            }
+            _ => "",
+        };
         write!(
             writer,
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{phases}content-length: {}\r\n\r\n{answer}",
             answer.len()
         )
         .unwrap();
