@@ -201,6 +201,9 @@ pub(super) fn resolved(
         exprs.push(arg.expr);
     }
     let expr = Expr::Function { function, args: exprs, data_type };
+    if types.is_empty() && eval::is_volatile(&expr) {
+        binder.params.calls_volatile();
+    }
     match types.first() {
         // NULLIF gives its first argument back, where values of both types are compared as they are.
         Some(Some(first))

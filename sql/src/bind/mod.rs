@@ -54,7 +54,13 @@ pub struct BindContext<'a> {
 /// One diagnostic with the place in the whole text: 42P01, 42703 and their kin for names, 42804, 42883 and 42846 for types,
 /// 22P02 for a literal that is no value of its type, 0A000 for what is not supported.
 pub fn bind(statement: &Statement, context: &BindContext<'_>) -> Result<Bound, Diag> {
-    bind_stmt(&statement.stmt, context, &mut Params::allowed()).map_err(|diag| diag.at(statement.text_span))
+    let mut params = Params::allowed();
+    let bound = bind_stmt(&statement.stmt, context, &mut params).map_err(|diag| diag.at(statement.text_span))?;
+    // Who else reads a query of WITH is known at the end only.
+    Ok(match params.with_queries_in_place() {
+        None => bound,
+        Some(mut params) => bind_stmt(&statement.stmt, context, &mut params).unwrap_or(bound),
+    })
 }
 
 fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>, params: &mut Params) -> Result<Bound, Diag> {

@@ -1,5 +1,7 @@
 //! Parameters: the types that the binder infers, and the values that a client gives.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sqlparser::tokenizer::Token;
 
 use crate::cast;
@@ -34,6 +36,12 @@ pub(super) struct Params {
     seen: Vec<Option<DataType>>,
     /// Places of relations whose rows are not each user's own, with whether they are system tables.
     not_owned: Vec<(Span, bool)>,
+    /// How often each query of WITH is read, by the place of its name; twice where one reader reads it again and again.
+    reads: BTreeMap<u32, u32>,
+    /// Those that stand in their readers' place.
+    in_place: BTreeSet<u32>,
+    /// Calls of volatile functions so far.
+    volatile: u32,
     allowed: bool,
     /// Values of enclosing queries that subqueries see.
     slots: u16,
@@ -43,12 +51,46 @@ pub(super) struct Params {
 
 impl Params {
     pub(super) fn allowed() -> Self {
-        Self { seen: Vec::new(), not_owned: Vec::new(), allowed: true, slots: 0, numbers: 0 }
+        Self {
+            seen: Vec::new(),
+            not_owned: Vec::new(),
+            reads: BTreeMap::new(),
+            in_place: BTreeSet::new(),
+            volatile: 0,
+            allowed: true,
+            slots: 0,
+            numbers: 0,
+        }
     }
 
     /// Definitions are stored: a parameter in them would mean nothing later.
     pub(super) fn forbidden() -> Self {
         Self { allowed: false, ..Self::allowed() }
+    }
+
+    /// For binding the statement once more, when it has queries of WITH that one reader reads once: each then stands in that reader's place,
+    /// where conditions reach into it.
+    pub(super) fn with_queries_in_place(&self) -> Option<Self> {
+        let read_once = self.reads.iter().filter(|(_, times)| **times == 1).map(|(place, _)| *place);
+        let in_place: BTreeSet<u32> = read_once.collect();
+        (!in_place.is_empty()).then(|| Self { in_place, ..Self::allowed() })
+    }
+
+    /// A query of WITH is read: whether it stands in this reader's place.
+    pub(super) fn reads(&mut self, place: u32, once: bool) -> bool {
+        let times = self.reads.entry(place).or_default();
+        *times = times.saturating_add(if once { 1 } else { 2 });
+        once && self.in_place.contains(&place)
+    }
+
+    /// A volatile function is called.
+    pub(super) fn calls_volatile(&mut self) {
+        self.volatile = self.volatile.saturating_add(1);
+    }
+
+    /// How many such calls there are so far.
+    pub(super) fn volatile_calls(&self) -> u32 {
+        self.volatile
     }
 
     /// The statement names a relation, here, whose rows are not each user's own.

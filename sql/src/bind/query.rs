@@ -1,5 +1,6 @@
 //! Queries: WITH, set operations, VALUES, ORDER BY and LIMIT around them. A SELECT itself is in `select`.
 
+mod derived;
 pub(super) mod from;
 mod grouped;
 mod items;
@@ -248,6 +249,7 @@ pub(super) fn ctes<'a>(
                 Diag::new(SqlState::DUPLICATE_ALIAS, format!("\"{}\" stands twice in WITH", name.value)).at(name.span)
             );
         }
+        let volatile_before = params.volatile_calls();
         let plan = match recursion(cte, with.recursive) {
             Some(parts) => recursive(cte, parts, &env, outer, params)?,
             None => query_of(&cte.query, &env, outer, params)?.plan,
@@ -255,8 +257,13 @@ pub(super) fn ctes<'a>(
         let mut columns = visible(&plan.projection);
         from::rename_columns(&mut columns, &cte.alias.columns, &cte.alias.name)?;
         let id = outer.is_none().then(|| params.number());
+        let stays = cte.materialized == Some(ast::CteAsMaterialized::Materialized)
+            || params.volatile_calls() > volatile_before
+            || matches!(&plan.from, From::Tree(relation) if matches!(**relation, Relation::Recursive(_)));
+        let place = (!stays).then_some(name.span.start);
         own.push(name.value.clone());
-        Rc::make_mut(&mut env.ctes).push(Cte { name: name.value, columns, plan: Arc::new(plan), id, working: None });
+        let plan = Arc::new(plan);
+        Rc::make_mut(&mut env.ctes).push(Cte { name: name.value, columns, plan, id, place, working: None });
     }
     Ok(env)
 }
@@ -287,7 +294,8 @@ fn recursive<'a>(
     let id = params.number();
     let named = Rc::new(std::cell::Cell::new(false));
     let working = Some(Working { id, named: Rc::clone(&named), barriers: env_inside.barrier.count });
-    let own = Cte { name: name.value.clone(), columns, plan: Arc::new(first_plan.clone()), id: None, working };
+    let own =
+        Cte { name: name.value.clone(), columns, plan: Arc::new(first_plan.clone()), id: None, place: None, working };
     let mut env_of_step = env_inside;
     Rc::make_mut(&mut env_of_step.ctes).push(own);
     let mut of_step = body(step, &env_of_step, outer, params)?;

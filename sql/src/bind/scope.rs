@@ -130,6 +130,8 @@ pub(super) struct Cte {
     pub(super) plan: Arc<QueryPlan>,
     /// Tells it from others of the statement; `None`: its rows depend on outer rows, so each reference runs it.
     pub(super) id: Option<u32>,
+    /// The place of its name, if it may stand where it is read: it is not volatile, nor MATERIALIZED.
+    pub(super) place: Option<u32>,
     /// Inside the query itself.
     pub(super) working: Option<Working>,
 }

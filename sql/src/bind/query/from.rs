@@ -250,7 +250,15 @@ impl<'a> Reader<'a, '_> {
                     }
                     Source::Working { id: working.id, name: cte.name.clone() }
                 }
-                (None, Some(id)) => Source::Shared { id, name: cte.name.clone(), plan },
+                (None, Some(id)) => {
+                    // A subquery may run for many rows, and the step of a recursive query in many rounds.
+                    let is_run_once = self.outer.is_none() && self.env.ctes.iter().all(|known| known.working.is_none());
+                    if cte.place.is_some_and(|place| self.params.reads(place, is_run_once)) {
+                        Source::Query(plan)
+                    } else {
+                        Source::Shared { id, name: cte.name.clone(), plan }
+                    }
+                }
                 (None, None) => Source::Query(plan),
             };
             let qualifier = called.map_or_else(|| cte.name.clone(), |called| called.value);
