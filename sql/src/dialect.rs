@@ -40,7 +40,9 @@ fn ends_an_item(next: &Token) -> bool {
 /// Words that begin a clause in other systems only stay names where no such clause can follow.
 pub(crate) fn names_are_no_keywords(tokens: &mut [TokenWithSpan]) {
     use Keyword as K;
+    // The next token, and those behind it.
     let mut behind: Option<Token> = None;
+    let mut further: [Option<Token>; 3] = [None, None, None];
     for token in tokens.iter_mut().rev() {
         if let Token::Word(word) = &mut token.token {
             let follows = match &behind {
@@ -54,13 +56,56 @@ pub(crate) fn names_are_no_keywords(tokens: &mut [TokenWithSpan]) {
                     follows
                         || matches!(&behind, Some(Token::Word(next)) if matches!(next.keyword, K::JOIN | K::LEFT | K::RIGHT | K::INNER | K::FULL | K::CROSS))
                 }
-                _ => true,
+                keyword => !is_type_of_another_system(keyword, &behind, &further),
             };
             if !begins {
                 word.keyword = K::NoKeyword;
             }
         }
+        further.rotate_right(1);
+        if let Some(next) = further.first_mut() {
+            *next = behind.take();
+        }
         behind = Some(token.token.clone());
+    }
+}
+
+/// Types that this dialect has not, by the words that sqlparser knows them by: read as names, they are refused where they stand. `behind` is the
+/// next token, `further` are those behind it.
+fn is_type_of_another_system(keyword: Keyword, behind: &Option<Token>, further: &[Option<Token>; 3]) -> bool {
+    use Keyword as K;
+    let is_word = |token: &Option<Token>, words: &[Keyword]| matches!(token, Some(Token::Word(next)) if words.contains(&next.keyword));
+    let [second, _, fourth] = further;
+    match keyword {
+        // BIT '101' is read as a value of that type.
+        _ if matches!(behind, Some(Token::SingleQuotedString(_))) => false,
+        K::CHAR | K::CHARACTER => !is_word(behind, &[K::VARYING, K::LARGE]),
+        K::TINYINT
+        | K::MEDIUMINT
+        | K::NVARCHAR
+        | K::CLOB
+        | K::BLOB
+        | K::TINYBLOB
+        | K::MEDIUMBLOB
+        | K::LONGBLOB
+        | K::TINYTEXT
+        | K::MEDIUMTEXT
+        | K::LONGTEXT
+        | K::BINARY
+        | K::VARBINARY
+        | K::STRING
+        | K::BIT
+        | K::HUGEINT
+        | K::INT64
+        | K::FLOAT64 => true,
+        K::INT | K::INTEGER | K::INT2 | K::INT4 | K::INT8 | K::SMALLINT | K::BIGINT => *behind == Some(Token::LParen),
+        // TIMESTAMP(3), but for what tells the zone behind it.
+        K::TIMESTAMP | K::TIMESTAMPTZ | K::TIME | K::DATETIME => {
+            *behind == Some(Token::LParen)
+                && !matches!(second, Some(Token::Number(digits, _)) if digits == "6")
+                && !is_word(fourth, &[K::WITH, K::WITHOUT])
+        }
+        _ => false,
     }
 }
 

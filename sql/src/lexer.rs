@@ -465,6 +465,8 @@ pub(crate) fn parser_failure(lexed: &Lexed<'_>, end: usize, error: ParserError) 
         Some("IN or BETWEEN after NOT") => Diag::not_supported("SIMILAR without TO")
             .hint("Write text SIMILAR TO pattern, or substring(text FROM pattern).")
             .at(lexed.span_at(index)),
+        Some(expected @ ("END" | "THEN" | "WHEN")) => syntax_error(lexed, index, end, Wanted::Expected(expected))
+            .hint("Write CASE WHEN condition THEN value ... ELSE value END."),
         Some(expected) => syntax_error(lexed, index, end, Wanted::Expected(expected)),
         None => syntax_error(lexed, index, end, Wanted::Sentence(&sentence)),
     }

@@ -7,7 +7,7 @@ use crate::diag::{Diag, Span, SqlState};
 use crate::grammar;
 use crate::lexer;
 use crate::session::{Parameter, SessionStatement};
-use crate::statement::{Show, Stmt};
+use crate::statement::{AlterAction, Show, Stmt};
 
 /// One parsed statement; nothing is resolved yet.
 #[derive(Clone, Debug)]
@@ -52,6 +52,19 @@ impl Statement {
         }
     }
 
+    /// An error of running it, with its place: what is there already is so under the name that the statement gives.
+    #[must_use]
+    pub fn placed(&self, diag: Diag) -> Diag {
+        let is_duplicate = matches!(
+            diag.sqlstate,
+            SqlState::DUPLICATE_TABLE | SqlState::DUPLICATE_NAMESPACE | SqlState::DUPLICATE_OBJECT
+        );
+        match given_name(&self.stmt).filter(|_| is_duplicate) {
+            Some(span) => diag.at(span),
+            None => diag,
+        }
+    }
+
     /// Whether it only reads (SELECT, SHOW, DESCRIBE).
     #[must_use]
     pub fn is_query(&self) -> bool {
@@ -59,6 +72,23 @@ impl Statement {
             Stmt::ExecuteAs { inner, .. } => matches!(**inner, Stmt::Query(_)),
             stmt => matches!(stmt, Stmt::Query(_) | Stmt::Show(_) | Stmt::Explain { .. }),
         }
+    }
+}
+
+/// Where a definition names what it makes, or what it renames something to.
+fn given_name(stmt: &Stmt) -> Option<Span> {
+    match stmt {
+        Stmt::CreateNamespace { name, .. } => Some(name.span),
+        Stmt::CreateTable(create) => Some(create.name.span()),
+        Stmt::CreateTableAs(create) => Some(create.table.name.span()),
+        Stmt::CreateIndex(create) => create.name.as_ref().map(|name| name.span),
+        Stmt::CreateTopic { name, .. } => Some(name.span()),
+        Stmt::CreateUser(create) => Some(create.name.span),
+        Stmt::AlterTable(alter) => alter.actions.iter().find_map(|action| match action {
+            AlterAction::RenameTable { to } => Some(to.span),
+            _ => None,
+        }),
+        _ => None,
     }
 }
 

@@ -203,8 +203,9 @@ fn param(json: &str) -> ParamValue {
 fn values_of_json_become_values_of_the_parameters_type() {
     let catalog = catalog();
     for (data_type, json, wanted) in GIVEN {
-        let bound = bound(&format!("SELECT $1::{data_type}"), &catalog).unwrap();
-        let found = match coerce_params(&bound, vec![param(json)]) {
+        let sql = format!("SELECT $1::{data_type}");
+        let bound = bound(&sql, &catalog).unwrap();
+        let found = match coerce_params(&bound, vec![param(json)], &sql, None) {
             Ok(values) => values[0].to_string(),
             Err(diag) => format!("{} {}", diag.sqlstate, diag.message),
         };

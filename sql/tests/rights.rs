@@ -141,7 +141,7 @@ fn users_are_managed_from_dba_up_and_never_above_the_own_role() {
 }
 
 fn coerced(sql: &str, params: Vec<ParamValue>) -> Result<Vec<Value>, Diag> {
-    coerce_params(&bound(sql, "root", Role::System)?, params)
+    coerce_params(&bound(sql, "root", Role::System)?, params, sql, None)
 }
 
 fn number(digits: &str) -> ParamValue {

@@ -3,6 +3,8 @@
 //! `HIGHWATER_REWRITE=1 cargo test -p highwater-sql --test run` rewrites the files, to be reviewed as a diff.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
+mod reach;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::pin::pin;

@@ -287,7 +287,7 @@ impl Node {
                 }
                 Err(Failure::Diag(diag)) => {
                     self.audit_ran(request, statement, &run, Some(&diag));
-                    return Err(diag);
+                    return Err(statement.map_or(diag.clone(), |statement| statement.placed(diag)));
                 }
                 Err(Failure::Stale) => self.before_next_plan(&mut pauses, run.errand.deadline).await?,
             }
@@ -390,7 +390,8 @@ impl Node {
             None => self.bind(catalog, request, statement)?,
         };
         let params: Vec<ParamValue> = request.params.clone();
-        let params = bind::coerce_params(&planned.bound, params)?;
+        let within = statement.map(|statement| statement.text_span);
+        let params = bind::coerce_params(&planned.bound, params, &request.sql, within)?;
         Ok((planned, params))
     }
 

@@ -11,7 +11,7 @@ use super::table::{LEVELS, check, column, default_value, free_check_name, reserv
 use super::types;
 use crate::cast::{self, Coercion};
 use crate::catalog::{Column, Table, TableKind};
-use crate::diag::{Diag, SqlState};
+use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
 use crate::limits;
 use crate::plan::{Ddl, TableChange};
@@ -134,8 +134,9 @@ fn one(table: &Table, action: &AlterAction) -> Result<TableChange, Diag> {
         }
         AlterAction::RenameTable { to } => TableChange::Rename(to.value.clone()),
         AlterAction::SetDefault { column, default } => {
+            let span = column.span;
             let column = existing(table, column)?;
-            not_serial(column, "SET DEFAULT")?;
+            not_serial(column, "SET DEFAULT", span)?;
             let expr = default_value(default, &column.name, column.data_type, column.max_chars)?;
             let leading = usize::try_from(table.partition_columns).unwrap_or(usize::MAX);
             if eval::is_volatile(&expr) && table.key_columns().take(leading).any(|key| key.id == column.id) {
@@ -146,8 +147,9 @@ fn one(table: &Table, action: &AlterAction) -> Result<TableChange, Diag> {
             TableChange::SetDefault { column: column.id, default: Some((expr, default.text.clone())) }
         }
         AlterAction::DropDefault { column } => {
+            let span = column.span;
             let column = existing(table, column)?;
-            not_serial(column, "DROP DEFAULT")?;
+            not_serial(column, "DROP DEFAULT", span)?;
             TableChange::SetDefault { column: column.id, default: None }
         }
         AlterAction::SetNotNull { column } => TableChange::SetNotNull(existing(table, column)?.id),
@@ -155,7 +157,7 @@ fn one(table: &Table, action: &AlterAction) -> Result<TableChange, Diag> {
         AlterAction::SetType { column, data_type, type_span } => {
             let column = existing(table, column)?;
             let wanted = types::named(data_type, *type_span)?;
-            not_serial(column, "a change of type")?;
+            not_serial(column, "a change of type", *type_span)?;
             if column.data_type != wanted.data_type
                 && !cast::allowed(column.data_type, wanted.data_type, Coercion::Assignment)
             {
@@ -202,9 +204,9 @@ fn existing<'t>(table: &'t Table, name: &Name) -> Result<&'t Column, Diag> {
     })
 }
 
-fn not_serial(column: &Column, what: &str) -> Result<(), Diag> {
+fn not_serial(column: &Column, what: &str, span: Span) -> Result<(), Diag> {
     if column.serial {
-        return Err(Diag::not_supported(format_args!("{what} of the SERIAL column \"{}\"", column.name)));
+        return Err(Diag::not_supported(format_args!("{what} of the SERIAL column \"{}\"", column.name)).at(span));
     }
     Ok(())
 }
@@ -245,7 +247,7 @@ fn add_column(table: &Table, spec: &ColumnSpec, if_not_exists: bool) -> Result<T
         });
     }
     let column = column(spec, crate::catalog::ColumnId(table.next_column))?;
-    not_serial(&column, "ADD COLUMN")?;
+    not_serial(&column, "ADD COLUMN", spec.type_span)?;
     if column.default.as_ref().is_some_and(eval::is_volatile) {
         return Err(Diag::not_supported("ADD COLUMN with a volatile DEFAULT")
             .hint("Every row would need a value of its own: add the column without it, UPDATE the rows, then SET DEFAULT.")

@@ -327,7 +327,7 @@ impl<'a, 'b> Binder<'a, 'b> {
             return super::function::resolved(self, "current_role", Vec::new(), Some(name.span));
         }
         let params = &mut *self.params;
-        match self.scope.resolve(&name, &mut || params.slot())? {
+        match self.scope.resolve(&name, &mut || params.slot().map_err(|diag| diag.at(name.span)))? {
             Some((expr, data_type)) => Ok(Typed::leaf(expr, Some(data_type), Some(name.span))),
             None if ident.quote_style.is_none() && name.value == "default" => Err(Diag::new(
                 SqlState::SYNTAX_ERROR,
@@ -359,13 +359,21 @@ impl<'a, 'b> Binder<'a, 'b> {
             [namespace, table, column] => {
                 (ObjectName { namespace: Some(namespace.clone()), name: table.clone() }, column)
             }
-            _ => return Err(Diag::new(SqlState::SYNTAX_ERROR, "a column's name has more than three parts")),
+            parts => {
+                let diag = Diag::new(SqlState::SYNTAX_ERROR, "a column's name has more than three parts")
+                    .hint("Write namespace.table.column.");
+                let span = join(parts.first().map(|first| first.span), parts.last().map(|last| last.span));
+                return Err(span.map_or(diag.clone(), |span| diag.at(span)));
+            }
         };
         let excluded = self.scope.excluded(&qualifier, column);
         let params = &mut *self.params;
         let (expr, data_type) = match excluded {
             Some(found) => found.map(|(index, data_type)| (Expr::Column(index, data_type), data_type))?,
-            None => self.scope.resolve_qualified(&qualifier, column, &mut || params.slot())?,
+            None => {
+                let mut slot = || params.slot().map_err(|diag| diag.at(column.span));
+                self.scope.resolve_qualified(&qualifier, column, &mut slot)?
+            }
         };
         let span = Span { start: qualifier.span().start, end: column.span.end };
         Ok(Typed::leaf(expr, Some(data_type), Some(span)))

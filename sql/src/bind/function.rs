@@ -2,9 +2,10 @@
 
 use sqlparser::ast::{self, DateTimeField, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::expr::{AGGREGATE_BASE, Binder, Clause, Typed, made, refused};
+use super::expr::{AGGREGATE_BASE, Binder, Clause, SUBQUERY_BASE, Typed, made, refused};
 use super::literal;
 use super::names::{name_of, object_of};
+use super::query::each_seen;
 use crate::cast::Coercion;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
@@ -200,6 +201,9 @@ pub(super) fn resolved(
         exprs.push(arg.expr);
     }
     let expr = Expr::Function { function, args: exprs, data_type };
+    if types.is_empty() && eval::is_volatile(&expr) {
+        binder.params.calls_volatile();
+    }
     match types.first() {
         // NULLIF gives its first argument back, where values of both types are compared as they are.
         Some(Some(first))
@@ -240,7 +244,7 @@ fn aggregate(
     let bound = aggregate_call(binder, name, function, list, span);
     binder.inside_aggregate = false;
     let (call, depth) = bound?;
-    if looks_outside_only(&call) {
+    if looks_outside_only(&call, binder) {
         let diag = Diag::not_supported("an aggregate over columns of an outer query alone");
         return Err(at(diag.hint("Aggregate in the outer query, and look at its column here."), span));
     }
@@ -257,12 +261,24 @@ fn aggregate(
 }
 
 /// Whether an aggregate looks at an outer query and not at its own: SQL then means the outer query's rows.
-fn looks_outside_only(call: &AggregateCall) -> bool {
+fn looks_outside_only(call: &AggregateCall, binder: &Binder<'_, '_>) -> bool {
     let (mut own, mut outer) = (false, false);
-    for arg in &call.args {
-        arg.visit(&mut |part| match part {
+    // A subquery that is computed once may look at the outer query, too.
+    let is_inside = binder.scope.outer.is_some();
+    let subqueries = binder.scope.asked.subqueries.borrow();
+    let mut waiting: Vec<&Expr> = call.args.iter().collect();
+    while let Some(expr) = waiting.pop() {
+        expr.visit(&mut |part| match part {
+            // What a subquery sees counts as what the aggregate does.
+            Expr::Column(position, _) if *position >= SUBQUERY_BASE => {
+                let number = usize::try_from(*position - SUBQUERY_BASE).unwrap_or(usize::MAX);
+                match subqueries.get(number) {
+                    Some(subquery) => each_seen(subquery, &mut |seen| waiting.push(seen)),
+                    None => own = true,
+                }
+            }
             Expr::Column(..) => own = true,
-            Expr::Param(index, _) => outer |= *index >= crate::plan::FIRST_SLOT,
+            Expr::Param(slot, _) => outer |= is_inside && *slot >= crate::plan::FIRST_SLOT,
             _ => {}
         });
     }

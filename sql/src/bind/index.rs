@@ -125,11 +125,12 @@ fn columns(parts: &[(&Name, bool)], columns: &[Column]) -> Result<Vec<IndexColum
         }
         found.push(IndexColumn { column: column.id, descending: *descending });
     }
-    if found.len() > limits::MAX_KEY_COLUMNS {
+    if let Some((first_too_many, _)) = parts.get(limits::MAX_KEY_COLUMNS) {
         return Err(Diag::new(
             SqlState::PROGRAM_LIMIT,
             format!("an index has at most {} columns", limits::MAX_KEY_COLUMNS),
-        ));
+        )
+        .at(first_too_many.span));
     }
     Ok(found)
 }

@@ -54,11 +54,16 @@ pub struct BindContext<'a> {
 /// One diagnostic with the place in the whole text: 42P01, 42703 and their kin for names, 42804, 42883 and 42846 for types,
 /// 22P02 for a literal that is no value of its type, 0A000 for what is not supported.
 pub fn bind(statement: &Statement, context: &BindContext<'_>) -> Result<Bound, Diag> {
-    bind_stmt(&statement.stmt, context).map_err(|diag| diag.at(statement.text_span))
+    let mut params = Params::allowed();
+    let bound = bind_stmt(&statement.stmt, context, &mut params).map_err(|diag| diag.at(statement.text_span))?;
+    // Who else reads a query of WITH is known at the end only.
+    Ok(match params.with_queries_in_place() {
+        None => bound,
+        Some(mut params) => bind_stmt(&statement.stmt, context, &mut params).unwrap_or(bound),
+    })
 }
 
-fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
-    let mut params = Params::allowed();
+fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>, params: &mut Params) -> Result<Bound, Diag> {
     let mut execute_as = None;
     let mut returning = Vec::new();
     let mut written = |write: write::Write| {
@@ -66,36 +71,32 @@ fn bind_stmt(stmt: &Stmt, context: &BindContext<'_>) -> Result<Bound, Diag> {
         Plan::Write(write.plan)
     };
     let plan = match stmt {
-        Stmt::Query(query) => Plan::Query(Arc::new(query::bind(query, context, &mut params)?)),
-        Stmt::Insert(_) | Stmt::Update(_) | Stmt::Delete(_) => {
-            written(write::change(stmt, None, context, &mut params)?)
-        }
-        Stmt::With { with, inner } => written(write::change(inner, Some(with), context, &mut params)?),
+        Stmt::Query(query) => Plan::Query(Arc::new(query::bind(query, context, params)?)),
+        Stmt::Insert(_) | Stmt::Update(_) | Stmt::Delete(_) => written(write::change(stmt, None, context, params)?),
+        Stmt::With { with, inner } => written(write::change(inner, Some(with), context, params)?),
         Stmt::Truncate(table) => Plan::Write(write::truncate(table, context)?),
         Stmt::Explain { analyze, json, inner, span } => {
-            let inner = bind_stmt(inner, context)?;
-            params = Params::known(inner.parameters);
+            let inner = bind_stmt(inner, context, params)?;
             Plan::Query(Arc::new(query::explained(inner.plan, *analyze, *json).map_err(|diag| diag.at(*span))?))
         }
         Stmt::ExecuteAs { user, inner } => {
             known_user(user, context)?;
-            let inner = bind_stmt(inner, context)?;
-            owned_rows_only(&inner.plan, context)?;
+            let inner = bind_stmt(inner, context, params)?;
+            owned_rows_only(&inner.plan, context, params)?;
             execute_as = Some(user.value.clone());
-            params = Params::known(inner.parameters);
             returning = inner.returning;
             inner.plan
         }
-        Stmt::Consume(consume) => Plan::Consume(topic::consume(consume, context, &mut params)?),
+        Stmt::Consume(consume) => Plan::Consume(topic::consume(consume, context, params)?),
         Stmt::Ack { topic, group, partition, upto } => {
-            Plan::Ack(topic::ack(topic, group, *partition, upto, context, &mut params)?)
+            Plan::Ack(topic::ack(topic, group, *partition, upto, context, params)?)
         }
         Stmt::CreateNamespace { name, if_not_exists } => Plan::Ddl(names::create_namespace(name, *if_not_exists)?),
         Stmt::DropNamespace { name, if_exists, cascade } => {
             Plan::Ddl(names::drop_namespace(name, *if_exists, *cascade, context)?)
         }
         Stmt::CreateTable(create) => Plan::Ddl(table::create(create, context)?),
-        Stmt::CreateTableAs(create) => Plan::CreateFrom(Box::new(copied::create(create, context, &mut params)?)),
+        Stmt::CreateTableAs(create) => Plan::CreateFrom(Box::new(copied::create(create, context, params)?)),
         Stmt::DropTable { name, if_exists } => Plan::Ddl(table::drop(name, *if_exists, context)?),
         Stmt::AlterTable(alter) => Plan::Ddl(alter::table(alter, context)?),
         Stmt::CommentOnTable { name, comment } => Plan::Ddl(alter::comment(name, comment.clone(), context)?),
@@ -135,19 +136,23 @@ fn known_user(user: &Name, context: &BindContext<'_>) -> Result<(), Diag> {
     Err(user::unknown(user, context))
 }
 
-fn owned_rows_only(plan: &Plan, context: &BindContext<'_>) -> Result<(), Diag> {
+fn owned_rows_only(plan: &Plan, context: &BindContext<'_>, params: &Params) -> Result<(), Diag> {
     use crate::catalog::TableKind;
     use crate::plan::{From, QueryPlan};
+    let placed = |diag: Diag, is_system: bool| match params.not_owned(is_system) {
+        Some(span) => diag.at(span),
+        None => diag,
+    };
     let shared = || {
-        Diag::not_supported("EXECUTE AS on a SHARED table")
-            .hint("A SHARED table has the same rows for everyone: leave EXECUTE AS away.")
+        let diag = Diag::not_supported("EXECUTE AS on a SHARED table");
+        placed(diag.hint("A SHARED table has the same rows for everyone: leave EXECUTE AS away."), false)
     };
     let query_is_owned = |query: &QueryPlan| {
         let mut refusal = None;
         query.each_plan(&mut |part| {
             let found = match &part.from {
                 From::Table { table, .. } if table.kind == TableKind::Shared => Some(shared()),
-                From::System(_) => Some(Diag::not_supported("EXECUTE AS on a system table")),
+                From::System(_) => Some(placed(Diag::not_supported("EXECUTE AS on a system table"), true)),
                 From::Nothing | From::Table { .. } | From::Tree(_) | From::Explain(_) => None,
             };
             refusal = refusal.take().or(found);

@@ -43,7 +43,8 @@ pub(super) fn name_of(ident: &ast::Ident) -> Result<Name, Diag> {
     if ident.quote_style == Some('\'') {
         let message = format!("syntax error at or near \"'{}'\": a string literal cannot stand here", ident.value);
         let hint = "Is a comma missing? Names stand in double quotes.";
-        return Err(Diag::new(SqlState::SYNTAX_ERROR, message).hint(hint));
+        let diag = Diag::new(SqlState::SYNTAX_ERROR, message).hint(hint);
+        return Err(char_span(ident.span).map_or(diag.clone(), |span| diag.at(span)));
     }
     let span = char_span(ident.span).unwrap_or(Span { start: 0, end: 0 });
     checked_name(&ident.value, ident.quote_style.is_some(), span)

@@ -1,10 +1,15 @@
 //! Parameters: the types that the binder infers, and the values that a client gives.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlparser::tokenizer::Token;
+
 use crate::cast;
 use crate::datetime::DAY;
 use crate::diag::{Diag, Span, SqlState};
 use crate::embedding;
 use crate::json::{self, JsonType};
+use crate::lexer;
 use crate::limits;
 use crate::plan::Bound;
 use crate::value::{Array, DataType, Value};
@@ -29,6 +34,14 @@ pub enum ParamValue {
 /// What is known of a statement's parameters while it is bound.
 pub(super) struct Params {
     seen: Vec<Option<DataType>>,
+    /// Places of relations whose rows are not each user's own, with whether they are system tables.
+    not_owned: Vec<(Span, bool)>,
+    /// How often each query of WITH is read, by the place of its name; twice where one reader reads it again and again.
+    reads: BTreeMap<u32, u32>,
+    /// Those that stand in their readers' place.
+    in_place: BTreeSet<u32>,
+    /// Calls of volatile functions so far.
+    volatile: u32,
     allowed: bool,
     /// Values of enclosing queries that subqueries see.
     slots: u16,
@@ -38,16 +51,56 @@ pub(super) struct Params {
 
 impl Params {
     pub(super) fn allowed() -> Self {
-        Self { seen: Vec::new(), allowed: true, slots: 0, numbers: 0 }
+        Self {
+            seen: Vec::new(),
+            not_owned: Vec::new(),
+            reads: BTreeMap::new(),
+            in_place: BTreeSet::new(),
+            volatile: 0,
+            allowed: true,
+            slots: 0,
+            numbers: 0,
+        }
     }
 
     /// Definitions are stored: a parameter in them would mean nothing later.
     pub(super) fn forbidden() -> Self {
-        Self { seen: Vec::new(), allowed: false, slots: 0, numbers: 0 }
+        Self { allowed: false, ..Self::allowed() }
     }
 
-    pub(super) fn known(types: Vec<DataType>) -> Self {
-        Self { seen: types.into_iter().map(Some).collect(), allowed: true, slots: 0, numbers: 0 }
+    /// For binding the statement once more, when it has queries of WITH that one reader reads once: each then stands in that reader's place,
+    /// where conditions reach into it.
+    pub(super) fn with_queries_in_place(&self) -> Option<Self> {
+        let read_once = self.reads.iter().filter(|(_, times)| **times == 1).map(|(place, _)| *place);
+        let in_place: BTreeSet<u32> = read_once.collect();
+        (!in_place.is_empty()).then(|| Self { in_place, ..Self::allowed() })
+    }
+
+    /// A query of WITH is read: whether it stands in this reader's place.
+    pub(super) fn reads(&mut self, place: u32, once: bool) -> bool {
+        let times = self.reads.entry(place).or_default();
+        *times = times.saturating_add(if once { 1 } else { 2 });
+        once && self.in_place.contains(&place)
+    }
+
+    /// A volatile function is called.
+    pub(super) fn calls_volatile(&mut self) {
+        self.volatile = self.volatile.saturating_add(1);
+    }
+
+    /// How many such calls there are so far.
+    pub(super) fn volatile_calls(&self) -> u32 {
+        self.volatile
+    }
+
+    /// The statement names a relation, here, whose rows are not each user's own.
+    pub(super) fn names_not_owned(&mut self, is_system: bool, span: Span) {
+        self.not_owned.push((span, is_system));
+    }
+
+    /// Where the statement names the first such relation.
+    pub(super) fn not_owned(&self, is_system: bool) -> Option<Span> {
+        self.not_owned.iter().find(|(_, of_system)| *of_system == is_system).map(|(span, _)| *span)
     }
 
     /// A parameter of the statement's own making, behind those that a client gives.
@@ -108,24 +161,34 @@ impl Params {
     }
 
     /// The types, TEXT where nothing was said.
-    pub(super) fn types(self) -> Vec<DataType> {
-        self.seen.into_iter().map(|seen| seen.unwrap_or(DataType::Text)).collect()
+    pub(super) fn types(&self) -> Vec<DataType> {
+        self.seen.iter().map(|seen| seen.unwrap_or(DataType::Text)).collect()
     }
 }
 
-/// The values of a statement's parameters, cast to the types that the binder inferred.
+/// The values of a statement's parameters, cast to the types that the binder inferred. `sql` is the text that holds the statement, `within`
+/// its place there unless it is all of the text.
 ///
 /// # Errors
-/// 42P02 when one is missing, 54023 when there are too many, and the cast's error, naming `$n`.
-pub fn coerce_params(bound: &Bound, params: Vec<ParamValue>) -> Result<Vec<Value>, Diag> {
+/// 42P02 when one is missing, 54023 when there are too many, and the cast's error, naming `$n` and where it stands first.
+pub fn coerce_params(
+    bound: &Bound,
+    params: Vec<ParamValue>,
+    sql: &str,
+    within: Option<Span>,
+) -> Result<Vec<Value>, Diag> {
     let wanted = bound.parameters.len();
     let given = params.len();
+    let at = |number: usize, diag: Diag| match place_of(number, sql, within) {
+        Some(span) => diag.at(span),
+        None => diag,
+    };
     if given < wanted {
-        return Err(Diag::new(
-            SqlState::UNDEFINED_PARAMETER,
-            format!("there is no value for parameter ${}", given + 1),
-        )
-        .detail(format!("The statement has {wanted} parameters, {given} values were given.")));
+        let number = given + 1;
+        let diag = Diag::new(SqlState::UNDEFINED_PARAMETER, format!("there is no value for parameter ${number}"));
+        let given = if given == 1 { "1 value was".to_owned() } else { format!("{given} values were") };
+        let wanted = if wanted == 1 { "1 parameter".to_owned() } else { format!("{wanted} parameters") };
+        return Err(at(number, diag.detail(format!("The statement has {wanted}, {given} given."))));
     }
     if given > wanted {
         return Err(Diag::new(
@@ -141,10 +204,24 @@ pub fn coerce_params(bound: &Bound, params: Vec<ParamValue>) -> Result<Vec<Value
         .map(|(index, (data_type, value))| {
             coerce(value, *data_type).map_err(|mut diag| {
                 diag.message = format!("parameter ${}: {}", index + 1, diag.message);
-                diag
+                at(index + 1, diag)
             })
         })
         .collect()
+}
+
+/// Where the parameter of this number stands first; if it stands nowhere, the next one.
+///
+/// Read from the text again: plans are shared among texts that differ in a name, so that a plan knows no places.
+fn place_of(number: usize, sql: &str, within: Option<Span>) -> Option<Span> {
+    let lexed = lexer::lex(sql).ok()?;
+    let is_within = |span: &Span| within.is_none_or(|whole| whole.start <= span.start && span.end <= whole.end);
+    let placeholders = lexed.tokens.iter().zip(&lexed.places).filter_map(|(token, place)| match &token.token {
+        Token::Placeholder(written) => Some((written.strip_prefix('$')?.parse::<usize>().ok()?, place.span)),
+        _ => None,
+    });
+    let candidates = placeholders.filter(|(found, span)| *found >= number && is_within(span));
+    candidates.min_by_key(|(found, span)| (*found, span.start)).map(|(_, span)| span)
 }
 
 fn coerce(value: ParamValue, wanted: DataType) -> Result<Value, Diag> {

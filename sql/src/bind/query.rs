@@ -1,5 +1,6 @@
 //! Queries: WITH, set operations, VALUES, ORDER BY and LIMIT around them. A SELECT itself is in `select`.
 
+mod derived;
 pub(super) mod from;
 mod grouped;
 mod items;
@@ -18,7 +19,7 @@ use super::BindContext;
 use super::expr::{Binder, Clause, Typed};
 use super::names::{Relation as Named, name_of, object_of, relation};
 use super::params::Params;
-use super::scope::{Cte, Env, Outer, Scope, Visible};
+use super::scope::{Cte, Env, Outer, Scope, Visible, Working};
 use crate::cast::{self, Coercion};
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
@@ -33,6 +34,7 @@ pub(super) use self::items::no_options;
 use self::items::{Item, sort_keys};
 pub(super) use self::select::rows_to_change;
 pub(super) use self::shown::shown_name;
+pub(super) use self::subquery::each_seen;
 use self::tree::{passed, plain};
 
 /// `what` is not supported, at this place of sqlparser's.
@@ -247,6 +249,7 @@ pub(super) fn ctes<'a>(
                 Diag::new(SqlState::DUPLICATE_ALIAS, format!("\"{}\" stands twice in WITH", name.value)).at(name.span)
             );
         }
+        let volatile_before = params.volatile_calls();
         let plan = match recursion(cte, with.recursive) {
             Some(parts) => recursive(cte, parts, &env, outer, params)?,
             None => query_of(&cte.query, &env, outer, params)?.plan,
@@ -254,8 +257,13 @@ pub(super) fn ctes<'a>(
         let mut columns = visible(&plan.projection);
         from::rename_columns(&mut columns, &cte.alias.columns, &cte.alias.name)?;
         let id = outer.is_none().then(|| params.number());
+        let stays = cte.materialized == Some(ast::CteAsMaterialized::Materialized)
+            || params.volatile_calls() > volatile_before
+            || matches!(&plan.from, From::Tree(relation) if matches!(**relation, Relation::Recursive(_)));
+        let place = (!stays).then_some(name.span.start);
         own.push(name.value.clone());
-        Rc::make_mut(&mut env.ctes).push(Cte { name: name.value, columns, plan: Arc::new(plan), id, working: None });
+        let plan = Arc::new(plan);
+        Rc::make_mut(&mut env.ctes).push(Cte { name: name.value, columns, plan, id, place, working: None });
     }
     Ok(env)
 }
@@ -285,8 +293,9 @@ fn recursive<'a>(
     from::rename_columns(&mut columns, &cte.alias.columns, &cte.alias.name)?;
     let id = params.number();
     let named = Rc::new(std::cell::Cell::new(false));
-    let working = Some((id, Rc::clone(&named)));
-    let own = Cte { name: name.value.clone(), columns, plan: Arc::new(first_plan.clone()), id: None, working };
+    let working = Some(Working { id, named: Rc::clone(&named), barriers: env_inside.barrier.count });
+    let own =
+        Cte { name: name.value.clone(), columns, plan: Arc::new(first_plan.clone()), id: None, place: None, working };
     let mut env_of_step = env_inside;
     Rc::make_mut(&mut env_of_step.ctes).push(own);
     let mut of_step = body(step, &env_of_step, outer, params)?;
@@ -407,9 +416,23 @@ fn body<'a>(
                 steps.push((*op, *set_quantifier, right.as_ref()));
                 first = left;
             }
-            let mut all = self::body(first, env, outer, params)?;
+            // Rows that come in a later round could take back what an earlier one gave.
+            let barrier = |op: &ast::SetOperator, quantifier: &SetQuantifier, is_right: bool| match (op, quantifier) {
+                (ast::SetOperator::Intersect, SetQuantifier::All) => Some("INTERSECT ALL"),
+                (ast::SetOperator::Except | ast::SetOperator::Minus, SetQuantifier::All) => Some("EXCEPT ALL"),
+                (ast::SetOperator::Except | ast::SetOperator::Minus, _) if is_right => Some("the right side of EXCEPT"),
+                _ => None,
+            };
+            let behind = |what: Option<&'static str>, env: &Env<'a>| match what {
+                Some(what) => Env { barrier: env.barrier.and(what), ..env.clone() },
+                None => env.clone(),
+            };
+            let around = steps.iter().find_map(|(op, quantifier, _)| barrier(op, quantifier, false));
+            let mut all = self::body(first, &behind(around, env), outer, params)?;
             while let Some((op, quantifier, right)) = steps.pop() {
-                let bound = self::body(right, env, outer, params)?;
+                let around = steps.iter().find_map(|(op, quantifier, _)| barrier(op, quantifier, false));
+                let env = behind(barrier(&op, &quantifier, true).or(around), env);
+                let bound = self::body(right, &env, outer, params)?;
                 all = set_operation(op, quantifier, all, bound, &|| right.span(), params)?;
             }
             Ok(all)
@@ -614,13 +637,19 @@ pub(super) fn one_table<'a>(
 }
 
 fn limit(query: &ast::Query, params: &mut Params) -> Result<(Option<Expr>, Option<Expr>), Diag> {
+    let limit_place = match &query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: Some(limit), .. }) => Some(limit.span()),
+        Some(LimitClause::LimitOffset { .. } | LimitClause::OffsetCommaLimit { .. }) | None => None,
+    };
     let fetch = match &query.fetch {
         None => None,
         Some(fetch) if fetch.percent || fetch.with_ties => {
-            return Err(refuse_at("FETCH FIRST with PERCENT or WITH TIES", query.span()));
+            let place = fetch.quantity.as_ref().map_or_else(|| query.span(), Spanned::span);
+            return Err(refuse_at("FETCH FIRST with PERCENT or WITH TIES", place));
         }
-        Some(_) if matches!(query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. })) => {
-            return Err(refuse_at("FETCH FIRST beside LIMIT", query.span()));
+        Some(fetch) if let Some(limit) = limit_place => {
+            let place = fetch.quantity.as_ref().map_or(limit, Spanned::span);
+            return Err(refuse_at("FETCH FIRST beside LIMIT", place).hint("They say the same: write one of them."));
         }
         Some(fetch) => match &fetch.quantity {
             Some(quantity) => count(quantity, params, "FETCH FIRST")?,

@@ -130,8 +130,37 @@ pub(super) struct Cte {
     pub(super) plan: Arc<QueryPlan>,
     /// Tells it from others of the statement; `None`: its rows depend on outer rows, so each reference runs it.
     pub(super) id: Option<u32>,
-    /// Inside the query itself: its number, and whether it was named.
-    pub(super) working: Option<(u32, Rc<Cell<bool>>)>,
+    /// The place of its name, if it may stand where it is read: it is not volatile, nor MATERIALIZED.
+    pub(super) place: Option<u32>,
+    /// Inside the query itself.
+    pub(super) working: Option<Working>,
+}
+
+/// A recursive query as its own step sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Working {
+    /// Its number.
+    pub(super) id: u32,
+    /// Whether it was named.
+    pub(super) named: Rc<Cell<bool>>,
+    /// [`Barrier::count`] where its step begins.
+    pub(super) barriers: u32,
+}
+
+/// What stands around a query and keeps recursive queries from being named in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Barrier {
+    /// How many there are.
+    pub(super) count: u32,
+    /// The innermost one.
+    pub(super) what: &'static str,
+}
+
+impl Barrier {
+    /// One more.
+    pub(super) fn and(self, what: &'static str) -> Self {
+        Self { count: self.count + 1, what }
+    }
 }
 
 /// What a query inside a statement can name besides its own FROM.
@@ -139,6 +168,7 @@ pub(super) struct Cte {
 pub(super) struct Env<'a> {
     pub(super) context: BindContext<'a>,
     pub(super) ctes: Rc<Vec<Cte>>,
+    pub(super) barrier: Barrier,
     /// How many queries are around it.
     pub(super) depth: usize,
 }
@@ -146,7 +176,7 @@ pub(super) struct Env<'a> {
 impl<'a> Env<'a> {
     /// The surroundings of a whole statement.
     pub(super) fn of(context: &BindContext<'a>) -> Self {
-        Self { context: *context, ctes: Rc::default(), depth: 0 }
+        Self { context: *context, ctes: Rc::default(), barrier: Barrier::default(), depth: 0 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! SHOW and DESCRIBE as queries on system tables.
 
 use super::names::{Relation, missing_namespace, namespace_exists, relation};
+use super::params::Params;
 use super::{BindContext, bind_stmt};
 use crate::access;
 use crate::definition::quoted;
@@ -18,7 +19,8 @@ pub(super) fn bind(show: &Show, context: &BindContext<'_>) -> Result<Bound, Diag
             <[_; 1]>::try_from(statements).map_err(|_| Diag::new(SqlState::INTERNAL, "SHOW is one query"))
         })
         .map_err(|diag| Diag::new(SqlState::INTERNAL, format!("the query behind SHOW is wrong: {diag}")))?;
-    let bound = bind_stmt(&statement.stmt, context).map_err(|diag| Diag::new(diag.sqlstate, diag.message))?;
+    let bound = bind_stmt(&statement.stmt, context, &mut Params::allowed())
+        .map_err(|diag| Diag::new(diag.sqlstate, diag.message))?;
     match show {
         Show::Tables { namespace: Some(namespace) }
             if namespace.value != system::NAMESPACE && !namespace_exists(&namespace.value, context) =>

@@ -90,9 +90,13 @@ pub(super) fn named(written: &ast::DataType, span: Span) -> Result<Named, Diag> 
 
 #[inline(never)]
 fn unknown(written: &ast::DataType, span: Span) -> Diag {
-    let span = match written {
-        ast::DataType::Custom(name, _) => char_span(name.span()).unwrap_or(span),
-        _ => span,
+    let (span, name) = match written {
+        ast::DataType::Custom(name, _) => {
+            // Where only the type stands, its numbers are of it.
+            let own = char_span(name.span()).filter(|own| own.start != span.start);
+            (own.unwrap_or(span), name.to_string().to_uppercase())
+        }
+        _ => (span, String::new()),
     };
     let word = written.to_string().to_uppercase();
     let diag = Diag::not_supported(format_args!("type {word}")).at(span);
@@ -105,16 +109,7 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
         }
         ast::DataType::Time(Some(_), _) => Some("A TIME always has microseconds."),
         ast::DataType::Interval { .. } => Some("An INTERVAL has all fields, months, days and microseconds."),
-        ast::DataType::TinyInt(_) => Some("SMALLINT is the smallest integer."),
-        ast::DataType::Char(_) | ast::DataType::Character(_) | ast::DataType::String(_) => {
-            Some("Use TEXT or VARCHAR(n).")
-        }
-        ast::DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("file") => {
-            Some("This release stores no files; BYTES holds what fits in a row, TEXT the address of the rest.")
-        }
-        ast::DataType::Custom(name, _) if name.to_string().to_uppercase().ends_with("SERIAL") => {
-            Some("BIGINT DEFAULT SNOWFLAKE_ID() gives rising unique numbers.")
-        }
+        ast::DataType::Custom(..) => instead_of(&name),
         _ => None,
     };
     let diag = match (hint, written) {
@@ -127,6 +122,27 @@ fn unknown(written: &ast::DataType, span: Span) -> Diag {
         (None, _) => diag,
     };
     suggest::with_nearest(diag, &word, NAMES.iter().copied())
+}
+
+/// What to use instead of a type of another system, or one that is written with a number here.
+fn instead_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "TINYINT" => "SMALLINT is the smallest integer.",
+        "MEDIUMINT" | "INT" | "INTEGER" | "INT2" | "INT4" | "INT8" | "INT64" | "SMALLINT" | "BIGINT" | "HUGEINT" => {
+            "Integers are SMALLINT, INT and BIGINT, without a width."
+        }
+        "FLOAT64" => "Use DOUBLE.",
+        "CHAR" | "CHARACTER" | "NVARCHAR" | "CLOB" | "TINYTEXT" | "MEDIUMTEXT" | "LONGTEXT" | "STRING" => {
+            "Use TEXT or VARCHAR(n)."
+        }
+        "BLOB" | "TINYBLOB" | "MEDIUMBLOB" | "LONGBLOB" | "BINARY" | "VARBINARY" => "Use BYTES.",
+        "BIT" => "Use an integer with & and |, or BYTES.",
+        "TIMESTAMP" | "TIMESTAMPTZ" | "DATETIME" => "A TIMESTAMP always has microseconds.",
+        "TIME" => "A TIME always has microseconds.",
+        "FILE" => "This release stores no files; BYTES holds what fits in a row, TEXT the address of the rest.",
+        name if name.ends_with("SERIAL") => "BIGINT DEFAULT SNOWFLAKE_ID() gives rising unique numbers.",
+        _ => return None,
+    })
 }
 
 fn decimal(info: &ExactNumberInfo, span: Span) -> Result<DataType, Diag> {

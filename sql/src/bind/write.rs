@@ -139,7 +139,11 @@ fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) 
     let ast::TableObject::TableName(name) = &insert.table else {
         return Err(refuse_at("INSERT into anything but a table", insert.table.span()));
     };
-    let table = table(&object_of(name)?, context)?;
+    let name = object_of(name)?;
+    let table = table(&name, context)?;
+    if table.kind == TableKind::Shared {
+        params.names_not_owned(false, name.span());
+    }
     let alias = insert.table_alias.as_ref().map(|given| name_of(&given.alias)).transpose()?;
     let scope = Scope::table(table, alias.as_ref(), false);
     let columns = insert_columns(insert, table, &scope)?;
@@ -243,6 +247,13 @@ fn changed<'a>(
     Ok((table, scope))
 }
 
+/// Notes where the statement names the table that it changes, if its rows are everyone's.
+fn note_shared(table: &Table, named: &ast::TableWithJoins, params: &mut Params) {
+    if let (TableKind::Shared, Some(span)) = (table.kind, char_span(named.relation.span())) {
+        params.names_not_owned(false, span);
+    }
+}
+
 fn filter(condition: Option<&ast::Expr>, scope: &Scope<'_>, params: &mut Params) -> Result<Option<Expr>, Diag> {
     let mut none = Vec::new();
     match condition {
@@ -265,6 +276,7 @@ fn update(update: &ast::Update, env: &Env<'_>, params: &mut Params) -> Result<Wr
         || update.update_token.0.span,
     )?;
     let (table, scope) = changed(&update.table, "UPDATE", env, false)?;
+    note_shared(table, &update.table, params);
     let others = match &update.from {
         None => &[],
         Some(ast::UpdateTableFromKind::AfterSet(others)) => others.as_slice(),
@@ -364,6 +376,7 @@ fn delete(delete: &ast::Delete, env: &Env<'_>, params: &mut Params) -> Result<Wr
         return Err(refuse_at("DELETE of several tables", delete.delete_token.0.span));
     };
     let (table, scope) = changed(one, "DELETE", env, false)?;
+    note_shared(table, one, params);
     let alone = match delete.using.as_deref() {
         None | Some([]) => {
             let filter = filter(delete.selection.as_ref(), &scope, params)?;

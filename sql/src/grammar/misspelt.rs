@@ -49,8 +49,8 @@ pub(super) fn explained(lexed: &Lexed<'_>, start: usize, end: usize, diag: Diag)
     if index <= start {
         return diag;
     }
-    let found = half_of_a_pair(lexed, index, end);
-    if let Some(found) = found.or_else(|| half_of_a_pair(lexed, index - 1, end)) {
+    let found = half_of_a_pair(lexed, start, index, end);
+    if let Some(found) = found.or_else(|| half_of_a_pair(lexed, start, index - 1, end)) {
         return found;
     }
     if lexed.token(index) == Some(&Token::LBracket) && word(lexed, start).as_deref() == Some("UPDATE") {
@@ -74,13 +74,22 @@ pub(super) fn explained(lexed: &Lexed<'_>, start: usize, end: usize, diag: Diag)
     diag
 }
 
-/// ORDER and GROUP without BY, OUTER without its side.
-fn half_of_a_pair(lexed: &Lexed<'_>, index: usize, end: usize) -> Option<Diag> {
+/// ORDER and GROUP without BY, OUTER without its side, SET as an alias without AS.
+fn half_of_a_pair(lexed: &Lexed<'_>, start: usize, index: usize, end: usize) -> Option<Diag> {
     let found = word(lexed, index).filter(|_| index < end)?;
     let next = word(lexed, index + 1).filter(|_| index + 1 < end);
     match found.as_str() {
         "ORDER" | "GROUP" if next.as_deref() != Some("BY") => {
             Some(syntax_error(lexed, index + 1, end, Wanted::Expected("BY")).hint(format!("Write {found} BY.")))
+        }
+        "SET" if index > start && word(lexed, start).as_deref() != Some("UPDATE") => {
+            let diag = syntax_error(lexed, index, end, Wanted::Expected("the end of the statement"));
+            Some(diag.hint("An alias that is called set needs AS before it."))
+        }
+        "SET" if index > start + 1 && word(lexed, index - 1).as_deref() == Some("SET") => {
+            let diag =
+                syntax_error(lexed, index - 1, end, Wanted::Sentence("expected AS before an alias of this name"));
+            Some(diag.hint("Write UPDATE table AS set SET ..."))
         }
         "OUTER" if next.as_deref() == Some("JOIN") => {
             let wanted = Wanted::Expected("LEFT, RIGHT or FULL before OUTER");

@@ -11,6 +11,7 @@ use crate::bind::expr::{Binder, Clause, Typed};
 use crate::bind::names::{self, name_of, object_of};
 use crate::bind::params::Params;
 use crate::bind::scope::{Asked, Env, Merged, Outer, Relation, Scope, Source, Star, Visible, stars};
+use crate::catalog::TableKind;
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::{BinaryOp, Expr};
 use crate::lexer::char_span;
@@ -50,7 +51,7 @@ struct Part {
 
 /// FROM while it is read from left to right.
 struct Reader<'a, 'p> {
-    env: &'p Env<'a>,
+    env: Env<'a>,
     outer: Option<&'a Outer<'a>>,
     params: &'p mut Params,
     relations: Vec<Relation<'a>>,
@@ -69,7 +70,7 @@ pub(super) fn bind<'a>(
     params: &mut Params,
 ) -> Result<(Scope<'a>, Option<Joined>, Vec<Expr>), Diag> {
     let mut reader = Reader {
-        env,
+        env: env.clone(),
         outer,
         params,
         relations: Vec::new(),
@@ -103,12 +104,12 @@ pub(super) fn bind<'a>(
 impl<'a> Reader<'a, '_> {
     /// A relation of FROM with its joins; `sees` is the first relation on its left that LATERAL sees.
     fn with_joins(&mut self, item: &'a ast::TableWithJoins, sees: usize) -> Result<Part, Diag> {
-        let mut left = self.factor(&item.relation, sees)?;
+        let mut left = self.factor_of_join(item, 0, sees)?;
         if !item.joins.is_empty() && self.lateral.contains_key(&left.from) {
             return Err(refuse_at("LATERAL on the left of a join", item.relation.span())
                 .hint("Put it last in FROM, behind a comma or CROSS JOIN LATERAL."));
         }
-        for join in &item.joins {
+        for (join, number) in item.joins.iter().zip(1..) {
             if join.global {
                 return Err(refuse_at("GLOBAL JOIN", join.relation.span()).hint("Write JOIN."));
             }
@@ -125,10 +126,33 @@ impl<'a> Reader<'a, '_> {
                 return Err(placed(Diag::new(SqlState::SYNTAX_ERROR, "this join lacks its condition"), place)
                     .hint("Write JOIN ... ON condition, JOIN ... USING (columns), or CROSS JOIN."));
             }
-            let right = self.factor(&join.relation, left.from)?;
+            let right = self.factor_of_join(item, number, left.from)?;
             left = self.pair(kind, constraint, left, right, &|| join.relation.span())?;
         }
         Ok(left)
+    }
+
+    /// The relation of this number among joined ones. Where a join may give NULLs in place of its rows, no recursive query is named.
+    fn factor_of_join(&mut self, item: &'a ast::TableWithJoins, number: usize, sees: usize) -> Result<Part, Diag> {
+        let own = number.checked_sub(1).and_then(|at| item.joins.get(at));
+        let of_right = matches!(
+            own.map(|join| &join.join_operator),
+            Some(JoinOperator::Left(_) | JoinOperator::LeftOuter(_) | JoinOperator::FullOuter(_))
+        );
+        let of_left = item.joins.iter().skip(number).any(|join| {
+            matches!(
+                join.join_operator,
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_)
+            )
+        });
+        let around = self.env.barrier;
+        if of_right || of_left {
+            self.env.barrier = around.and("the side of an outer join that may be NULL");
+        }
+        let factor = own.map_or(&item.relation, |join| &join.relation);
+        let part = self.factor(factor, sees);
+        self.env.barrier = around;
+        part
     }
 
     fn factor(&mut self, factor: &'a TableFactor, sees: usize) -> Result<Part, Diag> {
@@ -166,7 +190,7 @@ impl<'a> Reader<'a, '_> {
                 self.named(&object_of(name)?, alias.as_ref())?
             }
             TableFactor::Derived { lateral: true, subquery, alias, sample: None } => {
-                let env = deeper(self.env, super::start_of(subquery))?;
+                let env = deeper(&self.env, super::start_of(subquery))?;
                 let sight = self.sight(sees, self.relations.len(), &[]);
                 let outer = Outer { scope: &sight, seen: std::cell::RefCell::default() };
                 let output = super::query_of(subquery, &env, Some(&outer), self.params);
@@ -182,7 +206,7 @@ impl<'a> Reader<'a, '_> {
             }
             TableFactor::Derived { sample: Some(_), .. } => return Err(refuse_at("TABLESAMPLE", place())),
             TableFactor::Derived { subquery, alias, .. } => {
-                let env = deeper(self.env, super::start_of(subquery))?;
+                let env = deeper(&self.env, super::start_of(subquery))?;
                 let output = super::query_of(subquery, &env, self.outer, self.params)
                     .map_err(|diag| lateral_is_missing(diag, &self.relations))?;
                 let columns = super::visible(&output.plan.projection);
@@ -206,7 +230,7 @@ impl<'a> Reader<'a, '_> {
 
     /// A table, a system table or a common table expression.
     fn named(
-        &self,
+        &mut self,
         name: &crate::statement::ObjectName,
         alias: Option<&ast::TableAlias>,
     ) -> Result<Relation<'a>, Diag> {
@@ -216,13 +240,25 @@ impl<'a> Reader<'a, '_> {
         {
             let plan = std::sync::Arc::clone(&cte.plan);
             let source = match (&cte.working, cte.id) {
-                (Some((id, named)), _) => {
-                    if named.replace(true) {
+                (Some(working), _) => {
+                    let barrier = self.env.barrier;
+                    if barrier.count > working.barriers {
+                        return Err(recursion_behind(barrier.what, &cte.name, name.span()));
+                    }
+                    if working.named.replace(true) {
                         return Err(recursion_twice(&cte.name, name.span()));
                     }
-                    Source::Working { id: *id, name: cte.name.clone() }
+                    Source::Working { id: working.id, name: cte.name.clone() }
                 }
-                (None, Some(id)) => Source::Shared { id, name: cte.name.clone(), plan },
+                (None, Some(id)) => {
+                    // A subquery may run for many rows, and the step of a recursive query in many rounds.
+                    let is_run_once = self.outer.is_none() && self.env.ctes.iter().all(|known| known.working.is_none());
+                    if cte.place.is_some_and(|place| self.params.reads(place, is_run_once)) {
+                        Source::Query(plan)
+                    } else {
+                        Source::Shared { id, name: cte.name.clone(), plan }
+                    }
+                }
                 (None, None) => Source::Query(plan),
             };
             let qualifier = called.map_or_else(|| cte.name.clone(), |called| called.value);
@@ -239,8 +275,16 @@ impl<'a> Reader<'a, '_> {
             diag
         })?;
         let mut relation = match found {
-            names::Relation::Table(table) => Relation::table(table, called.as_ref(), true),
-            names::Relation::System(table) => Relation::system(table, called.as_ref()),
+            names::Relation::Table(table) => {
+                if table.kind == TableKind::Shared {
+                    self.params.names_not_owned(false, name.span());
+                }
+                Relation::table(table, called.as_ref(), true)
+            }
+            names::Relation::System(table) => {
+                self.params.names_not_owned(true, name.span());
+                Relation::system(table, called.as_ref())
+            }
         };
         renamed(&mut relation, alias)?;
         Ok(relation)
@@ -528,5 +572,11 @@ fn lateral_is_missing(diag: Diag, relations: &[Relation<'_>]) -> Diag {
 /// A recursive query that reads itself twice: its rounds would have to remember all that came before.
 fn recursion_twice(name: &str, span: Span) -> Diag {
     let diag = format!("the recursive query \"{name}\" names itself more than once");
+    Diag::new(SqlState::INVALID_RECURSION, diag).hint("Its second part reads it in one place, in FROM.").at(span)
+}
+
+/// A recursive query that reads itself where a later round could take back what an earlier one gave.
+fn recursion_behind(what: &str, name: &str, span: Span) -> Diag {
+    let diag = format!("the recursive query \"{name}\" cannot name itself within {what}");
     Diag::new(SqlState::INVALID_RECURSION, diag).hint("Its second part reads it in one place, in FROM.").at(span)
 }

@@ -64,10 +64,8 @@ pub(super) fn select_list(
             }
         }
         if items.len() > limits::MAX_COLUMNS {
-            return Err(Diag::new(
-                SqlState::PROGRAM_LIMIT,
-                format!("a result has at most {} columns", limits::MAX_COLUMNS),
-            ));
+            let diag = format!("a result has at most {} columns", limits::MAX_COLUMNS);
+            return Err(placed(Diag::new(SqlState::PROGRAM_LIMIT, diag), char_span(item.span())));
         }
     }
     if items.is_empty() {

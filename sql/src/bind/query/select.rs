@@ -78,10 +78,6 @@ pub(super) fn bind<'a>(
         tree::conjuncts(&eval::fold(bound), &mut conditions);
     }
     let items = items::select_list(select, &scope, params, &mut calls)?;
-    if !calls.is_empty() && scope.relations.iter().any(|relation| matches!(relation.source, Source::Working { .. })) {
-        let diag = Diag::new(SqlState::INVALID_RECURSION, "an aggregate cannot stand in the recursive part of a query");
-        return Err(placed(diag.hint("Aggregate in the query that reads this one."), char_span(select.span())));
-    }
     let items::Keys { keys, sets } = items::group_by(&select.group_by, &items, &scope, params)?;
     let having = match &select.having {
         Some(condition) => {
@@ -101,6 +97,14 @@ pub(super) fn bind<'a>(
     };
     let open = items.iter().map(|item| item.open).collect();
     let having_span = select.having.as_ref().and_then(|having| char_span(having.span()));
+    if !calls.is_empty() && scope.relations.iter().any(|relation| matches!(relation.source, Source::Working { .. })) {
+        let diag = Diag::new(SqlState::INVALID_RECURSION, "an aggregate cannot stand in the recursive part of a query");
+        let of_items = items.iter().map(|item| (&item.value.expr, item.value.span));
+        let of_order = order.iter().map(|(key, span)| (&key.expr, *span));
+        let place = of_items.chain(of_order).find(|(expr, _)| asks_for(expr, AGGREGATE_BASE..SUBQUERY_BASE));
+        let place = place.map_or(having_span, |(_, span)| span);
+        return Err(placed(diag.hint("Aggregate in the query that reads this one."), place));
+    }
     let is_grouped = !keys.is_empty() || !calls.is_empty() || having.is_some() || !sets.is_empty();
     let in_order = order.iter().map(|(key, span)| (&key.expr, *span));
     for (expr, span) in items.iter().map(|item| (&item.value.expr, item.value.span)).chain(in_order) {
@@ -273,6 +277,13 @@ fn numbers(expr: &Expr, base: u32, end: u32, into: &mut BTreeSet<usize>) {
     });
 }
 
+/// Whether an expression holds a placeholder of these.
+fn asks_for(expr: &Expr, placeholders: std::ops::Range<u32>) -> bool {
+    let mut asks = false;
+    expr.visit(&mut |part| asks |= matches!(part, Expr::Column(position, _) if placeholders.contains(position)));
+    asks
+}
+
 fn asked(expr: &Expr, into: &mut BTreeSet<usize>) {
     numbers(expr, SUBQUERY_BASE, WINDOW_BASE, into);
 }
@@ -314,6 +325,16 @@ impl Steps {
         }
     }
 
+    /// The error where the placeholder stands behind GROUP BY.
+    fn placed_at(&self, position: u32, diag: Diag) -> Diag {
+        let items = self.items.iter().map(|item| (&item.value.expr, item.value.span));
+        let having = self.having.iter().map(|(having, span)| (having, *span));
+        let order = self.order.iter().map(|(key, span)| (&key.expr, *span));
+        let mut all = items.chain(having).chain(order);
+        let found = all.find(|(expr, _)| asks_for(expr, position..position.saturating_add(1)));
+        placed(diag, found.and_then(|(_, span)| span))
+    }
+
     /// Puts what stands behind GROUP BY over the row of groups.
     fn group(&mut self, scope: &Scope<'_>) -> Result<(), Diag> {
         // A column of a table whose whole key is grouped by has one value per group.
@@ -345,20 +366,21 @@ impl Steps {
         if let Some((having, span)) = &mut self.having {
             *having = eval::fold(rows.over_groups(having).map_err(|diag| placed(diag, *span))?);
         }
-        for call in &mut self.windows {
-            *call = with_exprs(call, &mut |expr| rows.over_groups(expr))?;
-        }
+        let over = |call: &WindowCall| with_exprs(call, &mut |expr| rows.over_groups(expr));
+        let windows = self.windows.iter().zip(WINDOW_BASE..);
+        let windows = windows.map(|(call, position)| over(call).map_err(|diag| self.placed_at(position, diag)));
+        self.windows = windows.collect::<Result<_, Diag>>()?;
         let mut behind = BTreeSet::new();
         self.each_behind(&mut |expr| asked(expr, &mut behind));
         let all: Vec<Option<&Subquery>> = self.subqueries.iter().map(Some).collect();
         let behind = closed(behind, &all);
         let mut above = Vec::with_capacity(self.subqueries.len());
-        for (number, subquery) in self.subqueries.iter().enumerate() {
+        for ((number, subquery), position) in self.subqueries.iter().enumerate().zip(SUBQUERY_BASE..) {
+            let sees = |diag: Diag| {
+                self.placed_at(position, diag.detail("A subquery behind GROUP BY sees the groups, not their rows."))
+            };
             above.push(match behind.contains(&number) {
-                true => Some(
-                    seeing(subquery, &mut |expr| rows.over_groups(expr))
-                        .map_err(|diag| diag.detail("A subquery behind GROUP BY sees the groups, not their rows."))?,
-                ),
+                true => Some(seeing(subquery, &mut |expr| rows.over_groups(expr)).map_err(sees)?),
                 false => None,
             });
         }
@@ -472,8 +494,10 @@ impl Steps {
         };
         for number in &behind {
             if subquery(*number).is_some_and(|subquery| looks_at_windows(&subquery)) {
-                return Err(Diag::not_supported("a subquery that is compared with a window function")
-                    .hint("Compute the window function in a subquery in FROM."));
+                let diag = Diag::not_supported("a subquery that is compared with a window function")
+                    .hint("Compute the window function in a subquery in FROM.");
+                let number = u32::try_from(*number).unwrap_or(u32::MAX - SUBQUERY_BASE);
+                return Err(self.placed_at(SUBQUERY_BASE.saturating_add(number), diag));
             }
         }
         relation = apply(relation, &behind, subquery, &mut places, &mut width, &above_source)?;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use super::{Output, placed, query_of, start_of, tree};
-use crate::bind::expr::{Binder, SUBQUERY_BASE, Typed, made, refused};
-use crate::bind::scope::Outer;
+use crate::bind::expr::{Binder, Clause, SUBQUERY_BASE, Typed, made, refused};
+use crate::bind::scope::{Env, Outer};
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::{BinaryOp, Expr, UnaryOp};
 use crate::plan::{Meaning, Once, QueryPlan, Subquery};
@@ -25,9 +25,17 @@ impl Binder<'_, '_> {
     fn below(&mut self, query: &ast::Query) -> Result<(QueryPlan, Vec<(u16, Expr)>), Diag> {
         let place = start_of(query);
         let Some(env) = &self.scope.env else {
-            return Err(placed(Diag::not_supported(format_args!("a subquery in {}", self.clause.name())), place));
+            let diag = Diag::not_supported(format_args!("a subquery in {}", self.clause.name()));
+            let hint = if self.clause == Clause::Returning {
+                Some("RETURNING sees the changed row: read the rest with a SELECT of its own.")
+            } else {
+                (self.clause == Clause::Check).then_some("A CHECK looks at one row, and at nothing else.")
+            };
+            let diag = placed(diag, place);
+            return Err(hint.map_or(diag.clone(), |hint| diag.hint(hint)));
         };
         let env = super::from::deeper(env, place)?;
+        let env = Env { barrier: env.barrier.and("a subquery of an expression"), ..env };
         let outer = Outer { scope: self.scope, seen: RefCell::default() };
         let Output { plan, .. } = query_of(query, &env, Some(&outer), self.params)?;
         Ok((plan, outer.seen.into_inner()))
@@ -42,7 +50,7 @@ impl Binder<'_, '_> {
     }
 
     fn once(&mut self, plan: QueryPlan, exists: bool, data_type: DataType, span: Option<Span>) -> Result<Typed, Diag> {
-        let slot = self.params.slot()?;
+        let slot = self.params.slot().map_err(|diag| placed(diag, span))?;
         self.scope.asked.once.borrow_mut().push(Once { slot, plan: Arc::new(plan), exists });
         made(Expr::Param(slot, data_type), Some(data_type), 1, span)
     }
@@ -177,7 +185,7 @@ pub(super) fn seeing(subquery: &Subquery, make: &mut dyn FnMut(&Expr) -> Result<
 }
 
 /// Shows every expression of a subquery that is over the outer row.
-pub(super) fn each_seen<'s>(subquery: &'s Subquery, see: &mut dyn FnMut(&'s Expr)) {
+pub(in crate::bind) fn each_seen<'s>(subquery: &'s Subquery, see: &mut dyn FnMut(&'s Expr)) {
     subquery.outer.iter().for_each(|(_, expr)| see(expr));
     if let Meaning::Compare { pairs, .. } = &subquery.meaning {
         pairs.iter().for_each(|(left, _)| see(left));

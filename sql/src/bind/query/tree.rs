@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::derived::derived;
 use super::from::{Joined, Kind};
 use crate::bind::bounds;
 use crate::bind::params::Params;
@@ -555,44 +556,4 @@ fn columns(relation: &scope::Relation<'_>, wanted: &[u32]) -> Vec<OutputColumn> 
         None => passed(scope::SEQ, Expr::Column(*at, DataType::BigInt)),
     };
     wanted.iter().map(column).collect()
-}
-
-/// These columns of a subquery in FROM where the conditions hold. They are judged inside it where that changes nothing.
-fn derived(plan: &Arc<QueryPlan>, wanted: &[u32], conditions: Vec<Expr>) -> Relation {
-    let is_whole = wanted.len() == plan.projection.len();
-    if conditions.is_empty() && is_whole {
-        return Relation::Block(Arc::clone(plan));
-    }
-    let is_open = plan.aggregate.is_none()
-        && plan.distinct == Distinct::No
-        && plan.limit.is_none()
-        && plan.offset.is_none()
-        && !plan.projection.iter().any(|column| eval::is_volatile(&column.expr));
-    let projection: Vec<OutputColumn> =
-        wanted.iter().filter_map(|at| plan.projection.get(*at as usize).cloned()).collect();
-    if !is_open {
-        let passed_on = wanted
-            .iter()
-            .zip(projection)
-            .map(|(at, column)| OutputColumn { expr: Expr::Column(*at, column.data_type), ..column });
-        let from = From::Tree(Box::new(Relation::Block(Arc::clone(plan))));
-        return Relation::Block(Arc::new(plain(from, all_of(conditions), passed_on.collect())));
-    }
-    let mut inner = QueryPlan::clone(plan);
-    inner.projection = projection;
-    let inside = |expr: &Expr| substituted(expr, &plan.projection);
-    let all: Vec<Expr> = inner.filter.take().into_iter().chain(conditions.iter().map(inside)).collect();
-    inner.filter = all_of(all);
-    if let From::Table { table, access } = &mut inner.from {
-        *access = bounds::access(table, inner.filter.as_ref());
-    }
-    Relation::Block(Arc::new(inner))
-}
-
-/// An expression over a SELECT's result, as one over what it reads.
-fn substituted(expr: &Expr, projection: &[OutputColumn]) -> Expr {
-    match expr {
-        Expr::Column(at, _) => projection.get(*at as usize).map_or_else(|| expr.clone(), |column| column.expr.clone()),
-        other => other.with_children(&mut |part| Ok(substituted(part, projection))).unwrap_or_else(|_| other.clone()),
-    }
 }

@@ -1,7 +1,7 @@
 //! Window functions: `function(...) OVER (PARTITION BY ... ORDER BY ... frame)` and the windows that WINDOW names.
 
 use sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, NamedWindowExpr, WindowFrameBound, WindowFrameUnits, WindowType,
+    self, FunctionArg, FunctionArgExpr, NamedWindowExpr, Spanned, WindowFrameBound, WindowFrameUnits, WindowType,
 };
 
 use super::items::{ordered, sort_key, told_apart};
@@ -112,9 +112,10 @@ fn bound(
         data_type,
     };
     match over {
-        WindowType::NamedWindow(ident) => named(binder, ident, &mut call, 0, true)?,
-        WindowType::WindowSpec(spec) => specified(binder, spec, &mut call, 0)?,
+        WindowType::NamedWindow(ident) => named(binder, ident, &mut call, 0, true),
+        WindowType::WindowSpec(spec) => specified(binder, spec, &mut call, 0),
     }
+    .map_err(|diag| placed(diag, span))?;
     Ok((call, depth))
 }
 
@@ -179,9 +180,20 @@ fn specified(
         call.order_by.push(SortKey { expr: eval::fold(value.expr), descending, nulls_first });
     }
     if let Some(frame) = &spec.window_frame {
-        call.frame = self::frame(binder, frame, &call.order_by)?;
+        call.frame = self::frame(binder, frame, &call.order_by).map_err(|diag| placed(diag, written_in(frame)))?;
     }
     Ok(())
+}
+
+/// The place of a frame's offsets; its words have none.
+fn written_in(frame: &ast::WindowFrame) -> Option<Span> {
+    let offset = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(Some(offset)) | WindowFrameBound::Following(Some(offset)) => {
+            char_span(offset.span())
+        }
+        WindowFrameBound::Preceding(None) | WindowFrameBound::Following(None) | WindowFrameBound::CurrentRow => None,
+    };
+    frame.end_bound.as_ref().and_then(offset).or_else(|| offset(&frame.start_bound))
 }
 
 fn frame(binder: &mut Binder<'_, '_>, frame: &ast::WindowFrame, order_by: &[SortKey]) -> Result<Frame, Diag> {

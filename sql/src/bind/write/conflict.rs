@@ -1,6 +1,6 @@
 //! ON CONFLICT: which row is in the way, and what becomes of it.
 
-use sqlparser::ast;
+use sqlparser::ast::{self, Spanned};
 
 use super::super::names::{name_of, single};
 use super::super::params::Params;
@@ -8,6 +8,7 @@ use super::super::scope::Scope;
 use super::{assignments, filter};
 use crate::catalog::{ColumnId, Index, Table, TableKind};
 use crate::diag::{Diag, Span, SqlState};
+use crate::lexer::char_span;
 use crate::plan::{ConflictAction, ConflictTarget, OnConflict};
 use crate::statement::Name;
 use crate::suggest;
@@ -30,13 +31,15 @@ pub(super) fn bind(
     };
     let action = match &on.action {
         ast::OnConflictAction::DoNothing => ConflictAction::Nothing,
-        ast::OnConflictAction::DoUpdate(_) if target == ConflictTarget::Any => {
-            return Err(Diag::new(SqlState::SYNTAX_ERROR, "ON CONFLICT DO UPDATE needs the columns of the conflict")
-                .hint(format!("Write ON CONFLICT ({}) DO UPDATE SET ...", key_names(table).join(", "))));
+        ast::OnConflictAction::DoUpdate(update) if target == ConflictTarget::Any => {
+            let diag = Diag::new(SqlState::SYNTAX_ERROR, "ON CONFLICT DO UPDATE needs the columns of the conflict")
+                .hint(format!("Write ON CONFLICT ({}) DO UPDATE SET ...", key_names(table).join(", ")));
+            return Err(at_assignments(diag, update));
         }
-        ast::OnConflictAction::DoUpdate(_) if table.kind == TableKind::Stream => {
-            return Err(Diag::not_supported("ON CONFLICT DO UPDATE of a STREAM table")
-                .hint("A stream's rows are events: they are added, and dropped after TTL_SECONDS. ON CONFLICT DO NOTHING passes over them."));
+        ast::OnConflictAction::DoUpdate(update) if table.kind == TableKind::Stream => {
+            let diag = Diag::not_supported("ON CONFLICT DO UPDATE of a STREAM table")
+                .hint("A stream's rows are events: they are added, and dropped after TTL_SECONDS. ON CONFLICT DO NOTHING passes over them.");
+            return Err(at_assignments(diag, update));
         }
         ast::OnConflictAction::DoUpdate(update) => ConflictAction::Update {
             assignments: assignments(&update.assignments, table, &scope, params)?,
@@ -44,6 +47,16 @@ pub(super) fn bind(
         },
     };
     Ok(OnConflict { target, action })
+}
+
+/// With the place of what DO UPDATE assigns.
+fn at_assignments(diag: Diag, update: &ast::DoUpdate) -> Diag {
+    let first = update.assignments.first().and_then(|assignment| char_span(assignment.span()));
+    let last = update.assignments.last().and_then(|assignment| char_span(assignment.span()));
+    match (first, last) {
+        (Some(first), Some(last)) => diag.at(Span { start: first.start, end: last.end }),
+        _ => diag,
+    }
 }
 
 fn key_names(table: &Table) -> Vec<&str> {

@@ -10,6 +10,7 @@ use super::super::scope::Scope;
 use crate::diag::{Diag, SqlState};
 use crate::eval;
 use crate::expr::Expr;
+use crate::lexer::char_span;
 use crate::limits;
 use crate::plan::OutputColumn;
 use crate::value::DataType;
@@ -45,10 +46,9 @@ pub(super) fn bind(
             }
         }
         if columns.len() > limits::MAX_COLUMNS {
-            return Err(Diag::new(
-                SqlState::PROGRAM_LIMIT,
-                format!("a result has at most {} columns", limits::MAX_COLUMNS),
-            ));
+            let diag =
+                Diag::new(SqlState::PROGRAM_LIMIT, format!("a result has at most {} columns", limits::MAX_COLUMNS));
+            return Err(char_span(item.span()).map_or(diag.clone(), |span| diag.at(span)));
         }
     }
     Ok(columns)

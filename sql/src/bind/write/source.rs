@@ -129,11 +129,13 @@ fn values(
     scope: &Scope<'_>,
     params: &mut Params,
 ) -> Result<Vec<Vec<Option<Expr>>>, Diag> {
-    if values.rows.len() > limits::MAX_INSERT_ROWS {
-        return Err(Diag::new(
+    if let Some(first_too_many) = values.rows.get(limits::MAX_INSERT_ROWS) {
+        let diag = Diag::new(
             SqlState::PROGRAM_LIMIT,
             format!("the INSERT has {} rows, more than the limit of {}", values.rows.len(), limits::MAX_INSERT_ROWS),
-        ));
+        );
+        let place = char_span(first_too_many.opening_token.0.span);
+        return Err(place.map_or(diag.clone(), |span| diag.at(span)));
     }
     let width = values.rows.first().map_or(0, |row| row.content.len());
     let mut none = Vec::new();

@@ -1,5 +1,7 @@
 //! Arithmetic with dates, times and intervals, and the functions that make and take them apart. All in UTC.
 
+use jiff::tz::TimeZoneDatabase;
+
 use super::Args;
 use crate::cast;
 use crate::datetime::{self, Civil, DAY, HOUR, MINUTE, SECOND, civil, days_from_date, days_of_month};
@@ -309,8 +311,12 @@ fn offset_of(zone: &str, at: Micros, local: bool) -> Result<i64, Diag> {
         return Ok(offset);
     }
     named_offset(name, at, local).ok_or_else(|| {
-        Diag::new(SqlState::INVALID_PARAMETER, format!("time zone \"{zone}\" not recognized"))
-            .hint("use UTC, a name such as Europe/Berlin, or INTERVAL '02:00' for a fixed offset east of it")
+        let diag = Diag::new(SqlState::INVALID_PARAMETER, format!("time zone \"{zone}\" not recognized"))
+            .hint("use UTC, a name such as Europe/Berlin, or INTERVAL '02:00' for a fixed offset east of it");
+        let known: Vec<String> = TimeZoneDatabase::bundled().available().map(|known| known.to_string()).collect();
+        // A name that is shorter than this is near to everything.
+        let known = known.iter().map(String::as_str).filter(|known| known.len() > 3 && name.len() > 3);
+        crate::suggest::with_nearest(diag, name, known)
     })
 }
 
@@ -340,7 +346,7 @@ fn fixed_offset(text: &str) -> Option<i64> {
 
 fn named_offset(name: &str, at: Micros, local: bool) -> Option<i64> {
     // The database that is built into the program: the same on every machine that runs this version.
-    let zone = jiff::tz::TimeZoneDatabase::bundled().get(name).ok()?;
+    let zone = TimeZoneDatabase::bundled().get(name).ok()?;
     let seconds = at.div_euclid(SECOND);
     let (lowest, highest) =
         (jiff::Timestamp::MIN.as_second() + 2 * 86_400, jiff::Timestamp::MAX.as_second() - 2 * 86_400);

@@ -50,8 +50,9 @@ pub(super) fn sha512(value: &Value) -> Result<Value, Diag> {
 }
 
 fn unknown_format(format: &str) -> Diag {
-    Diag::new(SqlState::INVALID_PARAMETER, format!("unrecognized encoding: \"{format}\""))
-        .hint("use hex, base64 or escape")
+    let diag = Diag::new(SqlState::INVALID_PARAMETER, format!("unrecognized encoding: \"{format}\""))
+        .hint("use hex, base64 or escape");
+    crate::suggest::with_nearest(diag, format, ["hex", "base64", "escape"])
 }
 
 pub(super) fn encode(value: &Value, format: &str) -> Result<Value, Diag> {
