@@ -106,7 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
     use std::collections::VecDeque;
     use std::future::poll_fn;
 
