@@ -134,7 +134,8 @@ pub(crate) struct Copy {
 
 /// What `\?` prints.
 pub(crate) const HELP: &str = "\
-Statements end with ; and may span lines. Commands start with \\ and are one line. Tab completes.
+Statements end with ; and may span lines; \\; between two sends them together. Commands start with \\ and are one
+line. Tab completes.
 
 Help
   \\?                             this text

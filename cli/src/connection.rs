@@ -11,6 +11,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use crate::answer::{ConsumeAnswer, OtherError, StatementResult};
 use crate::args::Start;
 use crate::failure::Failure;
+use crate::statements::{Piece, split};
 use crate::stream::{self, Broken, Collected, Envelope, Rows};
 use crate::timing::{self, Phase};
 
@@ -244,11 +245,9 @@ impl Connection {
         if envelope.token.is_some() {
             self.session.clone_from(&envelope.token);
         }
-        let ends = ["COMMIT", "ROLLBACK", "END", "ABORT"];
-        let word = sql.split_whitespace().next().unwrap_or_default().trim_end_matches(';').to_ascii_uppercase();
         if let Some(session) = &envelope.session {
             self.transaction = Some(session.clone());
-        } else if ends.contains(&word.as_str()) && !sql.to_ascii_uppercase().contains(" TO ") {
+        } else if ends_transaction(sql) {
             self.transaction = None;
         }
         Ok(envelope)
@@ -408,6 +407,13 @@ impl Connection {
             hint: (status == 404).then(|| "is this the address of a Highwater server?".to_owned()),
         }
     }
+}
+
+/// Whether the last statement of a text ends a transaction.
+fn ends_transaction(sql: &str) -> bool {
+    let Some(Piece::Statement(last)) = split(sql).pop() else { return false };
+    let word = last.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    ["COMMIT", "ROLLBACK", "END", "ABORT"].contains(&word.as_str()) && !last.to_ascii_uppercase().contains(" TO ")
 }
 
 /// Reads on, and keeps the first bytes for whoever must say what came instead of an answer.

@@ -22,7 +22,7 @@ use crate::profile::Profile;
 use crate::progress::Progress;
 use crate::render::{self, MessageFormat, failure_text};
 use crate::show::{Look, Shown};
-use crate::statements::{Piece, offset_in, split};
+use crate::statements::{Piece, offset_in, sent, split};
 use crate::stream::{Collected, Envelope};
 use crate::terminal::{Interrupt, Style, complain};
 use crate::variables::{Variables, substitute};
@@ -111,7 +111,7 @@ impl Session {
 
     fn run_statement(&mut self, statement: &str, go: &Go) -> Result<(), Failure> {
         self.last = Some(statement.to_owned());
-        let sql = substitute(statement, &self.variables);
+        let sql = substitute(&sent(statement), &self.variables);
         match go {
             Go::Plain => self.query(&sql).map(|_| ()),
             Go::Expanded => {
@@ -154,15 +154,20 @@ impl Session {
         let outcome = self.connection.sql(sql, &mut shown);
         let (rows, was_only_read) = (shown.row_count, shown.was_only_read);
         drop(progress);
-        self.settle(sql, outcome?, began)?;
+        let envelope = self.accepted(sql, outcome?)?;
         if !was_only_read {
             self.is_catalog_stale.store(true, Ordering::Relaxed);
         }
+        self.report(&envelope, began)?;
         Ok(rows)
     }
 
-    /// Runs a statement whose result is shown in another way, or not at all.
-    fn collect(&mut self, sql: &str) -> Result<StatementResult, Failure> {
+    /// Runs a statement whose result is shown in another way, or not at all: that is for `take` to do.
+    fn collect(
+        &mut self,
+        sql: &str,
+        take: impl FnOnce(&mut Self, StatementResult) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
         self.fixes.clear();
         let progress = Progress::begin(self.is_interactive);
@@ -170,17 +175,25 @@ impl Session {
         self.connection.asks_phases = self.has_timing;
         let outcome = self.connection.sql(sql, &mut rows);
         drop(progress);
-        self.settle(sql, outcome?, began)?;
-        Ok(rows.results.pop().unwrap_or_default())
+        let envelope = self.accepted(sql, outcome?)?;
+        take(self, rows.results.pop().unwrap_or_default())?;
+        self.report(&envelope, began)
     }
 
-    /// What an answer says beside its results, which are shown or kept.
-    fn settle(&mut self, sql: &str, envelope: Envelope, began: Instant) -> Result<(), Failure> {
-        let took = began.elapsed();
-        if let Some(error) = envelope.error {
-            self.fixes = error.fixes(sql);
-            return Err(Failure::Statement { statement: sql.to_owned(), error: Box::new(error) });
+    /// The answer, unless it is an error.
+    fn accepted(&mut self, sql: &str, mut envelope: Envelope) -> Result<Envelope, Failure> {
+        match envelope.error.take() {
+            None => Ok(envelope),
+            Some(error) => {
+                self.fixes = error.fixes(sql);
+                Err(Failure::Statement { statement: sql.to_owned(), error: Box::new(error) })
+            }
         }
+    }
+
+    /// Says what an answer tells beside its results, which were shown.
+    fn report(&mut self, envelope: &Envelope, began: Instant) -> Result<(), Failure> {
+        let took = began.elapsed();
         if let Some(moment) = &envelope.as_of {
             self.note(&format!("as of {moment}; later changes may be missing"))?;
         }
@@ -192,19 +205,20 @@ impl Session {
 
     /// Keeps the one row of a statement in variables.
     fn keep_row(&mut self, sql: &str, prefix: &str) -> Result<(), Failure> {
-        let result = self.collect(sql)?;
-        let rows = result.rows.unwrap_or_default();
-        let [row] = rows.as_slice() else {
-            return Err(Failure::Command(format!("\\gset takes one row, not {}", rows.len())));
-        };
-        for (column, value) in result.schema.iter().zip(row) {
-            let name = format!("{prefix}{}", column.name);
-            match render::cell_text(value, Some(column)) {
-                Some(text) => self.variables.insert(name, text),
-                None => self.variables.remove(&name),
+        self.collect(sql, |session, result| {
+            let rows = result.rows.unwrap_or_default();
+            let [row] = rows.as_slice() else {
+                return Err(Failure::Command(format!("\\gset takes one row, not {}", rows.len())));
             };
-        }
-        Ok(())
+            for (column, value) in result.schema.iter().zip(row) {
+                let name = format!("{prefix}{}", column.name);
+                match render::cell_text(value, Some(column)) {
+                    Some(text) => session.variables.insert(name, text),
+                    None => session.variables.remove(&name),
+                };
+            }
+            Ok(())
+        })
     }
 
     fn watch(&mut self, sql: &str, every: Duration, times: Option<u64>) -> Result<(), Failure> {
@@ -360,20 +374,21 @@ impl Session {
         }
         self.last = Some(explained);
         let sql = substitute(&format!("{drawn} {statement}"), &self.variables);
-        let result = self.collect(&sql);
+        let outcome = self.collect(&sql, |session, result| {
+            let cell = result.rows.iter().flatten().flatten().next().and_then(Value::as_str);
+            let document: Option<Value> = cell.and_then(|text| serde_json::from_str(text).ok());
+            match document.and_then(|document| render::plan(&document, session.look.style)) {
+                Some(text) => {
+                    let progress = Progress::default();
+                    Ok(Shown::new(&mut session.out, &session.look, &progress, &session.interrupt).text(&text)?)
+                }
+                None => session.show(&result),
+            }
+        });
         for fix in &mut self.fixes {
             *fix = fix.replacen(drawn, plain, 1);
         }
-        let result = result?;
-        let cell = result.rows.iter().flatten().flatten().next().and_then(Value::as_str);
-        let document: Option<Value> = cell.and_then(|text| serde_json::from_str(text).ok());
-        match document.and_then(|document| render::plan(&document, self.look.style)) {
-            Some(text) => {
-                let progress = Progress::default();
-                Ok(Shown::new(&mut self.out, &self.look, &progress, &self.interrupt).text(&text)?)
-            }
-            None => self.show(&result),
-        }
+        outcome
     }
 
     fn list(&mut self, listing: Listing, pattern: Option<&str>) -> Result<(), Failure> {

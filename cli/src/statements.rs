@@ -2,12 +2,14 @@
 //! names, dollar quotes, comments. Linear in the input, so that scripts of any length are split; whether an input that is being
 //! typed is finished is for the dialect's own lexer to say.
 
+use std::borrow::Cow;
+
 use highwater_sql::outline;
 
 /// A piece of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
-    /// A statement without its `;`.
+    /// A statement without its `;`, or several with `\;` between them.
     Statement(&'a str),
     /// A statement that ends with a command instead: `\g`, `\gx`, `\gset` or `\watch`, without the backslash.
     StatementWith(&'a str, &'a str),
@@ -32,7 +34,7 @@ pub(crate) fn is_complete(input: &str) -> bool {
     while let Some((piece, is_closed, after)) = next(rest) {
         let is_finished = match piece {
             // A `;` inside of parentheses ends nothing.
-            Some(Piece::Statement(statement)) => is_closed && outline::is_finished(&format!("{statement};")),
+            Some(Piece::Statement(statement)) => is_closed && outline::is_finished(&format!("{};", sent(statement))),
             Some(Piece::Command(_) | Piece::StatementWith(..)) | None => is_closed,
         };
         if !is_finished {
@@ -100,20 +102,15 @@ fn ends_statement(rest: &str) -> bool {
     ENDING.contains(&word)
 }
 
-/// Where the statement ends: at its `;` (true), or at a command or the end of the input (false).
+/// Where the statement ends: at its `;` (true), or at a command or the end of the input (false). Behind a backslash a `;` ends nothing.
 fn end_of_statement(text: &str) -> (usize, bool) {
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         let skipped = match rest.as_bytes() {
             [b';', ..] => return (at, true),
+            [b'\\', b';', ..] => Some(JOINING.len()),
             [b'\\', ..] if ends_statement(rest.get(1..).unwrap_or_default()) => return (at, false),
-            [quote @ (b'\'' | b'"'), ..] => {
-                end_of_quoted(rest, char::from(*quote), at > 0 && is_escape_prefix(text, at))
-            }
-            [b'-', b'-', ..] => Some(rest.find('\n').unwrap_or(rest.len())),
-            [b'/', b'*', ..] => end_of_comment(rest),
-            [b'$', ..] if !ends_in_word(text, at) => end_of_dollar_quoted(rest),
-            _ => rest.chars().next().map(char::len_utf8),
+            _ => length_at(text, at, rest),
         };
         match skipped {
             Some(skipped) => at += skipped,
@@ -121,6 +118,37 @@ fn end_of_statement(text: &str) -> (usize, bool) {
         }
     }
     (text.len(), false)
+}
+
+/// Length of the quoted text, comment or character at `at`, where `rest` begins; `None` if it is never closed.
+fn length_at(text: &str, at: usize, rest: &str) -> Option<usize> {
+    match rest.as_bytes() {
+        [quote @ (b'\'' | b'"'), ..] => end_of_quoted(rest, char::from(*quote), at > 0 && is_escape_prefix(text, at)),
+        [b'-', b'-', ..] => Some(rest.find('\n').unwrap_or(rest.len())),
+        [b'/', b'*', ..] => end_of_comment(rest),
+        [b'$', ..] if !ends_in_word(text, at) => end_of_dollar_quoted(rest),
+        _ => rest.chars().next().map(char::len_utf8),
+    }
+}
+
+/// Between statements that are sent together.
+const JOINING: &str = "\\;";
+
+/// A statement as it is sent. What joins several has the length that it had, so that places stay what they are.
+pub(crate) fn sent(statement: &str) -> Cow<'_, str> {
+    if !statement.contains(JOINING) {
+        return Cow::Borrowed(statement);
+    }
+    let mut text = String::with_capacity(statement.len());
+    while let Some(rest) = statement.get(text.len()..).filter(|rest| !rest.is_empty()) {
+        if rest.starts_with(JOINING) {
+            text.push_str(" ;");
+        } else {
+            let length = length_at(statement, text.len(), rest).unwrap_or(rest.len());
+            text.push_str(rest.get(..length).unwrap_or(rest));
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Length of a quoted text or name; a doubled quote is one quote, and after `E` a backslash takes the next character along.
@@ -232,6 +260,17 @@ mod tests {
         let input = "\n SELECT 1;\nSELECT 2;";
         let [_, Statement(second)] = split(input)[..] else { panic!() };
         assert_eq!(offset_in(input, second), 12);
+    }
+
+    #[test]
+    fn statements_that_are_joined_are_sent_as_one_text() {
+        let joined = r"SET a = '\;'\; SELECT ';' -- \;
+\;SELECT 2";
+        let input = format!("{joined}; SELECT 3;");
+        assert_eq!(split(&input), [Statement(joined), Statement("SELECT 3")]);
+        assert!(is_complete(&input) && !is_complete(r"SELECT 1\; SELECT 2") && is_complete(r"SELECT 1\; SELECT 2;"));
+        assert_eq!(sent(joined), "SET a = '\\;' ; SELECT ';' -- \\;\n ;SELECT 2");
+        assert_eq!((sent("SELECT 1"), sent(r"'\;"), sent(r"é\;")), ("SELECT 1".into(), r"'\;".into(), "é ;".into()));
     }
 
     #[test]

@@ -53,6 +53,9 @@ fn rows_that_may_be_old_say_of_when_they_are() {
     let drawn = highwater(&server.url, &["--format", "table", "-c", "SELECT 1"], "");
     assert!(drawn.out.ends_with(&format!("(1 row)\n{note}")) && drawn.err.is_empty(), "{}", drawn.out);
     let written = highwater(&server.url, &["--csv", "-c", "SELECT 1"], "");
+    let joined = highwater(&server.url, &["-c", "SET read_consistency = 'stale'\\; SELECT ':x' \\; SELECT 3"], "");
+    assert_eq!(joined.code, 0, "{}", joined.err);
+    assert_eq!(server.statements().last().unwrap(), "SET read_consistency = 'stale' ; SELECT ':x'  ; SELECT 3");
     assert_eq!((written.out.as_str(), written.err.as_str()), ("n\n7\n", note));
 }
 
@@ -72,9 +75,14 @@ fn explaining(path: &str, token: &str, body: &Value, number: usize) -> (u16, Val
 #[test]
 fn plans_are_trees_for_people_and_rows_for_programs() {
     let server = Server::start(explaining);
-    let drawn = highwater(&server.url, &["--format", "table", "-c", "\\profile SELECT 1"], "");
+    let drawn = highwater(
+        &server.url,
+        &["--format", "table", "-c", "\\profile SELECT 1", "-c", "\\timing", "-c", "\\profile SELECT 1"],
+        "",
+    );
     let tree = "Limit 1\n│   ran: 1 rows, 8 us (75 % of the time here)\n└─ One row\n       ran: 1 rows, 2 us (25 % of the time here)\n";
-    assert_eq!((drawn.out.as_str(), drawn.err.as_str()), (tree, ""));
+    let timed = drawn.out.strip_prefix(&format!("{tree}timing is on\n{tree}Time: "));
+    assert!(timed.is_some_and(|time| time.lines().count() == 1) && drawn.err.is_empty(), "{}", drawn.out);
     let rows = highwater(&server.url, &["-c", "\\explain analyze SELECT 1"], "");
     assert_eq!((rows.out.as_str(), rows.err.as_str()), ("QUERY PLAN\nLimit 1\n", ""));
     let strange = highwater(&server.url, &["--format", "table", "-c", "\\explain SELECT 2"], "");
