@@ -48,6 +48,7 @@ pub struct SqlRequest {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawSqlRequest<'a> {
     #[serde(borrow)]
     sql: Cow<'a, str>,

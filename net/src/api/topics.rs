@@ -44,6 +44,7 @@ fn default_limit() -> u32 {
 
 /// A consume of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConsumeRequest {
     /// `namespace.topic`.
     pub topic_id: String,
@@ -65,6 +66,9 @@ pub struct ConsumeRequest {
     /// Owner of the claim; the login token's id unless told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer_id: Option<String>,
+    /// ULID or UUIDv7 under which a group's answer can be had again when it was lost; not looked into here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 impl ConsumeRequest {
@@ -122,6 +126,7 @@ pub struct ConsumeAnswer {
 
 /// An ack of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AckRequest {
     /// `namespace.topic`.
     pub topic_id: String,

@@ -9,7 +9,7 @@ use highwater_sql::catalog::Operation;
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::plan::StartPosition;
 
-use super::Service;
+use super::{Service, request_id};
 use crate::audit::{Event, EventKind, Outcome};
 use crate::node::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, Node, TraceId};
 
@@ -35,6 +35,7 @@ impl Service {
                 "timeout_seconds must be at most {seconds}; consume again to wait longer"
             )));
         }
+        let request_id = asked.request_id.as_deref().map(request_id::parse).transpose();
         let partition = asked.partition_id;
         let consume = ConsumeRequest {
             identity,
@@ -49,6 +50,7 @@ impl Service {
             partition,
             timeout_micros: wait,
             consumer_id: asked.consumer_id,
+            request_id: request_id.map_err(|error| TopicError::invalid(error.message))?,
             trace,
         };
         let who = consume.identity.clone();

@@ -170,6 +170,8 @@ pub struct ConsumeRequest {
     pub timeout_micros: u64,
     /// Owner of the claim; the identity's token id unless told.
     pub consumer_id: Option<String>,
+    /// Makes a group's answer one that can be had again.
+    pub request_id: Option<u128>,
     /// What its log lines are found by.
     pub trace: TraceId,
 }

@@ -10,19 +10,17 @@ use std::sync::Arc;
 
 use highwater_runtime::queue::{self, ReplySlot};
 use highwater_runtime::{Env, Monotonic};
-use highwater_sql::access::{self, authorize};
-use highwater_sql::catalog::{Catalog, CatalogVersion, ObjectId, Operation, Topic};
+use highwater_sql::catalog::{Catalog, ObjectId, Operation, Topic};
 use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::{EvalContext, evaluate};
-use highwater_sql::expr::Expr;
-use highwater_sql::plan::{AckPlan, Bound, ConsumePlan, Plan, StartPosition};
+use highwater_sql::plan::{AckPlan, ConsumePlan, StartPosition};
 use highwater_sql::value::{DataType, Row, Value};
 use highwater_state::command::{AckCommand, Command, ConsumeCommand, RequestHead};
 use highwater_state::outcome::{Consumed, Message, Outcome};
 use highwater_state::placement::META;
 
-use super::answer::{AckRequest, ConsumeAnswer, ConsumeRequest, Identity, ResultColumn, StatementResult};
-use super::execute::{Failure, Pauses, Run};
+use super::answer::{ResultColumn, StatementResult};
+use super::execute::{Failure, Run};
 use super::forward::{Errand, Motion};
 use super::homes::Asked;
 use super::mesh::{MessagesRead, MessagesWanted, Owed, Question, Standing, StandingRead};
@@ -37,21 +35,29 @@ const SHIPPING_MICROS: u64 = 10_000_000;
 const EXPIRY_LOOK_MICROS: u64 = 1_000_000;
 
 /// One consume, whatever it came by.
-struct Wanted {
-    head: RequestHead,
-    topic: Arc<Topic>,
-    partitions: Vec<u32>,
-    group: Option<String>,
-    start: StartPosition,
-    limit: u32,
-    auto_ack: bool,
-    consumer_id: String,
+pub(super) struct Wanted {
+    /// Who asks, and how a retry is known.
+    pub(super) head: RequestHead,
+    /// The topic.
+    pub(super) topic: Arc<Topic>,
+    /// Which of its partitions.
+    pub(super) partitions: Vec<u32>,
+    /// The consumer group; without one nothing is claimed.
+    pub(super) group: Option<String>,
+    /// Where a group without a committed offset, or nobody's group, starts.
+    pub(super) start: StartPosition,
+    /// Most messages.
+    pub(super) limit: u32,
+    /// What is returned is acked with it.
+    pub(super) auto_ack: bool,
+    /// Owner of the claim.
+    pub(super) consumer_id: String,
     /// When to stop waiting for messages.
-    deadline: Monotonic,
+    pub(super) deadline: Monotonic,
     /// When to give up what is under way.
-    errand: Errand,
+    pub(super) errand: Errand,
     /// The catalog that has the topic.
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
 }
 
 impl Wanted {
@@ -163,123 +169,8 @@ impl Node {
         Ok(StatementResult::Message { message, row_count: 0, as_user: run.user.clone() })
     }
 
-    /// Consumes one partition for a front end that has no statement.
-    ///
-    /// # Errors
-    /// As the statement.
-    pub async fn consume(&self, request: ConsumeRequest) -> Result<ConsumeAnswer, Diag> {
-        let _in_flight = self.enter()?;
-        let began = self.env().now();
-        let errand = Errand { deadline: self.after_wait(began, request.timeout_micros), trace: request.trace };
-        let mut pauses = Pauses::default();
-        loop {
-            match self.consume_once(&request, began, errand).await {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Diag(diag)) => return Err(diag),
-                Err(Failure::Stale) => self.before_next_plan(&mut pauses, errand.deadline).await?,
-            }
-        }
-    }
-
-    async fn consume_once(
-        &self,
-        request: &ConsumeRequest,
-        began: Monotonic,
-        errand: Errand,
-    ) -> Result<ConsumeAnswer, Failure> {
-        access::may_name_topic(&request.topic, request.identity.role)?;
-        let (topic, catalog) = self.topic_by_name(&request.topic).await?;
-        if request.partition >= topic.partitions {
-            return Err(no_partition(&topic, request.partition).into());
-        }
-        let plan = Plan::Consume(ConsumePlan {
-            topic: Arc::clone(&topic),
-            partition: Some(request.partition),
-            group: request.group.clone(),
-            start: request.start,
-            limit: None,
-            auto_ack: false,
-            timeout_micros: request.timeout_micros,
-        });
-        check(plan, &request.identity, &catalog)?;
-        let wanted = Wanted {
-            head: head_of(&request.identity),
-            topic: Arc::clone(&topic),
-            partitions: vec![request.partition],
-            group: request.group.clone(),
-            start: request.start,
-            limit: request.limit.min(self.settings().max_consume_messages),
-            auto_ack: false,
-            consumer_id: request.consumer_id.clone().unwrap_or_else(|| request.identity.token_id.clone()),
-            deadline: self.consume_deadline(began, request.timeout_micros),
-            errand,
-            catalog,
-        };
-        let found = self.consume_partitions(&wanted, &mut ReadToken::default()).await?;
-        let consumed = found.into_iter().next().map(|(_, consumed)| consumed).unwrap_or(Consumed {
-            messages: Vec::new(),
-            next_offset: 0,
-            has_more: false,
-        });
-        Ok(ConsumeAnswer {
-            topic: format!("{}.{}", topic.namespace, topic.name),
-            messages: consumed.messages,
-            next_offset: consumed.next_offset,
-            has_more: consumed.has_more,
-        })
-    }
-
-    /// Acks for a front end that has no statement. Answers the committed offset: everything at or below it is settled.
-    ///
-    /// # Errors
-    /// As the statement.
-    pub async fn ack(&self, request: AckRequest) -> Result<Option<u64>, Diag> {
-        let _in_flight = self.enter()?;
-        let errand = Errand { deadline: self.statement_deadline(), trace: request.trace };
-        let mut pauses = Pauses::default();
-        loop {
-            match self.ack_once(&request, errand).await {
-                Ok(committed) => return Ok(committed),
-                Err(Failure::Diag(diag)) => return Err(diag),
-                Err(Failure::Stale) => self.before_next_plan(&mut pauses, errand.deadline).await?,
-            }
-        }
-    }
-
-    async fn ack_once(&self, request: &AckRequest, errand: Errand) -> Result<Option<u64>, Failure> {
-        access::may_name_topic(&request.topic, request.identity.role)?;
-        let (topic, catalog) = self.topic_by_name(&request.topic).await?;
-        if request.partition >= topic.partitions {
-            return Err(no_partition(&topic, request.partition).into());
-        }
-        let plan = Plan::Ack(AckPlan {
-            topic: Arc::clone(&topic),
-            group: request.group.clone(),
-            partition: request.partition,
-            upto: Expr::Literal(
-                Value::BigInt(i64::try_from(request.upto_offset).unwrap_or(i64::MAX)),
-                DataType::BigInt,
-            ),
-        });
-        check(plan, &request.identity, &catalog)?;
-        let head = head_of(&request.identity);
-        let consumer = request.consumer_id.clone().unwrap_or_else(|| request.identity.token_id.clone());
-        self.ack_partition(
-            &topic,
-            request.partition,
-            &request.group,
-            consumer,
-            request.upto_offset,
-            head,
-            None,
-            &catalog,
-            errand,
-        )
-        .await
-    }
-
     /// Until when a consume that began at `began` waits for messages.
-    fn consume_deadline(&self, began: Monotonic, timeout_micros: u64) -> Monotonic {
+    pub(super) fn consume_deadline(&self, began: Monotonic, timeout_micros: u64) -> Monotonic {
         began.after_micros(timeout_micros.min(self.settings().max_consume_wait_micros))
     }
 
@@ -288,20 +179,7 @@ impl Node {
         self.consume_deadline(began, timeout_micros).after_micros(self.settings().statement_micros)
     }
 
-    async fn topic_by_name(&self, name: &str) -> Result<(Arc<Topic>, Arc<Catalog>), Diag> {
-        let (namespace, topic) = name.split_once('.').unwrap_or(("default", name));
-        let mut catalog = self.catalog();
-        if catalog.topic(namespace, topic).is_none() {
-            catalog = self.newest_catalog().await?;
-        }
-        let found = catalog.topic(namespace, topic).cloned().ok_or_else(|| {
-            Diag::new(SqlState::UNDEFINED_OBJECT, format!("topic \"{name}\" does not exist"))
-                .hint("SHOW TOPICS lists the topics that exist.")
-        })?;
-        Ok((found, catalog))
-    }
-
-    async fn ack_partition(
+    pub(super) async fn ack_partition(
         &self,
         topic: &Topic,
         partition: u32,
@@ -334,7 +212,7 @@ impl Node {
         }
     }
 
-    async fn consume_partitions(
+    pub(super) async fn consume_partitions(
         &self,
         wanted: &Wanted,
         token: &mut ReadToken,
@@ -620,37 +498,6 @@ fn consume_command(
 
 fn size_of_payloads(messages: &[Message]) -> u32 {
     u32::try_from(messages.iter().map(|message| message.payload.len()).sum::<usize>()).unwrap_or(u32::MAX)
-}
-
-fn head_of(identity: &Identity) -> RequestHead {
-    RequestHead {
-        principal: identity.user.clone(),
-        role: identity.role,
-        auth_epoch: identity.auth_epoch,
-        request: None,
-        statement_hash: 0,
-    }
-}
-
-fn check(plan: Plan, identity: &Identity, catalog: &Catalog) -> Result<(), Diag> {
-    let bound = Bound {
-        catalog_version: CatalogVersion(catalog.version.0),
-        execute_as: None,
-        parameters: Vec::new(),
-        returning: Vec::new(),
-        plan,
-    };
-    authorize(&bound, identity.role, &identity.user, catalog)
-}
-
-fn no_partition(topic: &Topic, partition: u32) -> Diag {
-    Diag::new(
-        SqlState::UNDEFINED_OBJECT,
-        format!(
-            "topic \"{}.{}\" has no partition {partition}: it has {}, counted from 0",
-            topic.namespace, topic.name, topic.partitions
-        ),
-    )
 }
 
 fn message_schema() -> Vec<ResultColumn> {

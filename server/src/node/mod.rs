@@ -50,6 +50,7 @@ mod start;
 mod streaming;
 mod system_rows;
 mod token;
+mod topic_requests;
 mod transactions;
 mod waiting;
 mod write;

@@ -165,6 +165,39 @@ fn messages_are_consumed_and_acknowledged_over_http() {
     assert_eq!(ack(99).0, 400, "nothing beyond the end can be acknowledged");
     assert_eq!(consume(json!("Earliest"), 0)["messages"][0]["offset"], 2);
 
+    // An answer that was lost on its way is had again under its id, so that no ack settles what nobody has seen.
+    let claim = |limit: u32, id: &str| {
+        let body = json!({"topic_id": "app.events", "group_id": "again", "start": "Earliest", "limit": limit, "request_id": id});
+        server.ask("/v1/api/topics/consume", &root, &body)
+    };
+    let offsets = |answer: &Answer| {
+        let messages = answer.json["messages"].as_array().unwrap();
+        messages.iter().map(|message| message["offset"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let [one, two] = [ulid::Ulid::generate().to_string(), ulid::Ulid::generate().to_string()];
+    let first = claim(2, &one);
+    assert_eq!(offsets(&first), [0, 1], "{first:?}");
+    assert_eq!(claim(2, &one).json, first.json);
+    assert_eq!(offsets(&claim(2, &two)), [2]);
+    assert_eq!(claim(2, &one).json, first.json);
+    let other = claim(1, &one);
+    assert!(other.status == 400 && other.json["error"].as_str().unwrap().contains("request"), "{other:?}");
+    let malformed = claim(1, "garbage");
+    assert!(malformed.status == 400 && malformed.json["error"].as_str().unwrap().contains("ULID"), "{malformed:?}");
+
+    // A misspelt field would be one that is not there.
+    for (path, body, field) in [
+        ("/v1/api/topics/consume", json!({"topic_id": "app.events", "requestId": one}), "requestId"),
+        ("/v1/api/topics/ack", json!({"topic_id": "app.events", "group_id": "g", "upto_offset": 0, "upto": 0}), "upto"),
+        ("/v1/api/sql", json!({"sql": "SELECT $1::INT", "param": [1]}), "param"),
+    ] {
+        let refused = server.ask(path, &root, &body);
+        assert!(
+            refused.status == 400 && refused.json.to_string().contains(&format!("unknown field `{field}`")),
+            "{refused:?}"
+        );
+    }
+
     // What one consumer holds, the ack of another does not settle: nothing is committed, and the offset is a number all the same.
     let held = json!({"topic_id": "app.events", "group_id": "h", "start": "Earliest", "consumer_id": "one"});
     assert_eq!(server.ask("/v1/api/topics/consume", &root, &held).status, 200);
