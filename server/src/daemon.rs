@@ -118,6 +118,9 @@ fn run(args: &Args) -> Result<(), Refusal> {
         first_start::root_password(&data_dir, given, shared, at_setup).map_err(Refusal::other)?
     };
     logging::start(&config);
+    if let Some(why) = few_files(&config, cpus.len()) {
+        tracing::warn!("{why}");
+    }
 
     let certificate = certificate(&config)?;
     let (events, happened) = mpsc::channel();
@@ -244,7 +247,16 @@ fn check(config: &Config, cpus: &CpuSet, cluster: Option<&ClusterSetup>) -> Resu
         "highwaterd: configuration, kernel and data folder are fine ({} cores: CPU {cpus}{place})\n",
         cpus.len()
     ));
+    if let Some(why) = few_files(config, cpus.len()) {
+        say(&format!("highwaterd: warning: {why}\n"));
+    }
     Ok(())
+}
+
+/// Why clients may not be let in for want of open files, of which the limit was raised as far as it goes.
+fn few_files(config: &Config, cores: usize) -> Option<String> {
+    let connections = u64::from(config.http_max_connections).saturating_mul(cores as u64);
+    process::too_few_files(process::figures().max_files, connections)
 }
 
 /// The address with its port resolved. The cores share the port (`SO_REUSEPORT`), and another server of the same user

@@ -40,6 +40,24 @@ pub fn figures() -> ProcessFigures {
     }
 }
 
+/// Files that a node has open beside its clients' connections, more or less: those of its stores, its rings and other nodes.
+const FILES_OF_ITS_OWN: u64 = 512;
+/// As many connections as this are enough for most, whatever the settings would allow.
+const MANY_CONNECTIONS: u64 = 16_384;
+
+/// What is wrong with a limit of open files with which the connections that are allowed cannot be had.
+#[must_use]
+pub fn too_few_files(max_files: u64, connections: u64) -> Option<String> {
+    let wanted = connections.min(MANY_CONNECTIONS) + FILES_OF_ITS_OWN;
+    (max_files < wanted).then(|| {
+        let first = max_files.saturating_sub(FILES_OF_ITS_OWN);
+        format!(
+            "the process may open {max_files} files: beyond about {first} connections new ones wait in vain, though {connections} are allowed \
+             (http.max_connections of every core); allow {wanted} files (LimitNOFILE=, ulimit -n) or fewer connections"
+        )
+    })
+}
+
 /// The number in a line of `/proc/self/status`.
 fn status_number(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -64,6 +82,14 @@ mod tests {
         assert!(cpu_seconds("", 100).abs() < 1e-9);
         assert_eq!(status_number("Name:\tx\nVmRSS:\t  12 kB\nThreads:\t3\n", "VmRSS:"), 12);
         assert_eq!(status_number("", "Threads:"), 0);
+    }
+
+    #[test]
+    fn connections_need_files() {
+        assert_eq!(too_few_files(20_512, 640_000), None);
+        assert_eq!(too_few_files(1_024, 512), None);
+        let few = too_few_files(1_024, 10_000).unwrap_or_default();
+        assert!(few.contains("about 512 connections") && few.contains("allow 10512 files"), "{few}");
     }
 
     #[test]

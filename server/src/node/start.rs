@@ -216,6 +216,15 @@ impl Node {
         let (opened, recovery) = Store::open(self.0.env.clone(), &folder, options)
             .await
             .map_err(|source| StartError::Store { store, source })?;
+        if let Some((file, offset)) = &recovery.log.dropped_tail {
+            tracing::warn!(
+                store,
+                file = %file.display(),
+                offset,
+                "the last write of the log is not whole and was left out, as after a crash in the middle of it; if it had been acknowledged, the \
+                 disk lost or changed what it had confirmed"
+            );
+        }
         let links = &self.0.links;
         let cast = Cast { me: links.me(), members: links.founders(), is_alone: links.is_alone() };
         let host = Rc::new(StoreHost::new(self.0.env.clone(), Rc::clone(&opened), cast));
