@@ -394,3 +394,38 @@ fn the_servers_log_can_be_asked_and_has_the_requests_that_its_lines_are_of() {
     assert_eq!(found("message LIKE '%a wrong guess%'"), json!([]), "no password is in the log");
     assert_eq!(found("timestamp > NOW() OR target NOT LIKE 'highwater%'"), json!([]));
 }
+
+#[test]
+fn a_name_that_is_taken_and_a_parameter_that_does_not_fit_are_marked_in_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let root = server.login("root", PASSWORD);
+    run(&server, &root, "CREATE NAMESPACE app");
+    run(&server, &root, "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, text TEXT)");
+    run(&server, &root, "CREATE USER anna WITH PASSWORD 'a1' ROLE user");
+    run(&server, &root, "CREATE USER annabel WITH PASSWORD 'b1' ROLE user");
+    let marked = |sql: &str, params: Value| -> (String, String) {
+        let answer = server.ask("/v1/api/sql", &root, &json!({ "sql": sql, "params": params }));
+        let details = answer.json["error"]["details"].as_str().unwrap_or_else(|| panic!("{sql}: {answer:?}"));
+        let details: Value = serde_json::from_str(details).unwrap();
+        let place = |name: &str| usize::try_from(details[name].as_u64().unwrap_or(1)).unwrap() - 1;
+        (details["sqlstate"].as_str().unwrap().to_owned(), sql[place("position")..place("end")].to_owned())
+    };
+    for (sql, params, state, words) in [
+        ("CREATE NAMESPACE app", json!([]), "42P06", "app"),
+        ("SELECT 1; CREATE TABLE app.notes (id INT PRIMARY KEY)", json!([]), "42P07", "app.notes"),
+        ("CREATE USER TABLE app.notes PRIMARY KEY (one) AS SELECT 1 AS one", json!([]), "42P07", "app.notes"),
+        ("CREATE USER anna PASSWORD 'a long password'", json!([]), "42710", "anna"),
+        ("SELECT text FROM app.notes WHERE id = $1", json!(["seven"]), "22P02", "$1"),
+        // One plan for both users, and a place in each text.
+        ("EXECUTE AS 'anna' (SELECT text FROM app.notes WHERE id = $1)", json!([7]), "", ""),
+        ("EXECUTE AS 'annabel' (SELECT text FROM app.notes WHERE id = $1)", json!(["x"]), "22P02", "$1"),
+        ("EXECUTE  AS   'anna' (SELECT text FROM app.notes WHERE id = $2 OR id = $1)", json!([1]), "42P02", "$2"),
+    ] {
+        if state.is_empty() {
+            assert_eq!(server.ask("/v1/api/sql", &root, &json!({ "sql": sql, "params": params })).status, 200, "{sql}");
+        } else {
+            assert_eq!(marked(sql, params), (state.to_owned(), words.to_owned()), "{sql}");
+        }
+    }
+}

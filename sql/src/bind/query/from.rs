@@ -187,7 +187,7 @@ impl<'a> Reader<'a, '_> {
                         return Err(refuse_at(what, place()));
                     }
                 }
-                self.named(&object_of(name)?, alias.as_ref())?
+                self.named(&object_of(name)?, alias.as_ref()).map_err(|diag| placed(diag, char_span(place())))?
             }
             TableFactor::Derived { lateral: true, subquery, alias, sample: None } => {
                 let env = deeper(&self.env, super::start_of(subquery))?;
