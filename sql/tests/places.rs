@@ -45,6 +45,8 @@ const PLACES: &[(&str, &str, &str, &str)] = &[
     ("UPDATE messages set SET likes = 1", "42601", "set", "AS"),
     ("SELECT m.set FROM messages m", "42703", "set", ""),
     // Clauses.
+    ("SELECT body FROM messages WHERE likes BETWEEN SYMMETRIC 3 AND 1", "0A000", "SYMMETRIC", "least(a, b)"),
+    ("SELECT body FROM messages ORDER BY 2", "42P10", "2", ""),
     ("SELECT CASE WHEN likes > 1 THEN 1 ELSE 2 FROM messages", "42601", "FROM", "value END"),
     ("SELECT CASE likes WHEN 1 FROM messages", "42601", "FROM", "THEN value"),
     ("SELECT body FROM messages LIMIT 3 FETCH FIRST 2 ROWS ONLY", "0A000", "2", "one of them"),

@@ -95,6 +95,10 @@ fn half_of_a_pair(lexed: &Lexed<'_>, start: usize, index: usize, end: usize) -> 
             let wanted = Wanted::Expected("LEFT, RIGHT or FULL before OUTER");
             Some(syntax_error(lexed, index, end, wanted).hint("Write LEFT JOIN to keep the rows of the left side."))
         }
+        "SYMMETRIC" if index > start && word(lexed, index - 1).as_deref() == Some("BETWEEN") => {
+            let diag = Diag::not_supported("BETWEEN SYMMETRIC").at(lexed.span_at(index));
+            Some(diag.hint("Write x BETWEEN least(a, b) AND greatest(a, b)."))
+        }
         "FROM" if index > 0 && lexed.token(index - 1) == Some(&Token::Comma) => {
             let wanted = Wanted::Expected("an expression after \",\"");
             Some(syntax_error(lexed, index, end, wanted))

@@ -129,7 +129,7 @@ pub(super) fn by_position<'i>(
 ) -> Result<&'i Item, Diag> {
     number.parse::<usize>().ok().and_then(|number| items.get(number.checked_sub(1)?)).ok_or_else(|| {
         let diag = Diag::new(
-            SqlState::SYNTAX_ERROR,
+            SqlState::INVALID_COLUMN_REFERENCE,
             format!("{clause} position {number} is not in the SELECT list of {} columns", items.len()),
         );
         placed(diag, span)

@@ -178,14 +178,19 @@ fn parse(template: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     let mut literal = String::new();
     let mut rest = template;
-    let mut fill = true;
+    let (mut fill, mut is_translated) = (true, false);
     while let Some(first) = rest.chars().next() {
         if let Some(after) = rest.strip_prefix("FM").or_else(|| rest.strip_prefix("fm")) {
             fill = false;
             rest = after;
             continue;
         }
-        if let Some(after) = ["FX", "fx", "TM"].iter().find_map(|prefix| rest.strip_prefix(prefix)) {
+        if let Some(after) = rest.strip_prefix("FX").or_else(|| rest.strip_prefix("fx")) {
+            rest = after;
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix("TM") {
+            is_translated = true;
             rest = after;
             continue;
         }
@@ -200,8 +205,10 @@ fn parse(template: &str) -> Vec<Part> {
             } else {
                 (None, after)
             };
-            parts.push(Part::Field { field, case, fill, ordinal });
-            fill = true;
+            // A translated name (here always the English one) is of no known width.
+            let is_name = matches!(field, Field::MonthName | Field::DayName);
+            parts.push(Part::Field { field, case, fill: fill && !(is_translated && is_name), ordinal });
+            (fill, is_translated) = (true, false);
             rest = after;
             continue;
         }
