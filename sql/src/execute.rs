@@ -34,6 +34,7 @@ use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, Relation};
 use crate::value::{Micros, Row, Value};
 
 use self::apply::ApplyRows;
+pub(crate) use self::apply::MANY_RUNS;
 use self::index::Index;
 use self::join::JoinRows;
 use self::lateral::LateralRows;
@@ -67,6 +68,11 @@ pub trait Source {
 
     /// A clock for EXPLAIN ANALYZE, in microseconds.
     fn micros(&self) -> u64;
+
+    /// Whether an error says that a query would hold too much, so that another way of running it may do.
+    fn is_too_much(_error: &Self::Error) -> bool {
+        false
+    }
 }
 
 /// What expressions may know besides their row.
@@ -104,6 +110,8 @@ pub struct Executor<'s, S: Source> {
     /// Regular expressions that were used.
     patterns: Patterns,
     statistics: Option<RefCell<Statistics>>,
+    /// Runs of a subquery after which what it looks up is read at once.
+    many_runs: u64,
 }
 
 /// The rows of a common table expression.
@@ -209,7 +217,14 @@ impl<'s, S: Source> Executor<'s, S> {
             depth: Cell::new(0),
             patterns: Patterns::default(),
             statistics: watched.then(RefCell::default),
+            many_runs: apply::MANY_RUNS,
         }
+    }
+
+    /// The same with another number of runs after which a subquery reads at once what it looks up.
+    #[must_use]
+    pub fn with_many_runs(self, many_runs: u64) -> Self {
+        Self { many_runs, ..self }
     }
 
     /// The result of a query.

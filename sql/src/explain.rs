@@ -6,7 +6,7 @@ mod text;
 
 use crate::catalog::Table;
 use crate::eval;
-use crate::execute::{Counted, Statistics};
+use crate::execute::{Counted, MANY_RUNS, Statistics};
 use crate::expr::Expr;
 use crate::order::{self, Reading};
 use crate::pipeline::Steps;
@@ -408,7 +408,14 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
                     Meaning::Compare { all: false, .. } => "a comparison with any row",
                 };
                 let often = if subquery.outer.is_empty() { "once" } else { "per distinct outer value" };
-                step.below.push(Step::new(format!("{}, {often}", capital(what))).over(query(&subquery.plan, setting)));
+                let asked = Step::new(format!("{}, {often}", capital(what))).over(query(&subquery.plan, setting));
+                step.below.push(match &subquery.at_once {
+                    Some(at_once) => {
+                        let later = Step::new(format!("After {MANY_RUNS} of them, from what is read at once"));
+                        asked.over(later.over(query(at_once, setting)))
+                    }
+                    None => asked,
+                });
             }
             step
         }

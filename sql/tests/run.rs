@@ -3,6 +3,7 @@
 //! `HIGHWATER_REWRITE=1 cargo test -p highwater-sql --test run` rewrites the files, to be reviewed as a diff.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
+mod often;
 mod reach;
 
 use std::cell::Cell;
@@ -154,9 +155,29 @@ impl Database {
     }
 
     fn query(&mut self, plan: &Arc<QueryPlan>) -> Result<Vec<Row>, Diag> {
+        // A subquery that reads at once what it looks up answers the same.
+        let at_once = self.query_with(plan, Some(0));
+        let rows = self.query_with(plan, None);
+        let sorted = |rows: &Result<Vec<Row>, Diag>| {
+            let mut rows =
+                rows.as_ref().map(|rows| rows.iter().map(|row| format!("{row:?}")).collect::<Vec<_>>()).ok()?;
+            rows.sort();
+            Some(rows)
+        };
+        assert_eq!(sorted(&rows), sorted(&at_once));
+        rows
+    }
+
+    /// Runs a query whose subqueries read at once what they look up after so many runs.
+    fn query_with(&self, plan: &Arc<QueryPlan>, many_runs: Option<u64>) -> Result<Vec<Row>, Diag> {
         self.visited.set(0);
         let around = Surroundings { now: NOW, user: "alice".into(), role: Role::Dba, seed: 7, limits: LIMITS };
-        finished(Executor::new(self, &around, false).query(plan, Arc::default()))
+        let executor = Executor::new(self, &around, false);
+        let executor = match many_runs {
+            Some(runs) => executor.with_many_runs(runs),
+            None => executor,
+        };
+        finished(executor.query(plan, Arc::default()))
     }
 
     async fn table_rows(&self, plan: &QueryPlan, params: &[Value]) -> Result<(Vec<Row>, Steps), Diag> {
@@ -326,6 +347,10 @@ impl Source for Database {
 
     fn micros(&self) -> u64 {
         0
+    }
+
+    fn is_too_much(error: &Diag) -> bool {
+        error.sqlstate == SqlState::PROGRAM_LIMIT
     }
 }
 

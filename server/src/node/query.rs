@@ -54,6 +54,11 @@ impl Source for Reading<'_> {
     fn micros(&self) -> u64 {
         self.node.env().now().micros_since(self.run.began)
     }
+
+    fn is_too_much(error: &Failure) -> bool {
+        let too_much = [SqlState::PROGRAM_LIMIT, SqlState::OUT_OF_MEMORY];
+        matches!(error, Failure::Diag(diag) if too_much.contains(&diag.sqlstate))
+    }
 }
 
 impl Node {

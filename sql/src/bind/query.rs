@@ -1,5 +1,6 @@
 //! Queries: WITH, set operations, VALUES, ORDER BY and LIMIT around them. A SELECT itself is in `select`.
 
+mod at_once;
 mod derived;
 pub(super) mod from;
 mod grouped;

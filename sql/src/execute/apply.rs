@@ -12,6 +12,8 @@ use crate::value::{Row, SortValue, Value, compare};
 
 /// Most runs of the subqueries of one SELECT.
 const MAX_RUNS: u64 = 1_000_000;
+/// Runs of a subquery after which what it looks up is read at once.
+pub(crate) const MANY_RUNS: u64 = 2_048;
 /// Most answers that are remembered per subquery.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -24,6 +26,8 @@ pub(super) struct ApplyRows<'p> {
     pub(super) answers: Vec<BTreeMap<Vec<SortValue>, Rc<Answer>>>,
     held: Held,
     runs: u64,
+    /// Runs of each subquery; `None` of one that cannot read at once what it looks up.
+    often: Vec<Option<u64>>,
 }
 
 /// What a subquery answered for one outer row.
@@ -44,7 +48,8 @@ pub(super) struct Candidates {
 impl<'p> ApplyRows<'p> {
     pub(super) fn new(input: Rows<'p>, subqueries: &'p [Subquery], params: Params, held: Held) -> Self {
         let answers = subqueries.iter().map(|_| BTreeMap::new()).collect();
-        Self { input, subqueries, params, answers, held, runs: 0 }
+        let often = subqueries.iter().map(|subquery| subquery.at_once.as_ref().map(|_| 0)).collect();
+        Self { input, subqueries, params, answers, held, runs: 0, often }
     }
 }
 
@@ -112,7 +117,10 @@ impl<S: Source> Executor<'_, S> {
         }
         let slots = subquery.outer.iter().map(|(slot, _)| *slot).zip(seen.iter().map(|value| value.0.clone()));
         let params = if seen.is_empty() { Arc::clone(&apply.params) } else { with_slots(&apply.params, slots) };
-        let rows = self.query(&subquery.plan, Arc::clone(&params)).await?;
+        let rows = match self.run_at_once(apply, at, subquery, &params).await? {
+            Some(rows) => rows,
+            None => self.query(&subquery.plan, Arc::clone(&params)).await?,
+        };
         let answer = match &subquery.meaning {
             Meaning::Scalar => Answer::Value(single(rows)?),
             Meaning::Exists => Answer::Value(Value::Boolean(!rows.is_empty())),
@@ -130,6 +138,32 @@ impl<S: Source> Executor<'_, S> {
             answers.insert(seen, Rc::clone(&answer));
         }
         Ok(answer)
+    }
+
+    /// The rows of a subquery that was run often, from what was read at once; `None` of any other, and of one for which that is too much.
+    async fn run_at_once(
+        &self,
+        apply: &mut ApplyRows<'_>,
+        at: usize,
+        subquery: &Subquery,
+        params: &Params,
+    ) -> Result<Option<Vec<Row>>, S::Error> {
+        let (Some(plan), Some(often)) = (&subquery.at_once, apply.often.get_mut(at)) else { return Ok(None) };
+        let Some(runs) = often else { return Ok(None) };
+        *runs += 1;
+        if *runs <= self.many_runs {
+            return Ok(None);
+        }
+        let depth = self.depth.get();
+        match self.query(plan, Arc::clone(params)).await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if S::is_too_much(&error) => {
+                self.depth.set(depth);
+                *often = None;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn candidates(

@@ -203,6 +203,9 @@ pub struct Subquery {
     /// The rows that it looks at are a table's, and only those count that equal one of its own in these of its pairs: it is read first, and few
     /// rows of it say which are read of the table.
     pub lookup: Option<Lookup>,
+    /// `plan` for very many outer rows: what it looks up in a table for each is read once instead. Never part of a change.
+    #[serde(skip)]
+    pub at_once: Option<Arc<QueryPlan>>,
 }
 
 /// What the rows of a subquery mean as a value.

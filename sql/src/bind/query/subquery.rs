@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::at_once::at_once;
 use super::{Output, placed, query_of, start_of, tree};
 use crate::bind::expr::{Binder, Clause, SUBQUERY_BASE, Typed, made, refused};
 use crate::bind::scope::{Env, Outer};
@@ -39,6 +40,11 @@ impl Binder<'_, '_> {
         let outer = Outer { scope: self.scope, seen: RefCell::default() };
         let Output { plan, .. } = query_of(query, &env, Some(&outer), self.params)?;
         Ok((plan, outer.seen.into_inner()))
+    }
+
+    fn correlated(&mut self, plan: QueryPlan, outer: Vec<(u16, Expr)>, meaning: Meaning) -> Subquery {
+        let at_once = at_once(&plan, || self.params.number());
+        Subquery { plan: Arc::new(plan), outer, meaning, lookup: None, at_once }
     }
 
     /// A subquery's value per row.
@@ -77,7 +83,8 @@ impl Binder<'_, '_> {
         if outer.is_empty() {
             return self.once(plan, false, data_type, span);
         }
-        self.applied(Subquery { plan: Arc::new(plan), outer, meaning: Meaning::Scalar, lookup: None }, data_type, span)
+        let subquery = self.correlated(plan, outer, Meaning::Scalar);
+        self.applied(subquery, data_type, span)
     }
 
     /// `[NOT] EXISTS (SELECT ...)`
@@ -89,7 +96,7 @@ impl Binder<'_, '_> {
         let found = if outer.is_empty() {
             self.once(plan, true, DataType::Boolean, span)?
         } else {
-            let subquery = Subquery { plan: Arc::new(plan), outer, meaning: Meaning::Exists, lookup: None };
+            let subquery = self.correlated(plan, outer, Meaning::Exists);
             self.applied(subquery, DataType::Boolean, span)?
         };
         not(found, negated)
@@ -156,7 +163,8 @@ impl Binder<'_, '_> {
             pairs.push(tree::alike((*left).clone(), (*right).clone()).unwrap_or((*left, *right)));
         }
         let meaning = Meaning::Compare { pairs, op, all };
-        self.applied(Subquery { plan: Arc::new(plan), outer, meaning, lookup: None }, DataType::Boolean, span)
+        let subquery = self.correlated(plan, outer, meaning);
+        self.applied(subquery, DataType::Boolean, span)
     }
 }
 
@@ -181,7 +189,8 @@ pub(super) fn seeing(subquery: &Subquery, make: &mut dyn FnMut(&Expr) -> Result<
             all: *all,
         },
     };
-    Ok(Subquery { plan: Arc::clone(&subquery.plan), outer, meaning, lookup: None })
+    let (plan, at_once) = (Arc::clone(&subquery.plan), subquery.at_once.clone());
+    Ok(Subquery { plan, outer, meaning, lookup: None, at_once })
 }
 
 /// Shows every expression of a subquery that is over the outer row.

@@ -86,7 +86,7 @@ pub(super) fn positions(expr: &Expr, into: &mut BTreeSet<u32>) {
 }
 
 /// Whether the value depends on a row of an enclosing query.
-fn sees_outside(expr: &Expr) -> bool {
+pub(super) fn sees_outside(expr: &Expr) -> bool {
     let mut sees = false;
     expr.visit(&mut |part| sees |= matches!(part, Expr::Param(index, _) if *index >= FIRST_SLOT));
     sees
@@ -420,7 +420,7 @@ pub(super) fn is_by_outer_key(access: &TableAccess) -> bool {
 }
 
 /// `column = value of an outer row`: what to index and what to look up.
-fn probe(condition: &Expr) -> Option<(Expr, Expr)> {
+pub(super) fn probe(condition: &Expr) -> Option<(Expr, Expr)> {
     let Expr::Binary { op: BinaryOp::Equal, left, right, .. } = condition else { return None };
     let looks = |expr: &Expr| {
         let mut found = BTreeSet::new();
