@@ -380,10 +380,23 @@ def memory(args, folder):
             text = json.dumps(body)
             return f"POST /v1/api/sql HTTP/1.1\r\n{head}Content-Length: {len(text)}\r\n\r\n{text}".encode()
 
-        # What every connection did before it fell idle.
-        ask = request({"sql": "SELECT body FROM m.t WHERE id = $1", "params": [1]})
         for _ in range(200):
             server.sql("SELECT body FROM m.t WHERE id = $1", [1])
+        before = settled(server.pid)
+        for number in range(args.statements):
+            server_sql = {"sql": f"SELECT body AS c{number} FROM m.t WHERE id = $1 AND body <> 'text {number}'", "params": [1]}
+            if number == 0:
+                link = socket.create_connection(("127.0.0.1", server.port))
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            link.sendall(request(server_sql))
+            assert link.recv(4096).startswith(b"HTTP/1.1 200")
+        link.close()
+        during = settled(server.pid)
+        show(f"| {args.statements} statements with parameters, all different | {before:.1f} | {during:.1f} | {during:.1f} | "
+             f"{(during - before) * 1024 / args.statements:.1f} KiB |", lines)
+
+        # What every connection did before it fell idle.
+        ask = request({"sql": "SELECT body FROM m.t WHERE id = $1", "params": [1]})
         before, sockets = settled(server.pid), []
         for _ in range(args.idle):
             it = socket.create_connection(("127.0.0.1", server.port))
@@ -397,19 +410,6 @@ def memory(args, folder):
         after = settled(server.pid)
         show(f"| {args.idle} connections, each idle after one statement | {before:.1f} | {during:.1f} | {after:.1f} | "
              f"{(during - before) * 1024 / args.idle:.1f} KiB |", lines)
-
-        before = settled(server.pid)
-        for number in range(args.statements):
-            server_sql = {"sql": f"SELECT body AS c{number} FROM m.t WHERE id = $1 AND body <> 'text {number}'", "params": [1]}
-            if number == 0:
-                link = socket.create_connection(("127.0.0.1", server.port))
-                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            link.sendall(request(server_sql))
-            assert link.recv(4096).startswith(b"HTTP/1.1 200")
-        link.close()
-        during = settled(server.pid)
-        show(f"| {args.statements} statements with parameters, all different | {before:.1f} | {during:.1f} | {during:.1f} | "
-             f"{(during - before) * 1024 / args.statements:.1f} KiB |", lines)
 
         # A table of 100 MB, and a query that makes ten times as much of it.
         rows, width = args.answer // 10_000, 10_000
