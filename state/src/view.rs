@@ -15,6 +15,7 @@ use highwater_sql::diag::{Diag, SqlState};
 use highwater_sql::eval::EvalContext;
 use highwater_sql::key::{KeyRange, resolve_access, resolve_index};
 use highwater_sql::plan::TableAccess;
+use highwater_sql::row::Columns;
 use highwater_sql::value::{Micros, Row};
 
 use crate::command::RequestHead;
@@ -229,6 +230,8 @@ pub struct RowCursor<E: Env> {
     recorder: Option<Recorder>,
     /// The spans are of an index, whose entries stand for rows of this user (of nobody on SHARED tables).
     by_index: Option<Option<String>>,
+    /// Of the rows these columns are looked at.
+    columns: Columns,
 }
 
 impl<E: Env> RowCursor<E> {
@@ -236,7 +239,14 @@ impl<E: Env> RowCursor<E> {
         let spans =
             ranges.iter().map(|range| (rows::span(view.keys(), &table, user, range), range.is_point())).collect();
         let direction = Direction::Forward;
-        Self { view, table, spans, open: None, direction, overlay: Rc::default(), recorder: None, by_index: None }
+        let (overlay, columns) = (Rc::default(), Columns::All);
+        Self { view, table, spans, open: None, direction, overlay, recorder: None, by_index: None, columns }
+    }
+
+    /// The same rows, in which all columns but these are NULL.
+    #[must_use]
+    pub fn with_columns(self, columns: Columns) -> Self {
+        Self { columns, ..self }
     }
 
     /// The same rows, the last one first. None may have been read yet.
@@ -251,7 +261,7 @@ impl<E: Env> RowCursor<E> {
     /// A failure of the store, or a row that is damaged.
     pub async fn next(&mut self) -> Result<Option<(Row, u64)>, StateError> {
         while let Some(value) = self.next_value().await? {
-            let (row, seq) = rows::decode(self.view.keys().group(), &self.table, &value)?;
+            let (row, seq) = rows::decode_part(self.view.keys().group(), &self.table, &value, &self.columns)?;
             if rows::end_of(&self.table, seq) > self.view.log_time() {
                 return Ok(Some((row, seq)));
             }

@@ -15,6 +15,7 @@ use highwater_sql::eval::{self, EvalContext};
 use highwater_sql::order::{self, Reading};
 use highwater_sql::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
 use highwater_sql::plan::From;
+use highwater_sql::row::Columns;
 use highwater_sql::value::{Row, Value};
 use highwater_state::StateError;
 use highwater_state::jobs::Job;
@@ -211,6 +212,7 @@ pub(super) async fn open_table(node: &Node, read: &TableRead) -> Result<OpenTabl
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
     let oldest = oldest_visible(table, view.log_time().max(read.now));
     let cursor = view.rows_of(table, user, access, &context).await.map_err(ReadRefusal::Failed)?;
+    let cursor = cursor.with_columns(Columns::at(&read.plan.source_columns()));
     Ok(OpenTable { shown: shown(&view), oldest, cursor })
 }
 
@@ -277,7 +279,8 @@ pub(super) async fn rows(
     check_catalog(read, table, view.catalog())?;
     let context = EvalContext::new(read.now, &read.user, read.role, &read.params, !read.seed);
     let user = matches!(table.kind, TableKind::User | TableKind::Stream).then_some(read.user.as_str());
-    let mut cursor = open(user, &context).await.map_err(ReadRefusal::Failed)?;
+    let cursor = open(user, &context).await.map_err(ReadRefusal::Failed)?;
+    let mut cursor = cursor.with_columns(Columns::at(&plan.source_columns()));
     let limits = node.settings().pipeline.clone();
     let mut sink = match read.part {
         ReadPart::Whole => {

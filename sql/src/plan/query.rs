@@ -38,6 +38,33 @@ pub struct QueryPlan {
     pub offset: Option<Expr>,
 }
 
+impl QueryPlan {
+    /// The columns of the source row that anything looks at.
+    #[must_use]
+    pub fn source_columns(&self) -> BTreeSet<u32> {
+        let mut columns = BTreeSet::new();
+        let mut look = |expr: &Expr| {
+            expr.visit(&mut |part| {
+                if let Expr::Column(at, _) = part {
+                    columns.insert(*at);
+                }
+            });
+        };
+        self.filter.iter().for_each(&mut look);
+        match &self.aggregate {
+            Some(aggregate) => {
+                let args = aggregate.calls.iter().flat_map(|call| &call.args);
+                aggregate.keys.iter().chain(args).for_each(look);
+            }
+            None => {
+                let sorted = self.order_by.iter().map(|key| &key.expr);
+                self.projection.iter().map(|column| &column.expr).chain(sorted).for_each(look);
+            }
+        }
+        columns
+    }
+}
+
 /// Where a query's rows come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum From {

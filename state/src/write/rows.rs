@@ -8,7 +8,7 @@
 use highwater_runtime::Env;
 use highwater_sql::catalog::Table;
 use highwater_sql::key::KeyRange;
-use highwater_sql::row::{decode_row, decode_seq, encode_row};
+use highwater_sql::row::{Columns, decode_columns, decode_row, decode_seq, encode_row};
 use highwater_sql::value::{Micros, Row};
 
 use crate::error::{Abort, StateError};
@@ -67,6 +67,16 @@ pub(crate) fn span(keys: Keys, table: &Table, user: Option<&str>, range: &KeyRan
 /// A stored row.
 pub(crate) fn decode(group: u32, table: &Table, value: &[u8]) -> Result<(Row, u64), StateError> {
     decode_row(table, value).map_err(|_| corrupt(group))
+}
+
+/// A stored row with NULL in place of every column but these.
+pub(crate) fn decode_part(
+    group: u32,
+    table: &Table,
+    value: &[u8],
+    columns: &Columns,
+) -> Result<(Row, u64), StateError> {
+    decode_columns(table, value, columns).map_err(|_| corrupt(group))
 }
 
 fn corrupt(group: u32) -> StateError {

@@ -1,10 +1,9 @@
 //! A subquery that looks a table's rows up by values of outer rows, for the case that there turn out to be very many of those: what does
 //! not depend on outer rows is read once and kept in order instead.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::tree::{all_of, conjuncts, is_by_outer_key, passed, plain, positions, probe, sees_outside};
+use super::tree::{all_of, conjuncts, is_by_outer_key, passed, plain, probe, sees_outside};
 use crate::bind::bounds;
 use crate::bind::scope::SEQ;
 use crate::eval;
@@ -37,7 +36,7 @@ pub(super) fn at_once(plan: &QueryPlan, number: impl FnOnce() -> u32) -> Option<
     if keys.is_empty() {
         return None;
     }
-    let used = used(plan, keys.iter().chain(&rest));
+    let used = plan.source_columns();
     let columns = (0_u32..).zip(&table.columns).map(|(at, column)| (at, column.name.as_str(), column.data_type));
     let seq = u32::try_from(table.columns.len()).ok().map(|at| (at, SEQ, DataType::BigInt));
     // Every column keeps its place; what nobody looks at takes none of the memory.
@@ -51,21 +50,4 @@ pub(super) fn at_once(plan: &QueryPlan, number: impl FnOnce() -> u32) -> Option<
     let scan = Arc::new(plain(From::Table { table: Arc::clone(table), access }, fixed, projection));
     let kept = Relation::Indexed { id: number(), scan, keys, probes };
     Some(Arc::new(QueryPlan { from: From::Tree(Box::new(kept)), filter: all_of(rest), ..plan.clone() }))
-}
-
-/// The columns of the table that anything looks at once the rows are found.
-fn used<'e>(plan: &'e QueryPlan, conditions: impl Iterator<Item = &'e Expr>) -> BTreeSet<u32> {
-    let mut used = BTreeSet::new();
-    conditions.for_each(|expr| positions(expr, &mut used));
-    match &plan.aggregate {
-        Some(aggregate) => {
-            let args = aggregate.calls.iter().flat_map(|call| &call.args);
-            aggregate.keys.iter().chain(args).for_each(|expr| positions(expr, &mut used));
-        }
-        None => {
-            let sorted = plan.order_by.iter().map(|key| &key.expr);
-            plan.projection.iter().map(|column| &column.expr).chain(sorted).for_each(|expr| positions(expr, &mut used));
-        }
-    }
-    used
 }
