@@ -1,15 +1,18 @@
 //! Conditions on a subquery in FROM, or on a query of WITH that stands in its reader's place: judged as far inside of it as that changes nothing.
 //!
-//! They pass what keeps rows as they are: a SELECT without groups, DISTINCT and LIMIT, and the sides of UNION ALL. Volatile ones stay where they
+//! They pass what keeps rows as they are: a SELECT without groups, DISTINCT and LIMIT, and the sides of UNION ALL. Those that compare what rows
+//! are grouped or partitioned by alone pass groups and windows too: they keep groups and partitions whole. Volatile ones stay where they
 //! were written, as PostgreSQL has it, and nothing passes an output column that is volatile.
 
 use std::sync::Arc;
 
-use super::tree::{all_of, conjuncts, plain};
+use super::tree::{all_of, conjuncts, passed, plain};
 use crate::bind::bounds;
 use crate::eval;
-use crate::expr::Expr;
-use crate::plan::{Distinct, From, OutputColumn, QueryPlan, Relation, SetOperation, SetOperator};
+use crate::expr::{BinaryOp, Expr, UnaryOp};
+use crate::plan::{
+    Aggregate, Distinct, From, OutputColumn, QueryPlan, Relation, SetOperation, SetOperator, WindowCall,
+};
 use crate::value::DataType;
 
 /// These columns of a subquery in FROM where the conditions hold. They are judged inside it where that changes nothing.
@@ -20,19 +23,26 @@ pub(super) fn derived(plan: &Arc<QueryPlan>, wanted: &[u32], conditions: Vec<Exp
     }
     let projection: Vec<OutputColumn> =
         wanted.iter().filter_map(|at| plan.projection.get(*at as usize).cloned()).collect();
+    let (plan, conditions) = &before_groups(plan, conditions);
     if !is_open(plan) {
+        if conditions.is_empty() && is_whole {
+            return Relation::Block(Arc::clone(plan));
+        }
         let passed_on = wanted
             .iter()
             .zip(projection)
             .map(|(at, column)| OutputColumn { expr: Expr::Column(*at, column.data_type), ..column });
         let from = From::Tree(Box::new(Relation::Block(Arc::clone(plan))));
-        return Relation::Block(Arc::new(plain(from, all_of(conditions), passed_on.collect())));
+        return Relation::Block(Arc::new(plain(from, all_of(conditions.clone()), passed_on.collect())));
     }
-    let mut inner = QueryPlan::clone(plan);
-    inner.projection = projection;
     let inside = |expr: &Expr| substituted(expr, &plan.projection);
-    let all: Vec<Expr> = inner.filter.take().into_iter().chain(conditions.iter().map(inside)).collect();
-    inner.filter = all_of(all);
+    let inner = QueryPlan { projection, ..QueryPlan::clone(plan) };
+    Relation::Block(Arc::new(filtered(inner, conditions.iter().map(inside).collect())))
+}
+
+/// A SELECT with these conditions on its source rows, too.
+fn filtered(mut inner: QueryPlan, conditions: Vec<Expr>) -> QueryPlan {
+    inner.filter = all_of(inner.filter.take().into_iter().chain(conditions).collect());
     match &mut inner.from {
         From::Table { table, access } => *access = bounds::access(table, inner.filter.as_ref()),
         From::Tree(relation) if takes_conditions(relation) => {
@@ -44,9 +54,82 @@ pub(super) fn derived(plan: &Arc<QueryPlan>, wanted: &[u32], conditions: Vec<Exp
                 inner.filter = all_of(stay);
             }
         }
-        From::Nothing | From::System(_) | From::Tree(_) | From::Explain(_) => {}
+        From::Tree(relation) => {
+            if let Relation::Window { input, calls } = relation.as_mut() {
+                let mut all = Vec::new();
+                inner.filter.iter().for_each(|filter| conjuncts(filter, &mut all));
+                let (sink, stay): (Vec<Expr>, Vec<Expr>) =
+                    all.into_iter().partition(|condition| keeps_partitions(condition, calls));
+                if !sink.is_empty() {
+                    **input = sunk(input, sink);
+                    inner.filter = all_of(stay);
+                }
+            }
+        }
+        From::Nothing | From::System(_) | From::Explain(_) => {}
     }
-    Relation::Block(Arc::new(inner))
+    inner
+}
+
+/// A SELECT with groups, in which the conditions on what it groups by are judged before them, and the conditions that are left.
+fn before_groups(plan: &Arc<QueryPlan>, conditions: Vec<Expr>) -> (Arc<QueryPlan>, Vec<Expr>) {
+    let Some(Aggregate { keys, sets, .. }) = &plan.aggregate else { return (Arc::clone(plan), conditions) };
+    let is_cut = plan.distinct != Distinct::No || plan.limit.is_some() || plan.offset.is_some() || !sets.is_empty();
+    let mut values = plan.projection.iter().map(|column| &column.expr).chain(keys);
+    if is_cut || values.any(eval::is_volatile) {
+        return (Arc::clone(plan), conditions);
+    }
+    let by_keys: Vec<OutputColumn> = keys.iter().map(|key| passed("", key.clone())).collect();
+    let (mut before, mut left) = (Vec::new(), Vec::new());
+    for condition in conditions {
+        let of_groups = substituted(&condition, &plan.projection);
+        if compares(&of_groups, &|at| (at as usize) < keys.len()) {
+            before.push(substituted(&of_groups, &by_keys));
+        } else {
+            left.push(condition);
+        }
+    }
+    if before.is_empty() {
+        return (Arc::clone(plan), left);
+    }
+    (Arc::new(filtered(QueryPlan::clone(plan), before)), left)
+}
+
+/// Whether a condition holds for all rows of a partition of every window or for none.
+fn keeps_partitions(condition: &Expr, calls: &[WindowCall]) -> bool {
+    let is_key = |at: u32, call: &WindowCall| {
+        call.partition_by.iter().any(|key| matches!(key, Expr::Column(known, _) if *known == at))
+    };
+    compares(condition, &|at| calls.iter().all(|call| is_key(at, call)))
+}
+
+/// Whether a condition does nothing but compare these columns, and at least one, with what is constant: values that are equal and not the same, as
+/// 1.0 and 1.00, make no difference to it.
+fn compares(condition: &Expr, is_known: &dyn Fn(u32) -> bool) -> bool {
+    let (mut is_plain, mut looks) = (true, false);
+    condition.visit(&mut |part| {
+        is_plain &= match part {
+            Expr::Column(at, _) => {
+                looks = true;
+                is_known(*at)
+            }
+            Expr::Literal(..) | Expr::Param(..) | Expr::IsNull { .. } | Expr::InList { .. } => true,
+            Expr::Unary { op, .. } => *op == UnaryOp::Not,
+            Expr::Binary { op, .. } => matches!(
+                op,
+                BinaryOp::Equal
+                    | BinaryOp::NotEqual
+                    | BinaryOp::Less
+                    | BinaryOp::LessOrEqual
+                    | BinaryOp::Greater
+                    | BinaryOp::GreaterOrEqual
+                    | BinaryOp::And
+                    | BinaryOp::Or
+            ),
+            _ => false,
+        };
+    });
+    is_plain && looks
 }
 
 /// Whether a condition on the rows of a SELECT may be judged before them.
