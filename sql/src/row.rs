@@ -135,6 +135,14 @@ impl Columns {
             Self::These(these) => these.get(place).copied().unwrap_or(false),
         }
     }
+
+    /// How many there are of them.
+    fn count(&self, table: &Table) -> usize {
+        match self {
+            Self::All => table.columns.len(),
+            Self::These(these) => these.iter().take(table.columns.len()).filter(|is_in| **is_in).count(),
+        }
+    }
 }
 
 /// The row's values in the order of the table's columns, and its `_seq`. A column that is not stored is NULL or what it was
@@ -143,21 +151,27 @@ impl Columns {
 /// # Errors
 /// See [`RowError`]; no bytes make this panic.
 pub fn decode_row(table: &Table, bytes: &[u8]) -> Result<(Row, u64), RowError> {
-    decode_columns(table, bytes, &Columns::All)
+    let mut row = Row::new();
+    let seq = decode_columns(table, bytes, &Columns::All, &mut row)?;
+    Ok((row, seq))
 }
 
-/// [`decode_row`], of which all columns but these are NULL: what nobody looks at is passed over, and not looked at for damage.
+/// [`decode_row`] into a row whose memory is used again; gives its `_seq`. All columns but these are NULL: what nobody looks at is passed over,
+/// and not looked at for damage, and nothing behind the last of them.
 ///
 /// # Errors
-/// As [`decode_row`].
-pub fn decode_columns(table: &Table, bytes: &[u8], columns: &Columns) -> Result<(Row, u64), RowError> {
+/// As [`decode_row`]; the row holds nothing that counts then.
+pub fn decode_columns(table: &Table, bytes: &[u8], columns: &Columns, row: &mut Row) -> Result<u64, RowError> {
     let mut reader = Reader { bytes, at: 0 };
     let seq = reader.header()?;
-    let mut row = vec![Value::Null; table.columns.len()];
+    row.clear();
+    row.resize(table.columns.len(), Value::Null);
+    let is_part = *columns != Columns::All;
+    let mut missing = columns.count(table);
     // Columns are stored in the table's order, so the next one is nearly always the next slot.
     let mut expected = 0;
     let mut absent = Absent::of(table, columns);
-    while reader.at < bytes.len() {
+    while reader.at < bytes.len() && !(is_part && missing == 0) {
         let at = reader.at;
         let id = ColumnId(u32::try_from(reader.varint()?).map_err(|_| RowError::Invalid { at })?);
         let (position, value) = match position(table, id, expected) {
@@ -184,12 +198,15 @@ pub fn decode_columns(table: &Table, bytes: &[u8], columns: &Columns) -> Result<
                 });
             }
             _ if !slot.is_null() => return Err(RowError::Duplicate(id.0)),
-            _ if columns.has(position) => *slot = value,
+            _ if columns.has(position) => {
+                *slot = value;
+                missing = missing.saturating_sub(1);
+            }
             _ => {}
         }
     }
-    absent.fill(table, &mut row);
-    Ok((row, seq))
+    absent.fill(table, row);
+    Ok(seq)
 }
 
 /// Columns that show something else than NULL where nothing is stored, as far as nothing has been met.
@@ -363,15 +380,22 @@ struct Reader<'b> {
 
 impl<'b> Reader<'b> {
     fn take(&mut self, count: usize) -> Result<&'b [u8], RowError> {
-        let truncated = RowError::Truncated { at: self.bytes.len() };
-        let end = self.at.checked_add(count).ok_or(truncated.clone())?;
-        let taken = self.bytes.get(self.at..end).ok_or(truncated)?;
-        self.at = end;
+        let taken = self.at.checked_add(count).and_then(|end| self.bytes.get(self.at..end));
+        let taken = taken.ok_or_else(|| self.truncated())?;
+        self.at += count;
         Ok(taken)
     }
 
+    #[cold]
+    const fn truncated(&self) -> RowError {
+        RowError::Truncated { at: self.bytes.len() }
+    }
+
+    #[inline]
     fn byte(&mut self) -> Result<u8, RowError> {
-        self.take(1)?.first().copied().ok_or(RowError::Truncated { at: self.at })
+        let byte = *self.bytes.get(self.at).ok_or_else(|| self.truncated())?;
+        self.at += 1;
+        Ok(byte)
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], RowError> {

@@ -33,6 +33,10 @@ impl Overlay {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.erased.is_empty()
+    }
+
     fn is_erased(&self, key: &[u8]) -> bool {
         self.erased.iter().any(|span| span.contains(key))
     }
@@ -75,6 +79,15 @@ impl<E: Env> MergedScan<E> {
     ) -> Result<Self, StateError> {
         let stored = WatchedScan::open(reader, span, direction, recorder).await?;
         Ok(Self { span: span.clone(), direction, stored, below: None, passed: None })
+    }
+
+    /// The value of the next pair. The overlay must be the one of the calls before.
+    pub async fn next_value(&mut self, overlay: &Overlay) -> Result<Option<Bytes>, StateError> {
+        if overlay.is_empty() && !self.stored.is_watched() {
+            // Nobody asks for the keys, which are copies.
+            return self.stored.next_value().await;
+        }
+        Ok(self.next(overlay).await?.map(|(_, value)| value))
     }
 
     /// The next pair. The overlay must be the one of the calls before.

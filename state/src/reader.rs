@@ -52,4 +52,8 @@ impl<E: Env> Scan<E> {
     pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StateError> {
         Ok(self.0.next().await?)
     }
+
+    pub async fn next_value(&mut self) -> Result<Option<Bytes>, StateError> {
+        Ok(self.0.next_value().await?)
+    }
 }

@@ -260,10 +260,19 @@ impl<E: Env> RowCursor<E> {
     /// # Errors
     /// A failure of the store, or a row that is damaged.
     pub async fn next(&mut self) -> Result<Option<(Row, u64)>, StateError> {
+        let mut row = Row::new();
+        Ok(self.next_into(&mut row).await?.map(|seq| (row, seq)))
+    }
+
+    /// [`Self::next`] into a row whose memory is used again; gives its `_seq`.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_into(&mut self, row: &mut Row) -> Result<Option<u64>, StateError> {
         while let Some(value) = self.next_value().await? {
-            let (row, seq) = rows::decode_part(self.view.keys().group(), &self.table, &value, &self.columns)?;
+            let seq = rows::decode_part(self.view.keys().group(), &self.table, &value, &self.columns, row)?;
             if rows::end_of(&self.table, seq) > self.view.log_time() {
-                return Ok(Some((row, seq)));
+                return Ok(Some(seq));
             }
         }
         Ok(None)
@@ -295,7 +304,7 @@ impl<E: Env> RowCursor<E> {
         let own = Rc::clone(&self.overlay);
         loop {
             if let Some(scan) = &mut self.open {
-                if let Some((_, value)) = scan.next(&own).await? {
+                if let Some(value) = scan.next_value(&own).await? {
                     let Some(user) = &self.by_index else { return Ok(Some(value)) };
                     let keys = self.view.keys();
                     let row = self.get(&keys.row(self.table.id, user.as_deref(), &value)).await?;

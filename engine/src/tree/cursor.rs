@@ -177,12 +177,28 @@ impl<E: Env> Cursor<E> {
             return Ok(None);
         }
         let key = Bytes::copy_from_slice(&self.key);
+        Ok(self.shared_value().map(|(value, expires_at)| (key, value, expires_at)))
+    }
+
+    /// The value of the next key alone, `None` behind the last: a key costs an allocation.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_value(&mut self) -> Result<Option<Bytes>, EngineError> {
+        if !self.advance().await? {
+            return Ok(None);
+        }
+        Ok(self.shared_value().map(|(value, _)| value))
+    }
+
+    /// The value that [`Self::advance`] moved to.
+    fn shared_value(&self) -> Option<(Bytes, Expiry)> {
         match self.direction {
             Direction::Forward => {
                 let value_of = |source: &Source<E>| source.value().map(|value| (value, source.current().expires_at));
-                Ok(self.merger.top().and_then(value_of).map(|(value, expires_at)| (key, value, expires_at)))
+                self.merger.top().and_then(value_of)
             }
-            Direction::Reverse => Ok(self.newest.clone().map(|(value, expires_at)| (key, value, expires_at))),
+            Direction::Reverse => self.newest.clone(),
         }
     }
 

@@ -301,14 +301,17 @@ pub(super) async fn rows(
     let oldest = oldest_visible(table, view.log_time().max(read.now));
     let began = node.env().now();
     let mut scanned = 0_u32;
-    while let Some((mut row, seq)) = cursor.next().await.map_err(|error| ReadRefusal::Failed(storage(node, &error)))? {
+    let mut row = Row::new();
+    while let Some(seq) =
+        cursor.next_into(&mut row).await.map_err(|error| ReadRefusal::Failed(storage(node, &error)))?
+    {
         if i64::try_from(seq).is_ok_and(|seq| seq >= oldest) {
             row.push(if cursor.is_own(seq) {
                 Value::Null
             } else {
                 Value::BigInt(i64::try_from(seq).unwrap_or(i64::MAX))
             });
-            if sink.take(row, read, &context).map_err(ReadRefusal::Failed)? {
+            if sink.take(&mut row, read, &context).map_err(ReadRefusal::Failed)? {
                 break;
             }
         }
@@ -352,19 +355,19 @@ enum Sink {
 }
 
 impl Sink {
-    /// Takes a source row; true when no more are needed.
-    fn take(&mut self, row: Row, read: &TableRead, context: &EvalContext<'_>) -> Result<bool, Diag> {
+    /// Takes a source row, out of its place if it is kept; true when no more are needed.
+    fn take(&mut self, row: &mut Row, read: &TableRead, context: &EvalContext<'_>) -> Result<bool, Diag> {
         match self {
-            Self::Whole(pipeline) => Ok(matches!(pipeline.push(&row)?, Flow::Done)),
+            Self::Whole(pipeline) => Ok(matches!(pipeline.push(row)?, Flow::Done)),
             Self::Filtered { rows, bytes, read: looked_at, enough, limits } => {
                 *looked_at += 1;
                 if let Some(filter) = &read.plan.filter
-                    && !eval::is_true(filter, &row, context)?
+                    && !eval::is_true(filter, row, context)?
                 {
                     return Ok(false);
                 }
                 *bytes += row.iter().map(Value::size).sum::<usize>();
-                rows.push(row);
+                rows.push(std::mem::take(row));
                 if rows.len() > limits.max_rows || *bytes > limits.max_bytes {
                     return Err(Diag::new(SqlState::PROGRAM_LIMIT, "the query gathers too many rows from its shards")
                         .hint("Narrow the WHERE clause, or read in pages with LIMIT over key ranges."));

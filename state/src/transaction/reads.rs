@@ -207,6 +207,16 @@ impl<E: Env> WatchedScan<E> {
         self.is_done
     }
 
+    /// Whether what is read is recorded.
+    pub const fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// The value of the next pair, of a scan that is not watched.
+    pub async fn next_value(&mut self) -> Result<Option<Bytes>, StateError> {
+        self.scan.next_value().await
+    }
+
     pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StateError> {
         let pair = self.scan.next().await?;
         match (&pair, &mut self.watch) {

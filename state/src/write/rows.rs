@@ -69,14 +69,15 @@ pub(crate) fn decode(group: u32, table: &Table, value: &[u8]) -> Result<(Row, u6
     decode_row(table, value).map_err(|_| corrupt(group))
 }
 
-/// A stored row with NULL in place of every column but these.
+/// A stored row with NULL in place of every column but these, into `row`; gives its `_seq`.
 pub(crate) fn decode_part(
     group: u32,
     table: &Table,
     value: &[u8],
     columns: &Columns,
-) -> Result<(Row, u64), StateError> {
-    decode_columns(table, value, columns).map_err(|_| corrupt(group))
+    row: &mut Row,
+) -> Result<u64, StateError> {
+    decode_columns(table, value, columns, row).map_err(|_| corrupt(group))
 }
 
 fn corrupt(group: u32) -> StateError {
