@@ -164,7 +164,8 @@ pub fn decode_row(table: &Table, bytes: &[u8]) -> Result<(Row, u64), RowError> {
 pub fn decode_columns(table: &Table, bytes: &[u8], columns: &Columns, row: &mut Row) -> Result<u64, RowError> {
     let mut reader = Reader { bytes, at: 0 };
     let seq = reader.header()?;
-    row.clear();
+    // Most of a row that is used again is NULL still.
+    row.iter_mut().filter(|value| !value.is_null()).for_each(|value| *value = Value::Null);
     row.resize(table.columns.len(), Value::Null);
     let is_part = *columns != Columns::All;
     let mut missing = columns.count(table);

@@ -285,7 +285,9 @@ impl Node {
             has_more: standing.deliverable,
         };
         let mut found = Vec::new();
-        if retryable && !last_look && !standings.iter().any(|(_, _, standing)| standing.deliverable) {
+        // A retry has its answer, though nothing be left to deliver: it does not wait for more.
+        let is_over = standings.iter().any(|(_, _, standing)| standing.deliverable || standing.answered);
+        if retryable && !last_look && !is_over {
             found.extend(standings.into_iter().map(|(partition, _, standing)| (partition, idle(standing))));
             return Ok((found, false));
         }
@@ -347,6 +349,7 @@ impl Node {
                 topic: wanted.topic.id,
                 partition: *partition,
                 consumer_group: consumer_group.to_owned(),
+                head: wanted.head.clone(),
                 deadline: wanted.errand.deadline,
             };
             // All at once: each waits for its group's barrier.

@@ -304,6 +304,8 @@ pub(crate) struct StandingRead {
     pub(crate) partition: u32,
     /// The consumer group.
     pub(crate) consumer_group: String,
+    /// Who asks, and under which request id.
+    pub(crate) head: RequestHead,
     /// When to give up.
     pub(crate) deadline: Monotonic,
 }
@@ -315,6 +317,8 @@ pub(crate) struct Standing {
     pub(crate) deliverable: bool,
     /// The group has a start here.
     pub(crate) known: bool,
+    /// The request was answered here before: it is a retry.
+    pub(crate) answered: bool,
     /// Where its next consume looks first; the partition's end for an unknown group.
     pub(crate) next_offset: u64,
 }

@@ -405,7 +405,8 @@ pub(super) async fn standing(node: &Node, read: &StandingRead) -> Result<Standin
         let log = view.partition_bounds(read.topic, read.partition).await?;
         let progress = view.progress(read.topic, read.partition, &read.consumer_group).await?;
         let next_offset = progress.as_ref().map_or(log.to, |progress| progress.next_offset(log, now));
-        Ok(Standing { deliverable, known: progress.is_some(), next_offset })
+        let answered = view.has_answered(&read.head, read.topic, read.partition).await?;
+        Ok(Standing { deliverable, known: progress.is_some(), answered, next_offset })
     };
     found.await.map_err(|error: StateError| storage(node, &error))
 }

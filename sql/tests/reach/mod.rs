@@ -33,7 +33,11 @@ fn a_condition_on_a_query_that_is_read_once_looks_at_the_rows_that_it_names() {
         ),
         // Groups and partitions are kept whole.
         ("SELECT c FROM (SELECT room, count(*) AS c FROM big GROUP BY room) t WHERE room = 7", 3, 1),
-        ("SELECT c FROM (SELECT count(*) AS c, room + 0 AS k, room FROM big GROUP BY room, n) t WHERE room IN (7, 9) AND c > 0", 6, 6),
+        (
+            "SELECT c FROM (SELECT count(*) AS c, room + 0 AS k, room FROM big GROUP BY room, n) t WHERE room IN (7, 9) AND c > 0",
+            6,
+            6,
+        ),
         (
             "SELECT id FROM (SELECT id, room, row_number() OVER (PARTITION BY room ORDER BY id DESC) AS r FROM big) t WHERE room = 7 AND r = 1",
             3,
@@ -44,11 +48,7 @@ fn a_condition_on_a_query_that_is_read_once_looks_at_the_rows_that_it_names() {
             3,
             3,
         ),
-        (
-            "SELECT id FROM (SELECT id, room, sum(n) OVER (PARTITION BY n) AS s FROM big) t WHERE room = 7",
-            3000,
-            3,
-        ),
+        ("SELECT id FROM (SELECT id, room, sum(n) OVER (PARTITION BY n) AS s FROM big) t WHERE room = 7", 3000, 3),
         ("SELECT c FROM (SELECT room, count(*) AS c FROM big GROUP BY ROLLUP (room)) t WHERE room = 7", 3000, 1),
         ("SELECT c FROM (SELECT room, count(*) AS c FROM big GROUP BY room) t WHERE room * 1 = 7", 3000, 1),
         // Where rows are left out, put together or numbered, all of them are asked for first.

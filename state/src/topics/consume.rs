@@ -31,15 +31,20 @@ pub const MAX_MESSAGES: u32 = 10_000;
 /// that little is read in vain.
 const CHUNK: (usize, usize) = (16, 1024);
 
+/// The head of a consume command: that of the consume, [at its partition](head_at).
+pub(crate) fn head_of(command: &ConsumeCommand) -> Cow<'_, RequestHead> {
+    head_at(&command.head, command.topic, command.partition)
+}
+
 /// The head of a consume under an id of its own per partition. One statement over several partitions is one request but one
 /// command per partition, and several partitions may live in one group: each keeps its own answer. The id's time, its
 /// upper 48 bits, stays; the rest is mixed with XXH3-128 of topic and partition.
-pub(crate) fn head_of(command: &ConsumeCommand) -> Cow<'_, RequestHead> {
-    let Some(request) = command.head.request else { return Cow::Borrowed(&command.head) };
-    let mut place = command.topic.0.to_be_bytes().to_vec();
-    place.extend_from_slice(&command.partition.to_be_bytes());
+pub(crate) fn head_at(head: &RequestHead, topic: ObjectId, partition: u32) -> Cow<'_, RequestHead> {
+    let Some(request) = head.request else { return Cow::Borrowed(head) };
+    let mut place = topic.0.to_be_bytes().to_vec();
+    place.extend_from_slice(&partition.to_be_bytes());
     let id = request.id ^ (xxh3_128(&place) >> 48);
-    Cow::Owned(RequestHead { request: Some(RequestId { id, ..request }), ..command.head.clone() })
+    Cow::Owned(RequestHead { request: Some(RequestId { id, ..request }), ..head.clone() })
 }
 
 /// CONSUME ... GROUP of one partition. A group that is new starts where the command says, and its start is stored even when

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::claims::{Log, Progress, start_offset};
 use super::consume::{self, MAX_MESSAGES, Taken};
 use super::partition::{self, Head};
+use crate::command::RequestHead;
 use crate::error::StateError;
 use crate::exchange::{OutboxRange, outbox};
 use crate::keys::{KeySpan, Keys, Space};
@@ -98,6 +99,14 @@ impl<E: Env> GroupView<E> {
     ) -> Result<bool, StateError> {
         let head = self.head(topic, partition).await?;
         Ok(consume::would_take(self.progress(topic, partition, group).await?.as_ref(), &head, now.max(self.log_time())))
+    }
+
+    /// Whether a consume was answered in a partition before: it is a retry under its request id.
+    ///
+    /// # Errors
+    /// A failure of the store, or an answer that is damaged.
+    pub async fn has_answered(&self, head: &RequestHead, topic: ObjectId, partition: u32) -> Result<bool, StateError> {
+        Ok(self.answer_of(&consume::head_at(head, topic, partition)).await?.is_some())
     }
 
     /// Whether a group has consumed or acked in a partition. A first consume over several partitions must reach all of them,

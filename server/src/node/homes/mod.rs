@@ -283,8 +283,8 @@ impl Node {
 
     /// How a consumer group stands in a partition of a group that is not here.
     pub(super) async fn standing_of_home(&self, read: StandingRead) -> Result<Standing, Diag> {
-        let StandingRead { group, topic, partition, consumer_group, deadline } = read;
-        let asked = Asked::Standing { topic, partition, consumer_group };
+        let StandingRead { group, topic, partition, consumer_group, head, deadline } = read;
+        let asked = Asked::Standing { topic, partition, consumer_group, head: Box::new(head) };
         match self.ask_home(group, &asked, deadline).await?.1 {
             Answered::Standing(standing) => Ok(standing),
             other => Err(other.into_diag()),

@@ -64,6 +64,8 @@ pub(crate) enum Asked {
         partition: u32,
         /// The consumer group.
         consumer_group: String,
+        /// Who asks, and under which request id.
+        head: Box<RequestHead>,
     },
     /// Committed offsets of all consumer groups.
     Offsets,
@@ -445,7 +447,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_survives_its_bytes_and_a_part_of_it_is_nothing() {
-        let standing = Asked::Standing { topic: ObjectId(7), partition: 2, consumer_group: "mail".into() };
+        let Asked::Messages(wanted) = messages() else { unreachable!() };
+        let head = Box::new(wanted.head);
+        let standing = Asked::Standing { topic: ObjectId(7), partition: 2, consumer_group: "mail".into(), head };
         let all = [
             messages(),
             standing,

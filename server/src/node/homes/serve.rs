@@ -75,8 +75,8 @@ pub(in super::super) async fn answer(node: &Node, group: u32, asked: Asked, dead
             let read = MessagesRead { group, wanted: *wanted, deadline: soon };
             reads::messages(node, &read).await.map(Answered::Messages)
         }
-        Asked::Standing { topic, partition, consumer_group } => {
-            let read = StandingRead { group, topic, partition, consumer_group, deadline: soon };
+        Asked::Standing { topic, partition, consumer_group, head } => {
+            let read = StandingRead { group, topic, partition, consumer_group, head: *head, deadline: soon };
             reads::standing(node, &read).await.map(Answered::Standing)
         }
         Asked::Offsets => reads::group_offsets(node, group, soon).await.map(Answered::Offsets),
