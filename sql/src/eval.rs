@@ -17,6 +17,7 @@ pub use self::context::EvalContext;
 pub use self::fold::{data_type, fold, is_constant, is_immutable, is_volatile, map_columns, uses_column};
 pub use self::functions::array::unnest;
 pub use self::regex::Patterns;
+pub(crate) use self::signature::name_of;
 #[cfg(test)]
 pub(crate) use self::signature::sample_arguments;
 pub use self::signature::{

@@ -11,12 +11,12 @@ use crate::expr::Expr;
 use crate::order::{self, Reading};
 use crate::pipeline::Steps;
 use crate::plan::{
-    ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, Relation, SetOperator, SortKey,
+    ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, Relation, SetOperator,
     TableAccess, TableFunction, WindowFunction, WriteKind,
 };
 use crate::system;
 
-use self::text::{aggregate, shown};
+use self::text::{aggregate, shown, sort_keys};
 
 /// The detail of what was counted.
 const RAN: &str = "ran";
@@ -275,19 +275,6 @@ fn capital(text: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
-fn sort_keys(keys: &[SortKey], names: &[String]) -> String {
-    let key = |key: &SortKey| {
-        let direction = if key.descending { " desc" } else { "" };
-        let nulls = match (key.descending, key.nulls_first) {
-            (false, true) => " nulls first",
-            (true, false) => " nulls last",
-            (false, false) | (true, true) => "",
-        };
-        format!("{}{direction}{nulls}", shown(&key.expr, names))
-    };
-    keys.iter().map(key).collect::<Vec<_>>().join(", ")
-}
-
 /// In which order rows are read that need no sort.
 fn in_order_of(plan: &QueryPlan, table: &Table, access: &TableAccess, reading: Reading) -> String {
     let spares = if plan.aggregate.is_some() { "the first value decides" } else { "nothing to sort" };
@@ -426,7 +413,7 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
                 .map(|call| {
                     let function = match &call.function {
                         WindowFunction::Aggregate(call) => aggregate(call, &names),
-                        other => format!("{other:?}").to_lowercase(),
+                        other => text::name(&format!("{other:?}")),
                     };
                     let partition: Vec<String> = call.partition_by.iter().map(|expr| shown(expr, &names)).collect();
                     let partition = if partition.is_empty() {

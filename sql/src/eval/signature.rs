@@ -132,6 +132,12 @@ pub fn function_names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|(name, _, _)| *name)
 }
 
+/// What statements call a function, if it has a name: of several `usual`, or else the first.
+pub fn name_of(function: Function, usual: &str) -> Option<&'static str> {
+    let names = || FUNCTIONS.iter().filter(|(_, known, _)| *known == function).map(|(name, _, _)| *name);
+    names().find(|name| *name == usual).or_else(|| names().next())
+}
+
 /// Types of arguments that the function of this name takes, a list per signature: `common` where a signature leaves it open.
 #[cfg(test)]
 pub(crate) fn sample_arguments(name: &str, common: DataType) -> Vec<Vec<DataType>> {

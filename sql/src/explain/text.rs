@@ -1,6 +1,8 @@
 //! Expressions in words near to SQL, for people; columns by the names of the rows below.
 
-use crate::expr::{AggregateCall, BinaryOp, Expr, UnaryOp};
+use crate::eval::name_of;
+use crate::expr::{AggregateCall, AggregateFunction, BinaryOp, Expr, Function, SortDirection, UnaryOp};
+use crate::plan::SortKey;
 use crate::value::Value;
 
 /// An expression over a row with these column names.
@@ -32,10 +34,7 @@ pub(super) fn shown(expr: &Expr, names: &[String]) -> String {
             format!("case {}{otherwise} end", branches.join(" "))
         }
         Expr::Cast { expr, to, .. } => format!("{}::{to}", e(expr)),
-        Expr::Function { function, args, .. } => {
-            let args: Vec<String> = args.iter().map(e).collect();
-            format!("{}({})", format!("{function:?}").to_lowercase(), args.join(", "))
-        }
+        Expr::Function { function, args, .. } => called(*function, args, names),
         Expr::IsDistinct { left, right, negated } => {
             format!("{} is {}distinct from {}", e(left), not(*negated), e(right))
         }
@@ -103,7 +102,129 @@ fn word(op: BinaryOp) -> &'static str {
 
 /// An aggregate's call.
 pub(super) fn aggregate(call: &AggregateCall, names: &[String]) -> String {
-    let args: Vec<String> = call.args.iter().map(|arg| shown(arg, names)).collect();
+    let behind = call.order.len() + usize::from(call.filtered);
+    let (args, others) = call.args.split_at(call.args.len().saturating_sub(behind));
+    let (filter, keys) = others.split_at(usize::from(call.filtered).min(others.len()));
     let distinct = if call.distinct { "distinct " } else { "" };
-    format!("{}({distinct}{})", format!("{:?}", call.function).to_lowercase(), args.join(", "))
+    let mut text = match call.function {
+        AggregateFunction::CountStar => "count(*".to_owned(),
+        function => format!("{}({distinct}{}", name(&format!("{function:?}")), list(args, names)),
+    };
+    let keys: Vec<String> = keys
+        .iter()
+        .zip(&call.order)
+        .map(|(key, direction)| format!("{}{}", shown(key, names), way(*direction)))
+        .collect();
+    if !keys.is_empty() {
+        text = format!("{text} order by {}", keys.join(", "));
+    }
+    match filter {
+        [filter] => format!("{text}) filter (where {})", shown(filter, names)),
+        _ => format!("{text})"),
+    }
+}
+
+/// Keys of an ORDER BY.
+pub(super) fn sort_keys(keys: &[SortKey], names: &[String]) -> String {
+    let key = |key: &SortKey| {
+        let SortKey { expr, descending, nulls_first } = key;
+        let direction = SortDirection { descending: *descending, nulls_first: *nulls_first };
+        format!("{}{}", shown(expr, names), way(direction))
+    };
+    keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+/// What stands behind a key of an ORDER BY.
+fn way(direction: SortDirection) -> &'static str {
+    match (direction.descending, direction.nulls_first) {
+        (false, false) => "",
+        (false, true) => " nulls first",
+        (true, false) => " desc nulls last",
+        (true, true) => " desc",
+    }
+}
+
+/// A function's call as statements write it.
+fn called(function: Function, args: &[Expr], names: &[String]) -> String {
+    let each = |word: &str, which: &str| match args {
+        [left, right] => format!("{} {word} {which} ({})", shown(left, names), shown(right, names)),
+        _ => format!("{word} {which} ({})", list(args, names)),
+    };
+    let named = match function {
+        Function::Any(op) => return each(word(op), "any"),
+        Function::All(op) => return each(word(op), "all"),
+        Function::LikeEach { case_insensitive, negated, all } => {
+            let word = match (case_insensitive, negated) {
+                (false, false) => "like",
+                (false, true) => "not like",
+                (true, false) => "ilike",
+                (true, true) => "not ilike",
+            };
+            return each(word, if all { "all" } else { "any" });
+        }
+        function => {
+            let usual = name(&format!("{function:?}"));
+            name_of(function, &usual).map_or(usual, str::to_owned)
+        }
+    };
+    format!("{named}({})", list(args, names))
+}
+
+fn list(args: &[Expr], names: &[String]) -> String {
+    args.iter().map(|arg| shown(arg, names)).collect::<Vec<_>>().join(", ")
+}
+
+/// A function as statements write it, from its variant's name: `RowNumber` is row_number.
+pub(super) fn name(variant: &str) -> String {
+    let mut name = String::new();
+    for letter in variant.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+    use crate::value::DataType;
+
+    #[test]
+    fn functions_are_called_as_statements_call_them() {
+        let column = |at: u32| Expr::Column(at, DataType::Int);
+        let names = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        for (function, expected) in [
+            (Function::LeftTrim, "ltrim(a, b)"),
+            (Function::Length, "length(a, b)"),
+            (Function::NullIf, "nullif(a, b)"),
+            (Function::ArrayLower, "array_lower(a, b)"),
+            (Function::Any(BinaryOp::LessOrEqual), "a <= any (b)"),
+            (Function::LikeEach { case_insensitive: true, negated: true, all: true }, "a not ilike all (b)"),
+        ] {
+            assert_eq!(called(function, &[column(0), column(1)], &names), expected);
+        }
+        let call = |function, args: &[u32], order: Vec<SortDirection>, filtered| AggregateCall {
+            function,
+            args: args.iter().map(|at| column(*at)).collect(),
+            distinct: function == AggregateFunction::Sum,
+            data_type: DataType::Int,
+            order,
+            filtered,
+        };
+        let last = SortDirection { descending: true, nulls_first: false };
+        for (call, expected) in [
+            (call(AggregateFunction::CountStar, &[], vec![], false), "count(*)"),
+            (call(AggregateFunction::CountStar, &[1], vec![], true), "count(*) filter (where b)"),
+            (call(AggregateFunction::Sum, &[0], vec![], false), "sum(distinct a)"),
+            (
+                call(AggregateFunction::ArrayAgg, &[0, 1, 2], vec![last], true),
+                "array_agg(a order by c desc nulls last) filter (where b)",
+            ),
+        ] {
+            assert_eq!(aggregate(&call, &names), expected);
+        }
+    }
 }
