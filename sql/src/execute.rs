@@ -30,7 +30,7 @@ use crate::eval::{self, EvalContext, Patterns};
 use crate::expr::Expr;
 use crate::memory::Share;
 use crate::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
-use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, Relation};
+use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, RETURNED_ROWS, Relation};
 use crate::value::{Micros, Row, Value};
 
 use self::apply::ApplyRows;
@@ -244,6 +244,23 @@ impl<'s, S: Source> Executor<'s, S> {
             self.note(statistics::address(plan.as_ref()), began, &rows, steps);
             Ok(rows)
         })
+    }
+
+    /// The parameters with the values of those subqueries of a plan that look at none of its rows.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn values_before(&self, plan: &QueryPlan, params: Params) -> Result<Params, S::Error> {
+        self.before(&plan.before, params).await
+    }
+
+    /// The result of a query over rows of a change ([`crate::plan::RETURNED_ROWS`]).
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn query_over(&self, rows: Vec<Row>, plan: &Arc<QueryPlan>, params: Params) -> Result<Vec<Row>, S::Error> {
+        self.working.borrow_mut().insert(RETURNED_ROWS, Rc::new(rows));
+        self.query(plan, params).await
     }
 
     /// Counts a run of a part of the statement that began then.

@@ -16,8 +16,8 @@ pub use access::{KeyBounds, TableAccess};
 pub use ddl::{Ddl, IndexSpec, TableChange, TableSpec};
 pub use query::{Aggregate, Distinct, Explained, From, OutputColumn, QueryPlan, SortKey, SystemTable};
 pub use relation::{
-    FIRST_SLOT, Frame, FrameBound, FrameUnit, FunctionCall, Join, JoinKind, Lateral, Lookup, Meaning, Once, Recursive,
-    Relation, SetOperation, SetOperator, Subquery, TableFunction, WindowCall, WindowFunction,
+    FIRST_SLOT, Frame, FrameBound, FrameUnit, FunctionCall, Join, JoinKind, Lateral, Lookup, Meaning, Once,
+    RETURNED_ROWS, Recursive, Relation, SetOperation, SetOperator, Subquery, TableFunction, WindowCall, WindowFunction,
 };
 pub use write::{ChangedRows, ConflictAction, ConflictTarget, OnConflict, WriteKind, WritePlan};
 

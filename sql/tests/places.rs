@@ -79,7 +79,7 @@ const PLACES: &[(&str, &str, &str, &str)] = &[
     ("SELECT (SELECT sum((SELECT m.likes)) FROM prices) FROM messages m", "0A000", "sum", "in the outer query"),
     ("SELECT (SELECT count(*) FILTER (WHERE m.likes > 1) FROM prices) FROM messages m", "0A000", "count", "outer"),
     // Subqueries where one row is all there is.
-    ("UPDATE messages SET likes = 1 RETURNING (SELECT max(sku) FROM prices)", "0A000", "SELECT", "of its own"),
+    ("UPDATE messages SET likes = 1 RETURNING (SELECT max(skew) FROM prices)", "42703", "skew", ""),
     ("CREATE TABLE t (id INT PRIMARY KEY, CHECK (id > (SELECT 1)))", "0A000", "SELECT", "one row"),
     // Several statements: places are those of the whole text.
     ("SELECT 1; SELECT 'é'; SELECT 1::char", "0A000", "char", "VARCHAR(n)"),

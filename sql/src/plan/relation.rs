@@ -17,6 +17,9 @@ use crate::value::DataType;
 #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
 pub const FIRST_SLOT: u16 = limits::MAX_PARAMETERS as u16;
 
+/// The working rows of a query over what a change returns.
+pub const RETURNED_ROWS: u32 = u32::MAX;
+
 /// A relation: rows that a SELECT reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Relation {
@@ -74,7 +77,7 @@ pub enum Relation {
     Function(Box<FunctionCall>),
     /// WITH RECURSIVE.
     Recursive(Box<Recursive>),
-    /// Inside a recursive query: the rows that the round before gave.
+    /// Inside a recursive query: the rows that the round before gave. In RETURNING: the changed rows.
     Working {
         /// The recursive query.
         id: u32,

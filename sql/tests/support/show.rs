@@ -236,7 +236,7 @@ fn call(call: &AggregateCall) -> String {
 
 fn write(plan: &WritePlan) -> String {
     let value = |value: &Option<Expr>| value.as_ref().map_or_else(|| "DEFAULT".to_owned(), expr);
-    let shown = match &plan.kind {
+    let shown = match plan.change() {
         WriteKind::Insert { columns, rows, conflict } => {
             let ids: Vec<String> = columns.iter().map(|id| id.0.to_string()).collect();
             let rows: Vec<String> = rows
@@ -280,7 +280,11 @@ fn write(plan: &WritePlan) -> String {
             format!("update table {} set {} of\n{}", plan.table.0, set.join(", "), changed(rows))
         }
         WriteKind::DeleteFrom { rows } => format!("delete table {} of\n{}", plan.table.0, changed(rows)),
+        WriteKind::Answered { .. } => panic!("an answered change in another"),
     };
+    if let Some(returned) = plan.returned() {
+        return format!("{shown}\nreturning\n{}", query(returned));
+    }
     if plan.returning.is_empty() {
         return shown;
     }

@@ -27,11 +27,7 @@ impl Binder<'_, '_> {
         let place = start_of(query);
         let Some(env) = &self.scope.env else {
             let diag = Diag::not_supported(format_args!("a subquery in {}", self.clause.name()));
-            let hint = if self.clause == Clause::Returning {
-                Some("RETURNING sees the changed row: read the rest with a SELECT of its own.")
-            } else {
-                (self.clause == Clause::Check).then_some("A CHECK looks at one row, and at nothing else.")
-            };
+            let hint = (self.clause == Clause::Check).then_some("A CHECK looks at one row, and at nothing else.");
             let diag = placed(diag, place);
             return Err(hint.map_or(diag.clone(), |hint| diag.hint(hint)));
         };
