@@ -11,8 +11,8 @@ use crate::expr::Expr;
 use crate::order::{self, Reading};
 use crate::pipeline::Steps;
 use crate::plan::{
-    ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, RETURNED_ROWS, Relation, SetOperator, SortKey,
-    TableAccess, TableFunction, WindowFunction, WriteKind,
+    ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, RETURNED_ROWS, Relation,
+    SetOperator, SortKey, TableAccess, TableFunction, WindowFunction, WriteKind,
 };
 use crate::system;
 
@@ -461,6 +461,12 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
             let args: Vec<String> = call.args.iter().map(|arg| shown(arg, &[])).collect();
             Step::new(format!("Rows of {name}({})", args.join(", ")))
         }
+        Relation::Often(often) => {
+            let later = Step::new(format!("After {MANY_RUNS} runs, from what is read at once"));
+            Step::new("Look up by outer rows")
+                .over(query(&often.plan, setting))
+                .over(later.over(query(&often.at_once, setting)))
+        }
         Relation::Working { id: RETURNED_ROWS, .. } => Step::new("Changed rows".to_owned()),
         Relation::Working { name, .. } => Step::new(format!("Rows of {name}, of the round before")),
         Relation::Recursive(recursive) => {
@@ -534,6 +540,7 @@ fn names(relation: &Relation) -> Vec<String> {
             std::iter::once("value".to_owned()).chain(number).collect()
         }
         Relation::Recursive(recursive) => outputs(&recursive.first),
+        Relation::Often(often) => outputs(&often.plan),
         Relation::Working { name, .. } => vec![name.clone()],
         Relation::Lateral(lateral) => names(&lateral.left).into_iter().chain(outputs(&lateral.right)).collect(),
     }

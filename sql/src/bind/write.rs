@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{self, Spanned};
 
+use self::returning::Returning;
 use super::BindContext;
 use super::bounds;
 use super::expr::{Binder, Clause};
@@ -16,7 +17,6 @@ use super::names::{Relation, name_of, object_of, relation, single, table};
 use super::params::Params;
 use super::query::{ctes, one_table, refuse_at};
 use super::scope::{Env, Scope, Source};
-use self::returning::Returning;
 use crate::cast::Coercion;
 use crate::catalog::{Column, ColumnId, Table, TableKind};
 use crate::diag::{Diag, Span, SqlState};

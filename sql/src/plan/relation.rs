@@ -86,6 +86,17 @@ pub enum Relation {
     },
     /// LATERAL: a query that sees the rows on its left.
     Lateral(Box<Lateral>),
+    /// Inside a query that runs for many outer rows: rows of a table that are looked up by values of those.
+    Often(Box<Often>),
+}
+
+/// A SELECT over a table that is looked up by values of outer rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Often {
+    /// The look-up.
+    pub plan: Arc<QueryPlan>,
+    /// The same rows from what is read once, for the case that there turn out to be very many look-ups.
+    pub at_once: Arc<QueryPlan>,
 }
 
 /// A function in FROM.
@@ -342,6 +353,7 @@ impl Relation {
     pub fn each_plan<'r>(&'r self, see: &mut dyn FnMut(&'r QueryPlan)) {
         match self {
             Self::Block(plan) | Self::Shared { plan, .. } | Self::Indexed { scan: plan, .. } => see(plan),
+            Self::Often(often) => see(&often.plan),
             Self::Values(_) | Self::Function(_) | Self::Working { .. } => {}
             Self::Recursive(recursive) => {
                 see(&recursive.first);

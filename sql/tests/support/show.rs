@@ -141,6 +141,7 @@ fn relation(relation: &Relation) -> String {
             indented(&self::relation(&set.right))
         ),
         Relation::Function(call) => format!("{:?}({}) ordinality {}", call.function, list(&call.args), call.ordinality),
+        Relation::Often(often) => format!("often\n{}", indented(&query(&often.plan))),
         Relation::Working { id, name } => format!("working {name} #{id}"),
         Relation::Recursive(recursive) => format!(
             "recursive {} #{} all {}\n{}\n{}",

@@ -86,8 +86,7 @@ pub(crate) async fn change<E: Env>(
     let now = entry.pinned.map_or(entry.now(), |pinned| pinned.now);
     let context = EvalContext::new(now, &command.user, command.head.role, &command.params, entry.seed);
     let (kind, returned) = (command.plan.change(), command.plan.returned());
-    let may_draw =
-        matches!(kind, WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. });
+    let may_draw = matches!(kind, WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. });
     let sequences = if may_draw && table.columns.iter().any(|column| column.serial) {
         Sequences::load(&mut entry.txn, &layout, table, user).await?
     } else {

@@ -19,7 +19,8 @@ pub(in crate::bind) fn over_changed_rows(scope: &Scope<'_>, columns: &[OutputCol
         true => rows,
         false => Relation::Apply { input: Box::new(rows), subqueries },
     };
-    let projection = columns.iter().map(|column| OutputColumn { expr: placed(&column.expr), ..column.clone() }).collect();
+    let projection =
+        columns.iter().map(|column| OutputColumn { expr: placed(&column.expr), ..column.clone() }).collect();
     let plan = plain(From::Tree(Box::new(relation)), None, projection);
     Ok(QueryPlan { before: scope.asked.once.take(), ..plan })
 }

@@ -36,7 +36,8 @@ pub(super) fn bind(list: Option<&[SelectItem]>, scope: &Scope<'_>, params: &mut 
         return Ok(Returning { columns, values, query: None });
     }
     let own = scope.relations.iter().flat_map(|relation| &relation.columns).map(|column| column.data_type);
-    let values = own.chain([DataType::BigInt]).zip(0_u32..).map(|(data_type, at)| Expr::Column(at, data_type)).collect();
+    let values =
+        own.chain([DataType::BigInt]).zip(0_u32..).map(|(data_type, at)| Expr::Column(at, data_type)).collect();
     let query = Some(Arc::new(over_changed_rows(scope, &columns)?));
     Ok(Returning { columns, values, query })
 }
