@@ -28,6 +28,15 @@ pub(super) struct Repeated {
     once: BTreeMap<usize, Part<Value>>,
     /// How often parts ran that look up what they could read at once; `None`: that is too much.
     runs: BTreeMap<usize, Option<u64>>,
+    /// Nothing is kept any more.
+    is_given_up: bool,
+}
+
+impl Repeated {
+    /// Keeps nothing any more; whether it did until now.
+    fn give_up(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_given_up, true)
+    }
 }
 
 /// A part of the statement.
@@ -105,17 +114,26 @@ fn values(slots: &[u16], params: &Params) -> Vec<SortValue> {
 }
 
 impl<S: Source> Executor<'_, S> {
-    /// Runs a query that will run again within the statement.
+    /// Runs a query that will run again within the statement. What is kept from run to run goes when it stands in the way.
     pub(super) async fn again(&self, plan: &Arc<QueryPlan>, params: Params) -> Result<Vec<Row>, S::Error> {
-        let repeats = Repeats::begin(&self.repeats);
-        let rows = self.query(plan, params).await;
-        drop(repeats);
-        rows
+        let (depth, repeats) = (self.depth.get(), self.repeats.get());
+        let run = Repeats::begin(&self.repeats);
+        let rows = self.query(plan, Arc::clone(&params)).await;
+        drop(run);
+        match rows {
+            Err(error) if S::is_too_much(&error) && self.repeated.borrow_mut().give_up() => {
+                self.depth.set(depth);
+                self.repeats.set(repeats);
+                self.forget_repeated().await?;
+                self.query(plan, params).await
+            }
+            rows => rows,
+        }
     }
 
-    /// Whether what runs now will run again.
+    /// Whether what runs now will run again, and something may be kept of it.
     pub(super) fn is_repeated(&self) -> bool {
-        self.repeats.get() > 0
+        self.repeats.get() > 0 && !self.repeated.borrow().is_given_up
     }
 
     /// Counts a run of a part that looks up so many keys; whether there have been so many that it is better to read at once.
@@ -261,9 +279,13 @@ impl<S: Source> Executor<'_, S> {
         rows < limits.max_rows / 2 && bytes < limits.max_bytes / 2
     }
 
-    /// Drops what was kept from run to run.
+    /// Drops what was kept from run to run. How often parts ran stays known.
     pub(super) async fn forget_repeated(&self) -> Result<(), S::Error> {
-        let Repeated { built, rows, .. } = std::mem::take(&mut *self.repeated.borrow_mut());
+        let (built, rows) = {
+            let mut repeated = self.repeated.borrow_mut();
+            repeated.once.clear();
+            (std::mem::take(&mut repeated.built), std::mem::take(&mut repeated.rows))
+        };
         for part in built.into_values() {
             self.discard_index(part.into_given()).await?;
         }
