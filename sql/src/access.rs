@@ -21,7 +21,7 @@ pub fn authorize(bound: &Bound, role: Role, user: &str, catalog: &Catalog) -> Re
         Plan::Write(write) => {
             may_write(write, role, catalog)?;
             // What decides about the rows is read, whatever becomes of them.
-            write.query().map_or(Ok(()), |query| may_read(query, role, catalog))
+            write.queries().try_for_each(|query| may_read(query, role, catalog))
         }
         Plan::Ddl(ddl) => may_define(ddl, role),
         Plan::CreateFrom(create) => {

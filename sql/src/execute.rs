@@ -9,6 +9,7 @@ mod apply;
 mod discard;
 mod index;
 mod join;
+mod kept;
 mod lateral;
 mod lookup;
 mod recursion;
@@ -30,13 +31,14 @@ use crate::eval::{self, EvalContext, Patterns};
 use crate::expr::Expr;
 use crate::memory::Share;
 use crate::pipeline::{Flow, Pipeline, PipelineLimits, Steps};
-use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, Relation};
+use crate::plan::{FIRST_SLOT, From, Once, QueryPlan, RETURNED_ROWS, Relation};
 use crate::value::{Micros, Row, Value};
 
 use self::apply::ApplyRows;
 pub(crate) use self::apply::MANY_RUNS;
 use self::index::Index;
 use self::join::JoinRows;
+use self::kept::Repeated;
 use self::lateral::LateralRows;
 use self::series::SeriesRows;
 pub use self::statistics::{Counted, Statistics};
@@ -112,6 +114,10 @@ pub struct Executor<'s, S: Source> {
     statistics: Option<RefCell<Statistics>>,
     /// Runs of a subquery after which what it looks up is read at once.
     many_runs: u64,
+    /// Parts under way that run again and again.
+    repeats: Cell<u32>,
+    /// What is kept of them from run to run.
+    repeated: RefCell<Repeated>,
 }
 
 /// The rows of a common table expression.
@@ -218,6 +224,8 @@ impl<'s, S: Source> Executor<'s, S> {
             patterns: Patterns::default(),
             statistics: watched.then(RefCell::default),
             many_runs: apply::MANY_RUNS,
+            repeats: Cell::new(0),
+            repeated: RefCell::default(),
         }
     }
 
@@ -239,11 +247,35 @@ impl<'s, S: Source> Executor<'s, S> {
             let (rows, steps) = self.run(plan, params).await?;
             self.depth.set(self.depth.get() - 1);
             if self.depth.get() == 0 {
-                self.forget_kept(&BTreeSet::new(), &BTreeSet::new()).await?;
+                self.forget_kept(&BTreeSet::new()).await?;
+                self.forget_indexes().await?;
+                self.forget_repeated().await?;
             }
             self.note(statistics::address(plan.as_ref()), began, &rows, steps);
             Ok(rows)
         })
+    }
+
+    /// The parameters with the values of those subqueries of a plan that look at none of its rows.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn values_before(&self, plan: &QueryPlan, params: Params) -> Result<Params, S::Error> {
+        self.before(&plan.before, params).await
+    }
+
+    /// The result of a query over rows of a change ([`crate::plan::RETURNED_ROWS`]).
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn query_over(
+        &self,
+        rows: Vec<Row>,
+        plan: &Arc<QueryPlan>,
+        params: Params,
+    ) -> Result<Vec<Row>, S::Error> {
+        self.working.borrow_mut().insert(RETURNED_ROWS, Rc::new(rows));
+        self.query(plan, params).await
     }
 
     /// Counts a run of a part of the statement that began then.
@@ -304,8 +336,15 @@ impl<'s, S: Source> Executor<'s, S> {
     async fn before(&self, before: &[Once], params: Params) -> Result<Params, S::Error> {
         let mut params = params;
         for once in before {
-            let rows = self.query(&once.plan, Arc::clone(&params)).await?;
-            let value = if once.exists { Value::Boolean(!rows.is_empty()) } else { apply::single(rows)? };
+            let value = match self.kept_value(&once.plan, &params) {
+                Some(value) => value,
+                None => {
+                    let rows = self.query(&once.plan, Arc::clone(&params)).await?;
+                    let value = if once.exists { Value::Boolean(!rows.is_empty()) } else { apply::single(rows)? };
+                    self.keep_value(&once.plan, &value, &params);
+                    value
+                }
+            };
             params = with_slots(&params, [(once.slot, value)]);
         }
         Ok(params)
@@ -344,7 +383,11 @@ impl<'s, S: Source> Executor<'s, S> {
         Box::pin(async move {
             let began = self.statistics.as_ref().map(|_| self.source.micros());
             let rows = match relation {
-                Relation::Block(plan) => Rows::Here(self.query(plan, Arc::clone(params)).await?.into_iter()),
+                Relation::Block(plan) => match Rc::try_unwrap(self.block(plan, params).await?) {
+                    Ok(rows) => Rows::Here(rows.into_iter()),
+                    Err(kept) => Rows::Common(kept, 0),
+                },
+                Relation::Often(often) => Rows::Here(self.often(often, params).await?.into_iter()),
                 Relation::Shared { id, plan, .. } => Rows::Common(self.shared(*id, plan, params).await?, 0),
                 Relation::Indexed { id, scan, keys, probes } => {
                     Rows::Here(self.indexed(*id, scan, keys, probes, params).await?.into_iter())

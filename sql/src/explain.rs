@@ -11,8 +11,8 @@ use crate::expr::Expr;
 use crate::order::{self, Reading};
 use crate::pipeline::Steps;
 use crate::plan::{
-    ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, Relation, SetOperator,
-    TableAccess, TableFunction, WindowFunction, WriteKind,
+    ChangedRows, Distinct, From, JoinKind, KeyBounds, Lookup, Meaning, Plan, QueryPlan, RETURNED_ROWS, Relation,
+    SetOperator, TableAccess, TableFunction, WindowFunction, WriteKind,
 };
 use crate::system;
 
@@ -448,6 +448,13 @@ fn relation(relation: &Relation, setting: &Setting<'_>) -> Step {
             let args: Vec<String> = call.args.iter().map(|arg| shown(arg, &[])).collect();
             Step::new(format!("Rows of {name}({})", args.join(", ")))
         }
+        Relation::Often(often) => {
+            let later = Step::new(format!("After {MANY_RUNS} runs, from what is read at once"));
+            Step::new("Look up by outer rows")
+                .over(query(&often.plan, setting))
+                .over(later.over(query(&often.at_once, setting)))
+        }
+        Relation::Working { id: RETURNED_ROWS, .. } => Step::new("Changed rows".to_owned()),
         Relation::Working { name, .. } => Step::new(format!("Rows of {name}, of the round before")),
         Relation::Recursive(recursive) => {
             let mut step = Step::new(format!("Recursive query {}, in rounds", recursive.name));
@@ -520,6 +527,7 @@ fn names(relation: &Relation) -> Vec<String> {
             std::iter::once("value".to_owned()).chain(number).collect()
         }
         Relation::Recursive(recursive) => outputs(&recursive.first),
+        Relation::Often(often) => outputs(&often.plan),
         Relation::Working { name, .. } => vec![name.clone()],
         Relation::Lateral(lateral) => names(&lateral.left).into_iter().chain(outputs(&lateral.right)).collect(),
     }
@@ -542,7 +550,7 @@ fn write(write: &crate::plan::WritePlan, setting: &Setting<'_>) -> Step {
             }
         }
     };
-    match &write.kind {
+    let step = match write.change() {
         WriteKind::Insert { rows, .. } => Step::new(format!("Insert {} rows into {name}", rows.len())),
         WriteKind::Update { access, filter, .. } => over(Step::new(format!("Update {name}")), access, filter.as_ref()),
         WriteKind::Delete { access, filter } => over(Step::new(format!("Delete from {name}")), access, filter.as_ref()),
@@ -552,6 +560,11 @@ fn write(write: &crate::plan::WritePlan, setting: &Setting<'_>) -> Step {
             .over(self::query(query, setting)),
         WriteKind::UpdateFrom { rows, .. } => changed(Step::new(format!("Update {name}")), rows, setting),
         WriteKind::DeleteFrom { rows } => changed(Step::new(format!("Delete from {name}")), rows, setting),
+        WriteKind::Answered { .. } => Step::new(format!("Change of {name}")),
+    };
+    match write.returned() {
+        None => step,
+        Some(returned) => step.over(query(returned, setting)),
     }
 }
 

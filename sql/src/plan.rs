@@ -4,6 +4,7 @@
 
 mod access;
 mod ddl;
+mod depends;
 mod query;
 mod relation;
 mod write;
@@ -14,10 +15,11 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{KeyBounds, TableAccess};
 pub use ddl::{Ddl, IndexSpec, TableChange, TableSpec};
+pub(crate) use depends::Dependencies;
 pub use query::{Aggregate, Distinct, Explained, From, OutputColumn, QueryPlan, SortKey, SystemTable};
 pub use relation::{
-    FIRST_SLOT, Frame, FrameBound, FrameUnit, FunctionCall, Join, JoinKind, Lateral, Lookup, Meaning, Once, Recursive,
-    Relation, SetOperation, SetOperator, Subquery, TableFunction, WindowCall, WindowFunction,
+    FIRST_SLOT, Frame, FrameBound, FrameUnit, FunctionCall, Join, JoinKind, Lateral, Lookup, Meaning, Often, Once,
+    RETURNED_ROWS, Recursive, Relation, SetOperation, SetOperator, Subquery, TableFunction, WindowCall, WindowFunction,
 };
 pub use write::{ChangedRows, ConflictAction, ConflictTarget, OnConflict, WriteKind, WritePlan};
 

@@ -75,11 +75,12 @@ const PLACES: &[(&str, &str, &str, &str)] = &[
         "sees the groups",
     ),
     ("SELECT room, sum(likes) OVER () FROM messages GROUP BY room", "42803", "sum", ""),
-    ("SELECT (SELECT sum(m.likes)) FROM messages m", "0A000", "sum", "in the outer query"),
+    ("SELECT 1 FROM messages m WHERE 1 < (SELECT sum(m.likes))", "0A000", "sum", "in the outer query"),
+    ("SELECT sum((SELECT max(m.likes))) FROM messages m", "0A000", "max", "in the outer query"),
+    ("SELECT (SELECT sum(m.likes) + m.room) FROM messages m", "42803", "SELECT", "sees the groups"),
     ("SELECT (SELECT sum((SELECT m.likes)) FROM prices) FROM messages m", "0A000", "sum", "in the outer query"),
-    ("SELECT (SELECT count(*) FILTER (WHERE m.likes > 1) FROM prices) FROM messages m", "0A000", "count", "outer"),
     // Subqueries where one row is all there is.
-    ("UPDATE messages SET likes = 1 RETURNING (SELECT max(sku) FROM prices)", "0A000", "SELECT", "of its own"),
+    ("UPDATE messages SET likes = 1 RETURNING (SELECT max(skew) FROM prices)", "42703", "skew", ""),
     ("CREATE TABLE t (id INT PRIMARY KEY, CHECK (id > (SELECT 1)))", "0A000", "SELECT", "one row"),
     // Several statements: places are those of the whole text.
     ("SELECT 1; SELECT 'é'; SELECT 1::char", "0A000", "char", "VARCHAR(n)"),

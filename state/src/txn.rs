@@ -105,6 +105,16 @@ impl<'a, E: Env> Txn<'a, E> {
         (self.overlay, self.used)
     }
 
+    /// The writes so far.
+    pub(crate) const fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    /// Goes on over other writes than those so far, and gives those. What was counted stays.
+    pub(crate) const fn exchange(&mut self, overlay: Overlay) -> Overlay {
+        std::mem::replace(&mut self.overlay, overlay)
+    }
+
     /// The store as it was before the entry.
     pub(crate) const fn reader(&self) -> &'a Reader<E> {
         self.reader

@@ -317,8 +317,25 @@ fn change(rng: &mut Rng) -> Statement {
         let types = types(rng, 2);
         sql += " RETURNING ";
         sql += &if rng.chance(0.3) { format!("{}.*", table.name) } else { items(rng, &scope, &types) };
+        if rng.chance(0.3) {
+            sql += &format!(", {}", returned(rng, table));
+        }
     }
     Statement { sql, form, is_query: false, joins: false, is_ordered: false, target: Some(table.name) }
+}
+
+/// A subquery of RETURNING: of other rows, by values of the changed one or not.
+fn returned(rng: &mut Rng, table: &Table) -> String {
+    let first = table.columns.first().map_or("", |column| column.name);
+    let (name, other) = (table.name, word(rng, &["people", "orders"]));
+    match rng.below(5) {
+        0 => format!("(SELECT count(*) FROM {name} i)"),
+        // What a spread table has beside the changed row is on every shard.
+        1 if !table.is_spread => format!("(SELECT count(*) FROM {name} i WHERE i.{first} < {name}.{first})"),
+        1 | 2 => format!("(SELECT min(i.s) FROM {other} i WHERE i.id >= {name}.{first})"),
+        3 => format!("EXISTS (SELECT 1 FROM {other} i WHERE i.id = {name}.{first})"),
+        _ => format!("{name}.{first} IN (SELECT i.k FROM {other} i)"),
+    }
 }
 
 fn own(table: &Table) -> Scope {

@@ -26,10 +26,12 @@ impl StatementKind {
     pub(crate) fn of(plan: &Plan) -> Self {
         match plan {
             Plan::Query(_) => Self::Select,
-            Plan::Write(write) => match write.kind {
+            Plan::Write(write) => match write.change() {
                 WriteKind::Insert { .. } | WriteKind::InsertFrom { .. } => Self::Insert,
                 WriteKind::Update { .. } | WriteKind::UpdateFrom { .. } => Self::Update,
                 WriteKind::Delete { .. } | WriteKind::DeleteFrom { .. } | WriteKind::Truncate => Self::Delete,
+                // Never inside of another.
+                WriteKind::Answered { .. } => Self::Update,
             },
             Plan::Ddl(_) | Plan::CreateFrom(_) => Self::Define,
             Plan::User(_) => Self::User,

@@ -532,7 +532,7 @@ fn dml_of(plan: &Plan) -> Option<Dml> {
             WriteKind::Insert { .. } | WriteKind::InsertFrom { .. } => Some(Dml::Insert),
             WriteKind::Update { .. } | WriteKind::UpdateFrom { .. } => Some(Dml::Update),
             WriteKind::Delete { .. } | WriteKind::DeleteFrom { .. } => Some(Dml::Delete),
-            WriteKind::Truncate => None,
+            WriteKind::Truncate | WriteKind::Answered { .. } => None,
         },
         Plan::Query(_)
         | Plan::Write(_)

@@ -41,6 +41,7 @@ mod replica;
 #[cfg(test)]
 mod replication_tests;
 mod rest;
+mod returned;
 mod rows_change;
 mod shape;
 mod shipper;

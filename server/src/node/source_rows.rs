@@ -38,7 +38,7 @@ impl Node {
         plan: &WritePlan,
         token: &mut ReadToken,
     ) -> Result<Option<WritePlan>, Failure> {
-        let kind = match &plan.kind {
+        let kind = match plan.change() {
             WriteKind::InsertFrom { columns, types, query, conflict } => {
                 let rows = self.rows_of_change(run, query, token).await?;
                 let rows = rows.into_iter().map(|row| given(row, query, types)).collect();
@@ -62,7 +62,12 @@ impl Node {
             | WriteKind::Delete { .. }
             | WriteKind::Truncate
             | WriteKind::UpdateFrom { rows: ChangedRows::Read(_), .. }
-            | WriteKind::DeleteFrom { rows: ChangedRows::Read(_) } => return Ok(None),
+            | WriteKind::DeleteFrom { rows: ChangedRows::Read(_) }
+            | WriteKind::Answered { .. } => return Ok(None),
+        };
+        let kind = match plan.returned() {
+            None => kind,
+            Some(query) => WriteKind::Answered { change: Box::new(kind), query: Arc::clone(query) },
         };
         Ok(Some(WritePlan { kind, ..plan.clone() }))
     }
@@ -93,6 +98,11 @@ impl Node {
     /// Whether the group that is written has everything that the query reads.
     fn is_of_one_group(&self, run: &Run, table: &Table, access: &TableAccess, query: &QueryPlan) -> Result<bool, Diag> {
         let Some(home) = self.only_group(run, table, access)? else { return Ok(false) };
+        self.has_all(run, home, query)
+    }
+
+    /// Whether a group has everything that a query reads.
+    pub(super) fn has_all(&self, run: &Run, home: u32, query: &QueryPlan) -> Result<bool, Diag> {
         let mut parts: Vec<&QueryPlan> = Vec::new();
         query.each_plan(&mut |part| parts.push(part));
         for part in parts {
@@ -133,7 +143,7 @@ impl Node {
         plan: &WritePlan,
         why: Diag,
     ) -> Result<(u32, Outcome, u64), Failure> {
-        let access = match &plan.kind {
+        let access = match plan.change() {
             WriteKind::UpdateFrom { rows: ChangedRows::Asked { access, .. }, .. }
             | WriteKind::DeleteFrom { rows: ChangedRows::Asked { access, .. } } => access.clone(),
             _ => TableAccess::Full,

@@ -17,6 +17,7 @@ use super::execute::{Failure, Run};
 use super::forward::Motion;
 use super::phases::Phase;
 use super::query::schema_of;
+use super::returned::AnswerHere;
 use super::token::ReadToken;
 
 impl Node {
@@ -46,13 +47,14 @@ impl Node {
             Err(Failure::Diag(why)) if run.around.within.is_some() => return Err(why.into()),
             Err(Failure::Diag(why)) => {
                 let (group, outcome, index) = self.answer_of_id(run, table, plan, why).await?;
-                return self.written(run, table, plan, (group, outcome, index), token);
+                let (_, answer) = self.with_answer_here(run, group, plan.clone(), token).await?;
+                return self.written(run, table, plan, (group, outcome, index), answer, token).await;
             }
             Err(Failure::Stale) => return Err(Failure::Stale),
         };
         if run.around.within.is_some()
             && let Some(WriteKind::UpdateFrom { .. } | WriteKind::DeleteFrom { .. }) =
-                read.as_ref().map(|plan| &plan.kind)
+                read.as_ref().map(WritePlan::change)
         {
             return Err(Diag::not_supported(
                 "in a transaction, a change of rows found by way of another shard or a system table,",
@@ -67,6 +69,7 @@ impl Node {
             TableKind::Shared if table.partition_columns == 0 => self.layout().table_group(table.id),
             TableKind::Shared => group_of_partitioned(self.layout(), table, &logged, &context)?,
         };
+        let (logged, answer) = self.with_answer_here(run, group, logged, token).await?;
         let command = WriteCommand {
             head: run.head.clone(),
             user: run.user.clone(),
@@ -85,32 +88,38 @@ impl Node {
                 (applied.outcome, applied.index)
             }
         };
-        self.written(run, table, plan, (group, outcome, index), token)
+        self.written(run, table, plan, (group, outcome, index), answer, token).await
     }
 
-    /// The answer of a change: what became of it, in which group, at which index.
-    fn written(
+    /// The answer of a change: what became of it, in which group, at which index, and what is made here of the rows that it gave.
+    async fn written(
         &self,
         run: &Run,
         table: &Table,
         plan: &WritePlan,
         (group, outcome, index): (u32, Outcome, u64),
+        answer: Option<AnswerHere>,
         token: &mut ReadToken,
     ) -> Result<StatementResult, Failure> {
         match outcome {
             Outcome::Written(rows) => {
                 token.saw(group, index);
-                let message = match plan.kind {
+                let message = match plan.change() {
                     WriteKind::Insert { .. } | WriteKind::InsertFrom { .. } => format!("Inserted {rows} row(s)"),
                     WriteKind::Update { .. } | WriteKind::UpdateFrom { .. } => format!("Updated {rows} row(s)"),
                     WriteKind::Delete { .. } | WriteKind::DeleteFrom { .. } => format!("Deleted {rows} row(s)"),
                     // All went at once: nobody counted them.
                     WriteKind::Truncate => format!("Truncated table '{}.{}'", table.namespace, table.name),
+                    WriteKind::Answered { .. } => format!("Changed {rows} row(s)"),
                 };
                 Ok(StatementResult::Message { message, row_count: rows, as_user: run.user.clone() })
             }
             Outcome::Returned { rows, .. } => {
                 token.saw(group, index);
+                let rows = match answer {
+                    None => rows,
+                    Some(answer) => self.answer_of_rows(run, rows, answer, token).await?,
+                };
                 let (schema, as_user) = (schema_of(&run.bound.returning), run.user.clone());
                 Ok(StatementResult::Rows { schema, rows, as_user, held: None })
             }
@@ -145,7 +154,7 @@ fn group_of_partitioned(
     plan: &WritePlan,
     context: &EvalContext<'_>,
 ) -> Result<u32, Diag> {
-    let groups = match &plan.kind {
+    let groups = match plan.change() {
         WriteKind::Insert { columns, rows, .. } => {
             let mut groups = Vec::with_capacity(rows.len());
             for row in rows {
@@ -194,7 +203,7 @@ fn group_of_partitioned(
         | WriteKind::DeleteFrom { rows: ChangedRows::Asked { access, .. } } => {
             groups_of_access(layout, table, access, context)?.unwrap_or_default()
         }
-        WriteKind::InsertFrom { .. } => {
+        WriteKind::InsertFrom { .. } | WriteKind::Answered { .. } => {
             return Err(Diag::new(SqlState::INTERNAL, "the rows of an INSERT were to be read before they are placed"));
         }
     };

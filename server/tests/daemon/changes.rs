@@ -188,6 +188,85 @@ fn changes_take_subqueries_and_other_tables_on_one_shard_and_on_many() {
 }
 
 #[test]
+fn returning_reads_other_rows_as_they_were_before_the_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _, anna) = prepared(folder.path());
+    // Of the changed table itself: what is inserted is not there yet, what is updated is old, what is deleted still stands.
+    run(&server, &anna, "INSERT INTO app.notes VALUES (1, 1, 'a'), (2, 1, 'b'), (3, 2, 'c')");
+    let asked = |sql: &str| rows(&server, &anna, sql);
+    let (count, peers) = (
+        "(SELECT count(*) FROM app.notes)",
+        "(SELECT string_agg(o.text, ' ' ORDER BY o.id) FROM app.notes o WHERE o.room = notes.room)",
+    );
+    assert_eq!(
+        asked(&format!("INSERT INTO app.notes VALUES (4, 2, 'd'), (5, 3, 'e') RETURNING id, {count}, {peers}")),
+        json!([[4, "3", "c"], [5, "3", null]])
+    );
+    assert_eq!(
+        asked(&format!("UPDATE app.notes SET text = text || '!' WHERE room = 1 RETURNING text, {peers}")),
+        json!([["a!", "a b"], ["b!", "a b"]])
+    );
+    assert_eq!(
+        asked(&format!(
+            "DELETE FROM app.notes WHERE id IN (2, 3) RETURNING id, {peers}, id IN (SELECT id FROM app.notes)"
+        )),
+        json!([[2, "a! b!", true], [3, "c d", true]])
+    );
+    assert_eq!(asked("SELECT id, text FROM app.notes ORDER BY id"), json!([[1, "a!"], [4, "d"], [5, "e"]]));
+    // With what a query has changed, with WITH, and in a transaction, which sees its own changes of before.
+    assert_eq!(
+        asked(
+            "WITH big AS (SELECT 4 AS least) UPDATE app.notes SET room = 9 FROM big WHERE id >= least RETURNING id, EXISTS (SELECT 1 FROM big WHERE least = id)"
+        ),
+        json!([[4, true], [5, false]])
+    );
+    let transaction = "BEGIN; INSERT INTO app.drafts VALUES (1, 'x'); \
+        DELETE FROM app.drafts RETURNING id, (SELECT count(*) FROM app.drafts o WHERE o.id = drafts.id); COMMIT";
+    let answer = server.sql(&anna, transaction);
+    let deleted = answer.json["results"].as_array().unwrap().iter().find(|result| result["rows"].is_array()).unwrap();
+    assert_eq!(deleted["rows"], json!([[1, "1"]]), "{answer:?}");
+    // Whose answer cannot be made is not changed.
+    assert_eq!(
+        sqlstate(&server, &anna, "DELETE FROM app.notes RETURNING (SELECT id FROM app.notes o WHERE o.id > 0)"),
+        "21000"
+    );
+    assert_eq!(
+        sqlstate(
+            &server,
+            &anna,
+            "DELETE FROM app.notes RETURNING (SELECT o.id FROM app.notes o WHERE o.id <> notes.id)"
+        ),
+        "21000"
+    );
+    assert_eq!(asked("SELECT count(*) FROM app.notes"), json!([["3"]]));
+}
+
+#[test]
+fn returning_reads_what_is_on_other_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, root, anna) = prepared(folder.path());
+    for table in 1..6 {
+        run(&server, &root, &format!("INSERT INTO app.t{table} VALUES (1, {table}, 'x'), (3, {table}, 'y')"));
+        run(&server, &root, "DELETE FROM app.t0; INSERT INTO app.t0 VALUES (1, 0, ''), (2, 0, '')");
+        let sql = format!(
+            "UPDATE app.t0 SET n = 5 RETURNING id, (SELECT v FROM app.t{table} o WHERE o.id = t0.id), (SELECT sum(n) FROM app.t0), id IN (SELECT id FROM app.t{table})"
+        );
+        assert_eq!(rows(&server, &root, &sql), json!([[1, "x", "0", true], [2, null, "0", false]]), "{table}");
+    }
+    // What the change may touch, beside another shard: not both for one row.
+    let both = (1..6).map(|table| {
+        format!("DELETE FROM app.t0 RETURNING (SELECT count(*) FROM app.t0 o, app.t{table} WHERE o.id > t0.id)")
+    });
+    let refused = both.filter(|sql| server.sql(&root, sql).status != 200).count();
+    assert!(refused > 0, "all tables are on one shard");
+    // Rights are asked for what it reads.
+    assert_eq!(sqlstate(&server, &anna, "DELETE FROM app.notes RETURNING (SELECT what FROM app.secret)"), "42501");
+    let plan = rows(&server, &root, "EXPLAIN DELETE FROM app.t0 RETURNING (SELECT v FROM app.t4 WHERE t4.id = t0.id)")
+        .to_string();
+    assert!(plan.contains("Delete from app.t0") && plan.contains("Changed rows") && plan.contains("app.t4"), "{plan}");
+}
+
+#[test]
 fn changes_that_read_other_rows_lose_no_update_to_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let (server, root, anna) = prepared(folder.path());

@@ -240,11 +240,17 @@ fn aggregate(
     if !matches!(binder.clause, Clause::Select | Clause::Having | Clause::OrderBy) {
         return Err(at(binder.no_aggregates(name), span));
     }
+    let known = binder.scope.outer.map_or(0, |outer| outer.seen.borrow().len());
     binder.inside_aggregate = true;
     let bound = aggregate_call(binder, name, function, list, span);
     binder.inside_aggregate = false;
     let (call, depth) = bound?;
     if looks_outside_only(&call, binder) {
+        let params = &mut *binder.params;
+        let of_outer = binder.scope.outer.map(|outer| outer.aggregated(&call, known, &mut || params.slot()));
+        if let Some((seen, data_type)) = of_outer.transpose().map_err(|diag| at(diag, span))?.flatten() {
+            return made(seen, Some(data_type), depth, span);
+        }
         let diag = Diag::not_supported("an aggregate over columns of an outer query alone");
         return Err(at(diag.hint("Aggregate in the outer query, and look at its column here."), span));
     }

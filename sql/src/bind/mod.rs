@@ -164,7 +164,7 @@ fn owned_rows_only(plan: &Plan, context: &BindContext<'_>, params: &Params) -> R
         Plan::Write(write) => match context.catalog.tables.get(&write.table).map(|table| table.kind) {
             Some(TableKind::Shared) => Err(shared()),
             None | Some(TableKind::User | TableKind::Stream) => {
-                write.query().map_or(Ok(()), |query| query_is_owned(query))
+                write.queries().try_for_each(|query| query_is_owned(query))
             }
         },
         Plan::Ddl(_) | Plan::CreateFrom(_) | Plan::User(_) | Plan::Consume(_) | Plan::Ack(_) | Plan::Cluster(_) => {

@@ -5,6 +5,7 @@ mod derived;
 pub(super) mod from;
 mod grouped;
 mod items;
+mod returned;
 mod select;
 mod shown;
 mod subquery;
@@ -33,6 +34,7 @@ use crate::value::{DataType, Value};
 
 pub(super) use self::items::no_options;
 use self::items::{Item, sort_keys};
+pub(super) use self::returned::over_changed_rows;
 pub(super) use self::select::rows_to_change;
 pub(super) use self::shown::shown_name;
 pub(super) use self::subquery::each_seen;

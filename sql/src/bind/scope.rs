@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::BindContext;
+use super::expr::AGGREGATE_BASE;
 use super::expr::row_key::ROW_KEY;
 use crate::catalog::{Index, IndexState, Table};
 use crate::diag::{Diag, Span, SqlState};
-use crate::expr::Expr;
-use crate::plan::{Once, QueryPlan, Subquery, SystemTable, WindowCall};
+use crate::expr::{AggregateCall, Expr};
+use crate::plan::{FIRST_SLOT, Once, QueryPlan, Subquery, SystemTable, WindowCall};
 use crate::statement::{Name, ObjectName};
 use crate::suggest;
 use crate::system;
@@ -185,6 +186,17 @@ pub(super) struct Outer<'a> {
     pub(super) scope: &'a Scope<'a>,
     /// Parameters and their values over the row of the outer query.
     pub(super) seen: RefCell<Vec<(u16, Expr)>>,
+    /// Aggregates in the subquery that are those of the outer query; `None` where that takes none.
+    pub(super) aggregates: Option<Aggregates>,
+}
+
+/// Aggregates that subqueries ask of the query around them.
+#[derive(Debug)]
+pub(super) struct Aggregates {
+    /// How many the outer query had before.
+    pub(super) first: usize,
+    /// Those that are new, over its rows.
+    pub(super) calls: RefCell<Vec<AggregateCall>>,
 }
 
 /// What expressions of a query have asked for so far, besides its columns.
@@ -546,7 +558,53 @@ pub(super) fn stars(relation: &Relation<'_>) -> Vec<Star> {
     relation.columns.iter().zip(positions).map(column).collect()
 }
 
-impl Outer<'_> {
+impl<'a> Outer<'a> {
+    /// Around a subquery where the outer query takes no aggregates.
+    pub(super) fn new(scope: &'a Scope<'a>) -> Self {
+        Self { scope, seen: RefCell::default(), aggregates: None }
+    }
+
+    /// An aggregate whose arguments look at rows of the outer query alone, as the outer query's own: the parameter by which the subquery sees
+    /// its result. `None` where it cannot be that. The first `known` values were seen before its arguments were bound: only they are seen
+    /// besides.
+    pub(super) fn aggregated(
+        &self,
+        call: &AggregateCall,
+        known: usize,
+        slots: &mut dyn FnMut() -> Result<u16, Diag>,
+    ) -> Result<Option<(Expr, DataType)>, Diag> {
+        let Some(Aggregates { first, calls }) = &self.aggregates else { return Ok(None) };
+        let args: Option<Vec<Expr>> = call.args.iter().map(|arg| self.over_outer_row(arg)).collect();
+        let Some(args) = args else { return Ok(None) };
+        self.seen.borrow_mut().truncate(known);
+        let call = AggregateCall { args, ..call.clone() };
+        let data_type = call.data_type;
+        let place = {
+            let mut calls = calls.borrow_mut();
+            let place = calls.iter().position(|known| *known == call).unwrap_or(calls.len());
+            if place == calls.len() {
+                calls.push(call);
+            }
+            u32::try_from(first.saturating_add(place)).unwrap_or(u32::MAX - AGGREGATE_BASE)
+        };
+        let result = Expr::Column(AGGREGATE_BASE.saturating_add(place), data_type);
+        self.seen_as(result, data_type, slots).map(Some)
+    }
+
+    /// An expression of the subquery that looks at the outer row alone, as one over that row.
+    fn over_outer_row(&self, expr: &Expr) -> Option<Expr> {
+        match expr {
+            Expr::Column(..) => None,
+            Expr::Param(slot, _) if *slot >= FIRST_SLOT => {
+                self.seen.borrow().iter().find(|(known, _)| known == slot).map(|(_, value)| value.clone())
+            }
+            other => {
+                let refused = || Diag::new(SqlState::INTERNAL, "a value of another row");
+                other.with_children(&mut |part| self.over_outer_row(part).ok_or_else(refused)).ok()
+            }
+        }
+    }
+
     /// The parameter by which the subquery sees a value of the outer row; what is constant there is so here.
     fn seen_as(
         &self,

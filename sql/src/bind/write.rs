@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{self, Spanned};
 
+use self::returning::Returning;
 use super::BindContext;
 use super::bounds;
 use super::expr::{Binder, Clause};
@@ -32,9 +33,16 @@ pub(super) struct Write {
     pub(super) returning: Vec<OutputColumn>,
 }
 
-fn plan(table: &Table, kind: WriteKind, returning: Vec<OutputColumn>) -> Write {
-    let values = returning.iter().map(|column| column.expr.clone()).collect();
-    Write { plan: WritePlan { table: table.id, table_version: table.version, kind, returning: values }, returning }
+fn plan(table: &Table, kind: WriteKind, returning: Returning) -> Write {
+    let Returning { columns, values, query } = returning;
+    let kind = match query {
+        None => kind,
+        Some(query) => WriteKind::Answered { change: Box::new(kind), query },
+    };
+    Write {
+        plan: WritePlan { table: table.id, table_version: table.version, kind, returning: values },
+        returning: columns,
+    }
 }
 
 fn refuse_all(rows: &[(bool, &str)], place: impl FnOnce() -> sqlparser::tokenizer::Span) -> Result<(), Diag> {
@@ -78,7 +86,7 @@ pub(super) fn change(
     params: &mut Params,
 ) -> Result<Write, Diag> {
     match (stmt, with) {
-        (Stmt::Insert(insert), None) => self::insert(insert, context, params),
+        (Stmt::Insert(insert), None) => self::insert(insert, &Env::of(context), params),
         (Stmt::Insert(insert), Some(with)) => {
             // What is named before INSERT is named before its query.
             let Some(source) = insert.source.as_deref().filter(|source| source.with.is_none()) else {
@@ -86,7 +94,9 @@ pub(super) fn change(
                     .hint("Write WITH before the query: INSERT INTO t WITH ... SELECT."));
             };
             let source = ast::Query { with: Some(with.clone()), ..source.clone() };
-            self::insert(&ast::Insert { source: Some(Box::new(source)), ..insert.as_ref().clone() }, context, params)
+            // RETURNING reads what is named by itself, beside the query.
+            let env = named(insert.returning.as_ref().map(|_| with), context, params)?;
+            self::insert(&ast::Insert { source: Some(Box::new(source)), ..insert.as_ref().clone() }, &env, params)
         }
         (Stmt::Update(update), with) => {
             let env = named(with, context, params)?;
@@ -106,8 +116,9 @@ fn named<'a>(with: Option<&'a ast::With>, context: &BindContext<'a>, params: &mu
     with.map_or_else(|| Ok(env.clone()), |with| ctes(with, &env, None, params))
 }
 
-/// INSERT.
-fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) -> Result<Write, Diag> {
+/// INSERT; `env` is what RETURNING sees besides the row.
+fn insert(insert: &ast::Insert, env: &Env<'_>, params: &mut Params) -> Result<Write, Diag> {
+    let context = &env.context;
     let place = insert.insert_token.0.span;
     refuse_all(
         &[
@@ -166,7 +177,7 @@ fn insert(insert: &ast::Insert, context: &BindContext<'_>, params: &mut Params) 
         Some(ast::OnInsert::OnConflict(on)) => Some(conflict::bind(on, table, alias.as_ref(), params)?),
         _ => None,
     };
-    let scope = Scope::table(table, alias.as_ref(), true);
+    let scope = Scope { env: Some(env.clone()), ..Scope::table(table, alias.as_ref(), true) };
     let returning = returning::bind(insert.returning.as_deref(), &scope, params)?;
     let kind = match rows {
         source::Rows::Given(rows) => WriteKind::Insert { columns: given, rows, conflict },
@@ -236,7 +247,7 @@ fn changed<'a>(
             Diag::new(SqlState::INSUFFICIENT_PRIVILEGE, "system tables are read-only").at(object_of(name)?.span())
         );
     }
-    let scope = Scope { env: (!seq).then(|| env.clone()), ..one_table(from, context, seq)? };
+    let scope = Scope { env: Some(env.clone()), ..one_table(from, context, seq)? };
     let &Source::Table(table) = scope.source() else {
         return Err(refuse_at(&format!("{verb} of anything but a table"), from.span()));
     };
@@ -407,7 +418,7 @@ pub(super) fn truncate(name: &ObjectName, context: &BindContext<'_>) -> Result<W
             .hint("Its rows are on several shards: DELETE them by the partition columns, or drop the table.")
             .at(name.span()));
     }
-    Ok(plan(table, WriteKind::Truncate, Vec::new()).plan)
+    Ok(plan(table, WriteKind::Truncate, Returning::default()).plan)
 }
 
 /// A value that may not stand in a definition's expression.

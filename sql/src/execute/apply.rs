@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Executor, Held, Pace, Params, Rows, Source, size, with_slots};
+use super::{Executor, Held, Pace, Params, Rows, Source, size, statistics, with_slots};
 use crate::diag::{Diag, SqlState};
 use crate::expr::{BinaryOp, Expr};
 use crate::plan::{Meaning, Subquery};
@@ -26,8 +26,6 @@ pub(super) struct ApplyRows<'p> {
     pub(super) answers: Vec<BTreeMap<Vec<SortValue>, Rc<Answer>>>,
     held: Held,
     runs: u64,
-    /// Runs of each subquery; `None` of one that cannot read at once what it looks up.
-    often: Vec<Option<u64>>,
 }
 
 /// What a subquery answered for one outer row.
@@ -48,8 +46,7 @@ pub(super) struct Candidates {
 impl<'p> ApplyRows<'p> {
     pub(super) fn new(input: Rows<'p>, subqueries: &'p [Subquery], params: Params, held: Held) -> Self {
         let answers = subqueries.iter().map(|_| BTreeMap::new()).collect();
-        let often = subqueries.iter().map(|subquery| subquery.at_once.as_ref().map(|_| 0)).collect();
-        Self { input, subqueries, params, answers, held, runs: 0, often }
+        Self { input, subqueries, params, answers, held, runs: 0 }
     }
 }
 
@@ -117,9 +114,14 @@ impl<S: Source> Executor<'_, S> {
         }
         let slots = subquery.outer.iter().map(|(slot, _)| *slot).zip(seen.iter().map(|value| value.0.clone()));
         let params = if seen.is_empty() { Arc::clone(&apply.params) } else { with_slots(&apply.params, slots) };
-        let rows = match self.run_at_once(apply, at, subquery, &params).await? {
+        let at_once = match &subquery.at_once {
+            Some(plan) => self.at_once(statistics::address(subquery), plan, &params).await?,
+            None => None,
+        };
+        let rows = match at_once {
             Some(rows) => rows,
-            None => self.query(&subquery.plan, Arc::clone(&params)).await?,
+            None if subquery.outer.is_empty() => self.query(&subquery.plan, Arc::clone(&params)).await?,
+            None => self.again(&subquery.plan, Arc::clone(&params)).await?,
         };
         let answer = match &subquery.meaning {
             Meaning::Scalar => Answer::Value(single(rows)?),
@@ -138,32 +140,6 @@ impl<S: Source> Executor<'_, S> {
             answers.insert(seen, Rc::clone(&answer));
         }
         Ok(answer)
-    }
-
-    /// The rows of a subquery that was run often, from what was read at once; `None` of any other, and of one for which that is too much.
-    async fn run_at_once(
-        &self,
-        apply: &mut ApplyRows<'_>,
-        at: usize,
-        subquery: &Subquery,
-        params: &Params,
-    ) -> Result<Option<Vec<Row>>, S::Error> {
-        let (Some(plan), Some(often)) = (&subquery.at_once, apply.often.get_mut(at)) else { return Ok(None) };
-        let Some(runs) = often else { return Ok(None) };
-        *runs += 1;
-        if *runs <= self.many_runs {
-            return Ok(None);
-        }
-        let depth = self.depth.get();
-        match self.query(plan, Arc::clone(params)).await {
-            Ok(rows) => Ok(Some(rows)),
-            Err(error) if S::is_too_much(&error) => {
-                self.depth.set(depth);
-                *often = None;
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
     }
 
     async fn candidates(

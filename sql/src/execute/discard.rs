@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::apply::Answer;
+use super::index::Index;
 use super::{Executor, Later, Pace, Rows, Source};
 use crate::value::Row;
 
@@ -36,8 +37,7 @@ impl<S: Source> Executor<'_, S> {
                 Rows::Common(..) | Rows::Series(_) => Ok(()),
                 Rows::Filter(input, ..) | Rows::Watched(input, _) => self.shut(*input).await,
                 Rows::Join(join) => {
-                    self.discard(join.right.rows).await?;
-                    self.discard(join.right.places).await?;
+                    self.discard_index(Some(join.right)).await?;
                     self.shut(join.left).await
                 }
                 Rows::Apply(apply) => {
@@ -61,16 +61,27 @@ impl<S: Source> Executor<'_, S> {
         })
     }
 
-    /// Drops what was kept for the whole statement, but for these.
-    pub(super) async fn forget_kept(&self, shared: &BTreeSet<u32>, indexes: &BTreeSet<u32>) -> Result<(), S::Error> {
+    /// Drops what was kept of WITH for the whole statement, but for these.
+    pub(super) async fn forget_kept(&self, shared: &BTreeSet<u32>) -> Result<(), S::Error> {
         for (_, kept) in taken(&self.shared, shared) {
             self.discard_shared(Some(kept.rows)).await?;
         }
-        for (_, index) in taken(&self.indexes, indexes) {
-            if let Some(index) = Rc::into_inner(index) {
-                self.discard(index.rows).await?;
-                self.discard(index.places).await?;
-            }
+        Ok(())
+    }
+
+    /// Drops what subqueries looked rows up in.
+    pub(super) async fn forget_indexes(&self) -> Result<(), S::Error> {
+        for (_, index) in taken(&self.indexes, &BTreeSet::new()) {
+            self.discard_index(Some(index)).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops an index that nobody else has.
+    pub(super) async fn discard_index(&self, index: Option<Rc<Index>>) -> Result<(), S::Error> {
+        if let Some(index) = index.and_then(Rc::into_inner) {
+            self.discard(index.rows).await?;
+            self.discard(index.places).await?;
         }
         Ok(())
     }

@@ -3,11 +3,12 @@
 //! Without keys every pair is tried. A few left rows look up theirs in a table on the right, by its key or by an index, instead of reading
 //! all of it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::index::Index;
 use super::lookup::Keys;
-use super::{BATCH, Executor, Held, Pace, Params, Rows, Source, size};
+use super::{BATCH, Executor, Held, Pace, Params, Rows, Source, size, statistics};
 use crate::diag::Diag;
 use crate::plan::{Join, JoinKind, Lookup, Relation};
 use crate::value::{DataType, Row, Value};
@@ -22,7 +23,7 @@ pub(super) struct JoinRows<'p> {
     pub(super) left: Rows<'p>,
     /// Rows of the left side that were read and not joined yet.
     waiting: std::vec::IntoIter<Row>,
-    pub(super) right: Index,
+    pub(super) right: Rc<Index>,
     /// With FULL: which rows of the right side had a partner.
     partnered: Vec<bool>,
     current: Option<Current>,
@@ -54,37 +55,11 @@ impl Current {
 impl<S: Source> Executor<'_, S> {
     pub(super) async fn open_join<'p>(&self, plan: &'p Join, params: &Params) -> Result<JoinRows<'p>, S::Error> {
         let mut left = self.open(&plan.left, params).await?;
-        let mut waiting = Vec::new();
-        let held = self.hold();
-        let mut found = None;
-        if let (Some(lookup), Relation::Block(block), JoinKind::Inner | JoinKind::Left) =
-            (&plan.lookup, &plan.right, plan.kind)
-        {
-            let keys;
-            (waiting, keys) = self.first_keys(plan, lookup, &mut left, params, &held).await?;
-            if let Some(keys) = keys {
-                let pairs = lookup.keys.iter().filter_map(|at| plan.keys.get(*at));
-                let types = pairs.filter_map(|(_, right)| Lookup::column(right)).map(|(_, own)| own);
-                let types: Vec<DataType> = types.collect();
-                found = self.looked_up(block, lookup, keys, &types, params).await?;
-            }
-        }
-        let right = match found {
-            Some(rows) => {
-                let mut pace = Pace::default();
-                for row in &rows {
-                    held.add("a join", size(row))?;
-                    pace.step(self.source).await?;
-                }
-                rows
-            }
-            None => {
-                let rows = self.open(&plan.right, params).await?;
-                self.all(rows, "a join", &held).await?
-            }
+        let (waiting, right) = match self.kept_side(plan, params).await? {
+            Some(right) => (Vec::new(), right),
+            None => self.built_side(plan, &mut left, params).await?,
         };
-        let partnered = if plan.kind == JoinKind::Full { vec![false; right.len()] } else { Vec::new() };
-        let right = self.index(right, plan.keys.iter().map(|(_, right)| right), params, held).await?;
+        let partnered = if plan.kind == JoinKind::Full { vec![false; right.rows.len()] } else { Vec::new() };
         Ok(JoinRows {
             plan,
             params: Arc::clone(params),
@@ -95,6 +70,64 @@ impl<S: Source> Executor<'_, S> {
             current: None,
             leftovers: None,
         })
+    }
+
+    /// Left rows that were read for it, and the right side: what few left rows look up, else all of it.
+    async fn built_side(
+        &self,
+        plan: &Join,
+        left: &mut Rows<'_>,
+        params: &Params,
+    ) -> Result<(Vec<Row>, Rc<Index>), S::Error> {
+        let mut waiting = Vec::new();
+        let held = self.hold();
+        if let (Some(lookup), Relation::Block(block), JoinKind::Inner | JoinKind::Left) =
+            (&plan.lookup, &plan.right, plan.kind)
+        {
+            let keys;
+            (waiting, keys) = self.first_keys(plan, lookup, left, params, &held).await?;
+            if let Some(keys) = keys {
+                let part = statistics::address(plan);
+                if self.may_keep_side(plan) && self.runs_often(part, keys.len()) {
+                    let (depth, repeats) = (self.depth.get(), self.repeats.get());
+                    match self.whole_side(plan, params, self.hold()).await {
+                        Ok(right) => return Ok((waiting, right)),
+                        Err(error) if S::is_too_much(&error) => {
+                            self.depth.set(depth);
+                            self.repeats.set(repeats);
+                            self.is_too_much_at_once(part);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                let pairs = lookup.keys.iter().filter_map(|at| plan.keys.get(*at));
+                let types = pairs.filter_map(|(_, right)| Lookup::column(right)).map(|(_, own)| own);
+                let types: Vec<DataType> = types.collect();
+                if let Some(rows) = self.looked_up(block, lookup, keys, &types, params).await? {
+                    let mut pace = Pace::default();
+                    for row in &rows {
+                        held.add("a join", size(row))?;
+                        pace.step(self.source).await?;
+                    }
+                    let right = self.index(rows, plan.keys.iter().map(|(_, right)| right), params, held).await?;
+                    return Ok((waiting, Rc::new(right)));
+                }
+            }
+        }
+        Ok((waiting, self.whole_side(plan, params, held).await?))
+    }
+
+    /// All of the right side, kept if it is the same whenever the join runs.
+    async fn whole_side(&self, plan: &Join, params: &Params, held: Held) -> Result<Rc<Index>, S::Error> {
+        let rows = match &plan.right {
+            // What is kept of it is the index.
+            Relation::Block(block) => Rows::Here(self.query(block, Arc::clone(params)).await?.into_iter()),
+            other => self.open(other, params).await?,
+        };
+        let rows = self.all(rows, "a join", &held).await?;
+        let right = Rc::new(self.index(rows, plan.keys.iter().map(|(_, right)| right), params, held).await?);
+        self.keep_side(plan, &right, params);
+        Ok(right)
     }
 
     /// Left rows, and what they look up on the right if these are all and few.

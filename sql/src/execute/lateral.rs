@@ -36,7 +36,7 @@ impl<S: Source> Executor<'_, S> {
             for (slot, expr) in outer {
                 seen.push((*slot, self.evaluate(expr, &left, &rows.params)?));
             }
-            let found = self.query(right, with_slots(&rows.params, seen)).await?;
+            let found = self.again(right, with_slots(&rows.params, seen)).await?;
             let mut joined = Vec::with_capacity(found.len());
             for row in found {
                 let both: Row = left.iter().cloned().chain(row).collect();

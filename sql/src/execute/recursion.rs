@@ -49,11 +49,10 @@ impl<S: Source> Executor<'_, S> {
             }
             let before = self.working.borrow_mut().insert(*id, Rc::new(fresh));
             self.discard_shared(before).await?;
-            // What a round keeps may hold rows of the round.
-            let indexes: BTreeSet<u32> = self.indexes.borrow().keys().copied().collect();
+            // What WITH names may hold rows of the round.
             let shared: BTreeSet<u32> = self.shared.borrow().keys().copied().collect();
-            fresh = self.query(step, Arc::clone(params)).await?;
-            self.forget_kept(&shared, &indexes).await?;
+            fresh = self.again(step, Arc::clone(params)).await?;
+            self.forget_kept(&shared).await?;
             self.source.pause().await?;
         }
         let last = self.working.borrow_mut().remove(id);

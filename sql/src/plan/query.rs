@@ -123,7 +123,7 @@ impl QueryPlan {
             From::Tree(relation) => relation.each_plan(&mut |plan| plan.walk(seen, see)),
             From::Explain(explained) => match &explained.plan {
                 Plan::Query(plan) => plan.walk(seen, see),
-                Plan::Write(write) => write.query().into_iter().for_each(|plan| plan.walk(seen, see)),
+                Plan::Write(write) => write.queries().for_each(|plan| plan.walk(seen, see)),
                 Plan::Ddl(_)
                 | Plan::CreateFrom(_)
                 | Plan::User(_)

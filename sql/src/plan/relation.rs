@@ -17,6 +17,9 @@ use crate::value::DataType;
 #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
 pub const FIRST_SLOT: u16 = limits::MAX_PARAMETERS as u16;
 
+/// The working rows of a query over what a change returns.
+pub const RETURNED_ROWS: u32 = u32::MAX;
+
 /// A relation: rows that a SELECT reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Relation {
@@ -74,7 +77,7 @@ pub enum Relation {
     Function(Box<FunctionCall>),
     /// WITH RECURSIVE.
     Recursive(Box<Recursive>),
-    /// Inside a recursive query: the rows that the round before gave.
+    /// Inside a recursive query: the rows that the round before gave. In RETURNING: the changed rows.
     Working {
         /// The recursive query.
         id: u32,
@@ -83,6 +86,17 @@ pub enum Relation {
     },
     /// LATERAL: a query that sees the rows on its left.
     Lateral(Box<Lateral>),
+    /// Inside a query that runs for many outer rows: rows of a table that are looked up by values of those.
+    Often(Box<Often>),
+}
+
+/// A SELECT over a table that is looked up by values of outer rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Often {
+    /// The look-up.
+    pub plan: Arc<QueryPlan>,
+    /// The same rows from what is read once, for the case that there turn out to be very many look-ups.
+    pub at_once: Arc<QueryPlan>,
 }
 
 /// A function in FROM.
@@ -339,6 +353,7 @@ impl Relation {
     pub fn each_plan<'r>(&'r self, see: &mut dyn FnMut(&'r QueryPlan)) {
         match self {
             Self::Block(plan) | Self::Shared { plan, .. } | Self::Indexed { scan: plan, .. } => see(plan),
+            Self::Often(often) => see(&often.plan),
             Self::Values(_) | Self::Function(_) | Self::Working { .. } => {}
             Self::Recursive(recursive) => {
                 see(&recursive.first);

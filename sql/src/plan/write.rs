@@ -76,6 +76,14 @@ pub enum WriteKind {
         /// Which rows.
         rows: ChangedRows,
     },
+    /// A change whose RETURNING holds subqueries.
+    Answered {
+        /// What changes: any other variant. Its `returning` gives the changed rows as they are, with their `_seq`.
+        change: Box<WriteKind>,
+        /// The answer, over those rows: in it they are the [`super::Relation::Working`] of [`super::RETURNED_ROWS`]. It sees tables as they
+        /// were before the change.
+        query: Arc<QueryPlan>,
+    },
 }
 
 /// The rows that a change is of, where other rows decide about them: each row has the values of the table's key columns, the `_seq` of the
@@ -95,10 +103,33 @@ pub enum ChangedRows {
 }
 
 impl WritePlan {
+    /// What changes, without the query of RETURNING.
+    #[must_use]
+    pub fn change(&self) -> &WriteKind {
+        match &self.kind {
+            WriteKind::Answered { change, .. } => change,
+            other => other,
+        }
+    }
+
+    /// The query of RETURNING, if that has subqueries.
+    #[must_use]
+    pub fn returned(&self) -> Option<&Arc<QueryPlan>> {
+        match &self.kind {
+            WriteKind::Answered { query, .. } => Some(query),
+            _ => None,
+        }
+    }
+
+    /// Every query of the statement: the one that decides what is written, and that of RETURNING.
+    pub fn queries(&self) -> impl Iterator<Item = &Arc<QueryPlan>> {
+        self.query().into_iter().chain(self.returned())
+    }
+
     /// The query that decides what is written, if one does.
     #[must_use]
     pub fn query(&self) -> Option<&Arc<QueryPlan>> {
-        match &self.kind {
+        match self.change() {
             WriteKind::InsertFrom { query, .. }
             | WriteKind::UpdateFrom { rows: ChangedRows::Asked { query, .. }, .. }
             | WriteKind::DeleteFrom { rows: ChangedRows::Asked { query, .. } } => Some(query),
@@ -107,7 +138,8 @@ impl WritePlan {
             | WriteKind::Delete { .. }
             | WriteKind::Truncate
             | WriteKind::UpdateFrom { rows: ChangedRows::Read(_), .. }
-            | WriteKind::DeleteFrom { rows: ChangedRows::Read(_) } => None,
+            | WriteKind::DeleteFrom { rows: ChangedRows::Read(_) }
+            | WriteKind::Answered { .. } => None,
         }
     }
 }

@@ -141,6 +141,7 @@ fn relation(relation: &Relation) -> String {
             indented(&self::relation(&set.right))
         ),
         Relation::Function(call) => format!("{:?}({}) ordinality {}", call.function, list(&call.args), call.ordinality),
+        Relation::Often(often) => format!("often\n{}", indented(&query(&often.plan))),
         Relation::Working { id, name } => format!("working {name} #{id}"),
         Relation::Recursive(recursive) => format!(
             "recursive {} #{} all {}\n{}\n{}",
@@ -236,7 +237,7 @@ fn call(call: &AggregateCall) -> String {
 
 fn write(plan: &WritePlan) -> String {
     let value = |value: &Option<Expr>| value.as_ref().map_or_else(|| "DEFAULT".to_owned(), expr);
-    let shown = match &plan.kind {
+    let shown = match plan.change() {
         WriteKind::Insert { columns, rows, conflict } => {
             let ids: Vec<String> = columns.iter().map(|id| id.0.to_string()).collect();
             let rows: Vec<String> = rows
@@ -280,7 +281,11 @@ fn write(plan: &WritePlan) -> String {
             format!("update table {} set {} of\n{}", plan.table.0, set.join(", "), changed(rows))
         }
         WriteKind::DeleteFrom { rows } => format!("delete table {} of\n{}", plan.table.0, changed(rows)),
+        WriteKind::Answered { .. } => panic!("an answered change in another"),
     };
+    if let Some(returned) = plan.returned() {
+        return format!("{shown}\nreturning\n{}", query(returned));
+    }
     if plan.returning.is_empty() {
         return shown;
     }

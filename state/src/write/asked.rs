@@ -2,7 +2,7 @@
 //!
 //! A query over tables of this group alone is asked here, at the state that the command meets: nothing comes between what it reads and what
 //! is written. What the edge read before, of other groups too, names each changed row with the `_seq` that it had: one that has another by
-//! now makes the whole command stale. How much a query may do is counted in rows and steps, which all replicas count alike.
+//! now makes the whole command stale. RETURNING with subqueries is asked here too, at that same state, behind the change. How much a query may do is counted in rows and steps, which all replicas count alike.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -21,9 +21,10 @@ use highwater_sql::value::{Micros, Row, Value};
 
 use super::insert::default_value;
 use super::modify::{Found, remove, replace};
-use super::{Changes, Statement, rows};
+use super::{Changes, MAX_RETURNED_BYTES, Statement, rows, too_much_returned};
 use crate::error::{Abort, StateError};
 use crate::group::Entry;
+use crate::overlay::Overlay;
 use crate::txn::{MAX_BYTES_PER_COMMAND, MAX_ROWS_PER_COMMAND, Txn};
 
 /// Most pauses of a query, each after at most 512 steps: about as long as the reading of [`MAX_ROWS_PER_COMMAND`] rows takes.
@@ -116,14 +117,38 @@ async fn ask<E: Env>(
     statement: &Statement<'_>,
     query: &Arc<QueryPlan>,
 ) -> Result<Vec<Row>, Abort> {
-    let context = &statement.context;
     // Volatile values of the query are others than those of what is written.
-    let (now, seed) = (context.now, !context.seed);
-    let around = Surroundings { now, user: context.user.to_owned(), role: context.role, seed, limits: LIMITS };
-    let params = Arc::new(context.params.to_vec());
+    let around = surroundings(statement, !statement.context.seed);
+    let params = Arc::new(statement.context.params.to_vec());
     let own = Own { txn: Cell::new(Some(&mut entry.txn)), statement, around: &around, pauses: Cell::new(0) };
     let rows = Executor::new(&own, &around, false).query(query, params).await?;
     Ok(rows)
+}
+
+fn surroundings(statement: &Statement<'_>, seed: u128) -> Surroundings {
+    let context = &statement.context;
+    Surroundings { now: context.now, user: context.user.to_owned(), role: context.role, seed, limits: LIMITS }
+}
+
+/// What RETURNING makes of changed rows. Its subqueries read tables as they were `before` the change.
+pub(super) async fn returned<E: Env>(
+    entry: &mut Entry<'_, E>,
+    statement: &Statement<'_>,
+    before: Overlay,
+    rows: Vec<Row>,
+    query: &Arc<QueryPlan>,
+) -> Result<Vec<Row>, Abort> {
+    let around = surroundings(statement, statement.context.seed.rotate_left(64));
+    let params = Arc::new(statement.context.params.to_vec());
+    let after = entry.txn.exchange(before);
+    let own = Own { txn: Cell::new(Some(&mut entry.txn)), statement, around: &around, pauses: Cell::new(0) };
+    let answer = Executor::new(&own, &around, false).query_over(rows, query, params).await;
+    entry.txn.exchange(after);
+    let answer = answer?;
+    if answer.iter().flatten().map(Value::size).sum::<usize>() > MAX_RETURNED_BYTES {
+        return Err(too_much_returned().into());
+    }
+    Ok(answer)
 }
 
 /// The group's own tables, as the command meets them.

@@ -85,8 +85,8 @@ pub(crate) async fn change<E: Env>(
     };
     let now = entry.pinned.map_or(entry.now(), |pinned| pinned.now);
     let context = EvalContext::new(now, &command.user, command.head.role, &command.params, entry.seed);
-    let may_draw =
-        matches!(command.plan.kind, WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. });
+    let (kind, returned) = (command.plan.change(), command.plan.returned());
+    let may_draw = matches!(kind, WriteKind::Insert { .. } | WriteKind::Update { .. } | WriteKind::UpdateFrom { .. });
     let sequences = if may_draw && table.columns.iter().any(|column| column.serial) {
         Sequences::load(&mut entry.txn, &layout, table, user).await?
     } else {
@@ -105,7 +105,8 @@ pub(crate) async fn change<E: Env>(
         sequences: RefCell::new(sequences),
     };
     statement.check_group()?;
-    let changes = match &command.plan.kind {
+    let before = returned.map(|_| entry.txn.overlay().clone());
+    let changes = match kind {
         WriteKind::Insert { columns, rows, conflict } => {
             insert::apply(entry, &statement, columns, rows, conflict.as_ref()).await?
         }
@@ -116,6 +117,9 @@ pub(crate) async fn change<E: Env>(
         WriteKind::Truncate => modify::truncate(entry, &statement)?,
         WriteKind::UpdateFrom { assignments, rows } => asked::update(entry, &statement, assignments, rows).await?,
         WriteKind::DeleteFrom { rows } => asked::delete(entry, &statement, rows).await?,
+        WriteKind::Answered { .. } => {
+            return Err(Diag::new(SqlState::INTERNAL, "a change whose RETURNING is asked for twice").into());
+        }
         WriteKind::InsertFrom { .. } => {
             return Err(
                 Diag::new(SqlState::INTERNAL, "the rows of an INSERT were to be read before it was logged").into()
@@ -123,11 +127,13 @@ pub(crate) async fn change<E: Env>(
         }
     };
     statement.sequences.borrow().store(&mut entry.txn, table, user)?;
-    let Changes { changed, returned, outgoing, .. } = changes;
-    let outcome = if command.plan.returning.is_empty() {
-        Outcome::Written(changed)
-    } else {
-        Outcome::Returned { changed, rows: returned }
+    let Changes { changed, returned: rows, outgoing, .. } = changes;
+    let outcome = match (returned, before) {
+        (Some(query), Some(before)) => {
+            Outcome::Returned { changed, rows: asked::returned(entry, &statement, before, rows, query).await? }
+        }
+        _ if command.plan.returning.is_empty() => Outcome::Written(changed),
+        _ => Outcome::Returned { changed, rows },
     };
     Ok((outcome, outgoing))
 }
@@ -212,6 +218,14 @@ impl Statement<'_> {
     }
 }
 
+fn too_much_returned() -> Diag {
+    Diag::new(
+        SqlState::PROGRAM_LIMIT,
+        format!("the statement returns more than {MAX_RETURNED_BYTES} bytes; nothing was changed"),
+    )
+    .hint("Change fewer rows at once, or return only their keys.")
+}
+
 /// What a statement's changes cause: messages, and the rows that it returns.
 struct Changes<'a> {
     inserts: Option<Derivation<'a>>,
@@ -269,11 +283,7 @@ impl<'a> Changes<'a> {
         let values: Row = values.collect::<Result<_, _>>()?;
         self.returned_bytes += values.iter().map(Value::size).sum::<usize>();
         if self.returned_bytes > MAX_RETURNED_BYTES {
-            return Err(Diag::new(
-                SqlState::PROGRAM_LIMIT,
-                format!("the statement returns more than {MAX_RETURNED_BYTES} bytes; nothing was changed"),
-            )
-            .hint("Change fewer rows at once, or return only their keys."));
+            return Err(too_much_returned());
         }
         self.returned.push(values);
         Ok(())

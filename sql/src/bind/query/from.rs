@@ -192,7 +192,7 @@ impl<'a> Reader<'a, '_> {
             TableFactor::Derived { lateral: true, subquery, alias, sample: None } => {
                 let env = deeper(&self.env, super::start_of(subquery))?;
                 let sight = self.sight(sees, self.relations.len(), &[]);
-                let outer = Outer { scope: &sight, seen: std::cell::RefCell::default() };
+                let outer = Outer::new(&sight);
                 let output = super::query_of(subquery, &env, Some(&outer), self.params);
                 let seen = outer.seen.into_inner();
                 self.asked = sight.asked;

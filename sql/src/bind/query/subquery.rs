@@ -11,7 +11,7 @@ use sqlparser::ast;
 use super::at_once::at_once;
 use super::{Output, placed, query_of, start_of, tree};
 use crate::bind::expr::{Binder, Clause, SUBQUERY_BASE, Typed, made, refused};
-use crate::bind::scope::{Env, Outer};
+use crate::bind::scope::{Aggregates, Env, Outer};
 use crate::diag::{Diag, Span, SqlState};
 use crate::expr::{BinaryOp, Expr, UnaryOp};
 use crate::plan::{Meaning, Once, QueryPlan, Subquery};
@@ -27,18 +27,19 @@ impl Binder<'_, '_> {
         let place = start_of(query);
         let Some(env) = &self.scope.env else {
             let diag = Diag::not_supported(format_args!("a subquery in {}", self.clause.name()));
-            let hint = if self.clause == Clause::Returning {
-                Some("RETURNING sees the changed row: read the rest with a SELECT of its own.")
-            } else {
-                (self.clause == Clause::Check).then_some("A CHECK looks at one row, and at nothing else.")
-            };
+            let hint = (self.clause == Clause::Check).then_some("A CHECK looks at one row, and at nothing else.");
             let diag = placed(diag, place);
             return Err(hint.map_or(diag.clone(), |hint| diag.hint(hint)));
         };
         let env = super::from::deeper(env, place)?;
         let env = Env { barrier: env.barrier.and("a subquery of an expression"), ..env };
-        let outer = Outer { scope: self.scope, seen: RefCell::default() };
+        let takes_aggregates =
+            matches!(self.clause, Clause::Select | Clause::Having | Clause::OrderBy) && !self.inside_aggregate;
+        let aggregates =
+            takes_aggregates.then(|| Aggregates { first: self.aggregates.len(), calls: RefCell::default() });
+        let outer = Outer { aggregates, ..Outer::new(self.scope) };
         let Output { plan, .. } = query_of(query, &env, Some(&outer), self.params)?;
+        self.aggregates.extend(outer.aggregates.into_iter().flat_map(|asked| asked.calls.into_inner()));
         Ok((plan, outer.seen.into_inner()))
     }
 

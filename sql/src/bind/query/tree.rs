@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::at_once::at_once;
 use super::derived::derived;
 use super::from::{Joined, Kind};
 use crate::bind::bounds;
@@ -15,7 +16,7 @@ use crate::diag::Diag;
 use crate::eval;
 use crate::expr::{BinaryOp, Expr};
 use crate::plan::{
-    Distinct, FIRST_SLOT, From, Join, JoinKind, Lateral, Lookup, OutputColumn, QueryPlan, Relation, TableAccess,
+    Distinct, FIRST_SLOT, From, Join, JoinKind, Lateral, Lookup, Often, OutputColumn, QueryPlan, Relation, TableAccess,
 };
 use crate::value::{DataType, Value};
 
@@ -203,7 +204,16 @@ impl Planner<'_, '_> {
         }
         let condition = all_of(on).map(|condition| joined.over(&condition));
         let kind = if kind == Kind::Inner { JoinKind::Inner } else { JoinKind::Left };
-        let lateral = Lateral { left: left.relation, right: Arc::clone(plan), outer, kind, condition };
+        let right = match at_once(plan, || self.params.number()) {
+            None => Arc::clone(plan),
+            Some(at_once) => {
+                let all = plan.projection.iter().zip(0_u32..);
+                let all = all.map(|(column, at)| passed(&column.name, Expr::Column(at, column.data_type))).collect();
+                let often = Relation::Often(Box::new(Often { plan: Arc::clone(plan), at_once }));
+                Arc::new(plain(From::Tree(Box::new(often)), None, all))
+            }
+        };
+        let lateral = Lateral { left: left.relation, right, outer, kind, condition };
         let relation = Relation::Lateral(Box::new(lateral));
         Ok(filtered(Placed { relation, layout: joined.layout }, above))
     }
@@ -251,8 +261,10 @@ impl Planner<'_, '_> {
         for ((item, side), own) in items.into_iter().zip(sides).zip(own) {
             waiting.push((self.plan(item, own)?, side));
         }
-        // What is looked up by its key is few rows.
-        let start = waiting.iter().position(|(placed, _)| is_narrow(&placed.relation)).unwrap_or(0);
+        // What is looked up by its key is few rows, and so is a round; what does not change from round to round is then kept.
+        let narrow = waiting.iter().position(|(placed, _)| is_narrow(&placed.relation));
+        let start =
+            narrow.or_else(|| waiting.iter().position(|(placed, _)| is_new_each_run(&placed.relation))).unwrap_or(0);
         let (mut all, mut side) = waiting.remove(start);
         while !waiting.is_empty() {
             let connected = |candidate: &BTreeSet<usize>| {
@@ -375,7 +387,11 @@ impl Planner<'_, '_> {
             From::Nothing | From::System(_) | From::Tree(_) | From::Explain(_) => false,
         };
         if by_key || conditions.iter().any(eval::is_volatile) {
-            return Ok(Relation::Block(Arc::new(plain(whole, filter, columns(relation, wanted)))));
+            let plan = plain(whole, filter, columns(relation, wanted));
+            return Ok(match at_once(&plan, || self.params.number()) {
+                Some(at_once) => Relation::Often(Box::new(Often { plan: Arc::new(plan), at_once })),
+                None => Relation::Block(Arc::new(plan)),
+            });
         }
         let (varying, fixed): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(sees_outside);
         let mut kept: BTreeSet<u32> = wanted.iter().copied().collect();
@@ -514,6 +530,20 @@ fn is_narrow(relation: &Relation) -> bool {
             matches!(&plan.from, From::Table { access: TableAccess::Bounds(_) | TableAccess::Index { .. }, .. })
                 || matches!(plan.limit, Some(Expr::Literal(Value::BigInt(0..=100), _)))
         }
+        Relation::Often(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a relation gives rows of a round of a recursive query, or those that an outer row finds.
+fn is_new_each_run(relation: &Relation) -> bool {
+    match relation {
+        Relation::Block(plan) => match &plan.from {
+            From::Tree(inner) => is_new_each_run(inner),
+            From::Nothing | From::Table { .. } | From::System(_) | From::Explain(_) => false,
+        },
+        Relation::Working { .. } => true,
+        Relation::Indexed { keys, .. } => !keys.is_empty(),
         _ => false,
     }
 }

@@ -1,26 +1,48 @@
 //! RETURNING: what a write answers, per changed row.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{SelectItem, SelectItemQualifiedWildcardKind, Spanned};
 
-use super::super::expr::{Binder, Clause};
+use super::super::expr::{Binder, Clause, SUBQUERY_BASE};
 use super::super::names::{name_of, object_of};
 use super::super::params::Params;
-use super::super::query::{no_options, refuse_at, shown_name};
+use super::super::query::{no_options, over_changed_rows, refuse_at, shown_name};
 use super::super::scope::Scope;
 use crate::diag::{Diag, SqlState};
 use crate::eval;
 use crate::expr::Expr;
 use crate::lexer::char_span;
 use crate::limits;
-use crate::plan::OutputColumn;
+use crate::plan::{OutputColumn, QueryPlan};
 use crate::value::DataType;
 
-/// The columns of the list; `scope` sees the row and its `_seq`.
-pub(super) fn bind(
-    list: Option<&[SelectItem]>,
-    scope: &Scope<'_>,
-    params: &mut Params,
-) -> Result<Vec<OutputColumn>, Diag> {
+/// A bound RETURNING.
+#[derive(Default)]
+pub(super) struct Returning {
+    /// The columns of the answer, over the row and its `_seq`.
+    pub(super) columns: Vec<OutputColumn>,
+    /// What the change gives of each row: the values of the answer, or the row as it is where `query` makes the answer of it.
+    pub(super) values: Vec<Expr>,
+    /// Makes the answer where it has subqueries.
+    pub(super) query: Option<Arc<QueryPlan>>,
+}
+
+/// The list; `scope` sees the row and its `_seq`.
+pub(super) fn bind(list: Option<&[SelectItem]>, scope: &Scope<'_>, params: &mut Params) -> Result<Returning, Diag> {
+    let columns = self::columns(list, scope, params)?;
+    if scope.asked.is_empty() {
+        let values = columns.iter().map(|column| column.expr.clone()).collect();
+        return Ok(Returning { columns, values, query: None });
+    }
+    let own = scope.relations.iter().flat_map(|relation| &relation.columns).map(|column| column.data_type);
+    let values =
+        own.chain([DataType::BigInt]).zip(0_u32..).map(|(data_type, at)| Expr::Column(at, data_type)).collect();
+    let query = Some(Arc::new(over_changed_rows(scope, &columns)?));
+    Ok(Returning { columns, values, query })
+}
+
+fn columns(list: Option<&[SelectItem]>, scope: &Scope<'_>, params: &mut Params) -> Result<Vec<OutputColumn>, Diag> {
     let mut columns = Vec::new();
     for item in list.unwrap_or_default() {
         match item {
@@ -65,7 +87,7 @@ fn value(
     let data_type = typed.data_type.unwrap_or(DataType::Text);
     let bound = eval::fold(typed.expr);
     Ok(match &bound {
-        Expr::Column(index, _) => match unchanged(scope, *index) {
+        Expr::Column(index, _) if *index < SUBQUERY_BASE => match unchanged(scope, *index) {
             Some(column) => OutputColumn { name, ..column },
             None => OutputColumn { name, expr: bound, data_type, primary_key: false, not_null: true, unique: false },
         },

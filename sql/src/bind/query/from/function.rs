@@ -1,6 +1,5 @@
 //! Functions in FROM: generate_series and unnest. Their arguments see the relations on their left.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use sqlparser::ast::{self, Spanned, TableFactor};
@@ -82,7 +81,7 @@ impl<'a> Reader<'a, '_> {
         sees: usize,
     ) -> Result<(Relation<'a>, Vec<(u16, Expr)>), Diag> {
         let sight = self.sight(sees, self.relations.len(), &[]);
-        let outer = Outer { scope: &sight, seen: RefCell::default() };
+        let outer = Outer::new(&sight);
         let scope = Scope { env: Some(self.env.clone()), outer: Some(&outer), ..Scope::nothing() };
         let mut none = Vec::new();
         let mut binder = Binder::new(&scope, self.params, Clause::On, &mut none);
