@@ -57,6 +57,10 @@ pub enum CoreError {
     },
 }
 
+/// What a start waits for on a full disk.
+const FULL_DISK: &str =
+    "the disk is full: its log waits for space; make room in the file system of the data folder, and the start goes on";
+
 impl CoreError {
     /// Whether settings or folders must be changed before another start can succeed.
     #[must_use]
@@ -340,7 +344,8 @@ async fn start(
     service.waits(why.into());
     let (node, start) = Node::create(env.clone(), ports, setup, links.clone());
     links.open(node.clone());
-    start.run().await.map_err(Box::new)?;
+    let wants_space = |it_does| service.waits(if it_does { FULL_DISK } else { why }.into());
+    start.run(wants_space).await.map_err(Box::new)?;
     Ok(node)
 }
 
