@@ -57,10 +57,6 @@ pub enum CoreError {
     },
 }
 
-/// What a start waits for on a full disk.
-const FULL_DISK: &str =
-    "the disk is full: its log waits for space; make room in the file system of the data folder, and the start goes on";
-
 impl CoreError {
     /// Whether settings or folders must be changed before another start can succeed.
     #[must_use]
@@ -342,9 +338,17 @@ async fn start(
         "its logs are being replayed, and every group needs a leader: most nodes of the cluster must be up"
     };
     service.waits(why.into());
+    let segment_bytes = setup.store.segment_bytes;
     let (node, start) = Node::create(env.clone(), ports, setup, links.clone());
     links.open(node.clone());
-    let wants_space = |it_does| service.waits(if it_does { FULL_DISK } else { why }.into());
+    let wants_space = |it_does| {
+        let full = || {
+            format!(
+                "the disk is full: a log waits for {segment_bytes} bytes; make room in the file system of the data folder, and the start goes on"
+            )
+        };
+        service.waits(if it_does { full() } else { why.into() });
+    };
     start.run(wants_space).await.map_err(Box::new)?;
     Ok(node)
 }

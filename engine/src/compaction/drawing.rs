@@ -91,7 +91,7 @@ impl Scene {
             end: key(end),
             seq: Seq(*seq),
         };
-        let room = Room::of(self.room.map_or(u64::MAX, |room| room << 10), 0, &options);
+        let room = Room::of(self.room.map_or(u64::MAX, |room| room << 10), 0, 0, &options);
         let input = Input {
             levels: &levels(drawing),
             busy: &self.busy.iter().copied().collect(),

@@ -245,10 +245,14 @@ pub(super) fn shed(input: &Input<'_>) -> Option<Task> {
             }
             let next = input.overlapping(level + 1, &table.start, &table.end);
             let free = next.iter().all(|below| input.is_idle(below));
-            if is_heavy(table) && level < BOTTOM && free && below_is_settled && deletes_something(input, level, table) {
-                if let Some(task) = down(input, level, table, Place { level: level + 1, run: SETTLED }) {
-                    return Some(task);
-                }
+            if is_heavy(table)
+                && level < BOTTOM
+                && free
+                && below_is_settled
+                && deletes_something(input, level, table)
+                && let Some(task) = down(input, level, table, Place { level: level + 1, run: SETTLED })
+            {
+                return Some(task);
             }
         }
     }

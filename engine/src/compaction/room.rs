@@ -1,7 +1,7 @@
 //! Room on the disk for compactions: one that cannot fit is not begun.
 //!
 //! A merge writes its output before its input can go, so it needs as many free bytes as it reads, at most. What is free does not
-//! belong to compactions alone: a part stays for flushes, and what a merge under way may still write is its own.
+//! belong to compactions alone: a part stays for the next flush, and what a merge under way may still write is its own.
 
 use std::cell::Cell;
 
@@ -26,11 +26,12 @@ pub(crate) struct NoRoom {
 }
 
 impl Room {
-    /// The room on a disk with `free` bytes, while merges under way may write `promised` of them.
-    pub(crate) const fn of(free: u64, promised: u64, options: &StoreOptions) -> Self {
-        // A flush that finds no space refuses writes, and may come at any time.
-        let held_back = promised.saturating_add(options.memtable_bytes as u64);
-        Self { free, held_back, refused: Cell::new(None) }
+    /// The room on a disk with `free` bytes, while merges under way may write `promised` of them, and with so many runs in level 0.
+    pub(crate) const fn of(free: u64, promised: u64, runs: usize, options: &StoreOptions) -> Self {
+        // Where writes are refused until runs are merged, these come before the next flush, and only the manifest may have to grow.
+        let stopped = runs >= options.level_zero_stop;
+        let other = if stopped { options.manifest_bytes } else { options.memtable_bytes as u64 };
+        Self { free, held_back: promised.saturating_add(other), refused: Cell::new(None) }
     }
 
     /// Bytes that one merge may take.
@@ -119,19 +120,21 @@ mod tests {
 
     #[test]
     fn a_merge_fits_beside_a_flush_and_what_is_under_way() {
-        let options = StoreOptions { memtable_bytes: 10, ..StoreOptions::default() };
-        let room = Room::of(100, 30, &options);
+        let options = StoreOptions { memtable_bytes: 10, manifest_bytes: 1, ..StoreOptions::default() };
+        let room = Room::of(100, 30, 4, &options);
         assert!(room.fits(60) && room.lacking().is_none());
         assert!(!room.fits(90) && !room.fits(61) && !room.fits(70));
         assert_eq!(room.lacking(), Some(NoRoom { needed: 101, free: 100 }), "the least that did not fit");
-        assert!(Room::of(101, 30, &options).fits(61));
-        let none = Room::of(20, 30, &options);
+        assert!(Room::of(101, 30, 4, &options).fits(61));
+        let none = Room::of(20, 30, 4, &options);
         assert!(none.fits(0) && !none.fits(1));
+        let stopped = Room::of(100, 30, options.level_zero_stop, &options);
+        assert!(stopped.fits(69) && !stopped.fits(70), "no flush comes before a merge");
     }
 
     #[test]
     fn a_disk_without_a_limit_has_room_for_everything_that_there_can_be() {
-        let room = Room::of(u64::MAX, 1 << 40, &StoreOptions::default());
+        let room = Room::of(u64::MAX, 1 << 40, 4, &StoreOptions::default());
         assert!(room.fits(1 << 60));
     }
 }

@@ -141,7 +141,7 @@ impl<E: Env> Store<E> {
                 return Ok(false);
             }
             let version = Rc::clone(&self.version.borrow());
-            let room = Room::of(free, self.compaction.promised.get(), &self.options);
+            let room = Room::of(free, self.compaction.promised.get(), version.runs_of(0), &self.options);
             let task = match self.choose(&version, lane, quiet, &room) {
                 Ok(Some(task)) => task,
                 Ok(None) => {

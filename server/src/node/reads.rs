@@ -113,7 +113,8 @@ async fn answer(node: &Node, question: Question) {
     }
 }
 
-fn readiness(hosts: &[Rc<StoreHost>]) -> Readiness {
+/// How far the groups of these stores have come with their start.
+pub(super) fn readiness(hosts: &[Rc<StoreHost>]) -> Readiness {
     if hosts.iter().all(|host| host.ready.get()) {
         Readiness::Ready
     } else if hosts.iter().any(|host| host.disk_full.get()) {
