@@ -64,7 +64,7 @@ pub(super) struct Scene {
     pub(super) clock: u64,
     pub(super) quiet: bool,
     pub(super) lazy: bool,
-    /// KiB that compactions may take; `None` for no limit.
+    /// KiB that one merge may take; `None` for no limit.
     pub(super) room: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ impl Scene {
             level_ratio: 8,
             level_zero_trigger: 4,
             level_zero_stop: 12,
-            memtable_bytes: 0,
+            manifest_bytes: 0,
             compaction_policy: if self.lazy { CompactionPolicy::LazyLeveled } else { CompactionPolicy::Leveled },
             ..StoreOptions::default()
         };
@@ -91,7 +91,7 @@ impl Scene {
             end: key(end),
             seq: Seq(*seq),
         };
-        let room = Room::of(self.room.map_or(u64::MAX, |room| room << 10), 0, 0, &options);
+        let room = Room::of(self.room.map_or(u64::MAX, |room| room << 10), 0, options.level_zero_stop, &options);
         let input = Input {
             levels: &levels(drawing),
             busy: &self.busy.iter().copied().collect(),

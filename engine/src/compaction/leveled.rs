@@ -197,6 +197,7 @@ fn down(input: &Input<'_>, level: usize, chosen: &TableMeta, to: Place) -> Optio
     }
     let (low, high) = range(std::iter::once(chosen).chain(targets))?;
     let mut taken = chosen.bytes() + bytes_of(targets);
+    let fits = |bytes| bytes <= input.cap() && input.room.would_fit(bytes);
     let mut inputs = Vec::new();
     for table in input.overlapping(level, low, high) {
         let here = table.table == chosen.table;
@@ -206,7 +207,7 @@ fn down(input: &Input<'_>, level: usize, chosen: &TableMeta, to: Place) -> Optio
             .all(|below| targets.iter().any(|target| target.table == below.table));
         if here {
             inputs.push(table);
-        } else if free && input.is_idle(table) && taken + table.bytes() <= input.cap().min(input.room.bytes()) {
+        } else if free && input.is_idle(table) && fits(taken + table.bytes()) {
             taken += table.bytes();
             inputs.push(table);
         }

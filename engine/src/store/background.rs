@@ -1,24 +1,19 @@
 //! The store's workers: tasks that sleep until there is work, and end with the store.
 //!
-//! They hold the store only while they work. A full disk makes them try again later, compactions the later the longer the try took; anything else that keeps them from
+//! They hold the store only while they work. A full disk makes them try again later; anything else that keeps them from
 //! working is shown as pressure.
 
-use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
-use highwater_runtime::{Env, Monotonic};
+use highwater_runtime::Env;
 
 use super::{Store, Troubles};
 use crate::compaction::controller::Lane;
 use crate::error::EngineError;
 use crate::gate::Event;
 
-/// How long a worker waits before it tries again, at least, in microseconds.
+/// How long a worker waits before it tries again, in microseconds.
 const RETRY_MICROS: u64 = 200_000;
-/// A compaction that failed is tried again after so many times what the try took: what comes to nothing costs a tenth of the time at most.
-const RETRY_TIMES: u64 = 9;
-/// The longest such wait, in microseconds.
-const RETRY_MOST_MICROS: u64 = 60_000_000;
 /// Without a write for this long, compaction does what it had put off, in microseconds.
 const QUIET_MICROS: u64 = 1_000_000;
 
@@ -34,14 +29,6 @@ impl Worker {
             Self::Flush => "engine-flush",
             Self::Compaction(Lane::Upper) => "engine-compaction",
             Self::Compaction(Lane::Deep) => "engine-deep-compaction",
-        }
-    }
-
-    /// How long to wait after a try of so many microseconds that failed. Writes wait for a flush, so that is tried soon.
-    fn pause(self, took: u64) -> u64 {
-        match self {
-            Self::Flush => RETRY_MICROS,
-            Self::Compaction(_) => took.saturating_mul(RETRY_TIMES).clamp(RETRY_MICROS, RETRY_MOST_MICROS),
         }
     }
 
@@ -97,12 +84,11 @@ impl<E: Env> Store<E> {
                 if store.closed.get() {
                     return;
                 }
-                let began = Cell::new(env.now());
-                let worked = store.work(worker, quiet, &began).await;
+                let worked = store.work(worker, quiet).await;
                 put_off = (worked == Some(true)).then(|| store.counters.taken_bytes.get());
                 drop(store);
                 if worked.is_none() {
-                    env.sleep(worker.pause(env.now().micros_since(began.get()))).await;
+                    env.sleep(RETRY_MICROS).await;
                     wake.notify();
                 }
             }
@@ -115,11 +101,11 @@ impl<E: Env> Store<E> {
     }
 
     /// Does all the work there is. Returns whether something was put off until nobody writes; `None` if it could not.
-    async fn work(&self, worker: Worker, quiet: bool, began: &Cell<Monotonic>) -> Option<bool> {
+    async fn work(&self, worker: Worker, quiet: bool) -> Option<bool> {
         self.busy.set(self.busy.get() + 1);
         let outcome = match worker {
             Worker::Flush => self.flush_work().await.map(|()| false),
-            Worker::Compaction(lane) => self.compaction_work(lane, quiet, began).await,
+            Worker::Compaction(lane) => self.compaction_work(lane, quiet).await,
         };
         self.busy.set(self.busy.get() - 1);
         let put_off = outcome.as_ref().is_ok_and(|put_off| *put_off);
@@ -153,20 +139,5 @@ async fn seal_when_idle<E: Env>(weak: Weak<Store<E>>, wake: Event, env: E, quiet
                 break;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_compaction_that_failed_late_is_tried_again_late_and_a_flush_soon() {
-        let compaction = Worker::Compaction(Lane::Upper);
-        assert_eq!(
-            [0, 10_000, 1_000_000, u64::MAX].map(|took| compaction.pause(took)),
-            [200_000, 200_000, 9_000_000, 60_000_000]
-        );
-        assert_eq!(Worker::Flush.pause(1_000_000), 200_000);
     }
 }

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use highwater_runtime::{Env, Monotonic};
+use highwater_runtime::Env;
 
 use super::output::Output;
 use super::{Store, add};
@@ -17,7 +17,7 @@ use crate::compaction::controller::{Compaction, Input, Lane, Reason, Task, pick}
 use crate::compaction::merge::Merge;
 use crate::compaction::pace::{patience, quota};
 use crate::compaction::retention::Retention;
-use crate::compaction::room::{NoRoom, Room};
+use crate::compaction::room::{Doubt, NoRoom, Room};
 use crate::compaction::sizes::{BOTTOM, Sizes, level_bytes};
 use crate::error::EngineError;
 use crate::gate::Event;
@@ -51,6 +51,8 @@ pub(super) struct CompactionState {
     running: Cell<usize>,
     /// Bytes that merges under way may write at most.
     promised: Cell<u64>,
+    /// What merges learned that found no space.
+    doubt: Cell<Doubt>,
     /// The groups' log times.
     pub(super) clocks: RefCell<GroupClocks>,
     /// The log times up to which what expires may go: those of the entries whose effects are in tables.
@@ -122,16 +124,9 @@ fn has_damaged<E: Env>(version: &Version<E>, tables: &[u64]) -> bool {
 }
 
 impl<E: Env> Store<E> {
-    /// Compacts until the lane finds nothing more to do. Returns whether something waits for a quiet moment. `began` is when what is done
-    /// now was begun.
-    pub(super) async fn compaction_work(
-        &self,
-        lane: Lane,
-        quiet: bool,
-        began: &Cell<Monotonic>,
-    ) -> Result<bool, EngineError> {
+    /// Compacts until the lane finds nothing more to do. Returns whether something waits for a quiet moment.
+    pub(super) async fn compaction_work(&self, lane: Lane, quiet: bool) -> Result<bool, EngineError> {
         loop {
-            began.set(self.env.now());
             // Where that cannot be told, a merge finds out for itself.
             let free = self.env.free_space(&self.folder).await.unwrap_or(u64::MAX);
             if self.closed.get() {
@@ -140,7 +135,8 @@ impl<E: Env> Store<E> {
             if self.tree_held.get() > 0 {
                 return Ok(false);
             }
-            let version = Rc::clone(&self.version.borrow());
+            let (version, began) = (Rc::clone(&self.version.borrow()), self.env.now());
+            let free = self.compaction.doubt.get().believed(free, began);
             let room = Room::of(free, self.compaction.promised.get(), version.runs_of(0), &self.options);
             let task = match self.choose(&version, lane, quiet, &room) {
                 Ok(Some(task)) => task,
@@ -164,6 +160,11 @@ impl<E: Env> Store<E> {
             self.compaction.running.set(self.compaction.running.get() - 1);
             self.compaction.promised.set(self.compaction.promised.get() - bytes);
             self.compaction.busy.borrow_mut().retain(|table| !tables.contains(table));
+            if matches!(outcome, Err(EngineError::NoSpace { .. })) {
+                let now = self.env.now();
+                let doubt = self.compaction.doubt.get();
+                self.compaction.doubt.set(doubt.after(bytes, now.micros_since(began), now));
+            }
             outcome?;
             add(&self.counters.compactions, 1);
             // Pressure may have ended, and the other lane may go on.
