@@ -53,6 +53,19 @@ pub enum EngineError {
         /// To which file.
         file: PathBuf,
     },
+    /// A compaction was not begun, as its output would not fit on the disk.
+    #[error(
+        "the disk is too full for that: at least {needed} bytes must be free in the file system of {}, and {free} are",
+        folder.display()
+    )]
+    NoRoom {
+        /// The store's folder.
+        folder: PathBuf,
+        /// Bytes that must be free.
+        needed: u64,
+        /// Bytes that are.
+        free: u64,
+    },
     /// The operating system refused an operation.
     #[error("cannot {action} {}: {message}", file.display())]
     Io {
@@ -149,6 +162,11 @@ impl EngineError {
             return Self::NoSpace { action, file: file.to_path_buf() };
         }
         Self::Io { action, file: file.to_path_buf(), kind: error.kind(), message: error.to_string() }
+    }
+
+    /// Whether it is only for want of disk space.
+    pub(crate) const fn wants_space(&self) -> bool {
+        matches!(self, Self::NoSpace { .. } | Self::NoRoom { .. })
     }
 
     /// Damage at `offset` of `file`.

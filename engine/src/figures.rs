@@ -143,6 +143,7 @@ impl StoreStats {
             expired_versions,
             compactions_running,
             compaction_debt_bytes,
+            compaction_missing_bytes,
             admission,
             stalls,
             stall_micros,
@@ -216,6 +217,8 @@ impl StoreStats {
         list.gauge("compactions_running", "compactions", *compactions_running, "compactions under way");
         let help = "bytes that compactions have to process, about, until the tree has its shape";
         list.gauge("compaction_debt_bytes", "bytes", *compaction_debt_bytes, help);
+        let help = "bytes of disk space that are missing for the next compaction; 0 while none waits for space";
+        list.gauge("compaction_missing_bytes", "bytes", *compaction_missing_bytes, help);
         list.gauge("admission", "thousandths", *admission, "how freely new writes are taken, 1000 for without limit");
         list.counter("stalls", "stalls", *stalls, "times that new writes began to be refused");
         list.counter("stall_micros", "microseconds", *stall_micros, "time during which new writes were refused");

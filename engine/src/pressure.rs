@@ -113,6 +113,8 @@ pub struct StoreStats {
     pub compactions_running: usize,
     /// Bytes that compactions have to process, about, until the tree has its shape.
     pub compaction_debt_bytes: u64,
+    /// Bytes of disk space that are missing for the next compaction; 0 while none waits for space.
+    pub compaction_missing_bytes: u64,
     /// How freely new writes are taken, in thousandths: [`crate::Store::admission`].
     pub admission: u64,
     /// Times that [`crate::Store::pressure`] began, since the store was opened.

@@ -36,6 +36,7 @@ pub(crate) async fn all<E: Env>(env: E, folder: &Path) {
     synchronous_handles(&env, folder).await;
     names(&env, folder).await;
     hard_links(&env, folder).await;
+    free_space(&env, folder).await;
     streams(&env).await;
     connecting_to_nobody_is_refused(&env).await;
     blocking_work(&env).await;
@@ -246,6 +247,10 @@ async fn hard_links<E: Env>(env: &E, folder: &Path) {
     assert_eq!(env.hard_link(&second, &nowhere).await.unwrap_err().kind(), ErrorKind::NotFound);
     env.open(&first, OpenOptions::CREATE).await.unwrap();
     assert_eq!(env.hard_link(&second, &first).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+async fn free_space<E: Env>(env: &E, folder: &Path) {
+    assert!(env.free_space(folder).await.unwrap() > 0);
 }
 
 async fn streams<E: Env>(env: &E) {

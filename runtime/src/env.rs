@@ -219,6 +219,12 @@ pub trait Env: Clone + 'static {
     /// # Errors
     /// Any I/O error.
     fn remove_file(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Bytes that may still be written in the file system of a folder; `u64::MAX` where it has no limit. Others write there too, so this is
+    /// for plans and not a promise: what needs space meets `StorageFull` all the same.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn free_space(&self, path: &Path) -> impl Future<Output = io::Result<u64>>;
     /// Makes the names in a folder durable (`fsync` of the folder).
     ///
     /// # Errors

@@ -338,9 +338,18 @@ async fn start(
         "its logs are being replayed, and every group needs a leader: most nodes of the cluster must be up"
     };
     service.waits(why.into());
+    let segment_bytes = setup.store.segment_bytes;
     let (node, start) = Node::create(env.clone(), ports, setup, links.clone());
     links.open(node.clone());
-    start.run().await.map_err(Box::new)?;
+    let wants_space = |it_does| {
+        let full = || {
+            format!(
+                "the disk is full: a log waits for {segment_bytes} bytes; make room in the file system of the data folder, and the start goes on"
+            )
+        };
+        service.waits(if it_does { full() } else { why.into() });
+    };
+    start.run(wants_space).await.map_err(Box::new)?;
     Ok(node)
 }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::clock::GroupClocks;
+use super::room::{NoRoom, Room};
 use super::sizes::Sizes;
 use super::{lazy, leveled, retire};
 use crate::ids::Seq;
@@ -40,6 +41,8 @@ pub(crate) struct Compaction {
     pub(crate) targets: Vec<u64>,
     /// Nothing older than all of these overlaps: deletes may be dropped.
     pub(crate) bottom: bool,
+    /// Bytes that it reads, and writes at most.
+    pub(crate) bytes: u64,
 }
 
 /// Why tables can go without being read.
@@ -73,6 +76,14 @@ pub(crate) enum Task {
 }
 
 impl Task {
+    /// Bytes that it needs on the disk besides the tree while it works, at most.
+    pub(crate) const fn bytes(&self) -> u64 {
+        match self {
+            Self::Merge(merge) => merge.bytes,
+            Self::Move { .. } | Self::Drop { .. } => 0,
+        }
+    }
+
     /// Every table that it takes.
     pub(crate) fn tables(&self) -> Vec<u64> {
         match self {
@@ -96,17 +107,26 @@ pub(crate) struct Input<'a> {
     pub(crate) range_deletes: &'a [Tombstone],
     /// Nobody has written for a while: what could wait is done.
     pub(crate) quiet: bool,
+    /// What fits on the disk. Tasks that only change the manifest need none of it.
+    pub(crate) room: &'a Room,
     /// Sizes.
     pub(crate) options: &'a StoreOptions,
 }
 
 /// The next task of a lane, if there is one.
-pub(crate) fn pick(input: &Input<'_>, lane: Lane) -> Option<Task> {
+///
+/// # Errors
+/// [`NoRoom`] when there is something to do, and none of it fits on the disk.
+pub(crate) fn pick(input: &Input<'_>, lane: Lane) -> Result<Option<Task>, NoRoom> {
     let sizes = Sizes::of(input.levels, input.options);
-    retire::pick(input).or_else(|| match input.options.compaction_policy {
+    let task = retire::pick(input).or_else(|| match input.options.compaction_policy {
         CompactionPolicy::Leveled => leveled::pick(input, &sizes, lane),
         CompactionPolicy::LazyLeveled => lazy::pick(input, &sizes, lane),
-    })
+    });
+    match (task, input.room.lacking()) {
+        (None, Some(lacking)) => Err(lacking),
+        (task, _) => Ok(task),
+    }
 }
 
 impl<'a> Input<'a> {
@@ -147,7 +167,8 @@ impl<'a> Input<'a> {
         self.options.table_bytes.saturating_mul(EXPANSION)
     }
 
-    /// The merge of runs, or of tables of runs (newest first), with what overlaps at `to`; `None` when some of that is busy.
+    /// The merge of runs, or of tables of runs (newest first), with what overlaps at `to`; `None` when some of that is busy, or when it
+    /// does not fit on the disk.
     pub(super) fn merge(&self, from: usize, inputs: &[Vec<&'a TableMeta>], to: Place) -> Option<Task> {
         let (start, end) = range(inputs.iter().flatten().copied())?;
         let targets = self.runs(to.level).iter().find(|run| run.id == to.run);
@@ -155,6 +176,10 @@ impl<'a> Input<'a> {
         let targets = targets.map_or(&[][..], |run| run.overlapping(start, Some(end)));
         let targets: Vec<&TableMeta> = targets.iter().filter(|table| !given(table)).collect();
         if !targets.iter().all(|table| self.is_idle(table)) {
+            return None;
+        }
+        let bytes = bytes_of(inputs.iter().flatten().copied().chain(targets.iter().copied()));
+        if !self.room.fits(bytes) {
             return None;
         }
         let (low, high) = range(inputs.iter().flatten().copied().chain(targets.iter().copied()))?;
@@ -165,6 +190,7 @@ impl<'a> Input<'a> {
             inputs: inputs.iter().map(ids).collect(),
             targets: ids(&targets),
             bottom: self.is_bottom_but(to, low, high, &given),
+            bytes,
         };
         Some(Task::Merge(merge))
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::clock::{GroupClocks, group_of};
 use super::controller::{Compaction, Input, Lane, Reason, Task, pick};
+use super::room::{NoRoom, Room};
 use crate::ids::{Expiry, Seq};
 use crate::manifest::edit::{LEVELS, SETTLED};
 use crate::manifest::{Levels, Run, TableMeta};
@@ -63,6 +64,8 @@ pub(super) struct Scene {
     pub(super) clock: u64,
     pub(super) quiet: bool,
     pub(super) lazy: bool,
+    /// KiB that one merge may take; `None` for no limit.
+    pub(super) room: Option<u64>,
 }
 
 impl Scene {
@@ -74,6 +77,7 @@ impl Scene {
             level_ratio: 8,
             level_zero_trigger: 4,
             level_zero_stop: 12,
+            manifest_bytes: 0,
             compaction_policy: if self.lazy { CompactionPolicy::LazyLeveled } else { CompactionPolicy::Leveled },
             ..StoreOptions::default()
         };
@@ -87,6 +91,7 @@ impl Scene {
             end: key(end),
             seq: Seq(*seq),
         };
+        let room = Room::of(self.room.map_or(u64::MAX, |room| room << 10), 0, options.level_zero_stop, &options);
         let input = Input {
             levels: &levels(drawing),
             busy: &self.busy.iter().copied().collect(),
@@ -94,6 +99,7 @@ impl Scene {
             clocks: &clocks,
             range_deletes: &self.range_deletes.iter().map(delete).collect::<Vec<_>>(),
             quiet: self.quiet,
+            room: &room,
             options: &options,
         };
         draw(pick(&input, lane))
@@ -108,14 +114,18 @@ impl Scene {
     }
 }
 
-fn draw(task: Option<Task>) -> String {
+fn draw(picked: Result<Option<Task>, NoRoom>) -> String {
+    let task = match picked {
+        Ok(task) => task,
+        Err(NoRoom { needed, free }) => return format!("needs {} KiB of {}", needed >> 10, free >> 10),
+    };
     match task {
         None => "nothing".to_owned(),
         Some(Task::Move { tables, to }) => format!("move {tables:?} to L{}.{}", to.level, to.run),
         Some(Task::Drop { tables, reason: Reason::Covered }) => format!("drop {tables:?} covered"),
         Some(Task::Drop { tables, reason: Reason::Expired }) => format!("drop {tables:?} expired"),
         Some(Task::Merge(merge)) => {
-            let Compaction { from, to, inputs, targets, bottom } = merge;
+            let Compaction { from, to, inputs, targets, bottom, bytes: _ } = merge;
             let bottom = if bottom { " bottom" } else { "" };
             format!("merge L{from} {inputs:?} with {targets:?} to L{}.{}{bottom}", to.level, to.run)
         }

@@ -4,24 +4,20 @@
 //! byte is written once per level. Only the merge into the deepest level reads what is there.
 
 use super::controller::{Input, Lane, Task};
-use super::leveled;
+use super::leveled::{self, tables_of};
 use super::pace::patience;
 use super::sizes::{BOTTOM, Sizes, level_bytes};
 use crate::manifest::edit::SETTLED;
-use crate::manifest::{Place, Run, TableMeta};
+use crate::manifest::{Place, Run};
 
 /// Level 0 is merged straight into the deepest level once it has one byte per so many of that.
 const WORTH: u64 = 2;
 
 pub(super) fn pick(input: &Input<'_>, sizes: &Sizes, lane: Lane) -> Option<Task> {
     match lane {
-        Lane::Upper => level_zero(input, sizes),
+        Lane::Upper => level_zero(input, sizes).or_else(|| fewer_runs(input)),
         Lane::Deep => tiers(input, sizes).or_else(|| leveled::shed(input)),
     }
-}
-
-fn all(runs: &[Run]) -> Vec<Vec<&TableMeta>> {
-    runs.iter().map(|run| run.tables.iter().collect()).collect()
 }
 
 fn level_zero(input: &Input<'_>, sizes: &Sizes) -> Option<Task> {
@@ -37,7 +33,14 @@ fn level_zero(input: &Input<'_>, sizes: &Sizes) -> Option<Task> {
         return if due { to_bottom(input, 0, runs) } else { None };
     }
     let newest = runs.first()?.id;
-    input.merge(0, &all(runs), Place { level: sizes.base, run: newest })
+    input.merge(0, &tables_of(runs), Place { level: sizes.base, run: newest })
+}
+
+/// Where the disk has no room for a copy of level 0, fewer of its runs when they are many, so that writes can go on.
+fn fewer_runs(input: &Input<'_>) -> Option<Task> {
+    let runs = leveled::oldest_idle(input);
+    let is_due = input.room.lacking().is_some() && runs.len() >= patience(input.options);
+    if is_due { leveled::gather(input, runs) } else { None }
 }
 
 /// All runs of a level into the deepest level's one run; what of that is loose goes in too.
@@ -46,7 +49,7 @@ fn to_bottom(input: &Input<'_>, from: usize, runs: &[Run]) -> Option<Task> {
     if !loose.clone().all(|run| input.run_is_idle(run)) {
         return None;
     }
-    let mut inputs = all(runs);
+    let mut inputs = tables_of(runs);
     inputs.extend(loose.map(|run| run.tables.iter().collect()));
     input.merge(from, &inputs, Place { level: BOTTOM, run: SETTLED })
 }
@@ -66,7 +69,7 @@ fn tiers(input: &Input<'_>, sizes: &Sizes) -> Option<Task> {
             return to_bottom(input, level, runs);
         }
         let to = Place { level: level + 1, run: runs.first()?.id };
-        let mut inputs = all(runs);
+        let mut inputs = tables_of(runs);
         if to.run == SETTLED {
             // A settled run is the oldest of its level, so what is older than this goes into it.
             let loose = input.runs(level + 1).iter().filter(|run| run.id != SETTLED);
@@ -88,12 +91,22 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::super::drawing::Scene;
 
-    const LAZY: Scene = Scene { busy: &[], snapshots: &[], range_deletes: &[], clock: 0, quiet: false, lazy: true };
+    const LAZY: Scene =
+        Scene { busy: &[], snapshots: &[], range_deletes: &[], clock: 0, quiet: false, lazy: true, room: None };
 
     #[test]
     fn level_zero_becomes_a_run_of_the_next_level_without_reading_what_is_there() {
         let drawing = "L0 9:a-z:20|8:a-z:20|7:a-z:20|6:a-z:20\nL5 5:a-z:80|4:a-z:80\nL6 1:a-z:1600";
         assert_eq!(LAZY.upper(drawing), "merge L0 [[9], [8], [7], [6]] with [] to L5.9");
+    }
+
+    #[test]
+    fn level_zero_that_does_not_fit_beside_its_copy_becomes_fewer_runs_when_they_are_many() {
+        let drawing = "L0 11:a-z:20|10:a-z:20|9:a-z:20|8:a-z:20|7:a-z:20|6:a-z:20\nL5 5:a-z:80|4:a-z:80\nL6 1:a-z:1600";
+        let within = |room| Scene { room: Some(room), ..LAZY };
+        assert_eq!(within(120).upper(drawing), "merge L0 [[11], [10], [9], [8], [7], [6]] with [] to L5.11");
+        assert_eq!(within(119).upper(drawing), "merge L0 [[11], [10], [9], [8], [7]] with [] to L0.11");
+        assert_eq!(within(39).upper(drawing), "needs 40 KiB of 39");
     }
 
     #[test]

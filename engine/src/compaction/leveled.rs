@@ -4,6 +4,9 @@
 //! be merged with: rewriting much for little is put off, up to a limit of runs or until nobody writes. Of the other levels, the one
 //! that exceeds its target most gives the table that overlaps least with the next level in relation to its size (as RocksDB and
 //! TigerBeetle choose). What overlaps nothing moves without being rewritten. Tables that mostly delete go down out of turn.
+//!
+//! Where the disk has no room for a copy of level 0 and the base, level 0 gives one table of its oldest run at a time, or runs of it
+//! become one, so that writes can go on.
 
 use super::controller::{Input, Lane, Task, bytes_of, range};
 use super::pace::patience;
@@ -78,8 +81,39 @@ fn level_zero(input: &Input<'_>, sizes: &Sizes) -> Option<Task> {
     };
     let count = runs.iter().rev().take_while(fits).count().max(1);
     let oldest = runs.get(runs.len() - count..).unwrap_or_default();
-    let inputs: Vec<Vec<&TableMeta>> = oldest.iter().map(|run| run.tables.iter().collect()).collect();
-    input.merge(0, &inputs, to)
+    input.merge(0, &tables_of(oldest), to).or_else(|| input.room.lacking().and_then(|_| in_parts(input, runs, to)))
+}
+
+/// The tables of runs, run by run.
+pub(super) fn tables_of(runs: &[Run]) -> Vec<Vec<&TableMeta>> {
+    runs.iter().map(|run| run.tables.iter().collect()).collect()
+}
+
+/// Level 0 into the base with less room than that takes: the table of the oldest run that costs least, if that is no more than a step
+/// between levels costs; when runs are many, some of them as one; at last a table of the oldest run, whatever it costs.
+fn in_parts(input: &Input<'_>, runs: &[Run], to: Place) -> Option<Task> {
+    let oldest = runs.last()?;
+    let overlap = |table: &TableMeta| bytes_of(input.overlapping(to.level, &table.start, &table.end));
+    let cost = |table: &&TableMeta| (u128::from(overlap(table)) * 1000 / u128::from(table.bytes().max(1)), table.table);
+    let part = |most: u64| {
+        let is_cheap = |table: &&TableMeta| overlap(table) <= table.bytes().saturating_mul(most);
+        let fits = |table: &&TableMeta| input.room.fits(table.bytes() + overlap(table));
+        let table = oldest.tables.iter().filter(is_cheap).filter(fits).min_by_key(cost)?;
+        input.merge(0, &[vec![table]], to)
+    };
+    let cheap = part(input.options.level_ratio);
+    if cheap.is_some() || runs.len() < patience(input.options) {
+        return cheap;
+    }
+    gather(input, runs).or_else(|| part(u64::MAX))
+}
+
+/// Neighbouring runs of level 0 as one, those that cost least for each run less.
+pub(super) fn gather(input: &Input<'_>, runs: &[Run]) -> Option<Task> {
+    let windows = (2..=runs.len()).flat_map(|count| runs.windows(count));
+    let cost = |window: &&[Run]| level_bytes(window) / (window.len() as u64 - 1).max(1);
+    let chosen = windows.filter(|window| input.room.fits(level_bytes(window))).min_by_key(cost)?;
+    input.merge(0, &tables_of(chosen), Place { level: 0, run: chosen.first()?.id })
 }
 
 /// The oldest runs as they are, when they overlap neither each other nor anything at `to`.
@@ -148,8 +182,10 @@ fn least_overlap(input: &Input<'_>, level: usize) -> Option<Task> {
         (large, u128::from(overlap) * 1000 / u128::from(table.bytes().max(1)), table.table)
     };
     let idle = |table: &&TableMeta| input.is_idle(table) && next(table).iter().all(|below| input.is_idle(below));
+    let moves = |table: &TableMeta| next(table).is_empty() && !input.sheds(table, to);
+    let fits = |table: &&TableMeta| moves(table) || input.room.fits(table.bytes() + bytes_of(next(table)));
     let tables = input.settled(level);
-    let chosen = tables.iter().filter(idle).min_by_key(cost)?;
+    let chosen = tables.iter().filter(|table| idle(table) && fits(table)).min_by_key(cost)?;
     down(input, level, chosen, to)
 }
 
@@ -161,6 +197,7 @@ fn down(input: &Input<'_>, level: usize, chosen: &TableMeta, to: Place) -> Optio
     }
     let (low, high) = range(std::iter::once(chosen).chain(targets))?;
     let mut taken = chosen.bytes() + bytes_of(targets);
+    let fits = |bytes| bytes <= input.cap() && input.room.would_fit(bytes);
     let mut inputs = Vec::new();
     for table in input.overlapping(level, low, high) {
         let here = table.table == chosen.table;
@@ -170,7 +207,7 @@ fn down(input: &Input<'_>, level: usize, chosen: &TableMeta, to: Place) -> Optio
             .all(|below| targets.iter().any(|target| target.table == below.table));
         if here {
             inputs.push(table);
-        } else if free && input.is_idle(table) && taken + table.bytes() <= input.cap() {
+        } else if free && input.is_idle(table) && fits(taken + table.bytes()) {
             taken += table.bytes();
             inputs.push(table);
         }
@@ -202,12 +239,21 @@ pub(super) fn shed(input: &Input<'_>) -> Option<Task> {
             if (is_heavy(table) && input.sheds(table, here))
                 || (expired && input.is_bottom(here, &table.start, &table.end))
             {
-                return input.merge(level, &[vec![table]], here);
+                if let Some(task) = input.merge(level, &[vec![table]], here) {
+                    return Some(task);
+                }
+                continue;
             }
             let next = input.overlapping(level + 1, &table.start, &table.end);
             let free = next.iter().all(|below| input.is_idle(below));
-            if is_heavy(table) && level < BOTTOM && free && below_is_settled && deletes_something(input, level, table) {
-                return down(input, level, table, Place { level: level + 1, run: SETTLED });
+            if is_heavy(table)
+                && level < BOTTOM
+                && free
+                && below_is_settled
+                && deletes_something(input, level, table)
+                && let Some(task) = down(input, level, table, Place { level: level + 1, run: SETTLED })
+            {
+                return Some(task);
             }
         }
     }
@@ -318,6 +364,68 @@ mod tests {
         assert_eq!(busy(&[5, 2]).deep(over), "nothing");
         assert_eq!(busy(&[2]).upper(&format!("{FOUR}\n{over}")), "nothing", "the base is busy");
         assert_eq!(busy(&[9, 8]).upper(FOUR), "nothing", "too few idle runs");
+    }
+
+    fn within(room: u64) -> Scene {
+        Scene { room: Some(room), ..Scene::default() }
+    }
+
+    const SIX: &str = "L0 11:a-z:20|10:a-z:20|9:a-z:20|8:a-z:20|7:a-z:20|6:a-z:20";
+
+    #[test]
+    fn level_zero_that_does_not_fit_beside_its_copy_becomes_fewer_runs_when_they_are_many() {
+        let base = "L6 1:a-m:200 2:n-z:200";
+        let six = format!("{SIX}\n{base}");
+        assert_eq!(within(520).upper(&six), "merge L0 [[11], [10], [9], [8], [7], [6]] with [1, 2] to L6.0 bottom");
+        assert_eq!(within(519).upper(&six), "merge L0 [[11], [10], [9], [8], [7], [6]] with [] to L0.11");
+        assert_eq!(within(119).upper(&six), "merge L0 [[11], [10], [9], [8], [7]] with [] to L0.11");
+        assert_eq!(within(40).upper(&six), "merge L0 [[11], [10]] with [] to L0.11");
+        assert_eq!(within(39).upper(&six), "needs 40 KiB of 39");
+        let grown = "L0 11:a-z:20|10:a-z:20|9:a-z:20|8:a-z:25|7:a-z:90|6:a-z:100";
+        assert_eq!(within(300).upper(&format!("{grown}\n{base}")), "merge L0 [[11], [10], [9], [8]] with [] to L0.11");
+        let few = "L0 9:a-z:60|8:a-z:60|7:a-z:60|6:a-z:20";
+        assert_eq!(within(599).upper(&format!("{few}\n{base}")), "needs 600 KiB of 599", "four are not many");
+        assert_eq!(
+            within(600).upper(&format!("{few}\n{base}")),
+            "merge L0 [[9], [8], [7], [6]] with [1, 2] to L6.0 bottom"
+        );
+    }
+
+    #[test]
+    fn level_zero_that_does_not_fit_beside_its_copy_gives_a_table_of_its_oldest_run() {
+        let base = "L6 1:a-f:150 2:g-m:100 3:n-z:150";
+        let tables = format!("L0 9:a-z:50|8:a-z:50|7:a-z:50|4:a-f:25 5:g-m:25 6:n-z:25\n{base}");
+        assert_eq!(within(624).upper(&tables), "merge L0 [[5]] with [2] to L6.0 bottom", "the one that costs least");
+        assert_eq!(within(125).upper(&tables), "merge L0 [[5]] with [2] to L6.0 bottom");
+        assert_eq!(within(124).upper(&tables), "needs 125 KiB of 124");
+        let dear = format!("{SIX}\nL6 1:a-m:200 2:n-z:200");
+        let dear = dear.replace("6:a-z:20", "6:a-m:20");
+        assert_eq!(
+            within(300).upper(&dear),
+            "merge L0 [[11], [10], [9], [8], [7], [6]] with [] to L0.11",
+            "ten for one"
+        );
+    }
+
+    #[test]
+    fn what_moves_or_goes_needs_no_room() {
+        let none = within(0);
+        assert_eq!(none.upper(FOUR), "move [6] to L6.0");
+        assert_eq!(none.deep("L5 2:a-d:300 3:e-k:300\nL6 1:a-d:800 6:l-z:900"), "move [3] to L6.0");
+        let covered = Scene { range_deletes: &[("a", "m", 99)], ..none };
+        assert_eq!(covered.upper(&format!("{FOUR}\nL6 1:a-c:50")), "drop [1] covered");
+    }
+
+    #[test]
+    fn of_deeper_levels_the_table_goes_that_fits() {
+        let over = "L5 2:a-d:300 3:e-k:90\nL6 1:a-d:300 4:e-g:90 5:h-k:90 6:l-z:900";
+        assert_eq!(deep(over), "merge L5 [[2]] with [1] to L6.0 bottom");
+        assert_eq!(within(599).deep(over), "merge L5 [[3]] with [4, 5] to L6.0 bottom");
+        assert_eq!(within(269).deep(over), "needs 270 KiB of 269");
+        let beside = "L5 2:a-c:80 3:d-f:80 4:g-i:80 7:j-z:400\nL6 1:a-m:200 6:n-z:1500";
+        assert_eq!(within(400).deep(beside), "merge L5 [[2, 3]] with [1] to L6.0 bottom", "with as many beside it");
+        let heavy = "L5 2:a-d:20! 3:m-n:20!\nL6 1:a-d:900 4:m-n:50";
+        assert_eq!(within(100).deep(heavy), "merge L5 [[3]] with [4] to L6.0 bottom");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::compaction::controller::{Compaction, Input, Lane, Reason, Task, pick}
 use crate::compaction::merge::Merge;
 use crate::compaction::pace::{patience, quota};
 use crate::compaction::retention::Retention;
+use crate::compaction::room::{Doubt, NoRoom, Room};
 use crate::compaction::sizes::{BOTTOM, Sizes, level_bytes};
 use crate::error::EngineError;
 use crate::gate::Event;
@@ -48,6 +49,10 @@ pub(super) struct CompactionState {
     /// Tables in compactions under way.
     busy: RefCell<BTreeSet<u64>>,
     running: Cell<usize>,
+    /// Bytes that merges under way may write at most.
+    promised: Cell<u64>,
+    /// What merges learned that found no space.
+    doubt: Cell<Doubt>,
     /// The groups' log times.
     pub(super) clocks: RefCell<GroupClocks>,
     /// The log times up to which what expires may go: those of the entries whose effects are in tables.
@@ -122,26 +127,44 @@ impl<E: Env> Store<E> {
     /// Compacts until the lane finds nothing more to do. Returns whether something waits for a quiet moment.
     pub(super) async fn compaction_work(&self, lane: Lane, quiet: bool) -> Result<bool, EngineError> {
         loop {
+            // Where that cannot be told, a merge finds out for itself.
+            let free = self.env.free_space(&self.folder).await.unwrap_or(u64::MAX);
             if self.closed.get() {
                 return Err(EngineError::Closed);
             }
             if self.tree_held.get() > 0 {
                 return Ok(false);
             }
-            let version = Rc::clone(&self.version.borrow());
-            let Some(task) = self.choose(&version, lane, quiet) else {
-                return Ok(lane == Lane::Upper && !quiet && version.runs_of(0) >= self.options.level_zero_trigger);
+            let (version, began) = (Rc::clone(&self.version.borrow()), self.env.now());
+            let free = self.compaction.doubt.get().believed(free, began);
+            let room = Room::of(free, self.compaction.promised.get(), version.runs_of(0), &self.options);
+            let task = match self.choose(&version, lane, quiet, &room) {
+                Ok(Some(task)) => task,
+                Ok(None) => {
+                    return Ok(lane == Lane::Upper && !quiet && version.runs_of(0) >= self.options.level_zero_trigger);
+                }
+                Err(NoRoom { needed, free }) => {
+                    return Err(EngineError::NoRoom { folder: self.folder.clone(), needed, free });
+                }
             };
-            let tables = task.tables();
+            self.troubles.borrow_mut().has_room(lane);
+            let (tables, bytes) = (task.tables(), task.bytes());
             self.compaction.busy.borrow_mut().extend(tables.iter().copied());
             self.compaction.running.set(self.compaction.running.get() + 1);
+            self.compaction.promised.set(self.compaction.promised.get() + bytes);
             let outcome = match self.run_task(&version, &task).await {
                 // What is damaged is known now, and left alone from now on: what can still be read of it gets no fresh checksums.
                 Err(EngineError::Corruption { .. }) if has_damaged(&version, &tables) => Ok(()),
                 outcome => outcome,
             };
             self.compaction.running.set(self.compaction.running.get() - 1);
+            self.compaction.promised.set(self.compaction.promised.get() - bytes);
             self.compaction.busy.borrow_mut().retain(|table| !tables.contains(table));
+            if matches!(outcome, Err(EngineError::NoSpace { .. })) {
+                let now = self.env.now();
+                let doubt = self.compaction.doubt.get();
+                self.compaction.doubt.set(doubt.after(bytes, now.micros_since(began), now));
+            }
             outcome?;
             add(&self.counters.compactions, 1);
             // Pressure may have ended, and the other lane may go on.
@@ -150,7 +173,7 @@ impl<E: Env> Store<E> {
         }
     }
 
-    fn choose(&self, version: &Rc<Version<E>>, lane: Lane, quiet: bool) -> Option<Task> {
+    fn choose(&self, version: &Rc<Version<E>>, lane: Lane, quiet: bool, room: &Room) -> Result<Option<Task>, NoRoom> {
         let deletes = version.tables().filter(|table| table.meta.range_deletes > 0);
         let range_deletes: Vec<_> = deletes.flat_map(|table| table.tombstones.iter()).collect();
         let clocks = self.compaction.flushed_clocks.borrow();
@@ -167,6 +190,7 @@ impl<E: Env> Store<E> {
             clocks: &clocks,
             range_deletes: &range_deletes,
             quiet,
+            room,
             options: &self.options,
         };
         pick(&input, lane)

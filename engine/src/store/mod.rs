@@ -43,6 +43,7 @@ pub use prepared::{PreparedTable, PreparedTables};
 
 use crate::batch::WriteBatch;
 use crate::compaction::clock::GroupClocks;
+use crate::compaction::controller::Lane;
 use crate::damage::Damage;
 use crate::error::EngineError;
 use crate::gate::{Event, Gate, Progress};
@@ -141,6 +142,33 @@ struct Troubles {
     deep: Option<EngineError>,
 }
 
+impl Troubles {
+    /// What the lane does next fits on the disk.
+    fn has_room(&mut self, lane: Lane) {
+        let trouble = match lane {
+            Lane::Upper => &mut self.upper,
+            Lane::Deep => &mut self.deep,
+        };
+        trouble.take_if(|error| error.wants_space());
+    }
+
+    /// Disk space that the next compaction of a lane lacks; of both lanes what is missing for the first.
+    fn missing_bytes(&self) -> u64 {
+        let missing = |error: &EngineError| match error {
+            EngineError::NoRoom { needed, free, .. } => Some(needed.saturating_sub(*free)),
+            _ => None,
+        };
+        [&self.upper, &self.deep].into_iter().flatten().filter_map(missing).min().unwrap_or(0)
+    }
+
+    /// What keeps writes from being taken whatever the tree looks like. Of compactions that want space only level 0 tells how long writes can
+    /// go on without them.
+    fn hard_stop(&self) -> Option<&EngineError> {
+        let failed = [&self.upper, &self.deep].into_iter().flatten().find(|error| !error.wants_space());
+        self.flush.as_ref().or(failed)
+    }
+}
+
 #[derive(Default)]
 struct Counters {
     frozen: Cell<u64>,
@@ -181,21 +209,15 @@ impl<E: Env> Store<E> {
 
     /// A full disk lifts the pace at which dead files are removed.
     fn note_full(&self, error: Option<&EngineError>) {
-        if matches!(error, Some(EngineError::NoSpace { .. })) {
+        if error.is_some_and(EngineError::wants_space) {
             self.graveyard.hasten();
         }
     }
 
-    /// A whole file was written: the disk is not full any more. A compaction that had found no space may take long until it is done, and
+    /// A whole file was written: the disk is not full any more. A flush that had found no space looks after the log too before it is done, and
     /// writes need not wait for that.
     pub(crate) fn note_space(&self) {
-        let mut troubles = self.troubles.borrow_mut();
-        let Troubles { flush, upper, deep } = &mut *troubles;
-        for trouble in [flush, upper, deep] {
-            if matches!(trouble, Some(EngineError::NoSpace { .. })) {
-                *trouble = None;
-            }
-        }
+        self.troubles.borrow_mut().flush.take_if(|error| error.wants_space());
     }
 
     /// Makes a batch of log records durable; they are when this returns. One append at a time is written; others wait.
@@ -408,7 +430,7 @@ impl<E: Env> Store<E> {
     }
 
     fn hard_stop(&self) -> Option<Pressure> {
-        if let Some(error) = self.trouble() {
+        if let Some(error) = self.troubles.borrow().hard_stop() {
             return Some(match error {
                 EngineError::NoSpace { .. } => Pressure::DiskFull { what: error.to_string() },
                 _ => Pressure::Failed { what: error.to_string() },
@@ -424,7 +446,11 @@ impl<E: Env> Store<E> {
         }
         let runs = self.version.borrow().runs_of(0);
         if runs >= self.options.level_zero_stop {
-            return Some(Pressure::LevelZero { runs });
+            let wants_space = self.troubles.borrow().upper.as_ref().map(|error| {
+                let what = format!("{runs} runs of tables wait to be compacted: {error}");
+                Pressure::DiskFull { what }
+            });
+            return Some(wants_space.unwrap_or(Pressure::LevelZero { runs }));
         }
         let bytes = self.log.live_bytes();
         let full = bytes >= self.options.log_limit_bytes;
@@ -434,11 +460,6 @@ impl<E: Env> Store<E> {
             self.flush_wake.notify();
         }
         full.then_some(Pressure::Log { bytes })
-    }
-
-    fn trouble(&self) -> Option<EngineError> {
-        let troubles = self.troubles.borrow();
-        troubles.flush.clone().or_else(|| troubles.upper.clone()).or_else(|| troubles.deep.clone())
     }
 
     /// Reads every block of the log and of the tables and checks every checksum.
@@ -506,6 +527,7 @@ impl<E: Env> Store<E> {
             expired_versions: self.counters.expired_versions.get(),
             compactions_running: self.compaction.running(),
             compaction_debt_bytes: self.debt(),
+            compaction_missing_bytes: self.troubles.borrow().missing_bytes(),
             admission: self.admission(),
             stalls: self.counters.stalls.get(),
             stall_micros: self.stall_micros(),

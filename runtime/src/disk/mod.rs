@@ -168,6 +168,15 @@ impl Disk {
             .sum()
     }
 
+    /// Bytes that may still be written; `u64::MAX` without [`Faults::capacity`].
+    ///
+    /// # Errors
+    /// A stale incarnation.
+    pub fn free(&self, life: Incarnation) -> io::Result<u64> {
+        self.fence(life)?;
+        Ok(self.faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used())))
+    }
+
     /// How long the next operation takes, in microseconds.
     pub fn latency(&mut self) -> u64 {
         let usual = self.faults.latency_micros;

@@ -169,6 +169,25 @@ fn each_operation_fault_fires_and_surfaces() {
 }
 
 #[test]
+fn what_is_free_is_what_can_still_be_written() {
+    let mut disk = Disk::new(1, Faults::none());
+    let life = disk.incarnation();
+    assert_eq!(disk.free(life).unwrap(), u64::MAX);
+    disk.faults.capacity = Some(4 * BLOCK_U64);
+    let file = create(&mut disk, "/f");
+    do_now(&mut disk, file, Operation::Allocate { len: 3 * BLOCK_U64 }).unwrap();
+    assert_eq!(disk.free(life).unwrap(), BLOCK_U64);
+    let error = do_now(&mut disk, file, Operation::Allocate { len: 5 * BLOCK_U64 }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    do_now(&mut disk, file, Operation::Allocate { len: 4 * BLOCK_U64 }).unwrap();
+    assert_eq!(disk.free(life).unwrap(), 0);
+    disk.faults.capacity = Some(BLOCK_U64);
+    assert_eq!(disk.free(life).unwrap(), 0, "more is used than there is");
+    disk.crash(CrashKind::Power);
+    disk.free(life).unwrap_err();
+}
+
+#[test]
 fn swarms_of_seeds_fire_every_crash_fault() {
     let mut counts = super::FaultCounts::default();
     for seed in 0..100 {

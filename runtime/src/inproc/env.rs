@@ -197,6 +197,10 @@ impl Env for InProcEnv {
         self.world.io("remove_file", text(path), 0, move |disk| disk.remove_file(life, &owned)).await
     }
 
+    async fn free_space(&self, _path: &Path) -> io::Result<u64> {
+        self.world.disk().free(self.life)
+    }
+
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let (life, owned, point) = (self.life, path.to_path_buf(), self.world.disk().sync_point());
         self.world.io("sync_dir", text(path), 0, move |disk| disk.sync_dir(life, &owned, point)).await

@@ -118,6 +118,12 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
+fn free_space(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    // A tmpfs without a limit has no blocks at all.
+    Ok(if found.f_blocks == 0 { u64::MAX } else { found.f_bavail.saturating_mul(found.f_frsize) })
+}
+
 fn create_durably(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -256,6 +262,11 @@ impl Env for GlommioEnv {
     async fn remove_file(&self, path: &Path) -> io::Result<()> {
         let path = path.to_path_buf();
         self.on_pool(move || fs::remove_file(path)).await
+    }
+
+    async fn free_space(&self, path: &Path) -> io::Result<u64> {
+        let path = path.to_path_buf();
+        self.on_pool(move || free_space(&path)).await
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -260,6 +260,10 @@ impl Env for MadsimEnv {
         self.io("remove_file", text(path), 0, move |disk| disk.remove_file(life, &owned)).await
     }
 
+    async fn free_space(&self, _path: &Path) -> io::Result<u64> {
+        self.world.with_disk(self.node, |disk| disk.free(self.life))
+    }
+
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let (life, owned) = (self.life, path.to_path_buf());
         let point = self.world.with_disk(self.node, |disk| disk.sync_point());

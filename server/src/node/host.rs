@@ -16,6 +16,7 @@ use highwater_state::group::GroupState;
 use highwater_state::view::GroupView;
 
 use super::appends::Appends;
+use super::full_disk::FullDisk;
 use super::hibernation::SleepFigures;
 use super::intake::CAUSES;
 use super::liveness::Liveness;
@@ -102,6 +103,8 @@ pub(crate) struct StoreHost {
     pub(crate) ready: Cell<bool>,
     /// The log waits for disk space.
     pub(crate) disk_full: Cell<bool>,
+    /// What the operator was told of the disk.
+    pub(super) full_disk: FullDisk,
     /// The node is shutting down: nothing may wait for long any more.
     pub(crate) draining: Cell<bool>,
     /// Leads that were handed to a node that led fewer.
@@ -155,6 +158,7 @@ impl StoreHost {
             shipped: RefCell::default(),
             ready: Cell::new(false),
             disk_full: Cell::new(false),
+            full_disk: FullDisk::default(),
             draining: Cell::new(false),
             leads_given: Cell::new(0),
             #[cfg(test)]

@@ -8,8 +8,10 @@
 use std::collections::VecDeque;
 
 use highwater_engine::{Intake, Pressure};
+use highwater_runtime::Env;
 use highwater_sql::diag::{Diag, SqlState};
 
+use super::full_disk::News;
 use super::host::{MAX_PENDING, StoreHost};
 use super::mesh::{Admission, Proposal};
 
@@ -76,8 +78,10 @@ pub(super) fn clients_of(pending: &mut VecDeque<Proposal>) -> Vec<Proposal> {
 }
 
 /// How writes are taken while the log waits for space.
-pub(super) fn no_space() -> Intake {
-    Intake { share: 0, held_by: Some(Pressure::DiskFull { what: "there is no space for the log".to_owned() }) }
+pub(super) fn no_space(host: &StoreHost) -> Intake {
+    let bytes = host.store.options().segment_bytes;
+    let what = format!("the disk is full: the log wants {bytes} bytes for its next segment");
+    Intake { share: 0, held_by: Some(Pressure::DiskFull { what }) }
 }
 
 /// What a cause is called in the figures.
@@ -129,10 +133,11 @@ pub(super) fn take_pending(host: &StoreHost, writing: bool) -> Vec<Proposal> {
     let mut pending = host.pending.borrow_mut();
     if pending.is_empty() {
         // A stall that has ended is noticed although nobody writes.
-        host.store.pressure();
+        tell_of_disk(host, host.store.pressure().as_ref());
         return Vec::new();
     }
     let intake = host.store.intake();
+    tell_of_disk(host, intake.held_by.as_ref());
     if writing && intake.share < ALL {
         return Vec::new();
     }
@@ -141,6 +146,17 @@ pub(super) fn take_pending(host: &StoreHost, writing: bool) -> Vec<Proposal> {
     host.held.set(host.held.get() + sorted.held as u64);
     refuse(host, &intake, sorted.refused);
     sorted.taken
+}
+
+/// Tells the operator of a disk that has become full, and of one that is so no more.
+fn tell_of_disk(host: &StoreHost, pressure: Option<&Pressure>) {
+    let full = pressure.filter(|pressure| matches!(pressure, Pressure::DiskFull { .. }));
+    let store = host.store_number.get();
+    match (host.full_disk.look(full.is_some(), host.env.now()), full) {
+        (Some(News::Full), Some(why)) => tracing::error!(store, %why, "writes are refused until there is disk space"),
+        (Some(News::Over), _) => tracing::info!(store, "writes are taken again: there is disk space"),
+        (Some(News::Full), None) | (None, _) => {}
+    }
 }
 
 /// Answers client writes that are not taken, and counts them.

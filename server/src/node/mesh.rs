@@ -238,9 +238,20 @@ pub(crate) enum Question {
     /// Who leads a group of this core, as its replica knows.
     Leader(u32, ReplySlot<Option<raft::NodeId>>),
     /// Whether every group of this core has a leader and has shown that it holds everything that was acknowledged.
-    Ready(ReplySlot<bool>),
+    Ready(ReplySlot<Readiness>),
     /// Whether this core's front ends take requests.
     Serving(ReplySlot<bool>),
+}
+
+/// How far a core's groups have come with their start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// All of them are ready.
+    Ready,
+    /// Some are not yet.
+    Waits,
+    /// Some are not, and a log waits for disk space.
+    WaitsForSpace,
 }
 
 /// What a source group has told, or will tell, a destination group.

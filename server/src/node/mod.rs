@@ -17,6 +17,7 @@ mod entries;
 mod execute;
 mod figures;
 mod forward;
+mod full_disk;
 mod handover;
 mod hibernation;
 #[cfg(test)]

@@ -31,7 +31,9 @@ use super::appends;
 use super::homes;
 use super::host::StoreHost;
 use super::membership;
-use super::mesh::{MessagesRead, Owed, Question, ReadPart, ReadRefusal, Standing, StandingRead, TableRead, TableRows};
+use super::mesh::{
+    MessagesRead, Owed, Question, ReadPart, ReadRefusal, Readiness, Standing, StandingRead, TableRead, TableRows,
+};
 use super::replica::Replica;
 use super::token::Shown;
 use super::transactions::{self, Consistency};
@@ -108,7 +110,18 @@ async fn answer(node: &Node, question: Question) {
             reply.fill(homes::answer(node, group, *asked, deadline).await);
         }
         Question::Leader(group, reply) => reply.fill(node.host_of(group).and_then(|host| host.leader_of(group))),
-        Question::Ready(reply) => reply.fill(node.hosts().iter().all(|host| host.ready.get())),
+        Question::Ready(reply) => reply.fill(readiness(&node.hosts())),
+    }
+}
+
+/// How far the groups of these stores have come with their start.
+pub(super) fn readiness(hosts: &[Rc<StoreHost>]) -> Readiness {
+    if hosts.iter().all(|host| host.ready.get()) {
+        Readiness::Ready
+    } else if hosts.iter().any(|host| host.disk_full.get()) {
+        Readiness::WaitsForSpace
+    } else {
+        Readiness::Waits
     }
 }
 

@@ -19,7 +19,7 @@ use highwater_state::placement::{Layout, META};
 
 use super::forward::{ForwardFigures, Motion};
 use super::host::{Cast, MAX_PENDING, StoreHost};
-use super::mesh::{Admission, Ports, Proposal, Question};
+use super::mesh::{Admission, Ports, Proposal, Question, Readiness};
 use super::portions::in_portions;
 use super::replica::{Shared, Start};
 use super::shape::{self, Shape, ShapeError};
@@ -116,11 +116,12 @@ pub struct NodeStart {
 }
 
 impl NodeStart {
-    /// Opens this core's stores, starts its groups, and returns once the whole node is ready.
+    /// Opens this core's stores, starts its groups, and returns once the whole node is ready. Whoever waits for that is told meanwhile whether
+    /// it is disk space that the node waits for.
     ///
     /// # Errors
     /// [`StartError`]: the node cannot start and must stop.
-    pub(crate) async fn run(self) -> Result<(), StartError> {
+    pub(crate) async fn run(self, wants_space: impl Fn(bool)) -> Result<(), StartError> {
         let Self { node, setup, proposals, questions, messages, layouts } = self;
         let (env, core) = (node.0.env.clone(), node.0.core);
         let shape = node.agree_on_shape(&layouts, &setup).await?;
@@ -140,7 +141,7 @@ impl NodeStart {
             let (follower, folder) = (node.clone(), setup.data_dir.clone());
             env.spawn("roll", async move { follower.follow_roll(folder).await });
         }
-        node.until_all_ready().await?;
+        node.until_all_ready(wants_space).await?;
         node.bootstrap_if_new(&shape, &setup).await?;
         if node.host_of(META).is_some() {
             let follower = node.clone();
@@ -190,7 +191,7 @@ impl Node {
     /// [`StartError`]: the node cannot start and must stop.
     pub(crate) async fn start(env: Rt, ports: Ports, setup: NodeSetup, links: Links) -> Result<Self, StartError> {
         let (node, start) = Self::create(env, ports, setup, links);
-        start.run().await?;
+        start.run(|_| ()).await?;
         Ok(node)
     }
 
@@ -268,10 +269,12 @@ impl Node {
     }
 
     /// Waits until every group of every core has a leader and has shown that it holds everything that was acknowledged.
-    async fn until_all_ready(&self) -> Result<(), StartError> {
+    async fn until_all_ready(&self, wants_space: impl Fn(bool)) -> Result<(), StartError> {
         for port in &self.0.to {
             loop {
-                if ask_port(port, Question::Ready).await.map_err(|_| StartError::OtherCore)? {
+                let readiness = ask_port(port, Question::Ready).await.map_err(|_| StartError::OtherCore)?;
+                wants_space(readiness == Readiness::WaitsForSpace);
+                if readiness == Readiness::Ready {
                     break;
                 }
                 self.0.env.sleep(POLL_MICROS).await;
@@ -436,7 +439,7 @@ pub(super) fn put_before(host: &StoreHost, proposal: Proposal) {
     }
     if proposal.admission == Admission::Client {
         if host.disk_full.get() {
-            return intake::refuse(host, &intake::no_space(), vec![proposal]);
+            return intake::refuse(host, &intake::no_space(host), vec![proposal]);
         }
         if host.pending.borrow().len() >= MAX_PENDING {
             return intake::refuse(host, &intake::full_queue(), vec![proposal]);

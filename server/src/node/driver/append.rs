@@ -73,7 +73,7 @@ async fn append(env: &Rt, host: &StoreHost, batch: LogBatch) -> Result<(), Engin
                 }
                 // What came meanwhile is in no log yet: it need not wait for space.
                 let refused = clients_of(&mut host.pending.borrow_mut());
-                refuse(host, &no_space(), refused);
+                refuse(host, &no_space(host), refused);
                 env.sleep(NO_SPACE_MICROS).await;
             }
             outcome => {

@@ -14,7 +14,9 @@ use highwater_state::group::GroupState;
 use highwater_state::placement::Layout;
 
 use super::super::host::Cast;
-use super::super::mesh::{Admission, Applied, NotApplied, Proposal};
+use super::super::intake::{no_space, refusal};
+use super::super::mesh::{Admission, Applied, NotApplied, Proposal, Readiness};
+use super::super::reads::readiness;
 use super::super::replica::{Shared, Start};
 use super::*;
 
@@ -150,4 +152,33 @@ fn a_turn_takes_the_share_of_client_writes_that_the_store_says_and_refuses_them_
     assert!(last.answers.iter().all(|diag| diag.sqlstate == SqlState::OVERLOADED
         && diag.message.contains("bytes in memory wait to be flushed")
         && diag.hint.is_some()));
+}
+
+#[test]
+fn a_start_whose_log_waits_for_disk_space_says_so_until_it_goes_on() {
+    let seen = on_a_core(|env, store| async move {
+        let hosts = [Rc::new(StoreHost::new(env, store, alone()))];
+        let mut seen = vec![readiness(&hosts)];
+        for (full, ready) in [(true, false), (false, false), (false, true), (true, true)] {
+            hosts[0].disk_full.set(full);
+            hosts[0].ready.set(ready);
+            seen.push(readiness(&hosts));
+        }
+        hosts[0].store.close().await.unwrap();
+        seen
+    });
+    use Readiness::{Ready, Waits, WaitsForSpace};
+    assert_eq!(seen, [Waits, WaitsForSpace, Waits, Ready, Ready]);
+}
+
+#[test]
+fn a_log_without_space_refuses_writes_and_says_how_much_it_wants() {
+    let said = on_a_core(|env, store| async move {
+        let host = StoreHost::new(env, store, alone());
+        let diag = refusal(&no_space(&host));
+        host.store.close().await.unwrap();
+        (diag.sqlstate, diag.message)
+    });
+    let message = "writes are refused for now: the disk is full: the log wants 65536 bytes for its next segment";
+    assert_eq!(said, (SqlState::DISK_FULL, message.to_owned()));
 }
