@@ -27,7 +27,8 @@ fn main() {
         println!("cargo::rerun-if-changed={source}");
     }
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
-    println!("cargo::rustc-env=HIGHWATER_BUILD_SECONDS={}", asked_for().or_else(committed).unwrap_or_else(now));
+    // `cargo run` hands this to the daemon, which takes whatever begins with HIGHWATER_ for a setting.
+    println!("cargo::rustc-env=BUILD_SECONDS={}", asked_for().or_else(committed).unwrap_or_else(now));
 }
 
 /// What whoever builds asks for: <https://reproducible-builds.org/specs/source-date-epoch/>.
