@@ -124,7 +124,9 @@ impl Server {
         let request = headers.iter().fold(self.agent.get(format!("{}{path}", self.url)), |request, (name, value)| {
             request.header(*name, *value)
         });
-        let answer = answer(request.call().unwrap());
+        let sent =
+            request.call().unwrap_or_else(|error| panic!("GET {path}: {error:?}; the server's log: {}", self.log()));
+        let answer = answer(sent);
         contract::check("GET", path, answer.status, &answer.json);
         answer
     }
@@ -143,7 +145,10 @@ impl Server {
         let request = headers.iter().fold(self.agent.post(format!("{}{path}", self.url)), |request, (name, value)| {
             request.header(*name, *value)
         });
-        let answer = answer(request.send(body).unwrap());
+        let sent = request
+            .send(body)
+            .unwrap_or_else(|error| panic!("POST {path}: {error:?}; the server's log: {}", self.log()));
+        let answer = answer(sent);
         contract::check("POST", path, answer.status, &answer.json);
         answer
     }
