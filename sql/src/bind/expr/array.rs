@@ -8,7 +8,7 @@ use super::{Binder, Typed, join, made, operator, refused, too_deep};
 use crate::cast::Coercion;
 use crate::diag::{Diag, Span, SqlState};
 use crate::eval;
-use crate::expr::{BinaryOp, Expr, Function};
+use crate::expr::{Expr, Function};
 use crate::lexer::DIALECT;
 use crate::value::{DataType, Value};
 
@@ -190,17 +190,7 @@ impl Binder<'_, '_> {
         all: bool,
     ) -> Result<Typed, Diag> {
         let word = if all { "ALL" } else { "ANY" };
-        let comparison = operator::operator(op).filter(|op| {
-            matches!(
-                op,
-                BinaryOp::Equal
-                    | BinaryOp::NotEqual
-                    | BinaryOp::Less
-                    | BinaryOp::LessOrEqual
-                    | BinaryOp::Greater
-                    | BinaryOp::GreaterOrEqual
-            )
-        });
+        let comparison = operator::operator(op).filter(|op| op.is_comparison());
         let Some(op) = comparison else { return Err(refused(&format!("{op} {word}"), left)) };
         let left = self.open(left)?;
         let right = self.open(right)?;

@@ -115,17 +115,7 @@ fn compares(condition: &Expr, is_known: &dyn Fn(u32) -> bool) -> bool {
             }
             Expr::Literal(..) | Expr::Param(..) | Expr::IsNull { .. } | Expr::InList { .. } => true,
             Expr::Unary { op, .. } => *op == UnaryOp::Not,
-            Expr::Binary { op, .. } => matches!(
-                op,
-                BinaryOp::Equal
-                    | BinaryOp::NotEqual
-                    | BinaryOp::Less
-                    | BinaryOp::LessOrEqual
-                    | BinaryOp::Greater
-                    | BinaryOp::GreaterOrEqual
-                    | BinaryOp::And
-                    | BinaryOp::Or
-            ),
+            Expr::Binary { op, .. } => op.is_comparison() || matches!(op, BinaryOp::And | BinaryOp::Or),
             _ => false,
         };
     });

@@ -225,18 +225,7 @@ impl Planner<'_, '_> {
             _ => false,
         };
         match condition {
-            Expr::Binary {
-                op:
-                    BinaryOp::Equal
-                    | BinaryOp::NotEqual
-                    | BinaryOp::Less
-                    | BinaryOp::LessOrEqual
-                    | BinaryOp::Greater
-                    | BinaryOp::GreaterOrEqual,
-                left,
-                right,
-                ..
-            } => is_of_side(left) || is_of_side(right),
+            Expr::Binary { op, left, right, .. } if op.is_comparison() => is_of_side(left) || is_of_side(right),
             Expr::IsNull { expr, negated: true } => is_of_side(expr),
             _ => false,
         }
