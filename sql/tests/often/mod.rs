@@ -7,7 +7,7 @@ use highwater_sql::catalog::Role;
 use highwater_sql::parse::parse;
 use highwater_sql::plan::{Plan, QueryPlan};
 
-use super::{Database, shown};
+use super::database::{Database, shown};
 
 fn plan(database: &Database, sql: &str) -> Arc<QueryPlan> {
     let context = BindContext { catalog: &database.catalog, namespace: "app", user: "alice", role: Role::Dba };

@@ -3,7 +3,8 @@
 
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
-use super::{Condition, Database, crossed, lines};
+use super::database::Database;
+use super::{Condition, crossed, lines};
 
 #[test]
 fn a_condition_on_a_query_that_is_read_once_looks_at_the_rows_that_it_names() {
